@@ -1,0 +1,1 @@
+"""Keeps each Odoo company's Mailchimp audience right."""
