@@ -1,0 +1,289 @@
+"""The columns of every table: names, types and meaning, in one place.
+
+Writing uses them (a table with a missing or mistyped column is refused before a file appears), empty tables
+are made from them, and Dagster shows them. Conventions: ids are 64-bit integers, addresses are normalised and
+lower-case unless the column says otherwise, times are UTC, money says its currency, ``*_json`` holds canonical
+JSON text.
+"""
+
+from dataclasses import dataclass
+
+import pandas as pd
+import pyarrow as pa
+
+TEXT = pa.string()
+INTEGER = pa.int64()
+NUMBER = pa.float64()
+BOOLEAN = pa.bool_()
+TIME = pa.timestamp("us", tz="UTC")
+TEXTS = pa.list_(pa.string())
+INTEGERS = pa.list_(pa.int64())
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its Arrow type, its meaning, and whether a row may lack it."""
+
+    name: str
+    type: pa.DataType
+    description: str
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class TableColumns:
+    """The ordered columns of one table."""
+
+    name: str
+    columns: tuple[Column, ...]
+
+    @property
+    def names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+    @property
+    def arrow(self) -> pa.Schema:
+        return pa.schema([pa.field(column.name, column.type, column.nullable) for column in self.columns])
+
+    def empty(self) -> pd.DataFrame:
+        """Return a table without rows, typed like a full one."""
+        return self.to_pandas(self.arrow.empty_table())
+
+    def to_arrow(self, rows: pd.DataFrame) -> pa.Table:
+        """Convert to Arrow; columns the schema does not name are dropped.
+
+        Raises:
+            ValueError: a column is missing, has the wrong type, or is empty where it may not be; the message
+                names table and column and never quotes a value.
+        """
+        arrays = []
+        for column in self.columns:
+            if column.name not in rows.columns:
+                raise ValueError(f"table {self.name} lacks the column {column.name!r}")
+            series = rows[column.name]
+            try:
+                array = pa.Array.from_pandas(series, type=column.type)
+            except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+                raise ValueError(
+                    f"table {self.name}, column {column.name!r}: values are not {column.type} "
+                    f"({type(error).__name__})"
+                ) from None
+            if isinstance(array, pa.ChunkedArray):
+                array = array.combine_chunks()
+            if array.null_count and not column.nullable:
+                raise ValueError(
+                    f"table {self.name}, column {column.name!r}: {array.null_count} rows have no value, "
+                    "yet every row needs one"
+                )
+            arrays.append(array)
+        return pa.Table.from_arrays(arrays, schema=self.arrow)
+
+    def to_pandas(self, table: pa.Table) -> pd.DataFrame:
+        """Convert from Arrow: nullable integers stay integers, lists become Python lists, texts stay objects."""
+        frame = table.to_pandas(
+            types_mapper={pa.int64(): pd.Int64Dtype()}.get,
+            timestamp_as_object=False,
+        )
+        for column in self.columns:
+            if pa.types.is_list(column.type):
+                frame[column.name] = frame[column.name].map(list, na_action="ignore").astype(object)
+            elif column.type == INTEGER and not column.nullable:
+                frame[column.name] = frame[column.name].astype("int64")
+            elif column.type == TEXT:
+                values = frame[column.name].astype(object)
+                frame[column.name] = values.where(values.notna(), None)
+        return frame
+
+
+ODOO_PARTNERS = TableColumns(
+    "odoo_partners",
+    (
+        Column("partner_id", INTEGER, "id of the res.partner record"),
+        Column("active", BOOLEAN, "false: archived in Odoo"),
+        Column("name", TEXT, "name as Odoo has it"),
+        Column("first_name", TEXT, "first name, where a module adds such a field", True),
+        Column("last_name", TEXT, "last name, where a module adds such a field", True),
+        Column("email", TEXT, "e-mail exactly as typed in Odoo", True),
+        Column("email_normalized", TEXT, "Odoo's normalised e-mail; empty when it is not valid", True),
+        Column("is_company", BOOLEAN, "the record is a company, not a person"),
+        Column("parent_id", INTEGER, "company that this contact belongs to", True),
+        Column("commercial_partner_id", INTEGER, "commercial entity: the company, or the partner itself"),
+        Column("company_id", INTEGER, "Odoo company that owns the record; empty: shared", True),
+        Column("type", TEXT, "address type: contact, invoice, delivery, other, private"),
+        Column("lang", TEXT, "language code of Odoo, such as fr_FR", True),
+        Column("street", TEXT, "street", True),
+        Column("street2", TEXT, "second line of the street", True),
+        Column("zip", TEXT, "postal code", True),
+        Column("city", TEXT, "city", True),
+        Column("state", TEXT, "name of the state or province", True),
+        Column("country_code", TEXT, "ISO 3166 two-letter country code", True),
+        Column("phone", TEXT, "phone number as typed", True),
+        Column("company_name", TEXT, "name of the commercial company", True),
+        Column("industry", TEXT, "industry of the partner", True),
+        Column("tag_ids", INTEGERS, "ids of the partner's tags"),
+        Column("tag_names", TEXTS, "full paths of the partner's tags, 'Parent / Child'"),
+        Column("supplier_rank", INTEGER, "above 0: has vendor bills"),
+        Column("message_bounce", INTEGER, "how often mail of Odoo bounced"),
+        Column("is_internal_user", BOOLEAN, "partner of a user who is no portal user, archived users included"),
+        Column("is_employee", BOOLEAN, "work contact of an employee"),
+        Column("is_own_company", BOOLEAN, "partner of one of the Odoo companies themselves"),
+        Column("is_public_or_template_user", BOOLEAN, "partner of the public or a template user"),
+        Column("is_blacklisted", BOOLEAN, "the address has an active row in mail.blacklist"),
+        Column("evidence_json", TEXT, "evidence of consent found in Odoo for this address"),
+        Column("write_date", TIME, "last change in Odoo", True),
+    ),
+)
+
+ODOO_ORDERS = TableColumns(
+    "odoo_orders",
+    (
+        Column("order_id", INTEGER, "id of the sale.order record"),
+        Column("name", TEXT, "order number"),
+        Column("partner_id", INTEGER, "customer"),
+        Column("partner_invoice_id", INTEGER, "invoice address"),
+        Column("state", TEXT, "sale or cancel"),
+        Column("date_order", TIME, "order date, UTC"),
+        Column("month", TEXT, "month of the order date in the company's timezone, YYYY-MM"),
+        Column("currency", TEXT, "ISO 4217 currency of the order"),
+        Column("company_currency", TEXT, "ISO 4217 currency of the company"),
+        Column("currency_rate", NUMBER, "order currency per unit of company currency, fixed by the order"),
+        Column("amount_untaxed", NUMBER, "ordered without tax, order currency"),
+        Column("amount_tax", NUMBER, "tax of the order, order currency"),
+        Column("amount_total", NUMBER, "ordered with tax, order currency"),
+        Column("amount_untaxed_company", NUMBER, "ordered without tax, company currency"),
+        Column("kept_untaxed_company", NUMBER, "kept after credit notes, untaxed, company currency"),
+        Column("write_date", TIME, "last change in Odoo", True),
+    ),
+)
+
+ODOO_BLACKLIST = TableColumns(
+    "odoo_blacklist",
+    (
+        Column("blacklist_id", INTEGER, "id of the mail.blacklist record"),
+        Column("email", TEXT, "normalised address"),
+        Column("active", BOOLEAN, "false: the opt-out was lifted"),
+        Column("write_date", TIME, "last change in Odoo", True),
+    ),
+)
+
+MAILCHIMP_MEMBERS = TableColumns(
+    "mailchimp_members",
+    (
+        Column("audience", TEXT, "audience by its name in the settings"),
+        Column("list_id", TEXT, "Mailchimp's id of the audience"),
+        Column("email", TEXT, "address in lower case"),
+        Column("email_address", TEXT, "address as Mailchimp has it"),
+        Column("subscriber_hash", TEXT, "MD5 of the lower-case address: Mailchimp's member id"),
+        Column("contact_id", TEXT, "id that survives a change of address", True),
+        Column("status", TEXT, "subscribed, unsubscribed, cleaned, pending, transactional or archived"),
+        Column("merge_fields_json", TEXT, "merge fields as observed"),
+        Column("tags", TEXTS, "names of the member's tags"),
+        Column("language", TEXT, "language of the member", True),
+        Column("last_changed", TIME, "last change in Mailchimp", True),
+        Column("timestamp_signup", TIME, "when the person signed up", True),
+        Column("timestamp_opt", TIME, "when the person confirmed", True),
+        Column("unsubscribe_reason", TEXT, "reason given when unsubscribing", True),
+        Column("source", TEXT, "where the contact came from, by Mailchimp", True),
+    ),
+)
+
+CONTACTS = TableColumns(
+    "contacts",
+    (
+        Column("email", TEXT, "normalised address: the person"),
+        Column("partner_id", INTEGER, "winning partner: name, address and tags are its own"),
+        Column("partner_ids", INTEGERS, "every partner with this address, the winner first"),
+        Column("audience", TEXT, "audience by its name in the settings"),
+        Column("audience_because", TEXT, "which rule put the person there"),
+        Column("name", TEXT, "whole name"),
+        Column("first_name", TEXT, "first name", True),
+        Column("last_name", TEXT, "last name", True),
+        Column("company_name", TEXT, "name of the commercial company", True),
+        Column("language", TEXT, "Mailchimp language code", True),
+        Column("country_code", TEXT, "ISO 3166 two-letter country code", True),
+        Column("address_json", TEXT, "complete postal address as Mailchimp wants it", True),
+        Column("phone", TEXT, "phone number", True),
+        Column("order_count", INTEGER, "confirmed orders, ever"),
+        Column("total_spent", NUMBER, "kept of all confirmed orders, untaxed, in `currency`"),
+        Column("currency", TEXT, "ISO 4217 currency of the company", True),
+        Column("first_order_date", TIME, "date of the first confirmed order, UTC", True),
+        Column("last_order_date", TIME, "date of the latest confirmed order, UTC", True),
+        Column("merge_fields_json", TEXT, "merge fields the member should have"),
+        Column("tags", TEXTS, "tags of the settings that the member should have"),
+        Column("evidence_json", TEXT, "the evidence of consent that counts", True),
+        Column("status_for_new", TEXT, "status when created; empty: never created"),
+        Column("status_because", TEXT, "why this status"),
+        Column("several_addresses", BOOLEAN, "Odoo's field holds several addresses; the first is used"),
+    ),
+)
+
+SET_ASIDE = TableColumns(
+    "set_aside",
+    (
+        Column("partner_id", INTEGER, "partner that was left out"),
+        Column("email", TEXT, "e-mail exactly as typed in Odoo", True),
+        Column("person_email", TEXT, "normalised address", True),
+        Column("audience", TEXT, "audience concerned, where known", True),
+        Column("reason", TEXT, "reason code"),
+        Column("detail", TEXT, "what was found"),
+        Column("fix", TEXT, "what to do about it"),
+        Column("duplicate_of", INTEGER, "the partner that speaks for this address", True),
+    ),
+)
+
+AUDIENCE_PLAN = TableColumns(
+    "audience_plan",
+    (
+        Column("plan_id", TEXT, "digest of the whole plan"),
+        Column("row_key", TEXT, "digest of operation, audience and address: what an approval releases"),
+        Column("sequence", INTEGER, "order of application: addresses are freed before they are taken"),
+        Column("operation", TEXT, "create, update, change_email, archive, tag, untag or upgrade"),
+        Column("audience", TEXT, "audience by its name in the settings"),
+        Column("list_id", TEXT, "Mailchimp's id of the audience"),
+        Column("email", TEXT, "address of the member"),
+        Column("subscriber_hash", TEXT, "Mailchimp's member id"),
+        Column("partner_id", INTEGER, "partner in Odoo", True),
+        Column("new_email", TEXT, "address after the change", True),
+        Column("tag", TEXT, "tag to add or remove", True),
+        Column("status", TEXT, "status to send, for creates and upgrades only", True),
+        Column("before_json", TEXT, "what Mailchimp has"),
+        Column("after_json", TEXT, "what is sent"),
+        Column("because", TEXT, "why"),
+        Column("held_back_because", TEXT, "why it is not sent; empty: it is"),
+    ),
+)
+
+OUTCOME = (
+    Column("outcome", TEXT, "applied, unchanged, rejected, deferred, held_back or unknown"),
+    Column("detail", TEXT, "what Mailchimp said", True),
+)
+
+AUDIENCE_PUSH = TableColumns("audience_push", (*AUDIENCE_PLAN.columns, *OUTCOME))
+
+MAILCHIMP_UNSUBSCRIBES = TableColumns(
+    "mailchimp_unsubscribes",
+    (
+        Column("audience", TEXT, "audience by its name in the settings"),
+        Column("list_id", TEXT, "Mailchimp's id of the audience"),
+        Column("email", TEXT, "address of the member"),
+        Column("subscriber_hash", TEXT, "Mailchimp's member id"),
+        Column("status_before", TEXT, "status before"),
+        Column("cause", TEXT, "blacklist, or evidence withdrawn"),
+        *OUTCOME,
+    ),
+)
+
+ALL = {
+    table.name: table
+    for table in (
+        ODOO_PARTNERS,
+        ODOO_ORDERS,
+        ODOO_BLACKLIST,
+        MAILCHIMP_MEMBERS,
+        CONTACTS,
+        SET_ASIDE,
+        AUDIENCE_PLAN,
+        AUDIENCE_PUSH,
+        MAILCHIMP_UNSUBSCRIBES,
+    )
+}
