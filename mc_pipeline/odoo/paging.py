@@ -1,0 +1,106 @@
+"""Reading all records that match a domain, losing none while people change them.
+
+Offsets shift when rows come and go, and neither ``write_date`` nor ``id`` grows in the order in which rows
+become visible (a long transaction shows its low ids late). So the ids are listed first, frozen, and read by id
+in pages; afterwards the ids are listed and counted again. The read is complete when every id that Odoo then
+lists and counts was read. Rows that appeared meanwhile are read too; rows that are gone by then (deleted, or no
+longer matching) are left out.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from mc_pipeline.odoo.client import Domain, OdooClient, Record
+from mc_pipeline.odoo.errors import OdooAccessError
+
+_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class PagedRead:
+    """Records in the order of their ids. ``incomplete_because`` says what may be missing, and why."""
+
+    records: list[Record]
+    complete: bool
+    incomplete_because: str
+
+
+def read_all(
+    client: OdooClient,
+    model: str,
+    domain: Domain,
+    fields: Sequence[str],
+    *,
+    page_size: int = 1000,
+    connections: int = 2,
+) -> PagedRead:
+    """Read the fields of all records that match, archived ones included, many2one as bare ids.
+
+    ``connections`` pages are read at the same time. Raises OdooAccessError when the model may not be read at
+    all; rows that Odoo lists but does not let the user read make the result incomplete.
+    """
+    wanted, miscounted = _listed_ids(client, model, domain)
+    read: dict[int, Record] = {}
+    asked: set[int] = set()
+    pending = wanted
+    for _ in range(_ROUNDS):
+        asked.update(pending)
+        for page in _pages(client, model, pending, fields, page_size, connections):
+            read.update((record["id"], record) for record in page)
+        wanted, miscounted = _listed_ids(client, model, domain)
+        pending = [record_id for record_id in wanted if record_id not in read]
+        if not pending:
+            break
+    withheld = sum(record_id in asked for record_id in pending)
+    reasons = [miscounted] if miscounted else []
+    if withheld:
+        reasons.append(
+            f"Odoo lists {withheld} {model} records that its user may not read (record rules): "
+            "give the user the rights to read them all"
+        )
+    records = [read[record_id] for record_id in wanted if record_id in read]
+    return PagedRead(records, not reasons, "; ".join(reasons))
+
+
+def _listed_ids(client: OdooClient, model: str, domain: Domain) -> tuple[list[int], str]:
+    """All matching ids, and what is wrong when Odoo keeps counting another number than it lists."""
+    for _ in range(_ROUNDS):
+        found = client.search(model, domain, order="id")
+        counted = client.search_count(model, domain)
+        if len(found) == len(set(found)) == counted:
+            return found, ""
+    return found, f"Odoo counts {counted} {model} records and lists {len(found)}"
+
+
+def _pages(
+    client: OdooClient,
+    model: str,
+    record_ids: Sequence[int],
+    fields: Sequence[str],
+    page_size: int,
+    connections: int,
+) -> list[list[Record]]:
+    pages = [record_ids[start : start + page_size] for start in range(0, len(record_ids), page_size)]
+    if connections <= 1 or len(pages) <= 1:
+        return [_page(client, model, page, fields) for page in pages]
+    executor = ThreadPoolExecutor(max_workers=connections, thread_name_prefix="odoo-read")
+    try:
+        return list(executor.map(lambda page: _page(client, model, page, fields), pages))
+    finally:
+        # A failed page or an interrupted run starts no further page; running ones end by their timeout.
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _page(client: OdooClient, model: str, record_ids: Sequence[int], fields: Sequence[str]) -> list[Record]:
+    """One page; where some of its records may not be read, the others.
+
+    Odoo refuses the whole call for one record outside the user's companies or record rules.
+    """
+    try:
+        return client.read(model, record_ids, fields)
+    except OdooAccessError:
+        visible = client.search(model, [("id", "in", list(record_ids))], order="id")
+        if len(visible) == len(record_ids):
+            raise
+        return client.read(model, visible, fields) if visible else []
