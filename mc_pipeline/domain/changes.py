@@ -1,0 +1,319 @@
+"""The plan: what should be minus what is, and who is left alone for which reason.
+
+Puts together what ``changes_of_members``, ``changes_of_email``, ``changes_of_audience`` and
+``changes_of_tags`` decide. Nothing is sent here, and no rule about sending (guards, age of the observation)
+is known here.
+"""
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+import pandas as pd
+
+from mc_pipeline.domain.audience_view import AudienceView, CompanyLike, view_audiences
+from mc_pipeline.domain.changes_of_audience import find_stopped, rows_for_stopped
+from mc_pipeline.domain.changes_of_email import find_renames, inherited_opt_outs
+from mc_pipeline.domain.changes_of_members import (
+    decide_creations,
+    decide_upgrades,
+    field_changes,
+    rows_for_creations,
+    rows_for_updates,
+    rows_for_upgrades,
+    still_refused,
+)
+from mc_pipeline.domain.changes_of_tags import rows_for_tags
+from mc_pipeline.domain.plan_rows import (
+    NOT_QUALIFYING_TAG,
+    PLAN_COLUMNS,
+    assemble,
+    body_key,
+    canonical_json,
+    empty_plan,
+)
+
+__all__ = [
+    "NOT_QUALIFYING_TAG",
+    "PLAN_COLUMNS",
+    "AudienceChanges",
+    "Completeness",
+    "body_key",
+    "decide_changes",
+    "empty_plan",
+    "plan_changes",
+]
+
+_NO_TYPES: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Completeness:
+    """Whether everything was read (rule 1.1), and if not, why."""
+
+    odoo: bool = True
+    odoo_because: str = ""
+    mailchimp: bool = True
+    mailchimp_because: str = ""
+
+    @property
+    def removals_held_back_because(self) -> str:
+        """Why nothing may be removed; empty when all was read."""
+        return "; ".join(
+            f"{system} was not read completely: {because or 'the reason is not known'}"
+            for system, complete, because in (
+                ("Odoo", self.odoo, self.odoo_because),
+                ("Mailchimp", self.mailchimp, self.mailchimp_because),
+            )
+            if not complete
+        )
+
+
+@dataclass(frozen=True)
+class AudienceChanges:
+    """The plan of one company, and the people whom it leaves as they are though something is known of them.
+
+    Attributes:
+        plan: the rows of ``audience_plan``; see ``plan_rows.PLAN_COLUMNS``. ``sequence`` is the order of
+            application; rows with a ``held_back_because`` are shown and not sent.
+        consented_not_subscribed: transactional members with dated consent in Odoo whose status stays
+            (audience, list_id, email, partner_id, consented_at UTC, because).
+        not_written: contacts that are not created or not updated (audience, list_id, email, partner_id,
+            reason: blacklisted | vanished | absent | archived | rejected_by_mailchimp, detail).
+    """
+
+    plan: pd.DataFrame
+    consented_not_subscribed: pd.DataFrame
+    not_written: pd.DataFrame
+
+
+_NOT_WRITTEN_DETAILS = {
+    "blacklisted": "opted out in Odoo and not in the audience: not created",
+    "vanished": "removed from Mailchimp for good: never created again",
+    "absent": "was in the audience and is not there now: never created again",
+    "archived": "archived in Mailchimp: left as it is",
+}
+
+
+def plan_changes(
+    contacts: pd.DataFrame,
+    members: pd.DataFrame,
+    records: pd.DataFrame,
+    *,
+    company: CompanyLike,
+    partners: pd.DataFrame,
+    set_aside: pd.DataFrame,
+    completeness: Completeness,
+    planned_at: datetime,
+    blacklisted_emails: Set[str] = frozenset(),
+    opted_out_ever: Set[str] = frozenset(),
+    double_optin_list_ids: Set[str] = frozenset(),
+    first_load_list_ids: Set[str] = frozenset(),
+    merge_field_types: Mapping[str, Mapping[str, str]] = _NO_TYPES,
+) -> pd.DataFrame:
+    """Return the plan alone; arguments as for :func:`decide_changes`."""
+    return decide_changes(
+        contacts,
+        members,
+        records,
+        company=company,
+        partners=partners,
+        set_aside=set_aside,
+        completeness=completeness,
+        planned_at=planned_at,
+        blacklisted_emails=blacklisted_emails,
+        opted_out_ever=opted_out_ever,
+        double_optin_list_ids=double_optin_list_ids,
+        first_load_list_ids=first_load_list_ids,
+        merge_field_types=merge_field_types,
+    ).plan
+
+
+def decide_changes(
+    contacts: pd.DataFrame,
+    members: pd.DataFrame,
+    records: pd.DataFrame,
+    *,
+    company: CompanyLike,
+    partners: pd.DataFrame,
+    set_aside: pd.DataFrame,
+    completeness: Completeness,
+    planned_at: datetime,
+    blacklisted_emails: Set[str] = frozenset(),
+    opted_out_ever: Set[str] = frozenset(),
+    double_optin_list_ids: Set[str] = frozenset(),
+    first_load_list_ids: Set[str] = frozenset(),
+    merge_field_types: Mapping[str, Mapping[str, str]] = _NO_TYPES,
+) -> AudienceChanges:
+    """Compare what should be with what is.
+
+    Args:
+        contacts: the contacts table: who should be in which audience, with which fields, tags and status.
+        members: the mailchimp_members table, every status included.
+        records: the ledger's records of members (``ledger.members.load``).
+        company: settings of the company; only its lists are ever mentioned.
+        partners: the odoo_partners table (partner_id, email_normalized are used).
+        set_aside: the set-aside table (partner_id, person_email, reason are used).
+        completeness: removals, moves and changes of address are held back unless both systems were read
+            whole.
+        planned_at: time of planning, UTC.
+        blacklisted_emails: addresses with an active row in Odoo's blacklist: not created.
+        opted_out_ever: addresses that ever opted out of any audience of any company: no consent counts.
+        double_optin_list_ids: audiences that ask people to confirm.
+        first_load_list_ids: audiences that were never written to: no confirmation mails go out.
+        merge_field_types: list_id -> merge tag -> Mailchimp's type; makes comparisons exact for numbers kept
+            as text and for dates.
+
+    Raises:
+        ValueError: a table lacks a column, or names an audience or a status that does not exist.
+    """
+    view = view_audiences(
+        contacts,
+        members,
+        records,
+        company,
+        blacklisted_emails=blacklisted_emails,
+        opted_out_ever=opted_out_ever,
+    )
+    audiences = company.audiences.values()
+    fields_of_list = {audience.list_id: frozenset(audience.merge_fields) for audience in audiences}
+    tags_of_list = {audience.list_id: tuple(audience.tags) for audience in audiences}
+    consent_of_list = {audience.list_id: audience.consent for audience in audiences}
+    held_back = completeness.removals_held_back_because
+
+    inheriting = inherited_opt_outs(view)
+    renames = _renames(view, partners, fields_of_list, merge_field_types, held_back, planned_at)
+    covered = set(zip(renames["list_id"], renames["new_email"], strict=True))
+    renamed = set(zip(renames["list_id"], renames["email"], strict=True))
+
+    decided = decide_creations(
+        view,
+        covered=covered,
+        inheriting=inheriting,
+        double_optin_list_ids=double_optin_list_ids,
+        first_load_list_ids=first_load_list_ids,
+        consent_of_list=consent_of_list,
+        planned_at=planned_at,
+    )
+    created, refused_creations = rows_for_creations(
+        decided,
+        fields_of_list,
+        planned_at,
+        {
+            "moved": held_back,
+            "marketing": "" if completeness.mailchimp else held_back,
+        },
+    )
+    # a member that gets another address is no longer the one to update under the old one
+    keys = list(zip(view.desired["list_id"], view.desired["email"], strict=True))
+    stays = pd.Series(
+        [key not in renamed and key not in covered for key in keys], index=view.desired.index, dtype=bool
+    )
+    live = view.desired[view.desired["status"].notna() & (view.desired["status"] != "archived") & stays]
+    updated, refused_updates = rows_for_updates(live, fields_of_list, merge_field_types, planned_at)
+    upgrades = decide_upgrades(view, consent_of_list, double_optin_list_ids)
+    upgraded, _ = rows_for_upgrades(upgrades[stays.loc[upgrades.index]], planned_at)
+
+    stopped = find_stopped(view, set_aside, partners, renamed)
+    sent_creations = created[created["held_back_because"] == ""]
+    sent_renames = renames[renames["held_back_because"] == ""]
+    tagged = pd.concat(
+        [live, view.desired.loc[sent_creations.index], _taking_over(view, sent_renames)], ignore_index=True
+    )
+    parts = [
+        renames,
+        created,
+        updated,
+        upgraded,
+        *rows_for_stopped(stopped, tags_of_list, held_back),
+        *rows_for_tags(tagged, tags_of_list, held_back),
+    ]
+    return AudienceChanges(
+        assemble(company.key, parts),
+        _consented_not_subscribed(upgrades),
+        _not_written(decided, refused_creations, refused_updates),
+    )
+
+
+def _renames(
+    view: AudienceView,
+    partners: pd.DataFrame,
+    fields_of_list: Mapping[str, Set[str]],
+    types_of_list: Mapping[str, Mapping[str, str]],
+    held_back: str,
+    planned_at: datetime,
+) -> pd.DataFrame:
+    """Make the change_email rows, each with the fields that differ as well: one write per member."""
+    renames = find_renames(view, set(partners["email_normalized"].dropna()))
+    renames = renames.assign(operation="change_email", cause="email_changed", held_back_because=held_back)
+    if renames.empty:
+        return renames.assign(before_json="", after_json="", because="", subscriber_hash="")
+    members = _taking_over(view, renames)
+    before: list[str] = []
+    after: list[str] = []
+    changes = field_changes(members, fields_of_list, types_of_list)
+    for old, new, change in zip(renames["email"], renames["new_email"], changes, strict=True):
+        observed, body = change or ({}, {})
+        before.append(canonical_json({**observed, "email_address": old}))
+        after.append(canonical_json({**body, "email_address": new}))
+    refused = still_refused(members, after, planned_at)
+    reasons = [
+        held_back
+        or ("Mailchimp refused this change; it is tried again when the contact changes" if no else "")
+        for no in refused
+    ]
+    return renames.assign(
+        before_json=before,
+        after_json=after,
+        because="the partner's e-mail changed in Odoo",
+        subscriber_hash=members["subscriber_hash"].to_numpy(dtype=object),
+        held_back_because=reasons,
+    )
+
+
+def _taking_over(view: AudienceView, renames: pd.DataFrame) -> pd.DataFrame:
+    """The renamed members as rows of ``view.desired``: the new address's contact on the old one's member."""
+    member_columns = [
+        "status",
+        "subscriber_hash",
+        "observed_fields_json",
+        "observed_tags",
+        "observed_language",
+        "record_tags",
+        "sent_json",
+        "returned_json",
+        "rejection_key",
+        "retry_at",
+    ]
+    wanted = view.desired.drop(columns=member_columns)
+    moves = renames[["list_id", "email", "new_email"]].rename(columns={"email": "old_email"})
+    joined = moves.merge(
+        wanted.rename(columns={"email": "new_email"}), how="left", on=["list_id", "new_email"]
+    )
+    members = view.present[["list_id", "email", *member_columns]].rename(columns={"email": "old_email"})
+    joined = joined.merge(members, how="left", on=["list_id", "old_email"])
+    return joined.rename(columns={"new_email": "email"})
+
+
+def _consented_not_subscribed(upgrades: pd.DataFrame) -> pd.DataFrame:
+    kept = upgrades[upgrades["why_not"] != ""]
+    kept = kept[["audience", "list_id", "email", "partner_id", "consented_at", "why_not"]]
+    return kept.rename(columns={"why_not": "because"}).reset_index(drop=True)
+
+
+def _not_written(decided: pd.DataFrame, *refused: pd.DataFrame) -> pd.DataFrame:
+    columns = ["audience", "list_id", "email", "partner_id", "reason", "detail"]
+    left = decided[decided["left_out"].isin(set(_NOT_WRITTEN_DETAILS))]
+    parts = [left.assign(reason=left["left_out"], detail=left["left_out"].map(_NOT_WRITTEN_DETAILS))]
+    for rows in refused:
+        titles: list[Any] = rows["rejection_title"].tolist()
+        parts.append(
+            rows.assign(
+                reason="rejected_by_mailchimp",
+                detail=[title if isinstance(title, str) else "refused by Mailchimp" for title in titles],
+            )
+        )
+    together = pd.concat([part[columns] for part in parts], ignore_index=True)
+    return together.sort_values(["list_id", "email", "reason"], ignore_index=True)

@@ -1,0 +1,198 @@
+"""Who no longer belongs into an audience, and what happens to the member there (rules 6.1 and 6.2).
+
+Only people who were seen to meet no rule count. Who is set aside for a fault in the data, deferred or simply
+not seen stays as they are: a mistake of ours must not look like a decision about them.
+"""
+
+from collections.abc import Collection, Mapping
+
+import pandas as pd
+
+from mc_pipeline.domain.audience_view import AudienceView, names
+from mc_pipeline.domain.plan_rows import NOT_QUALIFYING_TAG, canonical_json
+
+REASONS_OF_MEETING_NO_RULE: Mapping[str, str] = {
+    "no_audience": "no audience rule matches any more",
+    "no_order": "no confirmed order any more",
+    "supplier": "is a supplier",
+    "archived": "archived in Odoo",
+    "internal_user": "is an internal user",
+    "employee": "is an employee",
+    "own_company": "belongs to an own company",
+    "public_or_template_user": "is a public or template user",
+    "address_type": "is an address, not a contact",
+}
+"""Reasons of the set-aside table which say that somebody is no customer of an audience. All other reasons are
+faults or doubts, and change nothing."""
+
+STOPPED = (
+    "list_id",
+    "audience",
+    "email",
+    "subscriber_hash",
+    "status",
+    "partner_id",
+    "observed_tags",
+    "may_archive",
+    "cause",
+    "because",
+)
+
+
+def find_stopped(
+    view: AudienceView,
+    set_aside: pd.DataFrame,
+    partners: pd.DataFrame,
+    renamed: Collection[tuple[str, str]],
+) -> pd.DataFrame:
+    """Return the members who stopped qualifying for their audience: columns STOPPED, one row per member.
+
+    Args:
+        view: desired, observed and recorded state.
+        set_aside: the set-aside table (partner_id, person_email, reason).
+        partners: the odoo_partners table (partner_id, email_normalized).
+        renamed: (list_id, old address) of members that get another address instead.
+    """
+    desired = set(zip(view.desired["list_id"], view.desired["email"], strict=True))
+    keys = list(zip(view.present["list_id"], view.present["email"], strict=True))
+    leaving = [key not in desired and key not in renamed for key in keys]
+    rows = view.present[
+        pd.Series(leaving, index=view.present.index, dtype=bool)
+        & view.present["managed"]
+        & (view.present["status"] != "archived")
+    ].copy()
+    if rows.empty:
+        return pd.DataFrame(columns=list(STOPPED))
+
+    audience_now = dict(zip(view.desired["email"], view.desired["audience"], strict=True))
+    by_email, by_partner = _verdicts(set_aside, partners)
+    held = set(partners["email_normalized"].dropna())
+    causes: list[str | None] = []
+    reasons: list[str] = []
+    for email, partner_id in zip(rows["email"], rows["record_partner_id"], strict=True):
+        cause, because = _verdict(
+            email,
+            None if pd.isna(partner_id) else int(partner_id),
+            audience_now,
+            view.email_of_partner,
+            by_email,
+            by_partner,
+            held,
+        )
+        causes.append(cause)
+        reasons.append(because)
+    rows["cause"] = causes
+    rows["because"] = reasons
+    rows["partner_id"] = rows["record_partner_id"]
+    rows["may_archive"] = (
+        rows["created_by_us"]
+        & (rows["status"] == "transactional")
+        & ~rows["ever_subscribed"]
+        & ~rows["opted_out"]
+    )
+    return rows.loc[rows["cause"].notna(), list(STOPPED)].reset_index(drop=True)
+
+
+def _verdict(
+    email: str,
+    partner_id: int | None,
+    audience_now: Mapping[str, str],
+    email_of_partner: Mapping[int, str],
+    by_email: Mapping[str, str | None],
+    by_partner: Mapping[int, str | None],
+    held: Collection[str],
+) -> tuple[str | None, str]:
+    if email in audience_now:
+        return "moved", f"moved to the audience {audience_now[email]}"
+    if email in by_email:
+        reason = by_email[email]
+        if reason is None:
+            return None, ""
+        return "stopped_qualifying", f"stopped qualifying: {REASONS_OF_MEETING_NO_RULE[reason]}"
+    if email in held or partner_id is None:
+        return None, ""
+    if partner_id in email_of_partner:
+        return "email_changed", "the partner has another e-mail in Odoo now"
+    reason = by_partner.get(partner_id)
+    if reason is not None:
+        return (
+            "stopped_qualifying",
+            f"has another e-mail in Odoo now and stopped qualifying: {REASONS_OF_MEETING_NO_RULE[reason]}",
+        )
+    return None, ""
+
+
+def _verdicts(
+    set_aside: pd.DataFrame, partners: pd.DataFrame
+) -> tuple[dict[str, str | None], dict[int, str | None]]:
+    """Judge each set-aside person and partner: the reason why they meet no rule, or None for a doubt."""
+    if set_aside.empty:
+        return {}, {}
+    rows = set_aside[["partner_id", "person_email", "reason"]].copy()
+    normalized = dict(zip(partners["partner_id"], partners["email_normalized"], strict=True))
+    own = rows["person_email"].where(rows["person_email"].notna(), rows["partner_id"].map(normalized))
+    rows["person_email"] = own
+    by_email: dict[str, str | None] = {}
+    for email, reasons in _grouped(rows[own.notna()], "person_email"):
+        by_email[str(email)] = _common_reason(reasons)
+    by_partner: dict[int, str | None] = {}
+    # without an address of its own a partner may just have lost it by mistake: no verdict
+    for partner, reasons in _grouped(rows[own.notna()], "partner_id"):
+        by_partner[int(str(partner))] = _common_reason(reasons)
+    return by_email, by_partner
+
+
+def _grouped(rows: pd.DataFrame, column: str) -> list[tuple[object, set[str]]]:
+    groups: dict[object, set[str]] = {}
+    for key, reason in zip(rows[column], rows["reason"], strict=True):
+        groups.setdefault(key, set()).add(reason)
+    return list(groups.items())
+
+
+def _common_reason(reasons: set[str]) -> str | None:
+    """A duplicate follows its winner; any other doubt about one of the partners is doubt about the person."""
+    decisive = sorted(reasons - {"duplicate"})
+    if not decisive or any(reason not in REASONS_OF_MEETING_NO_RULE for reason in decisive):
+        return None
+    return decisive[0]
+
+
+def rows_for_stopped(
+    stopped: pd.DataFrame, tags_of_list: Mapping[str, Collection[str]], held_back_because: str
+) -> list[pd.DataFrame]:
+    """Make plan rows: archive whom we may, mark the others and take our tags from them.
+
+    Args:
+        stopped: the frame of :func:`find_stopped`.
+        tags_of_list: names of the tags in the settings, per list.
+        held_back_because: why none of it is sent, or "".
+    """
+    if stopped.empty:
+        return []
+    archived = stopped[stopped["may_archive"].astype(bool)]
+    kept = stopped[~stopped["may_archive"].astype(bool)]
+    parts = []
+    if len(archived):
+        rows = _row_columns(archived, "archive", held_back_because)
+        rows["before_json"] = [canonical_json({"status": status}) for status in archived["status"]]
+        parts.append(rows)
+    tagged, untagged = [], []
+    for at, (list_id, observed) in enumerate(zip(kept["list_id"], kept["observed_tags"], strict=True)):
+        present = {tag.casefold() for tag in names(observed)}
+        untagged += [(at, tag) for tag in tags_of_list[list_id] if tag.casefold() in present]
+        if NOT_QUALIFYING_TAG not in present:
+            tagged.append((at, NOT_QUALIFYING_TAG))
+    for operation, pairs in (("untag", untagged), ("tag", tagged)):
+        if pairs:
+            rows = _row_columns(kept.iloc[[at for at, _ in pairs]], operation, held_back_because)
+            rows["tag"] = [tag for _, tag in pairs]
+            parts.append(rows)
+    return parts
+
+
+def _row_columns(members: pd.DataFrame, operation: str, held_back_because: str) -> pd.DataFrame:
+    rows = members[["audience", "list_id", "email", "subscriber_hash", "partner_id", "cause", "because"]]
+    rows = rows.reset_index(drop=True)
+    rows.insert(0, "operation", operation)
+    rows["held_back_because"] = held_back_because
+    return rows

@@ -1,0 +1,412 @@
+"""Who becomes a member, whose fields are written, and who is subscribed on newer evidence (rules 4 and 6.4).
+
+A status is decided for people who are not members, and for the upgrade of rule 4.4; no other row has one.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Set
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mc_pipeline.domain.audience_view import AudienceView, ConsentLike, parse
+from mc_pipeline.domain.changes_of_fields import differing_fields, is_empty, language_to_send
+from mc_pipeline.domain.evidence import MAILING_LIST
+from mc_pipeline.domain.plan_rows import body_key, canonical_json
+
+STATUSES_FOR_NEW = frozenset({"", "transactional", "subscribed", "pending"})
+_ONE_DAY = timedelta(days=1)
+
+_MEMBER = ("audience", "list_id", "email", "subscriber_hash", "partner_id")
+
+
+def decide_creations(
+    view: AudienceView,
+    *,
+    covered: Collection[tuple[str, str]],
+    inheriting: Set[str],
+    double_optin_list_ids: Set[str],
+    first_load_list_ids: Set[str],
+    consent_of_list: Mapping[str, ConsentLike | None],
+    planned_at: datetime,
+) -> pd.DataFrame:
+    """Decide for every contact who is no member: created with which status and why, or why not.
+
+    Args:
+        view: desired, observed and recorded state.
+        covered: (list_id, address) that a renamed member takes.
+        inheriting: addresses of persons who opted out under a former address.
+        double_optin_list_ids: audiences that ask people to confirm.
+        first_load_list_ids: audiences that were never written to.
+        consent_of_list: consent settings, per list.
+        planned_at: time of planning; confirmations are counted over the 24 hours before it.
+
+    Returns:
+        The rows of ``view.desired`` that are absent, or archived by us, with the columns ``status``
+        (to create with; empty: not created), ``cause``, ``because``, ``left_out`` (reason code when not
+        created) and ``held_back_because``.
+
+    Raises:
+        ValueError: a contact has a status that nobody may be created with.
+    """
+    wanted = view.desired
+    unknown = set(wanted["status_for_new"].unique()) - STATUSES_FOR_NEW if len(wanted) else set()
+    if unknown:
+        raise ValueError(
+            f"contacts have status_for_new {sorted(map(str, unknown))[0]!r}; allowed are transactional, "
+            "subscribed, pending and an empty one for people who are not created"
+        )
+    archived = wanted["status"] == "archived"
+    absent = wanted["status"].isna()
+    takes_over = _is_in(wanted, covered)
+    rows = wanted[(absent & ~takes_over) | (archived & wanted["archived_by_us"])].copy()
+    returning = (rows["status"] == "archived").to_numpy(dtype=bool)
+    own = rows["status_for_new"].to_numpy(dtype=object)
+    email = rows["email"]
+    blocked = email.isin(view.blocked).to_numpy(dtype=bool)
+    inherits = email.isin(inheriting).to_numpy(dtype=bool)
+    blacklisted = email.isin(view.blacklisted).to_numpy(dtype=bool)
+    known = rows["was_member"].to_numpy(dtype=bool)
+    vanished = rows["vanished"].to_numpy(dtype=bool)
+    never_subscribed = ~(rows["ever_subscribed"] | rows["opted_out"]).to_numpy(dtype=bool)
+
+    left_out = np.full(len(rows), "", dtype=object)
+    left_out[own == ""] = "left_out"
+    left_out[~returning & known] = "absent"
+    left_out[~returning & vanished] = "vanished"
+    left_out[returning & ~never_subscribed] = "archived"
+    left_out[blacklisted] = "blacklisted"
+
+    changed = email.isin(set(view.former_addresses["email"])).to_numpy(dtype=bool)
+    own_evidence = np.fromiter(
+        (parse(evidence).get("kind") == MAILING_LIST for evidence in rows["evidence_json"]), bool, len(rows)
+    )
+    double = rows["list_id"].isin(double_optin_list_ids).to_numpy(dtype=bool)
+    first_load = rows["list_id"].isin(first_load_list_ids).to_numpy(dtype=bool)
+    asked = set(view.records.loc[view.records["created_status"] == "pending", "email"])
+    confirmed_before = email.isin(asked).to_numpy(dtype=bool)
+
+    status = own.copy()
+    marketing = np.isin(own.astype(str), ["subscribed", "pending"])
+    status[marketing & (blocked | returning | (changed & ~own_evidence))] = "transactional"
+    status[(status == "subscribed") & double] = "transactional"
+    status[(status == "pending") & (first_load | confirmed_before)] = "transactional"
+    status[inherits & ~returning] = "unsubscribed"
+    status[left_out != ""] = ""
+    rows["status_now"] = rows["status"]
+    rows["status"] = status
+    rows["left_out"] = left_out
+
+    cause = np.full(len(rows), "new_contact", dtype=object)
+    cause[email.isin(_managed_elsewhere(view)).to_numpy(dtype=bool)] = "moved"
+    cause[changed] = "email_changed"
+    cause[returning] = "returning"
+    rows["cause"] = cause
+    rows["because"] = _sentences(status, cause, marketing, blocked)
+    rows["held_back_because"] = _beyond_daily_confirmations(rows, view, consent_of_list, planned_at)
+    return rows
+
+
+def _sentences(
+    status: np.ndarray, cause: np.ndarray, marketing: np.ndarray, blocked: np.ndarray
+) -> list[str]:
+    opening = {
+        "new_contact": "not in the audience yet",
+        "moved": "moved here from another audience",
+        "email_changed": "a new e-mail in Odoo, so a new person here",
+        "returning": "archived by this pipeline and qualifying again",
+    }
+    texts = []
+    for new, why, had_evidence, stopped in zip(status, cause, marketing, blocked, strict=True):
+        text = opening[why]
+        if new == "unsubscribed":
+            text += "; opted out under the former e-mail"
+        elif new == "transactional" and had_evidence:
+            text += (
+                "; consent is void after an opt-out, a bounce or an archiving"
+                if stopped
+                else "; returns without marketing consent"
+                if why == "returning"
+                else "; the consent was given for another e-mail, or may not be used without confirmation"
+            )
+        texts.append(text)
+    return texts
+
+
+def _beyond_daily_confirmations(
+    rows: pd.DataFrame,
+    view: AudienceView,
+    consent_of_list: Mapping[str, ConsentLike | None],
+    planned_at: datetime,
+) -> list[str]:
+    """Hold back confirmation mails beyond the number of a day; the rest follows on later days."""
+    held = pd.Series("", index=rows.index, dtype=object)
+    pending = rows[rows["status"] == "pending"]
+    since = pd.Timestamp(planned_at) - _ONE_DAY
+    for list_id, waiting in pending.groupby("list_id", sort=True):
+        consent = consent_of_list[str(list_id)]
+        allowed = 0 if consent is None else consent.max_confirmations
+        sent = view.records[
+            (view.records["list_id"] == list_id)
+            & (view.records["created_status"] == "pending")
+            & (view.records["created_at"] > since)
+        ]
+        late = waiting.sort_values("email").index[max(0, allowed - len(sent)) :]
+        held[late] = f"at most {allowed} confirmation mails are sent a day"
+    return held.tolist()
+
+
+def _managed_elsewhere(view: AudienceView) -> set[str]:
+    live = view.present["managed"] & (view.present["status"] != "archived")
+    return set(view.present.loc[live, "email"])
+
+
+def _is_in(rows: pd.DataFrame, keys: Collection[tuple[str, str]]) -> pd.Series:
+    if not keys:
+        return pd.Series(False, index=rows.index)
+    found = [key in keys for key in zip(rows["list_id"], rows["email"], strict=True)]
+    return pd.Series(found, index=rows.index, dtype=bool)
+
+
+def rows_for_creations(
+    decided: pd.DataFrame,
+    fields_of_list: Mapping[str, Collection[str]],
+    planned_at: datetime,
+    held_back_because: Mapping[str, str],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Make the plan's create rows; return them and the people whom Mailchimp refused in just this form.
+
+    Args:
+        decided: the frame of :func:`decide_creations`.
+        fields_of_list: merge tags of the settings, per list.
+        planned_at: a refusal "for now" is tried again from its time on.
+        held_back_because: why rows are not sent, by key: ``moved`` for people who change the audience,
+            ``marketing`` for people created as subscribed or pending.
+    """
+    rows = decided[decided["status"] != ""]
+    bodies = [
+        canonical_json(_creation_body(email, status, fields, language, evidence, fields_of_list[list_id]))
+        for email, status, fields, language, evidence, list_id in zip(
+            rows["email"],
+            rows["status"],
+            rows["merge_fields_json"],
+            rows["language"],
+            rows["evidence_json"],
+            rows["list_id"],
+            strict=True,
+        )
+    ]
+    refused = still_refused(rows, bodies, planned_at)
+    held = rows["held_back_because"].to_numpy(dtype=object).copy()
+    for mask, key in (
+        (rows["status"].isin({"subscribed", "pending"}), "marketing"),
+        (rows["cause"] == "moved", "moved"),
+    ):
+        if held_back_because.get(key):
+            held[mask.to_numpy(dtype=bool)] = held_back_because[key]
+    created = rows[
+        ["audience", "list_id", "email", "subscriber_hash", "partner_id", "status", "cause", "because"]
+    ]
+    created = created.assign(
+        operation="create",
+        after_json=bodies,
+        before_json=[
+            canonical_json({"status": "archived"}) if cause == "returning" else "{}"
+            for cause in rows["cause"]
+        ],
+        held_back_because=held,
+    )
+    return created[~refused], rows[refused]
+
+
+def _creation_body(
+    email: str, status: str, fields_json: str, language: Any, evidence_json: Any, tags: Collection[str]
+) -> dict[str, Any]:
+    fields = {tag: value for tag, value in parse(fields_json).items() if tag in tags and not is_empty(value)}
+    body: dict[str, Any] = {"email_address": email, "status": status, "merge_fields": fields}
+    if isinstance(language, str) and language:
+        body["language"] = language
+    if status in ("subscribed", "pending"):
+        at = evidence_time(evidence_json)
+        if at is not None:
+            body["timestamp_signup"] = at.isoformat()
+            if status == "subscribed":
+                body["timestamp_opt"] = at.isoformat()
+    return body
+
+
+def evidence_time(evidence_json: Any) -> datetime | None:
+    """Time of the evidence that counts, in UTC to the second; None when it has none."""
+    value = parse(evidence_json).get("at")
+    if not value:
+        return None
+    at = datetime.fromisoformat(value)
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return at.astimezone(UTC).replace(microsecond=0)
+
+
+def still_refused(rows: pd.DataFrame, bodies: Collection[str], planned_at: datetime) -> np.ndarray:
+    """Tell which bodies Mailchimp refused before and should not be sent again yet."""
+    refused = np.zeros(len(rows), dtype=bool)
+    keys = rows["rejection_key"].to_numpy(dtype=object)
+    retry = rows["retry_at"]
+    waiting = (retry.isna() | (retry > pd.Timestamp(planned_at))).to_numpy(dtype=bool)
+    for at, (key, body) in enumerate(zip(keys, bodies, strict=True)):
+        if isinstance(key, str) and waiting[at] and key == body_key(body):
+            refused[at] = True
+    return refused
+
+
+def rows_for_updates(
+    members: pd.DataFrame,
+    fields_of_list: Mapping[str, Collection[str]],
+    types_of_list: Mapping[str, Mapping[str, str]],
+    planned_at: datetime,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Make update rows for members whose fields or language differ; return them and the refused ones.
+
+    Args:
+        members: rows like ``view.desired`` that are members and not archived.
+        fields_of_list: merge tags of the settings, per list.
+        types_of_list: Mailchimp's type of each merge field, per list, as far as known.
+        planned_at: a refusal "for now" is tried again from its time on.
+    """
+    at: list[int] = []
+    before: list[str] = []
+    after: list[str] = []
+    for position, changes in enumerate(field_changes(members, fields_of_list, types_of_list)):
+        if changes is not None:
+            at.append(position)
+            before.append(canonical_json(changes[0]))
+            after.append(canonical_json(changes[1]))
+    rows = members.iloc[at]
+    updated = rows[list(_MEMBER)].assign(
+        operation="update",
+        cause="fields_differ",
+        because=[f"differs from Odoo: {', '.join(_changed(body))}" for body in map(json.loads, after)],
+        before_json=before,
+        after_json=after,
+    )
+    refused = still_refused(rows, after, planned_at)
+    return updated[~refused], rows[refused]
+
+
+def _changed(body: Mapping[str, Any]) -> list[str]:
+    return [*body.get("merge_fields", {}), *(["language"] if "language" in body else [])]
+
+
+def field_changes(
+    members: pd.DataFrame,
+    fields_of_list: Mapping[str, Collection[str]],
+    types_of_list: Mapping[str, Mapping[str, str]],
+) -> "list[tuple[dict[str, Any], dict[str, Any]] | None]":
+    """Compare each member with what it should be: (what Mailchimp has, what to send), None when equal."""
+    changes: list[tuple[dict[str, Any], dict[str, Any]] | None] = []
+    for list_id, wanted, observed, sent_json, returned_json, language, observed_language in zip(
+        members["list_id"],
+        members["merge_fields_json"],
+        members["observed_fields_json"],
+        members["sent_json"],
+        members["returned_json"],
+        members["language"],
+        members["observed_language"],
+        strict=True,
+    ):
+        new_language = None
+        if isinstance(language, str) and language != observed_language:
+            new_language = language_to_send(
+                language,
+                observed_language if isinstance(observed_language, str) else None,
+                parse(sent_json).get("language"),
+                parse(returned_json).get("language"),
+            )
+        if wanted == observed and new_language is None:
+            changes.append(None)
+            continue
+        managed = fields_of_list[list_id]
+        desired = {tag: value for tag, value in parse(wanted).items() if tag in managed}
+        present = parse(observed)
+        if desired.items() <= present.items() and new_language is None:
+            changes.append(None)
+            continue
+        fields = differing_fields(
+            desired,
+            present,
+            parse(sent_json).get("merge_fields") or {},
+            parse(returned_json).get("merge_fields") or {},
+            types_of_list.get(list_id, {}),
+        )
+        before: dict[str, Any] = {}
+        after: dict[str, Any] = {}
+        if fields:
+            after["merge_fields"] = fields
+            before["merge_fields"] = {tag: present.get(tag, "") for tag in fields}
+        if new_language is not None:
+            after["language"] = new_language
+            before["language"] = observed_language if isinstance(observed_language, str) else ""
+        changes.append((before, after) if after else None)
+    return changes
+
+
+def decide_upgrades(
+    view: AudienceView,
+    consent_of_list: Mapping[str, ConsentLike | None],
+    double_optin_list_ids: Set[str],
+) -> pd.DataFrame:
+    """Judge every transactional member whose contact has dated evidence of consent (rule 4.4).
+
+    Returns:
+        Those rows of ``view.desired`` with ``consented_at`` and ``why_not``: empty when the member may be
+        subscribed, else the reason for leaving the status alone.
+    """
+    rows = view.desired[
+        (view.desired["status"] == "transactional") & view.desired["evidence_json"].notna()
+    ].copy()
+    times = [evidence_time(evidence) for evidence in rows["evidence_json"]]
+    rows["consented_at"] = pd.to_datetime(pd.Series(times, index=rows.index, dtype=object), utc=True)
+    rows = rows[rows["consented_at"].notna()]
+    allowed = {
+        list_id: consent is not None and consent.upgrade for list_id, consent in consent_of_list.items()
+    }
+    why_not = np.full(len(rows), "", dtype=object)
+    for mask, reason in (
+        (rows["status_for_new"] != "subscribed", "the audience does not take this consent as a subscription"),
+        (
+            ~(rows["consented_at"] > rows["created_at"]),
+            "the consent is older than the member, or it is not known when the member was made",
+        ),
+        (~rows["created_by_us"], "the member was not made by this pipeline"),
+        (rows["ever_subscribed"], "the member was subscribed before"),
+        (
+            rows["email"].isin(view.blocked) | rows["opted_out"],
+            "the address opted out, bounced or was archived before",
+        ),
+        (rows["list_id"].isin(double_optin_list_ids), "the audience asks people to confirm"),
+        (~rows["list_id"].map(allowed).astype(bool), "the setting consent.upgrade is off"),
+    ):
+        why_not[mask.to_numpy(dtype=bool)] = reason
+    rows["why_not"] = why_not
+    return rows
+
+
+def rows_for_upgrades(decided: pd.DataFrame, planned_at: datetime) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Make the plan's upgrade rows; return them and the ones that Mailchimp refused in just this form."""
+    rows = decided[decided["why_not"] == ""]
+    bodies = [
+        canonical_json({"status": "subscribed", "timestamp_opt": at.isoformat()})
+        for at in rows["consented_at"]
+    ]
+    upgraded = rows[list(_MEMBER)].assign(
+        operation="upgrade",
+        status="subscribed",
+        cause="consent_given",
+        because=[
+            f"consented in Odoo on {at:%Y-%m-%d}, after the member was made" for at in rows["consented_at"]
+        ],
+        before_json=canonical_json({"status": "transactional"}),
+        after_json=bodies,
+    )
+    refused = still_refused(rows, bodies, planned_at)
+    return upgraded[~refused], rows[refused]

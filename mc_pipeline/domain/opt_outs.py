@@ -1,0 +1,158 @@
+"""Who has to be unsubscribed in Mailchimp because of what was said in Odoo (rules 5.4, 5.5, 5.6 and 6.3).
+
+Opt-outs only restrict, so they ask nobody: no guard, no completeness, no quality rule. Members who are
+unsubscribed, cleaned or archived already are left as they are.
+"""
+
+from collections.abc import Iterable, Set
+from datetime import datetime
+from typing import Protocol
+
+import pandas as pd
+
+from mc_pipeline.domain.audience_view import AudienceView
+from mc_pipeline.domain.changes_of_email import inherited_opt_outs
+from mc_pipeline.domain.plan_rows import subscriber_hash
+
+UNSUBSCRIBE_COLUMNS: tuple[str, ...] = (
+    "audience",
+    "list_id",
+    "email",
+    "subscriber_hash",
+    "status_before",
+    "cause",
+    "outcome",
+    "detail",
+)
+
+CAUSES_OF_UNSUBSCRIBING: tuple[str, ...] = (
+    "resubscribed_unproven",
+    "blacklisted",
+    "evidence_withdrawn",
+    "former_email_opted_out",
+)
+"""The first that applies is the cause of a row. ``resubscribed_unproven`` is a conflict for a human: Odoo's
+opt-out stands, yet Mailchimp had the person subscribed later, and nothing proves that it was their own act."""
+
+_MAY_RECEIVE = frozenset({"subscribed", "pending", "transactional"})
+
+_DETAILS = {
+    "blacklisted": "on the blacklist of Odoo",
+    "resubscribed_unproven": "subscribed again after the opt-out in Odoo, and not provably by the person: "
+    "unsubscribed again; lift the opt-out in Odoo if the person wants e-mail",
+    "former_email_opted_out": "opted out under the former e-mail",
+}
+
+
+class WithdrawalLike(Protocol):
+    """Consent that a member of an audience was subscribed on and that was taken back in Odoo."""
+
+    @property
+    def audience(self) -> str: ...
+    @property
+    def email(self) -> str: ...
+    @property
+    def because(self) -> str: ...
+    @property
+    def at(self) -> datetime | None: ...
+
+
+def members_to_unsubscribe(
+    members: pd.DataFrame,
+    blacklist: pd.DataFrame,
+    withdrawn: Iterable[WithdrawalLike] = (),
+    records: pd.DataFrame | None = None,
+    inheriting: Set[str] = frozenset(),
+) -> pd.DataFrame:
+    """Return the members to set to unsubscribed, before anything else is written.
+
+    Args:
+        members: the mailchimp_members table; ``timestamp_opt`` (UTC) tells a later subscription.
+        blacklist: the odoo_blacklist table (email, active, write_date UTC); archived rows count for nothing.
+        withdrawn: consent taken back; concerns the audience that used it, no other.
+        records: the ledger's records of members; ``opted_out`` tells that a subscribed member was
+            unsubscribed before.
+        inheriting: present addresses of persons who opted out under a former one; see
+            :func:`addresses_that_inherit_opt_outs`.
+
+    Returns:
+        One row per member, columns UNSUBSCRIBE_COLUMNS, sorted by list and address; ``outcome`` is empty
+        until it is carried out, ``detail`` says why in words.
+    """
+    if members.empty:
+        return _empty()
+    rows = members[members["status"].isin(_MAY_RECEIVE)]
+    rows = rows.sort_values(["list_id", "email"]).drop_duplicates(["list_id", "email"])
+
+    active = blacklist[blacklist["active"].astype(bool)] if len(blacklist) else blacklist
+    opted_out_at = {
+        email: time
+        for email, time in zip(
+            active.get("email", []), pd.to_datetime(active.get("write_date", []), utc=True), strict=True
+        )
+    }
+    withdrawals = {(item.audience, item.email): item for item in withdrawn}
+    unsubscribed_before = _unsubscribed_before(records)
+
+    concerned: list[tuple[int, str, str]] = []
+    for at, (audience, list_id, email, status, confirmed_at) in enumerate(
+        zip(
+            rows["audience"],
+            rows["list_id"],
+            rows["email"],
+            rows["status"],
+            pd.to_datetime(rows["timestamp_opt"], utc=True),
+            strict=True,
+        )
+    ):
+        withdrawal = withdrawals.get((audience, email))
+        if email in opted_out_at:
+            cause, since = "blacklisted", opted_out_at[email]
+        elif withdrawal is not None:
+            cause, since = "evidence_withdrawn", pd.to_datetime(withdrawal.at, utc=True)
+        elif email in inheriting:
+            cause, since = "former_email_opted_out", pd.NaT
+        else:
+            continue
+        later = not pd.isna(confirmed_at) and not pd.isna(since) and confirmed_at > since
+        if status == "subscribed" and (later or (list_id, email) in unsubscribed_before):
+            cause = "resubscribed_unproven"
+        detail = withdrawal.because if cause == "evidence_withdrawn" and withdrawal else _DETAILS[cause]
+        concerned.append((at, cause, detail))
+    if not concerned:
+        return _empty()
+    found = rows.iloc[[at for at, _, _ in concerned]]
+    return pd.DataFrame(
+        {
+            "audience": found["audience"].to_numpy(dtype=object),
+            "list_id": found["list_id"].to_numpy(dtype=object),
+            "email": found["email"].to_numpy(dtype=object),
+            "subscriber_hash": [
+                known if isinstance(known, str) and known else subscriber_hash(email)
+                for known, email in zip(found["subscriber_hash"], found["email"], strict=True)
+            ],
+            "status_before": found["status"].to_numpy(dtype=object),
+            "cause": [cause for _, cause, _ in concerned],
+            "outcome": "",
+            "detail": [detail for _, _, detail in concerned],
+        }
+    )
+
+
+def addresses_that_inherit_opt_outs(view: AudienceView) -> Set[str]:
+    """Present addresses of persons who opted out under a former address (rule 6.3).
+
+    Bound to the partner whom the ledger knows under the former address, so it stays true for good.
+    """
+    return inherited_opt_outs(view)
+
+
+def _unsubscribed_before(records: pd.DataFrame | None) -> Set[tuple[str, str]]:
+    if records is None or records.empty:
+        return frozenset()
+    rows = records[records["opted_out"].astype("boolean").fillna(False).astype(bool)]
+    return frozenset(zip(rows["list_id"], rows["email"], strict=True))
+
+
+def _empty() -> pd.DataFrame:
+    return pd.DataFrame({column: pd.Series([], dtype=object) for column in UNSUBSCRIBE_COLUMNS})
