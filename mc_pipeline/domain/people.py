@@ -1,0 +1,226 @@
+"""Who a person is: which partners stand for people, which of them share an address, and whose an order is.
+
+A person is one normalised e-mail within one company. All partners with that address are that person; one of
+them, the winner, speaks for the address.
+"""
+
+from collections.abc import Mapping, Set
+
+import numpy as np
+import pandas as pd
+
+from mc_pipeline.domain.addresses import read_addresses
+from mc_pipeline.domain.columns import flags, ids, numbers, require_unique, texts, times
+from mc_pipeline.domain.errors import RuleError
+
+NEVER = ("internal_user", "employee", "own_company", "public_or_template_user")
+"""Whoever is one of these is no contact, whatever else they are: also not through another partner with the
+same address."""
+
+ADDRESS_TYPES = frozenset({"delivery", "invoice", "other"})
+
+_FLAGS = (
+    "active",
+    "is_company",
+    "is_blacklisted",
+    "is_internal_user",
+    "is_employee",
+    "is_own_company",
+    "is_public_or_template_user",
+)
+
+# Amounts are summed as whole ten-thousandths: exact, and the same in whatever order the rows come.
+_UNITS = 10_000
+
+
+def judge_partners(partners: pd.DataFrame) -> pd.DataFrame:
+    """Say of every partner whether it stands for a person, and by which address.
+
+    An archived partner does not: it makes nobody a contact by itself, but its orders still belong to the
+    person when an active partner has the same address.
+
+    Args:
+        partners: all rows of ``odoo_partners``, archived ones included.
+
+    Returns:
+        The rows ordered by ``partner_id``, with their columns in one form and, added: ``excluded_as``
+        (``internal_user``, ``employee``, ``own_company``, ``public_or_template_user``, ``address_type``,
+        ``archived`` or empty, the first that applies), ``person_email``, ``email_problem``,
+        ``several_addresses`` (see ``read_addresses``), and ``is_person`` (not excluded, valid address).
+
+    Raises:
+        RuleError: a partner is there twice.
+    """
+    require_unique(partners, "partner_id")
+    judged = partners.sort_values("partner_id", kind="stable", ignore_index=True)
+    judged["partner_id"] = judged["partner_id"].astype("int64")
+    for column in ("parent_id", "commercial_partner_id"):
+        judged[column] = ids(judged, column)
+    judged["commercial_partner_id"] = (
+        judged["commercial_partner_id"].fillna(judged["partner_id"]).astype("int64")
+    )
+    for column in _FLAGS:
+        judged[column] = flags(judged, column)
+    for column in ("supplier_rank", "message_bounce"):
+        judged[column] = numbers(judged, column)
+    judged["write_date"] = times(judged, "write_date")
+    reasons = {
+        "internal_user": judged["is_internal_user"],
+        "employee": judged["is_employee"],
+        "own_company": _in_own_company(judged),
+        "public_or_template_user": judged["is_public_or_template_user"],
+        "address_type": texts(judged, "type").isin(ADDRESS_TYPES),
+        "archived": ~judged["active"],
+    }
+    judged["excluded_as"] = first_reason(reasons, judged.index)
+    judged = judged.join(read_addresses(judged))
+    judged["is_person"] = (judged["excluded_as"] == "") & (judged["email_problem"] == "")
+    return judged
+
+
+def first_reason(reasons: Mapping[str, pd.Series], index: pd.Index) -> pd.Series:
+    """Return for every row the first of ``reasons`` that applies to it, empty when none does."""
+    chosen = np.full(len(index), "", dtype=object)
+    for reason, applies in reversed(reasons.items()):
+        chosen[applies.to_numpy(dtype=bool)] = reason
+    return pd.Series(chosen, index=index, dtype=object)
+
+
+def _in_own_company(partners: pd.DataFrame) -> pd.Series:
+    """Mark the partners of the Odoo companies themselves and everything below them."""
+    own = set(partners.loc[partners["is_own_company"], "partner_id"])
+    below = own
+    while below:
+        children = set(partners.loc[partners["parent_id"].isin(below), "partner_id"])
+        below = children - own
+        own = own | below
+    return partners["partner_id"].isin(own)
+
+
+def attribute_orders(judged: pd.DataFrame, orders: pd.DataFrame) -> pd.DataFrame:
+    """Say whose each confirmed order is: the customer's; without a usable address, the invoice address's.
+
+    Usable means written correctly. An order of an internal user stays theirs (and so counts to no contact):
+    it does not move on to the invoice address.
+
+    Args:
+        judged: result of ``judge_partners``.
+        orders: rows of ``odoo_orders``; cancelled orders count nowhere.
+
+    Returns:
+        One row per confirmed order, ordered by ``order_id``: ``order_id``, ``date_order`` (UTC),
+        ``partner_id`` (the partner that it counts to, nullable), ``person_email`` (None: nobody's),
+        ``kept_units`` (untaxed amount kept in company currency, in ten-thousandths; before credit notes were
+        read, the amount ordered), ``currency`` (the company's), ``customer_id`` (the order's own partner).
+
+    Raises:
+        RuleError: an order is there twice, or the company's orders have several company currencies.
+    """
+    require_unique(orders, "order_id")
+    confirmed = orders[orders["state"] == "sale"].sort_values("order_id", kind="stable", ignore_index=True)
+    address_of = judged.set_index("partner_id")["person_email"]
+    customer, invoiced = ids(confirmed, "partner_id"), ids(confirmed, "partner_invoice_id")
+    of_customer = customer.map(address_of).astype(object)
+    of_invoiced = invoiced.map(address_of).astype(object)
+    by_customer = of_customer.notna()
+    email = of_customer.where(by_customer, of_invoiced)
+    email = email.where(email.notna(), None)
+    partner = customer.where(by_customer, invoiced).where(email.notna(), pd.NA)
+    kept = confirmed["amount_untaxed_company"]
+    if "kept_untaxed_company" in confirmed.columns:
+        kept = confirmed["kept_untaxed_company"].where(confirmed["kept_untaxed_company"].notna(), kept)
+    units = (kept.astype("float64").fillna(0.0) * _UNITS).round().astype("int64")
+    currency = texts(confirmed, "company_currency")
+    if currency.nunique() > 1:
+        raise RuleError(
+            f"company_currency holds {', '.join(sorted(currency.dropna().unique()))}; "
+            "the orders of one company have one company currency, read them again"
+        )
+    return pd.DataFrame(
+        {
+            "order_id": confirmed["order_id"].astype("int64"),
+            "date_order": times(confirmed, "date_order"),
+            "partner_id": partner.astype("Int64"),
+            "person_email": email.astype(object),
+            "kept_units": units,
+            "currency": currency,
+            "customer_id": customer,
+        }
+    )
+
+
+def sum_purchases(attributed: pd.DataFrame) -> pd.DataFrame:
+    """Add up the confirmed orders of every person.
+
+    Returns:
+        Indexed by ``person_email``: ``order_count``, ``total_spent`` (company currency),
+        ``first_order_date``, ``last_order_date`` (UTC). Orders of nobody are in none.
+    """
+    totals = (
+        attributed[attributed["person_email"].notna()]
+        .groupby("person_email", sort=True)
+        .agg(
+            order_count=("order_id", "size"),
+            kept_units=("kept_units", "sum"),
+            first_order_date=("date_order", "min"),
+            last_order_date=("date_order", "max"),
+        )
+    )
+    totals["total_spent"] = totals.pop("kept_units") / _UNITS
+    return totals
+
+
+def total_of(attributed: pd.DataFrame) -> float:
+    """Add up orders, in company currency, without the noise of adding floats."""
+    return int(attributed["kept_units"].sum()) / _UNITS
+
+
+def rank_partners(judged: pd.DataFrame, attributed: pd.DataFrame) -> pd.DataFrame:
+    """Order the partners that stand for people so that the winner of each address comes first.
+
+    The partner with the latest confirmed order wins (two at the same moment: the highest id); where none of
+    them ordered, the one that was changed last in Odoo (then the highest id).
+
+    Returns:
+        The rows of ``judged`` that stand for a person, with what they are ranked by added.
+    """
+    people = judged[judged["is_person"]].copy()
+    last_order = attributed.groupby("partner_id")["date_order"].max()
+    people["last_order_of_partner"] = people["partner_id"].map(last_order).astype("datetime64[us, UTC]")
+    people["changed_without_order"] = people["write_date"].where(people["last_order_of_partner"].isna())
+    return people.sort_values(
+        ["last_order_of_partner", "changed_without_order", "partner_id"],
+        ascending=False,
+        na_position="last",
+        ignore_index=True,
+    )
+
+
+def find_never_contacts(judged: pd.DataFrame) -> pd.DataFrame:
+    """Find the addresses of people who are never contacts, through whichever partner.
+
+    Returns:
+        Indexed by ``person_email``: ``never_as`` (one of ``NEVER``) and ``never_through`` (that partner).
+    """
+    never = judged[judged["excluded_as"].isin(NEVER) & judged["person_email"].notna()]
+    strongest = never.assign(_rank=never["excluded_as"].map(NEVER.index)).sort_values(["_rank", "partner_id"])
+    first = strongest.drop_duplicates("person_email").set_index("person_email")
+    return first[["excluded_as", "partner_id"]].rename(
+        columns={"excluded_as": "never_as", "partner_id": "never_through"}
+    )
+
+
+def contact_persons_of_customers(judged: pd.DataFrame, attributed: pd.DataFrame) -> Set[int]:
+    """Find the contact persons of customers: active children of type contact, with an address of their own.
+
+    A customer here is a partner with a confirmed order, or one that shares its address with the person who
+    has one. A customer that is archived, a postal address or never a contact has no contact persons.
+    """
+    ordered = set(attributed["customer_id"].dropna()) | set(attributed["partner_id"].dropna())
+    people_who_ordered = set(attributed["person_email"].dropna())
+    customers = judged[
+        (judged["excluded_as"] == "")
+        & (judged["partner_id"].isin(ordered) | judged["person_email"].isin(people_who_ordered))
+    ]
+    children = judged[judged["is_person"] & judged["parent_id"].isin(set(customers["partner_id"]))]
+    return frozenset(int(partner) for partner in children["partner_id"])

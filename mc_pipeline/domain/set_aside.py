@@ -1,0 +1,90 @@
+"""What is said about a partner that is left out: what was found, and what to do about it.
+
+Sentences name ids, settings and audiences, never a person.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import pandas as pd
+
+from mc_pipeline.domain.company import CompanyRules
+from mc_pipeline.domain.people import NEVER
+
+_NOTHING = "Nothing to do."
+
+DESCRIPTIONS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "internal_user": ("is a user of this Odoo (portal users are customers)", _NOTHING),
+        "employee": ("is an employee", _NOTHING),
+        "own_company": ("is one of your own companies, or belongs to one", _NOTHING),
+        "public_or_template_user": ("is the public user or a template of users", _NOTHING),
+        "address_type": ("is a postal address of a contact, not a person", _NOTHING),
+        "archived": ("is archived in Odoo", "Unarchive the contact if the person is still a customer."),
+        "missing_email": ("has no e-mail address", "Enter the person's address on the contact."),
+        "invalid_email": ("has an address that cannot be written to", "Correct the address on the contact."),
+        "erased": ("the person was erased on request", "Nothing to do; the contact must not come back."),
+        "supplier": (
+            "is a supplier, and suppliers are excluded",
+            "Set exclude_suppliers: false if suppliers who buy are customers.",
+        ),
+        "no_order": ("has no confirmed order in this company", _NOTHING),
+        "no_audience": (
+            "is a customer, but meets the rule of no audience",
+            "Tag or complete the contact or its company in Odoo, or add an audience that takes it.",
+        ),
+        "without_evidence": (
+            "has no evidence of consent that counts, and the audience takes nobody without; a member who is "
+            "there already stays up to date",
+            "Nothing to do; the person joins when consent with a date is recorded in Odoo.",
+        ),
+    }
+)
+"""What was found and what to do, per reason; reasons that say more are made in ``describe_set_aside``."""
+
+_MERGE = "Merge the contacts in Odoo (Contacts › Merge), or give each its own address."
+
+
+_NEVER_THROUGH = frozenset(NEVER)
+
+
+def describe_set_aside(rows: pd.DataFrame, company: CompanyRules) -> tuple[pd.Series, pd.Series]:
+    """Return detail and fix of every row (columns as ``contacts.list_set_aside`` gathers them)."""
+    described = [_describe(row, company) for row in rows.itertuples(index=False)]
+    return (
+        pd.Series([detail for detail, _ in described], index=rows.index, dtype=object),
+        pd.Series([fix for _, fix in described], index=rows.index, dtype=object),
+    )
+
+
+def _describe(row: Any, company: CompanyRules) -> tuple[str, str]:
+    if row.reason == "duplicate":
+        if row.partner_id == row.winner:
+            return (
+                f"shares its address with {_count(row.size - 1, 'other partner')}, so the person is not created "
+                "(duplicates: set_aside); a member who is there already stays up to date",
+                _MERGE,
+            )
+        return f"shares its address with partner {int(row.winner)}, which speaks for it", _MERGE
+    if row.reason == "bounced":
+        return (
+            f"mail to the address bounced {_count(row.bounces, 'time')}, more than maximum_bounces: "
+            f"{company.maximum_bounces}",
+            "Correct the address on the contact; Odoo then counts from zero.",
+        )
+    if row.reason == "conflicting_routes":
+        return (
+            f"partners with this address fit several audiences: {', '.join(row.conflict)}",
+            "Merge the contacts in Odoo, or tag them so that all fit one audience.",
+        )
+    detail, fix = DESCRIPTIONS[row.reason]
+    if row.excluded_as == "" and row.reason in _NEVER_THROUGH:
+        return f"has the same address as partner {int(row.never_through)}, which {detail}", fix
+    if row.reason == "no_order" and row.is_supplier:
+        return f"{detail}; it is a supplier", fix
+    return detail, fix
+
+
+def _count(number: float, noun: str) -> str:
+    return f"{int(number)} {noun}{'' if number == 1 else 's'}"
