@@ -102,7 +102,13 @@ class OdooClient(Protocol):
     def execute(self, model: str, method: str, *args: Any, **kwargs: Any) -> Any: ...
 
     def search(
-        self, model: str, domain: Domain, *, limit: int | None = None, order: str | None = None, offset: int = 0
+        self,
+        model: str,
+        domain: Domain,
+        *,
+        limit: int | None = None,
+        order: str | None = None,
+        offset: int = 0,
     ) -> list[int]: ...
 
     def search_count(self, model: str, domain: Domain) -> int: ...
@@ -221,15 +227,11 @@ class _Session:
             reads=True,
         )
         if not (isinstance(user, list) and len(user) == 1 and isinstance(user[0].get("company_ids"), list)):
-            raise OdooServerError(
-                "Odoo did not tell the companies of its user", "res.users", "read"
-            )
+            raise OdooServerError("Odoo did not tell the companies of its user", "res.users", "read")
         self.user_company_ids = tuple(sorted(user[0]["company_ids"]))
 
     def execute(self, model: str, method: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
-        return self.repeat(
-            lambda: self.odoo.execute_kw(model, method, args, kwargs), reads=method in _READS
-        )
+        return self.repeat(lambda: self.odoo.execute_kw(model, method, args, kwargs), reads=method in _READS)
 
     def repeat(self, call: Callable[[], Result], *, reads: bool) -> Result:
         """Do a call, again when that is safe, and give up after the policy's attempts."""
@@ -314,7 +316,13 @@ class JsonRpcClient:
         return self._session.execute(model, method, list(args), {**kwargs, "context": context})
 
     def search(
-        self, model: str, domain: Domain, *, limit: int | None = None, order: str | None = None, offset: int = 0
+        self,
+        model: str,
+        domain: Domain,
+        *,
+        limit: int | None = None,
+        order: str | None = None,
+        offset: int = 0,
     ) -> list[int]:
         """Ids of the records that match a domain, archived ones included."""
         found = self.execute(model, "search", list(domain), **_window(limit, order, offset))
@@ -349,7 +357,9 @@ class JsonRpcClient:
         """Type, relation and label of the model's fields that the user may see; asked once per connection."""
         with self._session.fields_lock:
             if model not in self._session.fields:
-                found = self.execute(model, "fields_get", [], attributes=["type", "relation", "string", "store"])
+                found = self.execute(
+                    model, "fields_get", [], attributes=["type", "relation", "string", "store"]
+                )
                 self._session.fields[model] = _expect(found, dict, model, "fields_get")
             return self._session.fields[model]
 
@@ -371,7 +381,9 @@ def _window(limit: int | None, order: str | None, offset: int) -> dict[str, Any]
 def _expect(found: Any, kind: type[Result], model: str, method: str) -> Result:
     if not isinstance(found, kind) or (kind is int and isinstance(found, bool)):
         raise OdooServerError(
-            f"Odoo answered {model}.{method} with {type(found).__name__} in place of {kind.__name__}", model, method
+            f"Odoo answered {model}.{method} with {type(found).__name__} in place of {kind.__name__}",
+            model,
+            method,
         )
     return found
 

@@ -47,7 +47,7 @@ def ids(values: Iterable[Any]) -> pd.Series:
 
 def optional_ids(values: Iterable[Any]) -> pd.Series:
     """Ids or none (Odoo's False), nullable Int64."""
-    return pd.Series([value or None for value in values], dtype="Int64")
+    return pd.Series([None if value is False or pd.isna(value) else value for value in values], dtype="Int64")
 
 
 def texts(values: Iterable[Any]) -> pd.Series:
@@ -84,6 +84,13 @@ def times(values: Iterable[Any]) -> pd.Series:
             utc=True,
         )
     ).astype("datetime64[us, UTC]")
+
+
+def dates(values: Iterable[Any]) -> pd.Series:
+    """Odoo's dates ("2026-11-23") as timestamps without timezone; False is missing."""
+    return pd.Series(
+        pd.to_datetime(pd.Series([value or None for value in values], dtype="object"), format="%Y-%m-%d")
+    ).astype("datetime64[us]")
 
 
 def frame(columns: Mapping[str, pd.Series]) -> pd.DataFrame:

@@ -105,7 +105,10 @@ class PooledOpener:
         if isinstance(error, requests.exceptions.ConnectionError | requests.exceptions.ChunkedEncodingError):
             return OdooConnectionError(f"{where} broke the connection off", retry=Retry.READS)
         if isinstance(
-            error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema | requests.exceptions.MissingSchema
+            error,
+            requests.exceptions.InvalidURL
+            | requests.exceptions.InvalidSchema
+            | requests.exceptions.MissingSchema,
         ):
             return OdooConnectionError(f"odoo.url is no usable address: {self.shown}")
         return OdooConnectionError(f"{where} could not be asked: {type(error).__name__}", retry=Retry.READS)
@@ -160,7 +163,9 @@ class PooledOpener:
                     f"{self.shown} redirects to {target.scheme}: set odoo.url to {base}{here.path}"
                 )
             if target.hostname != here.hostname:
-                return OdooServerError(f"{self.shown} redirects to {base}: set odoo.url to the address Odoo has now")
+                return OdooServerError(
+                    f"{self.shown} redirects to {base}: set odoo.url to the address Odoo has now"
+                )
         return OdooServerError(
             f"{self.shown} redirects to the page {target.path or '(none)'} (HTTP {answer.status_code}): "
             "odoo.url must be Odoo's address without /web or /odoo, and where several databases share a host, "

@@ -1,0 +1,143 @@
+"""Posted customer invoices and credit notes of a company, and the lines that tie them to order lines.
+
+Whether an amount is kept revenue is decided in ``domain``; here is what Odoo's books say. Drafts count for
+nothing until they are posted, so they are not read.
+"""
+
+from collections.abc import Mapping
+
+from mc_pipeline.odoo.client import OdooClient, Record
+from mc_pipeline.odoo.currencies import read_currencies
+from mc_pipeline.odoo.fields import available_fields
+from mc_pipeline.odoo.paging import PagedRead, read_all
+from mc_pipeline.odoo.reading import (
+    OdooRead,
+    dates,
+    frame,
+    ids,
+    joined,
+    lists,
+    now,
+    numbers,
+    optional_ids,
+    texts,
+    times,
+)
+from mc_pipeline.odoo.visibility import hidden_sales_documents
+
+_DOCUMENT_TYPES = ["out_invoice", "out_refund"]
+_DOCUMENT_FIELDS = (
+    "move_type", "state", "name", "reversed_entry_id", "currency_id", "amount_untaxed", "amount_tax",
+    "amount_total", "date", "invoice_date", "payment_state", "write_date",
+)  # fmt: skip
+# The lines that make up amount_untaxed; taxes, payment terms, sections and notes are not amounts of goods.
+_LINE_TYPES = ["product", "rounding"]
+_LINE_FIELDS = ("move_id", "sale_line_ids", "display_type", "price_subtotal", "price_total", "quantity")
+
+
+def read_documents(client: OdooClient, company_id: int) -> OdooRead:
+    """Headers of all posted customer invoices and credit notes of the company.
+
+    Columns: move_id int64, move_type ("out_invoice" or "out_refund"), state ("posted"), name,
+    reversed_entry_id Int64 (the invoice a credit note was made from; missing for one made by invoicing a
+    lowered order again), currency (ISO 4217), amount_untaxed, amount_tax, amount_total (document currency,
+    positive on credit notes too, rounded to the currency), date, invoice_date (datetime64, days, without
+    timezone), payment_state, write_date (UTC).
+
+    Not complete when the user sees its own documents only. Raises OdooAccessError without the right
+    Invoicing / Auditor or Billing.
+    """
+    observed_at = now()
+    limited = client.with_companies([company_id])
+    found, records = _documents(limited, company_id)
+    currencies = read_currencies(limited)
+    document_currencies = [currencies[record["currency_id"]] for record in records]
+
+    def amounts(name: str) -> list[float]:
+        return [
+            currency.rounded(record[name])
+            for record, currency in zip(records, document_currencies, strict=True)
+        ]
+
+    rows = frame(
+        {
+            "move_id": ids(record["id"] for record in records),
+            "move_type": texts(record["move_type"] for record in records),
+            "state": texts(record["state"] for record in records),
+            "name": texts(record["name"] for record in records),
+            "reversed_entry_id": optional_ids(record["reversed_entry_id"] for record in records),
+            "currency": texts(currency.code for currency in document_currencies),
+            "amount_untaxed": numbers(amounts("amount_untaxed")),
+            "amount_tax": numbers(amounts("amount_tax")),
+            "amount_total": numbers(amounts("amount_total")),
+            "date": dates(record["date"] for record in records),
+            "invoice_date": dates(record["invoice_date"] for record in records),
+            "payment_state": texts(record["payment_state"] for record in records),
+            "write_date": times(record["write_date"] for record in records),
+        }
+    )
+    because = joined([found.incomplete_because, hidden_sales_documents(limited)])
+    return OdooRead(rows, observed_at, not because, because)
+
+
+def read_document_lines(client: OdooClient, company_id: int, documents: OdooRead | None = None) -> OdooRead:
+    """Goods and cash-rounding lines of the documents of ``read_documents`` (read when not given).
+
+    Columns: line_id, move_id int64, move_type, state, reversed_entry_id Int64, currency (these four of the
+    document), sale_line_ids list of int (the order lines; empty for a line typed by hand), display_type
+    ("product" or "rounding"), price_subtotal (untaxed), price_total (with tax; document currency, positive on
+    credit notes unless the line itself is negative), quantity.
+
+    A line of a document posted after ``documents`` were read is left out. Raises the client's errors.
+    """
+    observed_at = now()
+    limited = client.with_companies([company_id])
+    headers = documents or read_documents(limited, company_id)
+    by_move: Mapping[int, Record] = {
+        row["move_id"]: row
+        for row in headers.rows[["move_id", "move_type", "state", "reversed_entry_id", "currency"]].to_dict(
+            "records"
+        )
+    }
+    fields = available_fields(limited, "account.move.line", _LINE_FIELDS)
+    found = read_all(
+        limited,
+        "account.move.line",
+        [
+            ("move_id.company_id", "=", company_id),
+            ("move_id.move_type", "in", _DOCUMENT_TYPES),
+            ("move_id.state", "=", "posted"),
+            ("display_type", "in", _LINE_TYPES),
+        ],
+        fields,
+    )
+    records = [record for record in found.records if record["move_id"] in by_move]
+    moves = [by_move[record["move_id"]] for record in records]
+    rows = frame(
+        {
+            "line_id": ids(record["id"] for record in records),
+            "move_id": ids(record["move_id"] for record in records),
+            "move_type": texts(move["move_type"] for move in moves),
+            "state": texts(move["state"] for move in moves),
+            "reversed_entry_id": optional_ids(move["reversed_entry_id"] for move in moves),
+            "currency": texts(move["currency"] for move in moves),
+            "sale_line_ids": lists(record["sale_line_ids"] for record in records),
+            "display_type": texts(record["display_type"] for record in records),
+            "price_subtotal": numbers(record["price_subtotal"] for record in records),
+            "price_total": numbers(record["price_total"] for record in records),
+            "quantity": numbers(record["quantity"] for record in records),
+        }
+    )
+    because = joined([headers.incomplete_because, found.incomplete_because])
+    return OdooRead(rows, min(observed_at, headers.observed_at), not because, because)
+
+
+def _documents(client: OdooClient, company_id: int) -> tuple[PagedRead, list[Record]]:
+    found = read_all(
+        client,
+        "account.move",
+        [("company_id", "=", company_id), ("move_type", "in", _DOCUMENT_TYPES), ("state", "=", "posted")],
+        available_fields(client, "account.move", _DOCUMENT_FIELDS),
+    )
+    # Read by id, a document reset to draft meanwhile comes too.
+    return found, [record for record in found.records if record["state"] == "posted"]

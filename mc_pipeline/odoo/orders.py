@@ -1,0 +1,153 @@
+"""Sale orders of a company, and their lines."""
+
+from collections.abc import Iterable, Sequence
+from zoneinfo import ZoneInfo
+
+from mc_pipeline.odoo.client import OdooClient, Record
+from mc_pipeline.odoo.currencies import company_currency, read_currencies
+from mc_pipeline.odoo.fields import available_fields
+from mc_pipeline.odoo.paging import read_all
+from mc_pipeline.odoo.reading import (
+    OdooRead,
+    flags,
+    frame,
+    ids,
+    joined,
+    now,
+    numbers,
+    optional_ids,
+    texts,
+    times,
+)
+from mc_pipeline.odoo.visibility import hidden_sales_documents
+
+# Odoo 17 and newer have draft, sent, sale and cancel; "done" is gone, a locked order stays "sale".
+_STATES = ["sale", "cancel"]
+_ORDER_FIELDS = (
+    "name", "partner_id", "partner_invoice_id", "state", "date_order", "currency_id", "currency_rate",
+    "amount_untaxed", "amount_tax", "amount_total", "company_id", "write_date",
+)  # fmt: skip
+_LINE_FIELDS = (
+    "order_id", "product_id", "name", "product_uom_qty", "price_unit", "discount", "price_subtotal",
+    "price_tax", "price_total", "display_type", "is_downpayment",
+)  # fmt: skip
+
+
+def read_orders(client: OdooClient, company_id: int, timezone: str) -> OdooRead:
+    """All confirmed and cancelled orders of the company, of all time.
+
+    Columns: order_id int64, name, partner_id, partner_invoice_id int64, state ("sale" or "cancel"), date_order
+    (UTC), currency (ISO 4217), company_currency, currency_rate (order currency per company currency, as Odoo
+    fixed it for the order), amount_untaxed, amount_tax, amount_total (order currency, rounded to its decimal
+    places), amount_untaxed_company (untaxed, company currency, at the order's rate; missing when Odoo has no
+    rate), month ("YYYY-MM" of date_order in ``timezone``), write_date (UTC).
+
+    Not complete when the user sees its own orders only, or an order has no rate. Raises OdooAccessError,
+    OdooFieldMissingError, OdooModelMissingError (sales are not installed).
+    """
+    observed_at = now()
+    limited = client.with_companies([company_id])
+    fields = available_fields(limited, "sale.order", _ORDER_FIELDS)
+    domain = [("company_id", "=", company_id), ("state", "in", _STATES)]
+    found = read_all(limited, "sale.order", domain, fields)
+    # Read by id, an order reset to a quotation meanwhile comes too; it is none of this table's.
+    records = [
+        record
+        for record in found.records
+        if record["company_id"] == company_id and record["state"] in _STATES and record["date_order"]
+    ]
+    currencies = read_currencies(limited)
+    own = company_currency(limited, company_id, currencies)
+    order_currencies = [currencies[record["currency_id"]] for record in records]
+    rates = [
+        float(record["currency_rate"] or (1.0 if currency.code == own.code else 0.0))
+        for record, currency in zip(records, order_currencies, strict=True)
+    ]
+    without_rate = sum(rate <= 0 for rate in rates)
+    date_order = times(record["date_order"] for record in records)
+
+    def amounts(name: str) -> list[float]:
+        return [
+            currency.rounded(record[name]) for record, currency in zip(records, order_currencies, strict=True)
+        ]
+
+    rows = frame(
+        {
+            "order_id": ids(record["id"] for record in records),
+            "name": texts(record["name"] for record in records),
+            "partner_id": ids(record["partner_id"] for record in records),
+            "partner_invoice_id": ids(record["partner_invoice_id"] for record in records),
+            "state": texts(record["state"] for record in records),
+            "date_order": date_order,
+            "currency": texts(currency.code for currency in order_currencies),
+            "company_currency": texts(own.code for _ in records),
+            "currency_rate": numbers(rates),
+            "amount_untaxed": numbers(amounts("amount_untaxed")),
+            "amount_tax": numbers(amounts("amount_tax")),
+            "amount_total": numbers(amounts("amount_total")),
+            "amount_untaxed_company": numbers(
+                own.rounded(record["amount_untaxed"] / rate) if rate > 0 else float("nan")
+                for record, rate in zip(records, rates, strict=True)
+            ),
+            "month": date_order.dt.tz_convert(ZoneInfo(timezone)).dt.strftime("%Y-%m").astype("str"),
+            "write_date": times(record["write_date"] for record in records),
+        }
+    )
+    because = joined(
+        [
+            found.incomplete_because,
+            hidden_sales_documents(limited),
+            f"{without_rate} orders in a foreign currency have no rate in Odoo" if without_rate else "",
+        ]
+    )
+    return OdooRead(rows, observed_at, not because, because)
+
+
+def read_order_lines(client: OdooClient, company_id: int, order_ids: Iterable[int] | None = None) -> OdooRead:
+    """The lines of the company's confirmed and cancelled orders, or of the orders named.
+
+    Columns: line_id, order_id int64, product_id Int64 (missing on sections and notes), name, quantity (as
+    ordered now), price_unit, discount (percent), price_subtotal (untaxed), price_tax, price_total (order
+    currency, each rounded by Odoo), is_downpayment bool, is_delivery bool (False where the module delivery is
+    missing), display_type ("line_section", "line_note" and the like; missing on ordinary lines).
+
+    Not complete when the user sees its own orders only. Raises the client's errors.
+    """
+    observed_at = now()
+    limited = client.with_companies([company_id])
+    fields = available_fields(limited, "sale.order.line", _LINE_FIELDS, ["is_delivery"])
+    records: list[Record] = []
+    reasons = [hidden_sales_documents(limited)]
+    for domain in _line_domains(company_id, order_ids):
+        found = read_all(limited, "sale.order.line", domain, fields)
+        records.extend(found.records)
+        reasons.append(found.incomplete_because)
+    rows = frame(
+        {
+            "line_id": ids(record["id"] for record in records),
+            "order_id": ids(record["order_id"] for record in records),
+            "product_id": optional_ids(record["product_id"] for record in records),
+            "name": texts(record["name"] for record in records),
+            "quantity": numbers(record["product_uom_qty"] for record in records),
+            "price_unit": numbers(record["price_unit"] for record in records),
+            "discount": numbers(record["discount"] for record in records),
+            "price_subtotal": numbers(record["price_subtotal"] for record in records),
+            "price_tax": numbers(record["price_tax"] for record in records),
+            "price_total": numbers(record["price_total"] for record in records),
+            "is_downpayment": flags(record["is_downpayment"] for record in records),
+            "is_delivery": flags(record.get("is_delivery") for record in records),
+            "display_type": texts(record["display_type"] for record in records),
+        }
+    )
+    because = joined(reasons)
+    return OdooRead(rows, observed_at, not because, because)
+
+
+def _line_domains(company_id: int, order_ids: Iterable[int] | None) -> Sequence[list[object]]:
+    company = ("order_id.company_id", "=", company_id)
+    if order_ids is None:
+        return [[company, ("order_id.state", "in", _STATES)]]
+    wanted = sorted(set(order_ids))
+    return [
+        [company, ("order_id", "in", wanted[start : start + 1000])] for start in range(0, len(wanted), 1000)
+    ]

@@ -1,0 +1,187 @@
+"""The partners of a company, with everything that decides whether and how they are a contact."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence, Set
+
+import pandas as pd
+
+from mc_pipeline.odoo.client import OdooClient, Record
+from mc_pipeline.odoo.consent import (
+    Evidence,
+    boolean_evidence,
+    boolean_evidence_fields,
+    read_mailing_evidence,
+)
+from mc_pipeline.odoo.exclusions import read_not_customers
+from mc_pipeline.odoo.fields import available_fields, optional_model_fields
+from mc_pipeline.odoo.paging import read_all
+from mc_pipeline.odoo.reading import (
+    OdooRead,
+    flags,
+    frame,
+    ids,
+    integers,
+    joined,
+    lists,
+    now,
+    optional_ids,
+    texts,
+    times,
+)
+
+_MODEL = "res.partner"
+_REQUIRED = (
+    "active", "name", "email", "email_normalized", "is_company", "parent_id", "commercial_partner_id",
+    "company_id", "type", "lang", "street", "street2", "zip", "city", "state_id", "country_id", "phone",
+    "category_id", "write_date",
+)  # fmt: skip
+# Missing in some versions or without some modules: mobile (gone in 19), firstname and lastname (OCA's
+# partner_firstname), supplier_rank (account), employee (a stored flag, computed by hr).
+_OPTIONAL = (
+    "mobile", "firstname", "lastname", "commercial_company_name", "industry_id", "supplier_rank",
+    "message_bounce", "employee",
+)  # fmt: skip
+
+
+def read_partners(client: OdooClient, company: int, *, boolean_fields: Iterable[str] = ()) -> OdooRead:
+    """The company's partners and those shared by all companies, archived ones included.
+
+    ``company`` is the res.company id; ``boolean_fields`` are fields of res.partner that mean consent.
+
+    Columns: partner_id int64, active bool, name, first_name, last_name (only where partner_firstname gives
+    them), email (as typed in Odoo), email_normalized (Odoo's; the first of several addresses), is_company bool,
+    parent_id, commercial_partner_id, company_id (Int64, missing = shared), type, lang (Odoo's code), street,
+    street2, zip, city, state (the state's code), country_code (ISO 3166-1 alpha-2), phone (else mobile),
+    company_name (of the commercial company), industry, tag_ids list of int, tag_names list of str (full path
+    "Parent / Child", in the order of tag_ids), supplier_rank int64, message_bounce int64, is_internal_user,
+    is_employee, is_own_company, is_public_or_template_user, is_blacklisted (bool), evidence_json (list of
+    consent evidence for email_normalized, see ``consent``), write_date (UTC). Names are in English (en_US).
+
+    Not complete when partners, users, companies, employees or consent could not be read whole. Raises
+    OdooAccessError, OdooFieldMissingError and the other errors of the client.
+    """
+    observed_at = now()
+    limited = client.with_companies([company])
+    dates = boolean_evidence_fields(limited, boolean_fields)
+    consent_fields = [*dates, *(date for date in dates.values() if date)]
+    fields = available_fields(limited, _MODEL, (*_REQUIRED, *consent_fields), _OPTIONAL)
+    domain = ["|", ("company_id", "=", company), ("company_id", "=", False)]
+    found = read_all(limited, _MODEL, domain, fields)
+    # One read by id does not apply the domain: a partner that went to another company meanwhile is theirs.
+    records = [record for record in found.records if record["company_id"] in (company, False)]
+    not_customers = read_not_customers(client)
+    mailing = read_mailing_evidence(limited)
+    blacklisted = _blacklisted(limited, domain)
+    rows = _rows(
+        limited,
+        records,
+        {
+            "is_internal_user": not_customers.internal_users,
+            "is_employee": not_customers.employees | {r["id"] for r in records if r.get("employee")},
+            "is_own_company": not_customers.own_companies,
+            "is_public_or_template_user": not_customers.public_or_template_users,
+            "is_blacklisted": blacklisted,
+        },
+        [mailing.by_address, boolean_evidence(records, dates)],
+    )
+    because = joined(
+        [found.incomplete_because, *not_customers.incomplete_because, mailing.incomplete_because]
+    )
+    return OdooRead(rows, observed_at, not because, because, (*not_customers.notes, *mailing.notes))
+
+
+def _blacklisted(client: OdooClient, domain: list[object]) -> frozenset[int]:
+    """Ids of partners whose address is on the blacklist.
+
+    Searched and not read: under ``active_test: False`` the computed field is_blacklisted counts archived
+    blacklist rows as well, so that it is True for people whose opt-out was lifted (Odoo 17 to 19); its search
+    looks at active rows only. It works without the rights on mail.blacklist.
+    """
+    return frozenset(client.search(_MODEL, [*domain, ("is_blacklisted", "=", True)], order="id"))
+
+
+def _rows(
+    client: OdooClient,
+    records: list[Record],
+    groups: Mapping[str, Set[int]],
+    evidence: Sequence[Mapping[str, list[Evidence]]],
+) -> pd.DataFrame:
+    names = {record["id"]: record["name"] for record in records if record["is_company"]}
+    tags = _tag_paths(client)
+    countries = _lookup(client, "res.country", "code", records, "country_id")
+    states = _lookup(client, "res.country.state", "code", records, "state_id")
+    industries = _lookup(client, "res.partner.industry", "name", records, "industry_id")
+    known_tags = [[tag for tag in record["category_id"] if tag in tags] for record in records]
+    return frame(
+        {
+            "partner_id": ids(record["id"] for record in records),
+            "active": flags(record["active"] for record in records),
+            "name": texts(record["name"] for record in records),
+            "first_name": texts(record.get("firstname") for record in records),
+            "last_name": texts(record.get("lastname") for record in records),
+            "email": texts(record["email"] for record in records),
+            "email_normalized": texts(record["email_normalized"] for record in records),
+            "is_company": flags(record["is_company"] for record in records),
+            "parent_id": optional_ids(record["parent_id"] for record in records),
+            "commercial_partner_id": ids(
+                record["commercial_partner_id"] or record["id"] for record in records
+            ),
+            "company_id": optional_ids(record["company_id"] for record in records),
+            "type": texts(record["type"] or "contact" for record in records),
+            "lang": texts(record["lang"] for record in records),
+            "street": texts(record["street"] for record in records),
+            "street2": texts(record["street2"] for record in records),
+            "zip": texts(record["zip"] for record in records),
+            "city": texts(record["city"] for record in records),
+            "state": texts(states.get(record["state_id"]) for record in records),
+            "country_code": texts(countries.get(record["country_id"]) for record in records),
+            "phone": texts(record["phone"] or record.get("mobile") for record in records),
+            "company_name": texts(
+                record.get("commercial_company_name") or names.get(record["commercial_partner_id"])
+                for record in records
+            ),
+            "industry": texts(industries.get(record.get("industry_id")) for record in records),
+            "tag_ids": lists(known_tags),
+            "tag_names": lists([tags[tag] for tag in known] for known in known_tags),
+            "supplier_rank": integers(record.get("supplier_rank") for record in records),
+            "message_bounce": integers(record.get("message_bounce") for record in records),
+            **{
+                name: flags(record["id"] in members for record in records) for name, members in groups.items()
+            },
+            "evidence_json": texts(
+                _evidence_json(record["email_normalized"], evidence) for record in records
+            ),
+            "write_date": times(record["write_date"] for record in records),
+        }
+    )
+
+
+def _evidence_json(address: str | bool, evidence: Sequence[Mapping[str, list[Evidence]]]) -> str:
+    found = [item for by_address in evidence for item in by_address.get(str(address), ())] if address else []
+    found.sort(key=lambda item: (item["kind"], item["source"], item["record_id"], item["consented_at"] or ""))
+    return json.dumps(found, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def _tag_paths(client: OdooClient) -> dict[int, str]:
+    """Every tag's full path, "Parent / Child", in English."""
+    found = read_all(client, "res.partner.category", [], ["name", "parent_id"])
+    tags = {record["id"]: record for record in found.records}
+    paths: dict[int, str] = {}
+    for tag in tags:
+        parts: list[str] = []
+        step: int | bool = tag
+        while step and step in tags and len(parts) <= len(tags):
+            parts.append(str(tags[step]["name"] or ""))
+            step = tags[step]["parent_id"]
+        paths[tag] = " / ".join(reversed(parts))
+    return paths
+
+
+def _lookup(
+    client: OdooClient, model: str, field: str, records: list[Record], link: str
+) -> dict[object, str]:
+    """A field of the records that partners link to, by id; nothing when the model is not there."""
+    linked = sorted({record[link] for record in records if record.get(link)})
+    if not linked or optional_model_fields(client, model) is None:
+        return {}
+    return {record["id"]: record[field] for record in client.read(model, linked, [field])}
