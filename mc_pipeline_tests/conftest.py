@@ -1,0 +1,24 @@
+"""What holds for every test: no environment of the person who runs it, and how Hypothesis searches."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+# Tests start servers and databases, so the time of one example says nothing.
+settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# On CI the same examples every time: a change is judged by what it changes.
+settings.register_profile("ci", settings.get_profile("local"), derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+# A test never reaches the systems or the state of whoever runs it.
+for _name in (
+    "DAGSTER_HOME",
+    "DAGSTER_POSTGRES_URL",
+    "MC_PIPELINE_CONFIG",
+    "MC_PIPELINE_DATABASE_URL",
+    "MC_PIPELINE_STORAGE",
+    "ODOO_SECRET",
+    "MAILCHIMP_API_KEY",
+):
+    os.environ.pop(_name, None)
+os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
