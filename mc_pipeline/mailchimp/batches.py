@@ -219,6 +219,7 @@ def results(client: MailchimpClient, batch_id: str, expected: Iterable[str] = ()
         BatchUnfinishedError: the batch is not finished.
         BatchLostError: the results are gone; each operation may or may not have been applied.
     """
+    fullest = BatchResults()
 
     def download() -> BatchResults:
         # The signed address lives for minutes only: always a fresh one, right before the download.
@@ -237,7 +238,6 @@ def results(client: MailchimpClient, batch_id: str, expected: Iterable[str] = ()
             raise _UnavailableError(f"results of {len(downloaded)} of {finished.total} operations")
         return downloaded
 
-    fullest = BatchResults()
     retry = client.api_client.retry
     loop = retry.retrying(lambda error: isinstance(error, _UnavailableError), client.pause)
     try:

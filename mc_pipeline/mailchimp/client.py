@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, NoReturn
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import mailchimp_marketing
 import requests
@@ -182,7 +182,7 @@ class SafeApiClient(ApiClient):
             except requests.RequestException as error:
                 raise _transport_error(error, method, path) from error
         self._note_clock(response)
-        _log.debug("%s %s: %s", method, mask_text(path), response.status_code)
+        _log.debug("%s %s: %s", method, mask_text(unquote(path)), response.status_code)
         return response, read_answer(response, method, path)
 
     def pause(self, seconds: float) -> None:

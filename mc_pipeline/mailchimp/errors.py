@@ -11,6 +11,7 @@ title and detail are all there is to branch on.
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
+from urllib.parse import unquote
 
 from mc_pipeline.masking import mask_text
 
@@ -97,7 +98,8 @@ class MailchimpError(Exception):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        request = " ".join(part for part in (self.method, self.path) if part)
+        path = "/".join(mask_text(segment) for segment in unquote(self.path).split("/"))
+        request = " ".join(part for part in (self.method, path) if part)
         answer = " ".join(str(part) for part in (self.status, self.title) if part)
         fields = "; ".join(
             f"{error.get('field') or 'request'}: {error.get('message') or error.get('error') or '?'}"

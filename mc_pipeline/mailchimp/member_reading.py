@@ -312,10 +312,9 @@ class _Member:
 
 def _keep_later(members: dict[str, _Member], member: _Member) -> None:
     known = members.get(member.key)
-    if known is not None and known.last_changed and member.last_changed:
-        if member.last_changed < known.last_changed:
-            return
-    members[member.key] = member
+    known_at = known.last_changed if known else None
+    if known_at is None or member.last_changed is None or member.last_changed >= known_at:
+        members[member.key] = member
 
 
 def _shared_text(value: Any) -> str | None:
