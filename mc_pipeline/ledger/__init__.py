@@ -1,0 +1,73 @@
+"""The ledger: what was sent to Mailchimp, what came back, who opted out when, who may write now.
+
+Tables between assets are pictures of the two systems and can be read again at any time; the ledger
+is what cannot be read again. It lives in SQLite under ``DAGSTER_HOME`` (one machine) or in PostgreSQL
+(``MC_PIPELINE_DATABASE_URL``, many machines), and is opened with ``Ledger.open()``.
+
+=================  ==============================================================================
+``intents``        every write to Mailchimp, committed before it is sent, and its outcome after it;
+                   what has no outcome is resolved by reading back, first thing in the next run
+``members``        our record of each member of an audience: what we sent and what Mailchimp made of
+                   it, whether we created or archived it, what it last looked like, why it was rejected
+``consent``        opt-outs, bounces, complaints, subscriptions: events with origin and time, append-only
+``plans``          the plans that were shown, who approved which and why, which audiences are opened
+``reads``          how many rows each complete read had, to notice a read that lost some
+``leases``         one writer per company: owner, expiry, fencing number checked at each write
+``connections``    how many connections to Mailchimp all processes hold together
+=================  ==============================================================================
+
+Three promises hold for all of them:
+
+* Times are timezone-aware UTC on the way in (a naive one is refused) and on the way out.
+* Addresses are keys in lower case. They are stored in full, and masked in every message.
+* A write is one transaction. Writes of a company (intents and outcomes) name the fencing number of
+  the lease they were made under, and are refused with ``LeaseLostError`` when it is stale.
+
+The schema is in ``schema.py``; a change of it is a new file in ``migrations/versions``, run when a
+ledger is opened. What does not belong here: what to do about a row (``mc_pipeline.domain``) and
+how to send it (``mc_pipeline.mailchimp``).
+"""
+
+from mc_pipeline.ledger.connections import LedgerConnectionSlots
+from mc_pipeline.ledger.consent import ConsentEvent
+from mc_pipeline.ledger.errors import (
+    ConnectionSlotsBusyError,
+    IntentError,
+    LeaseHeldError,
+    LeaseLostError,
+    LedgerError,
+    LedgerSchemaError,
+    LedgerUnavailableError,
+    ObservationError,
+    PlanError,
+)
+from mc_pipeline.ledger.intents import Intent, IntentRecord, OpenIntent, Outcome
+from mc_pipeline.ledger.leases import Lease
+from mc_pipeline.ledger.ledger import Ledger
+from mc_pipeline.ledger.members import ObservationSummary
+from mc_pipeline.ledger.plans import Approval, PlanRecord
+from mc_pipeline.ledger.reads import Observation
+
+__all__ = [
+    "Approval",
+    "ConnectionSlotsBusyError",
+    "ConsentEvent",
+    "Intent",
+    "IntentError",
+    "IntentRecord",
+    "Lease",
+    "LeaseHeldError",
+    "LeaseLostError",
+    "Ledger",
+    "LedgerConnectionSlots",
+    "LedgerError",
+    "LedgerSchemaError",
+    "LedgerUnavailableError",
+    "Observation",
+    "ObservationError",
+    "ObservationSummary",
+    "OpenIntent",
+    "Outcome",
+    "PlanError",
+    "PlanRecord",
+]

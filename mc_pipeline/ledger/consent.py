@@ -1,0 +1,157 @@
+"""Consent events: who opted out, bounced, complained, subscribed; when, and by whose act (RULES 5.2).
+
+The history is append-only: nothing here changes or removes an event, and the database refuses it too.
+What follows from an event is decided elsewhere (``mc_pipeline.domain``).
+"""
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, get_args
+
+from sqlalchemy import Connection, RowMapping, select
+
+from mc_pipeline.ledger.database import Database
+from mc_pipeline.ledger.errors import LedgerError
+from mc_pipeline.ledger.schema import consent_event, member
+from mc_pipeline.ledger.serialization import address_key, canonical_json
+from mc_pipeline.ledger.statements import chunks, insert_new
+
+Origin = Literal["ours", "person", "admin", "unknown"]
+
+OPT_OUT, CLEAN, COMPLAINT = "opt_out", "clean", "complaint"
+# After one of these, evidence of consent is void in every audience of every company (RULES 5.6).
+OPTED_OUT_EVENTS = frozenset({OPT_OUT, CLEAN, COMPLAINT})
+# The event that arriving at a Mailchimp status is.
+EVENT_OF_STATUS = {
+    "subscribed": "subscribe",
+    "unsubscribed": OPT_OUT,
+    "cleaned": CLEAN,
+    "archived": "archive",
+    "pending": "pending",
+    "transactional": "transactional",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsentEvent:
+    """One thing that happened to a person's consent.
+
+    event         opt_out | clean | complaint | subscribe | archive | pending | transactional | vanish | …
+    origin        ours | person | admin | unknown; unknown restricts like person, and never lifts
+    status_from   Mailchimp status before; "" when it was never seen before or is no status
+    status_to     Mailchimp status after; "" when the event is no status (in Odoo, for example)
+    occurred_at   when it happened, as its source says
+    seen_at       when this pipeline learned of it
+    list_id       "" for an event that belongs to no audience
+    """
+
+    company: str
+    audience: str
+    list_id: str
+    email: str
+    event: str
+    origin: Origin
+    status_from: str = ""
+    status_to: str = ""
+    occurred_at: datetime
+    seen_at: datetime
+    evidence: dict[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"ConsentEvent({self.event}, {self.origin}, list_id={self.list_id!r}, at={self.occurred_at})"
+
+
+class Consent:
+    """The history of consent."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def record(self, events: Sequence[ConsentEvent]) -> None:
+        """Add events; one that is known already (list, address, event, time, status) is kept once."""
+        with self._database.write() as connection:
+            add_events(connection, events)
+
+    def events(
+        self, *, email: str | None = None, company: str | None = None, since: datetime | None = None
+    ) -> list[ConsentEvent]:
+        """Events in the order in which they happened: of an address, of a company, seen since a moment."""
+        query = select(consent_event).order_by(consent_event.c.occurred_at, consent_event.c.id)
+        if email is not None:
+            query = query.where(consent_event.c.email == address_key(email))
+        if company is not None:
+            query = query.where(consent_event.c.company == company)
+        if since is not None:
+            query = query.where(consent_event.c.seen_at >= since)
+        with self._database.read() as connection:
+            return [_event(row) for row in connection.execute(query).mappings()]
+
+    def ever_opted_out(self, emails: Collection[str] | None = None) -> set[str]:
+        """Addresses that ever unsubscribed, bounced hard or complained, in any audience of any company.
+
+        ``emails`` limits the answer to these; ``None`` asks for all of them.
+        """
+        query = (
+            select(consent_event.c.email)
+            .where(consent_event.c.event.in_(sorted(OPTED_OUT_EVENTS)))
+            .distinct()
+        )
+        with self._database.read() as connection:
+            if emails is None:
+                return set(connection.execute(query).scalars())
+            found: set[str] = set()
+            for chunk in chunks(sorted({address_key(email) for email in emails})):
+                found.update(connection.execute(query.where(consent_event.c.email.in_(chunk))).scalars())
+            return found
+
+    def last_status(self, list_id: str) -> dict[str, str]:
+        """The last known Mailchimp status of every address of an audience."""
+        query = select(member.c.email, member.c.last_status).where(
+            member.c.list_id == list_id, member.c.last_status.is_not(None)
+        )
+        with self._database.read() as connection:
+            return {email: status for email, status in connection.execute(query)}
+
+
+def add_events(connection: Connection, events: Sequence[ConsentEvent]) -> None:
+    """Add events inside a transaction of another module, so that state and history never part."""
+    for chunk in chunks(events):
+        insert_new(connection, consent_event, [_row(event) for event in chunk])
+
+
+def _row(event: ConsentEvent) -> dict[str, Any]:
+    if event.origin not in get_args(Origin):
+        raise LedgerError(
+            f"origin of a consent event is {event.origin!r}; use one of {', '.join(get_args(Origin))}"
+        )
+    return {
+        "company": event.company,
+        "audience": event.audience,
+        "list_id": event.list_id,
+        "email": address_key(event.email),
+        "event": event.event,
+        "origin": event.origin,
+        "status_from": event.status_from,
+        "status_to": event.status_to,
+        "occurred_at": event.occurred_at,
+        "seen_at": event.seen_at,
+        "evidence_json": None if event.evidence is None else canonical_json(event.evidence),
+    }
+
+
+def _event(row: RowMapping) -> ConsentEvent:
+    return ConsentEvent(
+        company=row["company"],
+        audience=row["audience"],
+        list_id=row["list_id"],
+        email=row["email"],
+        event=row["event"],
+        origin=row["origin"],
+        status_from=row["status_from"],
+        status_to=row["status_to"],
+        occurred_at=row["occurred_at"],
+        seen_at=row["seen_at"],
+        evidence=None if row["evidence_json"] is None else json.loads(row["evidence_json"]),
+    )

@@ -1,0 +1,373 @@
+"""Every write to Mailchimp: its intent committed before it is sent, its outcome after (RULES 7.4).
+
+An intent without outcome is a write of which nobody knows whether it happened. The next run reads
+the member back and settles it, before it plans anything.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, update
+
+from mc_pipeline.ledger.consent import add_events
+from mc_pipeline.ledger.database import Database
+from mc_pipeline.ledger.errors import IntentError
+from mc_pipeline.ledger.leases import require
+from mc_pipeline.ledger.member_records import MemberRecords
+from mc_pipeline.ledger.projection import OPERATIONS, OUTCOMES, SettledWrite, consent_event_of, tags_of
+from mc_pipeline.ledger.schema import intent as intent_table
+from mc_pipeline.ledger.serialization import address_key, canonical_json
+from mc_pipeline.ledger.statements import chunks
+from mc_pipeline.masking import mask_email
+
+# What Mailchimp answers about a member is long; these parts of it are what anybody asks for later.
+_RETURNED_PARTS = (
+    "status",
+    "email_address",
+    "merge_fields",
+    "language",
+    "contact_id",
+    "last_changed",
+    "tags",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intent:
+    """One write that is about to be sent to one member of an audience.
+
+    operation   create | update | change_email | archive | tag | untag | upgrade | unsubscribe
+    body        what is sent. create: email_address, status, merge_fields?, language?, timestamps?;
+                update: merge_fields?, language?; change_email: the same and email_address (the new one);
+                tag, untag: {"tag": name} or {"tags": [name, …]}; the others: {} or what is sent
+    email       the member's present address (the old one for change_email)
+    partner_id, name_sent   the Odoo partner behind it, kept with the member once it is accepted
+    """
+
+    list_id: str
+    audience: str
+    email: str
+    operation: str
+    body: Mapping[str, Any]
+    plan_id: str | None = None
+    row_key: str | None = None
+    partner_id: int | None = None
+    name_sent: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Intent({self.operation}, list_id={self.list_id!r}, email={mask_email(self.email)!r})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of an intent.
+
+    outcome    applied     Mailchimp accepted it
+               unchanged   it was so already, by somebody else's doing
+               rejected    Mailchimp refused it; tried again when what is sent changes
+               deferred    Mailchimp refused it for now; tried again after 5 min, 1, 2 and 7 days
+               held_back   not sent: something decided against it
+               not_sent    certainly not applied: never sent, or read back and found undone
+               unknown     nobody knows; the intent stays open
+    returned   the member as Mailchimp answered it, None where it answered nothing about it
+    """
+
+    intent_id: int
+    outcome: str
+    detail: str = ""
+    title: str = ""
+    returned: Mapping[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"Outcome(intent_id={self.intent_id}, {self.outcome}, title={self.title!r})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntentRecord:
+    """An intent as the ledger has it; ``outcome`` is None, or ``unknown``, while it is open."""
+
+    id: int
+    company: str
+    run_id: str
+    list_id: str
+    audience: str
+    email: str
+    operation: str
+    body: dict[str, Any]
+    plan_id: str | None
+    row_key: str | None
+    partner_id: int | None
+    name_sent: str | None
+    recorded_at: datetime
+    submitted_at: datetime | None
+    batch_id: str | None
+    outcome: str | None
+    settled_at: datetime | None
+    detail: str
+    title: str
+    returned: dict[str, Any] | None
+
+    def __repr__(self) -> str:
+        return f"IntentRecord({self.id}, {self.operation}, {self.outcome}, email={mask_email(self.email)!r})"
+
+
+# An open intent is one whose settled_at is None.
+OpenIntent = IntentRecord
+
+
+class Intents:
+    """The writes of all companies."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def record(self, company: str, fence: int, run_id: str, intents: Sequence[Intent]) -> list[int]:
+        """Commit intents in one transaction, before any of them is sent; their ids in the same order.
+
+        Raises ``LeaseLostError`` when the fencing number is stale, ``IntentError`` for an intent that
+        cannot be kept; in both cases none of them is recorded.
+        """
+        now = self._database.now()
+        common = {"company": company, "fence": fence, "run_id": run_id, "recorded_at": now}
+        rows = [{**common, **_row(intent)} for intent in intents]
+        statement = insert(intent_table).returning(intent_table.c.id, sort_by_parameter_order=True)
+        ids: list[int] = []
+        with self._database.write() as connection:
+            require(connection, company, fence, now)
+            for chunk in chunks(rows):
+                ids.extend(connection.execute(statement, chunk).scalars())
+        return ids
+
+    def mark_submitted(self, ids: Sequence[int], batch_id: str | None, fence: int) -> None:
+        """Remember that these were sent: in a batch of Mailchimp's, or directly (``batch_id`` None)."""
+        now = self._database.now()
+        with self._database.write() as connection:
+            self._require_for(connection, self._load(connection, ids), fence)
+            for chunk in chunks(ids):
+                connection.execute(
+                    update(intent_table)
+                    .where(intent_table.c.id.in_(chunk))
+                    .values(submitted_at=now, batch_id=batch_id)
+                )
+
+    def settle(self, fence: int, outcomes: Sequence[Outcome]) -> None:
+        """Write outcomes and what follows for the members and their consent, in one transaction.
+
+        An intent is settled once: the same outcome again changes nothing, another one is refused with
+        ``IntentError``. Raises ``LeaseLostError`` when the fencing number is stale.
+        """
+        if not outcomes:
+            return
+        with self._database.write() as connection:
+            now = self._database.now()
+            rows = self._load(connection, [outcome.intent_id for outcome in outcomes])
+            self._require_for(connection, rows, fence)
+            writes = list(_settled_now(rows, outcomes, now))
+            self._settle_members(connection, writes)
+            _update_intents(connection, writes)
+
+    def open(self, company: str, *, before: datetime | None = None) -> list[OpenIntent]:
+        """Intents whose outcome nobody knows, oldest first; ``before`` leaves out those recorded later."""
+        query = (
+            select(intent_table)
+            .where(intent_table.c.company == company, intent_table.c.settled_at.is_(None))
+            .order_by(intent_table.c.id)
+        )
+        if before is not None:
+            query = query.where(intent_table.c.recorded_at < before)
+        with self._database.read() as connection:
+            return [_record(row) for row in connection.execute(query).mappings()]
+
+    def open_batches(self, company: str) -> list[str]:
+        """Batches of Mailchimp's that hold open intents, in the order in which they were recorded."""
+        query = (
+            select(intent_table.c.batch_id)
+            .where(
+                intent_table.c.company == company,
+                intent_table.c.settled_at.is_(None),
+                intent_table.c.batch_id.is_not(None),
+            )
+            .group_by(intent_table.c.batch_id)
+            .order_by(func.min(intent_table.c.id))
+        )
+        with self._database.read() as connection:
+            return [str(batch) for batch in connection.execute(query).scalars()]
+
+    def for_email(self, email: str) -> list[IntentRecord]:
+        """Everything that was ever sent, or about to be sent, about an address, in order."""
+        query = (
+            select(intent_table).where(intent_table.c.email == address_key(email)).order_by(intent_table.c.id)
+        )
+        with self._database.read() as connection:
+            return [_record(row) for row in connection.execute(query).mappings()]
+
+    def progress(self, company: str, run_id: str) -> pd.DataFrame:
+        """A run's writes as people want to see them: which batches are done, which failed and why.
+
+        Columns: batch_id (None = sent directly), list_id, audience, operation, outcome (None = open),
+        intents, first_at, last_at, title (one of the reasons, where there are several).
+        """
+        group = [intent_table.c[name] for name in ("batch_id", "list_id", "audience", "operation", "outcome")]
+        query = (
+            select(
+                *group,
+                func.count().label("intents"),
+                func.min(intent_table.c.recorded_at).label("first_at"),
+                func.max(intent_table.c.settled_at).label("last_at"),
+                func.max(intent_table.c.title).label("title"),
+            )
+            .where(intent_table.c.company == company, intent_table.c.run_id == run_id)
+            .group_by(*group)
+            .order_by(func.min(intent_table.c.id))
+        )
+        with self._database.read() as connection:
+            result = connection.execute(query)
+            return pd.DataFrame(result.all(), columns=list(result.keys()))
+
+    def _load(self, connection: Connection, ids: Iterable[int]) -> dict[int, RowMapping]:
+        wanted = list(ids)
+        rows: dict[int, RowMapping] = {}
+        for chunk in chunks(wanted):
+            query = select(intent_table).where(intent_table.c.id.in_(chunk))
+            rows.update((row["id"], row) for row in connection.execute(query).mappings())
+        missing = [number for number in wanted if number not in rows]
+        if missing:
+            raise IntentError(
+                f"no intent {missing[0]} is recorded: record an intent before sending or settling it"
+            )
+        return rows
+
+    def _require_for(self, connection: Connection, rows: Mapping[int, RowMapping], fence: int) -> None:
+        companies = {row["company"] for row in rows.values()}
+        if len(companies) > 1:
+            raise IntentError(
+                f"intents of companies {', '.join(sorted(companies))} in one call: a fencing number belongs to one"
+            )
+        for company in companies:
+            require(connection, company, fence, self._database.now())
+
+    def _settle_members(self, connection: Connection, writes: Sequence[SettledWrite]) -> None:
+        records = MemberRecords(connection)
+        records.load((write.list_id, write.email) for write in writes)
+        records.load(
+            (write.list_id, address_key(write.body["email_address"]))
+            for write in writes
+            if write.operation == "change_email"
+        )
+        events = []
+        for write in writes:
+            event = consent_event_of(records.before(write), write)
+            if event is not None:
+                events.append(event)
+            records.settle(write)
+        records.save()
+        add_events(connection, events)
+
+
+def _row(intent: Intent) -> dict[str, Any]:
+    about = f"{intent.operation} of {mask_email(intent.email)}"
+    if intent.operation not in OPERATIONS:
+        raise IntentError(f"{about}: the operation is unknown; use one of {', '.join(sorted(OPERATIONS))}")
+    if not intent.list_id or not intent.email:
+        raise IntentError(f"{about}: list_id and email must not be empty")
+    if intent.operation in ("tag", "untag") and not tags_of(intent.body):
+        raise IntentError(f"{about}: the body names no tag; give tag or tags")
+    if intent.operation in ("create", "change_email") and not intent.body.get("email_address"):
+        raise IntentError(f"{about}: the body has no email_address")
+    try:
+        body_json = canonical_json(intent.body)
+    except TypeError as error:
+        raise IntentError(f"{about}: the body is no JSON ({error}); convert that value first") from error
+    return {
+        "list_id": intent.list_id,
+        "audience": intent.audience,
+        "email": address_key(intent.email),
+        "operation": intent.operation,
+        "body_json": body_json,
+        "plan_id": intent.plan_id,
+        "row_key": intent.row_key,
+        "partner_id": intent.partner_id,
+        "name_sent": intent.name_sent,
+    }
+
+
+def _settled_now(
+    rows: Mapping[int, RowMapping], outcomes: Sequence[Outcome], now: datetime
+) -> Iterable[SettledWrite]:
+    """The outcomes that are news, in the order given."""
+    told: dict[int, str] = {}
+    for outcome in outcomes:
+        row = rows[outcome.intent_id]
+        about = f"intent {outcome.intent_id} ({row['operation']} of {mask_email(row['email'])})"
+        if outcome.outcome not in OUTCOMES:
+            raise IntentError(
+                f"{about}: outcome {outcome.outcome!r} is not one of {', '.join(sorted(OUTCOMES))}"
+            )
+        settled = told.get(outcome.intent_id) or (row["outcome"] if row["settled_at"] else None)
+        if settled is not None and settled != "unknown":
+            if settled != outcome.outcome:
+                raise IntentError(f"{about} is settled as {settled}; it cannot become {outcome.outcome}")
+            continue
+        told[outcome.intent_id] = outcome.outcome
+        yield SettledWrite(
+            intent_id=outcome.intent_id,
+            company=row["company"],
+            audience=row["audience"],
+            list_id=row["list_id"],
+            email=row["email"],
+            operation=row["operation"],
+            body=json.loads(row["body_json"]),
+            body_json=row["body_json"],
+            partner_id=row["partner_id"],
+            name_sent=row["name_sent"],
+            outcome=outcome.outcome,
+            detail=outcome.detail,
+            title=outcome.title,
+            returned=outcome.returned,
+            at=now,
+        )
+
+
+def _update_intents(connection: Connection, writes: Sequence[SettledWrite]) -> None:
+    statement = (
+        update(intent_table)
+        .where(intent_table.c.id == bindparam("intent"))
+        .values(
+            outcome=bindparam("outcome"),
+            settled_at=bindparam("settled_at"),
+            detail=bindparam("detail"),
+            title=bindparam("title"),
+            returned_json=bindparam("returned_json"),
+        )
+    )
+    values = [
+        {
+            "intent": write.intent_id,
+            "outcome": write.outcome,
+            "settled_at": None if write.outcome == "unknown" else write.at,
+            "detail": write.detail,
+            "title": write.title,
+            "returned_json": None if write.returned is None else canonical_json(_kept(write.returned)),
+        }
+        for write in writes
+    ]
+    if values:
+        connection.execute(statement, values)
+
+
+def _kept(returned: Mapping[str, Any]) -> dict[str, Any]:
+    return {part: returned[part] for part in _RETURNED_PARTS if part in returned}
+
+
+def _record(row: RowMapping) -> IntentRecord:
+    values = {name: row[name] for name in row if name not in ("body_json", "returned_json", "fence")}
+    returned = row["returned_json"]
+    return IntentRecord(
+        body=json.loads(row["body_json"]),
+        returned=None if returned is None else json.loads(returned),
+        **values,
+    )

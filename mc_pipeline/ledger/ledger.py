@@ -1,0 +1,68 @@
+"""Opens the ledger and holds its parts together."""
+
+from types import TracebackType
+
+from mc_pipeline.ledger.connections import Connections
+from mc_pipeline.ledger.consent import Consent
+from mc_pipeline.ledger.database import Clock, Database, database_url, utc_now
+from mc_pipeline.ledger.intents import Intents
+from mc_pipeline.ledger.leases import Leases
+from mc_pipeline.ledger.members import Members
+from mc_pipeline.ledger.migration import upgrade
+from mc_pipeline.ledger.plans import Plans
+from mc_pipeline.ledger.reads import Reads
+
+
+class Ledger:
+    """An open ledger, with its parts as attributes: ``ledger.intents`` and so on.
+
+    Safe to use from several threads. Close it, or use it as a context manager.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.intents = Intents(database)
+        self.members = Members(database)
+        self.consent = Consent(database)
+        self.plans = Plans(database)
+        self.reads = Reads(database)
+        self.leases = Leases(database)
+        self.connections = Connections(database)
+
+    @classmethod
+    def open(cls, url: str | None = None, *, clock: Clock = utc_now) -> "Ledger":
+        """Open the ledger and bring its schema up to date.
+
+        ``url`` is a database URL; without it ``MC_PIPELINE_DATABASE_URL`` counts, or else the file
+        ``$DAGSTER_HOME/mc_pipeline/ledger.db``, made for its owner only. ``clock`` tells the time (UTC).
+        Raises ``LedgerError`` (no place named), ``LedgerUnavailableError`` (cannot be reached or
+        written), ``LedgerSchemaError`` (written by a newer mc_pipeline).
+        """
+        database = Database(database_url(url), clock)
+        try:
+            upgrade(database)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database)
+
+    @property
+    def location(self) -> str:
+        """The URL of the database, without its password."""
+        return self._database.location
+
+    def close(self) -> None:
+        """Give back connections to Mailchimp and close the database."""
+        self.connections.close()
+        self._database.close()
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Ledger({self.location!r})"

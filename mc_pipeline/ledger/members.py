@@ -1,0 +1,505 @@
+"""Our record of every member of an audience: what we did to it, and what it last looked like.
+
+The record changes by the outcomes of our writes (``intents.settle``, decided in ``projection``) and by
+observing Mailchimp (``observe``, decided in ``observing``). What should be done about a member does
+not belong here.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
+from sqlalchemy.sql import ColumnElement
+
+from mc_pipeline.ledger.consent import ConsentEvent, add_events
+from mc_pipeline.ledger.database import Database
+from mc_pipeline.ledger.errors import LedgerError
+from mc_pipeline.ledger.leases import lock, require
+from mc_pipeline.ledger.observing import Comparison, checked, compare, event_of, moment, returned_json
+from mc_pipeline.ledger.schema import audience_read, consent_event, intent, member, rename
+from mc_pipeline.ledger.serialization import address_key
+from mc_pipeline.ledger.statements import chunks, insert_or_replace
+from mc_pipeline.masking import mask_email
+
+# Absent from this many complete reads, each confirmed by asking for the member itself (RULES 1.3).
+ABSENCES_UNTIL_VANISHED = 2
+
+_LOADED = (
+    "list_id",
+    "email",
+    "company",
+    "audience",
+    "created_by_us",
+    "created_status",
+    "created_at",
+    "sent_json",
+    "returned_json",
+    "tags_json",
+    "archived_by_us",
+    "ever_subscribed",
+    "opted_out",
+    "partner_id",
+    "name_sent",
+    "last_status",
+    "absent_reads",
+    "vanished",
+    "rejection_key",
+    "rejection_detail",
+    "rejection_title",
+    "retry_at",
+)
+_TEXTS = (
+    "list_id email company audience created_status sent_json returned_json name_sent last_status "
+    "rejection_key rejection_detail rejection_title"
+).split()
+# The write of ours that would give a member this status.
+_EXPLAINING_OPERATIONS = {
+    "unsubscribed": ("unsubscribe", "create"),
+    "archived": ("archive",),
+    "subscribed": ("upgrade", "create"),
+    "pending": ("create",),
+    "transactional": ("create",),
+}
+# Mailchimp's clock and ours may differ by this much.
+_CLOCKS_DIFFER = timedelta(minutes=2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObservationSummary:
+    """What an observation told: members never seen before, consent events by kind, members not found,
+    members found again, and records for which Mailchimp's version of our data was learned."""
+
+    first_seen: int = 0
+    events: dict[str, int]
+    absent: int = 0
+    found_again: int = 0
+    answers_learned: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistoryEntry:
+    """One thing that happened to a member: a write of ours, a consent event, or a rename.
+
+    kind      write | consent | rename
+    what      operation, consent event, or "renamed"
+    outcome   of a write ("open" while unknown); origin of a consent event; "" for a rename
+    """
+
+    at: datetime
+    email: str
+    company: str
+    audience: str
+    list_id: str
+    kind: str
+    what: str
+    outcome: str
+    detail: str
+
+    def __repr__(self) -> str:
+        return f"HistoryEntry({self.at}, {self.what} {self.outcome}, email={mask_email(self.email)!r})"
+
+
+class Members:
+    """The records of all audiences."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def load(self, list_ids: Collection[str]) -> pd.DataFrame:
+        """Every record of these audiences, sorted by list_id and email.
+
+        list_id, email, company, audience
+        created_by_us     we created it; created_status and created_at (UTC) say how and when
+        sent_json         {"merge_fields": {…}, "language": …}: last sent and accepted, field by field
+        returned_json     the same shape: everything Mailchimp had after it; None while not known
+        tags              list of tags that we added and did not remove
+        archived_by_us    archived by us, and not seen otherwise since
+        ever_subscribed   was subscribed at any time that we know of; never cleared
+        opted_out         was unsubscribed or cleaned at any time that we know of; never cleared
+        partner_id        Odoo partner last sent (Int64); name_sent its name then
+        last_status       Mailchimp status last seen or set by us; None: never there as far as we know
+        absent_reads      complete reads in a row that did not find it; vanished: confirmed gone
+        rejection_key     SHA-256 of the body that Mailchimp refused; rejection_title and _detail its words
+        retry_at          when a deferred one may be tried again (UTC); None with a key: not before it changes
+        """
+        return self._frame(member.c.list_id.in_(sorted(set(list_ids))))
+
+    def of_email(self, email: str) -> pd.DataFrame:
+        """The records of one address in all audiences, in the columns of ``load``."""
+        return self._frame(member.c.email == address_key(email))
+
+    def observe(
+        self,
+        company: str,
+        observed: pd.DataFrame,
+        complete: bool,
+        observed_at: datetime,
+        *,
+        list_ids: Collection[str] | None = None,
+        fence: int | None = None,
+    ) -> ObservationSummary:
+        """Take over a read of the company's audiences (rows of ``mailchimp_members``), in one transaction.
+
+        Records consent events for statuses that changed since the last read, and at first sight for
+        people who are unsubscribed, cleaned or archived; counts absences when the read was complete;
+        learns what Mailchimp made of our data where its answer never came. A read not newer than the
+        last one of an audience is left out, so that a retried step counts nothing twice.
+
+        ``list_ids`` names the audiences that were read; without it, those that have rows: an audience
+        without members must be named. Raises ``ObservationError`` and, with a ``fence``, ``LeaseLostError``.
+        """
+        rows = checked(observed)
+        lists = sorted(set(rows["list_id"]) if list_ids is None else set(list_ids))
+        with self._database.write() as connection:
+            if fence is None:
+                lock(connection, company)
+            else:
+                require(connection, company, fence, self._database.now())
+            lists = _not_yet_read(connection, lists, observed_at)
+            rows = rows[rows["list_id"].isin(lists)]
+            known = _known(connection, lists)
+            news = compare(known, rows, observed_at, complete)
+            events = _events(connection, company, news.told, observed_at)
+            _insert_first_seen(connection, company, news.first_seen)
+            _update_changed(connection, news)
+            _count_absent(connection, news.absent)
+            add_events(connection, events)
+            insert_or_replace(
+                connection,
+                audience_read,
+                [
+                    {"list_id": list_id, "company": company, "observed_at": observed_at, "complete": complete}
+                    for list_id in lists
+                ],
+            )
+        kinds = pd.Series([event.event for event in events], dtype="object").value_counts()
+        return ObservationSummary(
+            first_seen=len(news.first_seen),
+            events={str(kind): int(count) for kind, count in kinds.items()},
+            absent=len(news.absent),
+            found_again=int((news.changed["absent_reads"] > 0).sum()),
+            answers_learned=len(news.to_fill),
+        )
+
+    def absent(self, company: str) -> pd.DataFrame:
+        """Members missed by a complete read, to be confirmed one by one: list_id, email, absent_reads."""
+        columns = [member.c.list_id, member.c.email, member.c.absent_reads]
+        query = (
+            select(*columns)
+            .where(
+                member.c.company == company,
+                member.c.absent_reads > member.c.absent_confirmed_read,
+                ~member.c.vanished,
+            )
+            .order_by(member.c.list_id, member.c.email)
+        )
+        with self._database.read() as connection:
+            return pd.DataFrame(connection.execute(query).all(), columns=[column.name for column in columns])
+
+    def confirm_absent(self, list_id: str, emails: Collection[str]) -> list[str]:
+        """Mailchimp was asked for these members themselves, and has none (404).
+
+        Counts once per complete read; with the second one a member is vanished (RULES 1.3). Returns
+        the addresses that vanished by this call. Addresses that no read missed are left alone.
+        """
+        now = self._database.now()
+        vanished: list[str] = []
+        counts = member.c.absent_reads > member.c.absent_confirmed_read
+        gone = and_(
+            member.c.absent_reads >= ABSENCES_UNTIL_VANISHED,
+            member.c.absent_confirmations >= ABSENCES_UNTIL_VANISHED,
+            ~member.c.vanished,
+        )
+        with self._database.write() as connection:
+            events = []
+            for chunk in chunks(sorted({address_key(email) for email in emails})):
+                these = and_(member.c.list_id == list_id, member.c.email.in_(chunk))
+                connection.execute(
+                    update(member)
+                    .where(these, counts)
+                    .values(
+                        absent_confirmations=member.c.absent_confirmations + 1,
+                        absent_confirmed_read=member.c.absent_reads,
+                    )
+                )
+                found = connection.execute(
+                    select(member.c.company, member.c.audience, member.c.email, member.c.last_status).where(
+                        these, gone
+                    )
+                ).all()
+                connection.execute(update(member).where(these, gone).values(vanished=True))
+                for row in found:
+                    vanished.append(row.email)
+                    events.append(
+                        ConsentEvent(
+                            company=row.company,
+                            audience=row.audience,
+                            list_id=list_id,
+                            email=row.email,
+                            event="vanish",
+                            origin="unknown",
+                            status_from=row.last_status or "",
+                            occurred_at=now,
+                            seen_at=now,
+                        )
+                    )
+            add_events(connection, events)
+        return vanished
+
+    def history(self, email: str) -> list[HistoryEntry]:
+        """Everything known about an address, and about those it was renamed from or to, in order of time."""
+        with self._database.read() as connection:
+            addresses = _linked_addresses(connection, address_key(email))
+            entries = [
+                *_writes(connection, addresses),
+                *_told(connection, addresses),
+                *_renames(connection, addresses),
+            ]
+        return sorted(entries, key=lambda entry: entry.at)
+
+    def _frame(self, condition: ColumnElement[bool]) -> pd.DataFrame:
+        query = (
+            select(*(member.c[name] for name in _LOADED))
+            .where(condition)
+            .order_by(member.c.list_id, member.c.email)
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        return _member_frame(rows)
+
+
+def _member_frame(rows: Sequence[Any]) -> pd.DataFrame:
+    values: dict[str, list[Any]] = {name: [row[place] for row in rows] for place, name in enumerate(_LOADED)}
+    columns: dict[str, Any] = {}
+    for name in _LOADED:
+        if name == "tags_json":
+            parsed = [json.loads(text) if text != "[]" else [] for text in values[name]]
+            columns["tags"] = pd.Series(parsed, dtype="object")
+        elif name in _TEXTS:
+            columns[name] = pd.Series(values[name], dtype="str")
+        elif name in ("created_at", "retry_at"):
+            columns[name] = pd.Series(values[name], dtype="datetime64[us, UTC]")
+        elif name == "partner_id":
+            columns[name] = pd.Series(values[name], dtype="Int64")
+        elif name == "absent_reads":
+            columns[name] = pd.Series(values[name], dtype="int64")
+        else:
+            columns[name] = pd.Series(values[name], dtype="bool")
+    return pd.DataFrame(columns)
+
+
+def _not_yet_read(connection: Connection, lists: Sequence[str], observed_at: datetime) -> list[str]:
+    if observed_at.tzinfo is None:
+        raise LedgerError("observed_at has no timezone; give UTC")
+    query = select(audience_read.c.list_id).where(
+        audience_read.c.list_id.in_(lists), audience_read.c.observed_at >= observed_at
+    )
+    seen = set(connection.execute(query).scalars())
+    return [list_id for list_id in lists if list_id not in seen]
+
+
+def _known(connection: Connection, lists: Sequence[str]) -> pd.DataFrame:
+    awaits_answer = and_(member.c.sent_json.is_not(None), member.c.returned_json.is_(None)).label(
+        "awaits_answer"
+    )
+    columns = [
+        member.c.list_id,
+        member.c.email,
+        member.c.last_status,
+        member.c.written_at,
+        member.c.absent_reads,
+        member.c.vanished,
+        member.c.ever_subscribed,
+        member.c.opted_out,
+        member.c.archived_by_us,
+        awaits_answer,
+    ]
+    rows = connection.execute(select(*columns).where(member.c.list_id.in_(lists))).all()
+    frame = pd.DataFrame(rows, columns=[column.name for column in columns])
+    return frame.assign(
+        **{name: frame[name].astype("str") for name in ("list_id", "email", "last_status")},
+        written_at=pd.Series(list(frame["written_at"]), dtype="datetime64[us, UTC]"),
+        absent_reads=frame["absent_reads"].astype("int64"),
+        **{
+            name: frame[name].astype("bool")
+            for name in ("vanished", "ever_subscribed", "opted_out", "archived_by_us", "awaits_answer")
+        },
+    )
+
+
+def _events(
+    connection: Connection, company: str, told: pd.DataFrame, observed_at: datetime
+) -> list[ConsentEvent]:
+    explained = _explained_by_us(connection, told, observed_at)
+    return [
+        event_of(row, company, observed_at, ours=(row.list_id, row.email) in explained)
+        for row in told.itertuples(index=False)
+    ]
+
+
+def _explained_by_us(
+    connection: Connection, told: pd.DataFrame, observed_at: datetime
+) -> set[tuple[str, str]]:
+    """The changes that a write of ours with unknown outcome has made.
+
+    A write with a known outcome moved ``last_status`` when it was settled: what differs from that was
+    done by somebody else. So was what Mailchimp dates earlier than our write.
+    """
+    explained: set[tuple[str, str]] = set()
+    for list_id, rows in told.groupby("list_id"):
+        by_email = {row.email: row for row in rows.itertuples(index=False)}
+        for chunk in chunks(by_email):
+            query = select(intent.c.email, intent.c.operation, intent.c.recorded_at).where(
+                intent.c.email.in_(chunk),
+                intent.c.list_id == list_id,
+                intent.c.settled_at.is_(None),
+                intent.c.recorded_at <= observed_at,
+            )
+            for write in connection.execute(query):
+                row: Any = by_email[write.email]
+                changed_at = moment(row.last_changed)
+                fits = write.operation in _EXPLAINING_OPERATIONS.get(row.status, ())
+                if fits and (changed_at is None or changed_at >= write.recorded_at - _CLOCKS_DIFFER):
+                    explained.add((str(list_id), write.email))
+    return explained
+
+
+def _insert_first_seen(connection: Connection, company: str, rows: pd.DataFrame) -> None:
+    for chunk in chunks(rows.itertuples(index=False)):
+        connection.execute(
+            insert(member),
+            [
+                {
+                    "list_id": row.list_id,
+                    "email": row.email,
+                    "company": company,
+                    "audience": row.audience,
+                    "last_status": row.status,
+                    "last_changed": moment(row.last_changed),
+                    "ever_subscribed": row.ever_subscribed,
+                    "opted_out": row.opted_out,
+                }
+                for row in chunk
+            ],
+        )
+
+
+def _update_changed(connection: Connection, news: Comparison) -> None:
+    this_one = and_(member.c.list_id == bindparam("key_list"), member.c.email == bindparam("key_email"))
+    statement = (
+        update(member)
+        .where(this_one)
+        .values(
+            last_status=bindparam("last_status"),
+            last_changed=bindparam("last_changed"),
+            ever_subscribed=bindparam("ever_subscribed"),
+            opted_out=bindparam("opted_out"),
+            archived_by_us=bindparam("archived_by_us"),
+            absent_reads=0,
+            absent_confirmations=0,
+            absent_confirmed_read=0,
+            vanished=False,
+        )
+    )
+    for chunk in chunks(news.changed.itertuples(index=False)):
+        values = [
+            {
+                "key_list": row.list_id,
+                "key_email": row.email,
+                "last_status": row.status,
+                "last_changed": moment(row.last_changed),
+                "ever_subscribed": bool(row.ever_subscribed),
+                "opted_out": bool(row.opted_out),
+                "archived_by_us": bool(row.archived_by_us),
+            }
+            for row in chunk
+        ]
+        connection.execute(statement, values)
+    fill = update(member).where(this_one).values(returned_json=bindparam("answer"))
+    for chunk in chunks(news.to_fill.itertuples(index=False)):
+        connection.execute(
+            fill,
+            [
+                {"key_list": row.list_id, "key_email": row.email, "answer": returned_json(row)}
+                for row in chunk
+            ],
+        )
+
+
+def _count_absent(connection: Connection, absent: pd.DataFrame) -> None:
+    for list_id, rows in absent.groupby("list_id"):
+        for chunk in chunks(rows["email"]):
+            connection.execute(
+                update(member)
+                .where(member.c.list_id == list_id, member.c.email.in_(chunk))
+                .values(absent_reads=member.c.absent_reads + 1)
+            )
+
+
+def _linked_addresses(connection: Connection, email: str) -> list[str]:
+    found, pending = {email}, {email}
+    while pending:
+        links = select(rename.c.old_email, rename.c.new_email).where(
+            or_(rename.c.old_email.in_(pending), rename.c.new_email.in_(pending))
+        )
+        pending = {address for row in connection.execute(links) for address in row} - found
+        found |= pending
+    return sorted(found)
+
+
+def _writes(connection: Connection, addresses: Sequence[str]) -> Iterable[HistoryEntry]:
+    for row in connection.execute(select(intent).where(intent.c.email.in_(addresses))):
+        yield HistoryEntry(
+            at=row.recorded_at,
+            email=row.email,
+            company=row.company,
+            audience=row.audience,
+            list_id=row.list_id,
+            kind="write",
+            what=row.operation,
+            outcome=row.outcome if row.settled_at else "open",
+            detail=": ".join(part for part in (row.title, row.detail) if part),
+        )
+
+
+def _told(connection: Connection, addresses: Sequence[str]) -> Iterable[HistoryEntry]:
+    for row in connection.execute(select(consent_event).where(consent_event.c.email.in_(addresses))):
+        yield HistoryEntry(
+            at=row.occurred_at,
+            email=row.email,
+            company=row.company,
+            audience=row.audience,
+            list_id=row.list_id,
+            kind="consent",
+            what=row.event,
+            outcome=row.origin,
+            detail=f"{row.status_from or 'unknown'} → {row.status_to or 'none'}",
+        )
+
+
+def _renames(connection: Connection, addresses: Sequence[str]) -> Iterable[HistoryEntry]:
+    query = (
+        select(rename, member.c.audience)
+        .select_from(
+            rename.outerjoin(
+                member, and_(member.c.list_id == rename.c.list_id, member.c.email == rename.c.new_email)
+            )
+        )
+        .where(or_(rename.c.old_email.in_(addresses), rename.c.new_email.in_(addresses)))
+    )
+    for row in connection.execute(query):
+        yield HistoryEntry(
+            at=row.renamed_at,
+            email=row.new_email,
+            company=row.company,
+            audience=row.audience or "",
+            list_id=row.list_id,
+            kind="rename",
+            what="renamed",
+            outcome="",
+            detail=f"from {row.old_email}",
+        )

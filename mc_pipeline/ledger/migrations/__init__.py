@@ -1,0 +1,1 @@
+"""Alembic's scripts for the ledger; ``mc_pipeline.ledger.migration`` runs them."""

@@ -1,0 +1,265 @@
+"""What an outcome makes of our record of a member: pure functions, no database.
+
+A record is one address in one audience. Its evolution is decided here and nowhere else: by the
+outcomes of our own writes (``after_outcome``) and by renames (``renamed_over``). What observation of
+Mailchimp adds is in ``members``.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal, get_args
+
+from mc_pipeline.ledger.consent import EVENT_OF_STATUS, ConsentEvent
+from mc_pipeline.ledger.serialization import body_digest, canonical_json
+
+Operation = Literal["create", "update", "change_email", "archive", "tag", "untag", "upgrade", "unsubscribe"]
+OutcomeKind = Literal["applied", "unchanged", "rejected", "deferred", "held_back", "not_sent", "unknown"]
+
+OPERATIONS = frozenset(get_args(Operation))
+OUTCOMES = frozenset(get_args(OutcomeKind))
+
+# "has signed up to a lot of lists very recently": reported to pass after a while. After the fourth
+# wait it counts as a rejection. Source: Mailchimp users' reports, no documentation.
+DEFERRALS = (timedelta(minutes=5), timedelta(days=1), timedelta(days=2), timedelta(days=7))
+
+# The writes that carry a member's data: a rejection of one of them sets the member aside.
+_DATA_OPERATIONS = frozenset({"create", "update", "change_email"})
+
+
+@dataclass(frozen=True)
+class MemberRecord:
+    """One row of ``ledger_member``; the columns are explained at ``Members.load``."""
+
+    list_id: str
+    email: str
+    company: str
+    audience: str
+    partner_id: int | None = None
+    name_sent: str | None = None
+    created_by_us: bool = False
+    created_status: str | None = None
+    created_at: datetime | None = None
+    sent_json: str | None = None
+    returned_json: str | None = None
+    tags_json: str = "[]"
+    archived_by_us: bool = False
+    ever_subscribed: bool = False
+    opted_out: bool = False
+    last_status: str | None = None
+    last_changed: datetime | None = None
+    written_at: datetime | None = None
+    absent_reads: int = 0
+    absent_confirmations: int = 0
+    absent_confirmed_read: int = 0
+    vanished: bool = False
+    rejection_operation: str | None = None
+    rejection_key: str | None = None
+    rejection_detail: str | None = None
+    rejection_title: str | None = None
+    rejection_attempts: int = 0
+    retry_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettledWrite:
+    """A write and what became of it. ``body`` is what was sent, ``returned`` the member as answered."""
+
+    intent_id: int
+    company: str
+    audience: str
+    list_id: str
+    email: str
+    operation: str
+    body: Mapping[str, Any]
+    body_json: str
+    partner_id: int | None
+    name_sent: str | None
+    outcome: str
+    detail: str = ""
+    title: str = ""
+    returned: Mapping[str, Any] | None = None
+    at: datetime = field(default_factory=lambda: datetime.min)
+
+
+def fields_of(member: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a member that we compare: its merge fields, and its language where it has one."""
+    fields: dict[str, Any] = {"merge_fields": dict(member.get("merge_fields") or {})}
+    if member.get("language"):
+        fields["language"] = member["language"]
+    return fields
+
+
+def after_outcome(record: MemberRecord, write: SettledWrite) -> MemberRecord:
+    """The record after a write to it: what was accepted is merged in, what was refused is remembered."""
+    if write.outcome in ("rejected", "deferred"):
+        return _refused(record, write)
+    if write.outcome == "applied":
+        return _accepted(replace(record, written_at=write.at), write)
+    if write.outcome == "unchanged" and write.operation == "untag":
+        return replace(record, tags_json=_tags(record, remove=tags_of(write.body)))
+    if write.outcome == "unchanged" and write.operation in ("update", "change_email"):
+        return _without_rejection(_with_fields(record, write), write)
+    return record
+
+
+def renamed_over(moving: MemberRecord, present: MemberRecord | None, new_email: str) -> MemberRecord:
+    """The record of the old address under the new one; what the new address did before is not forgotten."""
+    moved = replace(moving, email=new_email, absent_reads=0, absent_confirmations=0, absent_confirmed_read=0)
+    if present is None:
+        return moved
+    return replace(
+        moved,
+        ever_subscribed=moving.ever_subscribed or present.ever_subscribed,
+        opted_out=moving.opted_out or present.opted_out,
+    )
+
+
+def consent_event_of(before: MemberRecord, write: SettledWrite) -> ConsentEvent | None:
+    """The consent event that an accepted write of ours is, if it changed a status: its origin is ours."""
+    if write.outcome != "applied":
+        return None
+    status = _status_after(write)
+    if status is None or status == before.last_status or status == "transactional":
+        return None
+    evidence: dict[str, Any] = {"operation": write.operation, "intent": write.intent_id}
+    evidence.update(
+        {key: write.body[key] for key in ("timestamp_opt", "timestamp_signup") if key in write.body}
+    )
+    return ConsentEvent(
+        company=write.company,
+        audience=write.audience,
+        list_id=write.list_id,
+        email=write.email,
+        event=EVENT_OF_STATUS.get(status, status),
+        origin="ours",
+        status_from=before.last_status or "",
+        status_to=status,
+        occurred_at=write.at,
+        seen_at=write.at,
+        evidence=evidence,
+    )
+
+
+def tags_of(body: Mapping[str, Any]) -> list[str]:
+    """The tags that a tag or untag body names, as ``{"tag": name}`` or ``{"tags": [name, …]}``."""
+    return [body["tag"]] if "tag" in body else list(body.get("tags", ()))
+
+
+def _accepted(record: MemberRecord, write: SettledWrite) -> MemberRecord:
+    record = _without_rejection(record, write)
+    status = _status_after(write)
+    match write.operation:
+        case "create":
+            record = replace(
+                record,
+                created_by_us=True,
+                created_status=status,
+                created_at=write.at,
+                archived_by_us=False,
+                # Mailchimp starts an address anew: what an earlier member of that name had is gone.
+                sent_json=None,
+                returned_json=None,
+                tags_json="[]",
+                absent_reads=0,
+                absent_confirmations=0,
+                absent_confirmed_read=0,
+            )
+            record = _with_fields(record, write)
+        case "update" | "change_email":
+            record = _with_fields(record, write)
+        case "archive":
+            record = replace(record, archived_by_us=True, tags_json="[]")
+        case "tag":
+            record = replace(record, tags_json=_tags(record, add=tags_of(write.body)))
+        case "untag":
+            record = replace(record, tags_json=_tags(record, remove=tags_of(write.body)))
+        case "upgrade":
+            record = _with_names(record, write)
+    if status is not None:
+        record = replace(
+            record,
+            last_status=status,
+            ever_subscribed=record.ever_subscribed or status == "subscribed",
+            opted_out=record.opted_out or status in ("unsubscribed", "cleaned"),
+        )
+    return record
+
+
+def _status_after(write: SettledWrite) -> str | None:
+    """The status that this write gave the member; ``None`` where it carried none."""
+    match write.operation:
+        case "create":
+            return (write.returned or {}).get("status") or write.body.get("status")
+        case "archive":
+            return "archived"
+        case "unsubscribe":
+            return "unsubscribed"
+        case "upgrade":
+            return (write.returned or {}).get("status") or "subscribed"
+        case _:
+            return None
+
+
+def _with_fields(record: MemberRecord, write: SettledWrite) -> MemberRecord:
+    sent: dict[str, Any] = json.loads(record.sent_json) if record.sent_json else {"merge_fields": {}}
+    new = fields_of(write.body)
+    sent["merge_fields"] = {**sent.get("merge_fields", {}), **new.pop("merge_fields")}
+    sent.update(new)
+    # Without an answer it is unknown what Mailchimp made of it: the next observation fills it in.
+    returned = None if write.returned is None else canonical_json(fields_of(write.returned))
+    return _with_names(replace(record, sent_json=canonical_json(sent), returned_json=returned), write)
+
+
+def _with_names(record: MemberRecord, write: SettledWrite) -> MemberRecord:
+    return replace(
+        record,
+        partner_id=record.partner_id if write.partner_id is None else write.partner_id,
+        name_sent=record.name_sent if write.name_sent is None else write.name_sent,
+    )
+
+
+def _tags(record: MemberRecord, add: list[str] | None = None, remove: list[str] | None = None) -> str:
+    """Mailchimp compares tags without regard to case; the spelling first used stays."""
+    tags: list[str] = json.loads(record.tags_json)
+    gone = {tag.casefold() for tag in remove or ()}
+    present = {tag.casefold() for tag in tags}
+    tags = [tag for tag in tags if tag.casefold() not in gone]
+    tags += [tag for tag in add or () if tag.casefold() not in present]
+    return canonical_json(sorted(set(tags)))
+
+
+def _refused(record: MemberRecord, write: SettledWrite) -> MemberRecord:
+    if record.rejection_operation in _DATA_OPERATIONS and write.operation not in _DATA_OPERATIONS:
+        return record
+    attempts, retry_at = 0, None
+    if write.outcome == "deferred":
+        # Counted over changes of the data too: the reason is the address, not what was sent with it.
+        attempts = record.rejection_attempts + 1
+        if attempts <= len(DEFERRALS):
+            retry_at = write.at + DEFERRALS[attempts - 1]
+    return replace(
+        record,
+        rejection_operation=write.operation,
+        rejection_key=body_digest(write.body_json),
+        rejection_detail=write.detail,
+        rejection_title=write.title,
+        rejection_attempts=attempts,
+        retry_at=retry_at,
+    )
+
+
+def _without_rejection(record: MemberRecord, write: SettledWrite) -> MemberRecord:
+    of_data = record.rejection_operation in _DATA_OPERATIONS and write.operation in _DATA_OPERATIONS
+    if not of_data and record.rejection_operation != write.operation:
+        return record
+    return replace(
+        record,
+        rejection_operation=None,
+        rejection_key=None,
+        rejection_detail=None,
+        rejection_title=None,
+        rejection_attempts=0,
+        retry_at=None,
+    )

@@ -1,0 +1,283 @@
+"""The tables of the ledger. A change here needs a migration in ``migrations/versions``.
+
+Every name starts with ``ledger_``: on PostgreSQL the ledger may share a database with Dagster's own
+storage. Times are UTC, JSON is canonical text (``serialization.canonical_json``).
+"""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    false,
+    text,
+)
+from sqlalchemy.types import TypeDecorator
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+# SQLite numbers rows by itself only where the type is exactly INTEGER.
+RowNumber = BigInteger().with_variant(Integer(), "sqlite")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment: timezone-aware in and out, kept in UTC to the microsecond."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"the ledger keeps UTC: {value!r} has no timezone, give it one")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _flag(name: str) -> Column[bool]:
+    return Column(name, Boolean(), nullable=False, server_default=false())
+
+
+def _count(name: str) -> Column[int]:
+    return Column(name, Integer(), nullable=False, server_default=text("0"))
+
+
+intent = Table(
+    "ledger_intent",
+    metadata,
+    Column("id", RowNumber, primary_key=True, autoincrement=True),
+    Column("company", Text(), nullable=False),
+    Column("fence", BigInteger(), nullable=False),
+    Column("run_id", Text(), nullable=False),
+    Column("list_id", Text(), nullable=False),
+    Column("audience", Text(), nullable=False),
+    Column("email", Text(), nullable=False),
+    Column("operation", Text(), nullable=False),
+    Column("body_json", Text(), nullable=False),
+    Column("plan_id", Text()),
+    Column("row_key", Text()),
+    Column("partner_id", BigInteger()),
+    Column("name_sent", Text()),
+    Column("recorded_at", UtcDateTime(), nullable=False),
+    Column("submitted_at", UtcDateTime()),
+    Column("batch_id", Text()),
+    Column("outcome", Text()),
+    Column("settled_at", UtcDateTime()),
+    Column("detail", Text(), nullable=False, server_default=""),
+    Column("title", Text(), nullable=False, server_default=""),
+    Column("returned_json", Text()),
+    Index("ix_ledger_intent_email", "email"),
+    Index("ix_ledger_intent_company_run_id", "company", "run_id"),
+    # Few intents are open at any time: the index that finds them stays small for ever.
+    Index(
+        "ix_ledger_intent_open",
+        "company",
+        "id",
+        sqlite_where=text("settled_at IS NULL"),
+        postgresql_where=text("settled_at IS NULL"),
+    ),
+)
+
+member = Table(
+    "ledger_member",
+    metadata,
+    Column("list_id", Text(), primary_key=True),
+    Column("email", Text(), primary_key=True),
+    Column("company", Text(), nullable=False),
+    Column("audience", Text(), nullable=False),
+    Column("partner_id", BigInteger()),
+    Column("name_sent", Text()),
+    _flag("created_by_us"),
+    Column("created_status", Text()),
+    Column("created_at", UtcDateTime()),
+    Column("sent_json", Text()),
+    Column("returned_json", Text()),
+    Column("tags_json", Text(), nullable=False, server_default="[]"),
+    _flag("archived_by_us"),
+    _flag("ever_subscribed"),
+    _flag("opted_out"),
+    Column("last_status", Text()),
+    Column("last_changed", UtcDateTime()),
+    Column("written_at", UtcDateTime()),
+    _count("absent_reads"),
+    _count("absent_confirmations"),
+    _count("absent_confirmed_read"),
+    _flag("vanished"),
+    Column("rejection_operation", Text()),
+    Column("rejection_key", Text()),
+    Column("rejection_detail", Text()),
+    Column("rejection_title", Text()),
+    _count("rejection_attempts"),
+    Column("retry_at", UtcDateTime()),
+    Index("ix_ledger_member_email", "email"),
+)
+
+rename = Table(
+    "ledger_rename",
+    metadata,
+    Column("id", RowNumber, primary_key=True, autoincrement=True),
+    Column("company", Text(), nullable=False),
+    Column("list_id", Text(), nullable=False),
+    Column("old_email", Text(), nullable=False),
+    Column("new_email", Text(), nullable=False),
+    Column("renamed_at", UtcDateTime(), nullable=False),
+    Column("intent_id", BigInteger(), nullable=False),
+    Index("ix_ledger_rename_old_email", "old_email"),
+    Index("ix_ledger_rename_new_email", "new_email"),
+)
+
+audience_read = Table(
+    "ledger_audience_read",
+    metadata,
+    Column("list_id", Text(), primary_key=True),
+    Column("company", Text(), nullable=False),
+    Column("observed_at", UtcDateTime(), nullable=False),
+    Column("complete", Boolean(), nullable=False),
+)
+
+consent_event = Table(
+    "ledger_consent_event",
+    metadata,
+    Column("id", RowNumber, primary_key=True, autoincrement=True),
+    Column("company", Text(), nullable=False),
+    Column("audience", Text(), nullable=False),
+    Column("list_id", Text(), nullable=False),
+    Column("email", Text(), nullable=False),
+    Column("event", Text(), nullable=False),
+    Column("origin", Text(), nullable=False),
+    Column("status_from", Text(), nullable=False),
+    Column("status_to", Text(), nullable=False),
+    Column("occurred_at", UtcDateTime(), nullable=False),
+    Column("seen_at", UtcDateTime(), nullable=False),
+    Column("evidence_json", Text()),
+    Index("ix_ledger_consent_event_email", "email"),
+    # The same event is told several times: by polling, by a webhook, by the answer to our own write.
+    Index(
+        "uq_ledger_consent_event_told_once",
+        "list_id",
+        "email",
+        "event",
+        "occurred_at",
+        "status_to",
+        unique=True,
+    ),
+    CheckConstraint("origin IN ('ours', 'person', 'admin', 'unknown')", name="origin"),
+)
+
+plan = Table(
+    "ledger_plan",
+    metadata,
+    Column("plan_id", Text(), primary_key=True),
+    Column("company", Text(), nullable=False),
+    Column("saved_at", UtcDateTime(), nullable=False),
+    Column("observed_at", UtcDateTime(), nullable=False),
+    Column("row_count", Integer(), nullable=False),
+    Column("counts_json", Text(), nullable=False),
+    Column("guards_json", Text(), nullable=False),
+    Column("needs_approval", Boolean(), nullable=False),
+    Column("first_load_audiences_json", Text(), nullable=False),
+    Column("row_keys", LargeBinary()),
+    Column("applied_at", UtcDateTime()),
+    Column("applied_observed_at", UtcDateTime()),
+    Index("ix_ledger_plan_company_observed_at", "company", "observed_at"),
+)
+
+approval = Table(
+    "ledger_approval",
+    metadata,
+    Column("id", RowNumber, primary_key=True, autoincrement=True),
+    Column("company", Text(), nullable=False),
+    Column("plan_id", Text(), nullable=False),
+    Column("approved_by", Text(), nullable=False),
+    Column("reason", Text(), nullable=False),
+    Column("approved_at", UtcDateTime(), nullable=False),
+    Column("row_count", Integer(), nullable=False),
+    Column("opened_audiences_json", Text(), nullable=False),
+    Column("row_keys", LargeBinary()),
+    Index("ix_ledger_approval_company_approved_at", "company", "approved_at"),
+)
+
+opened_audience = Table(
+    "ledger_opened_audience",
+    metadata,
+    Column("company", Text(), primary_key=True),
+    Column("list_id", Text(), primary_key=True),
+    Column("plan_id", Text(), nullable=False),
+    Column("opened_at", UtcDateTime(), nullable=False),
+)
+
+observation = Table(
+    "ledger_observation",
+    metadata,
+    Column("company", Text(), primary_key=True),
+    Column("table_name", Text(), primary_key=True),
+    Column("observed_at", UtcDateTime(), primary_key=True),
+    Column("row_count", BigInteger(), nullable=False),
+    Column("complete", Boolean(), nullable=False),
+    Column("incomplete_because", Text(), nullable=False, server_default=""),
+    Column("approved_by", Text()),
+    Column("approved_reason", Text()),
+    Column("approved_at", UtcDateTime()),
+)
+
+lease = Table(
+    "ledger_lease",
+    metadata,
+    Column("company", Text(), primary_key=True),
+    # Goes up with every new owner and never down: the row stays when the lease is free.
+    Column("fence", BigInteger(), nullable=False),
+    Column("owner", Text()),
+    Column("since", UtcDateTime()),
+    Column("expires_at", UtcDateTime()),
+)
+
+lease_holder = Table(
+    "ledger_lease_holder",
+    metadata,
+    Column("token", Text(), primary_key=True),
+    Column("company", Text(), nullable=False),
+    Column("fence", BigInteger(), nullable=False),
+    Column("expires_at", UtcDateTime(), nullable=False),
+    Index("ix_ledger_lease_holder_company", "company"),
+)
+
+connection_slot = Table(
+    "ledger_connection_slot",
+    metadata,
+    Column("account", Text(), primary_key=True),
+    Column("number", Integer(), primary_key=True, autoincrement=False),
+    Column("token", Text(), nullable=False),
+    Column("owner", Text(), nullable=False),
+    Column("expires_at", UtcDateTime(), nullable=False),
+)
+
+connection_waiter = Table(
+    "ledger_connection_waiter",
+    metadata,
+    Column("account", Text(), primary_key=True),
+    Column("token", Text(), primary_key=True),
+    Column("since", UtcDateTime(), nullable=False),
+    Column("expires_at", UtcDateTime(), nullable=False),
+)
