@@ -36,7 +36,7 @@ class EnvironmentSelectedStorage(DagsterStorage, ConfigurableClass):
         return {}
 
     @classmethod
-    def from_config_value(
+    def from_config_value(  # type: ignore[override]  # Dagster's own class expects itself
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> DagsterStorage:
         """Return the storage that the environment asks for.
@@ -60,7 +60,9 @@ def psycopg2_url(url: str) -> str:
     Raises:
         ValueError: it is no PostgreSQL URL.
     """
-    explanation = f"{POSTGRES_VARIABLE} must be a PostgreSQL URL such as postgresql://user:password@host/dagster"
+    explanation = (
+        f"{POSTGRES_VARIABLE} must be a PostgreSQL URL such as postgresql://user:password@host/dagster"
+    )
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):

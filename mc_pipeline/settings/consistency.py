@@ -87,21 +87,23 @@ def _accounts_of_one_user(checker: _Checker) -> Iterator[Problem]:
 
 
 def _named_twice(checker: _Checker) -> Iterator[Problem]:
-    companies: dict[Any, KeyPath] = {}
+    companies: dict[str, KeyPath] = {}
     for path, company in checker.companies():
-        yield from _second_use(checker, companies, company.get("odoo_company_id"), (*path, "odoo_company_id"),
-                               "each Odoo company has one entry")  # fmt: skip
-    lists: dict[Any, KeyPath] = {}
-    stores: dict[Any, KeyPath] = {}
+        place = (*path, "odoo_company_id")
+        why = "each Odoo company has one entry"
+        yield from _second_use(checker, companies, company.get("odoo_company_id"), place, why)
+    lists: dict[str, KeyPath] = {}
+    stores: dict[str, KeyPath] = {}
     for path, audience in checker.audiences():
-        yield from _second_use(checker, lists, audience.get("list_id"), (*path, "list_id"),
-                               "two audiences in one list would undo each other; give each its own list")  # fmt: skip
-        yield from _second_use(checker, stores, _mapping(audience.get("store")).get("id"), (*path, "store", "id"),
-                               "a store belongs to one audience; choose another id")  # fmt: skip
+        why = "two audiences in one list would undo each other; give each its own list"
+        yield from _second_use(checker, lists, audience.get("list_id"), (*path, "list_id"), why)
+        store = _mapping(audience.get("store"))
+        why = "a store belongs to one audience; choose another id"
+        yield from _second_use(checker, stores, store.get("id"), (*path, "store", "id"), why)
 
 
 def _second_use(
-    checker: _Checker, seen: dict[Any, KeyPath], value: Any, path: KeyPath, why: str
+    checker: _Checker, seen: dict[str, KeyPath], value: Any, path: KeyPath, why: str
 ) -> Iterator[Problem]:
     if isinstance(value, bool) or not isinstance(value, str | int) or holds_reference(value):
         return
@@ -126,8 +128,9 @@ def _unreachable_audiences(checker: _Checker) -> Iterator[Problem]:
             if covering:
                 yield checker.problem(
                     place,
-                    f"no contact can reach this audience: the first matching rule wins, and {_listed(covering)} above"
-                    " it takes everyone who meets its conditions; put the narrower rule first",
+                    "no contact can reach this audience: the first matching rule wins, and"
+                    f" {_listed(covering)} above it takes everyone who meets its conditions; put the narrower"
+                    " rule first",
                 )
             earlier.append((key, rule))
 
@@ -153,6 +156,6 @@ def _company_opt_outs_without_place(checker: _Checker) -> Iterator[Problem]:
         ):
             yield checker.problem(
                 (*path, "opt_out_scope"),
-                "found 'company', but no audience of this company names a mailing_list or boolean_field under consent"
-                " to write opt-outs to; name one, or choose everywhere",
+                "found 'company', but no audience of this company names a mailing_list or boolean_field under"
+                " consent to write opt-outs to; name one, or choose everywhere",
             )

@@ -18,8 +18,8 @@ from mc_pipeline.domain.fields import MERGE_FIELD_SOURCES
 
 # Mailchimp's language codes ("View and edit contact languages"); pt is Brazilian, es is Mexican.
 MAILCHIMP_LANGUAGES = frozenset(
-    "en ar af be bg ca zh hr cs da nl et fa fi fr fr_CA de el he hi hu is id ga it ja km ko lv lt mt ms mk no pl"
-    " pt pt_PT ro ru sr sk sl es es_ES sw sv ta th tr uk vi".split()
+    "en ar af be bg ca zh hr cs da nl et fa fi fr fr_CA de el he hi hu is id ga it ja km ko lv lt mt ms mk no"
+    " pl pt pt_PT ro ru sr sk sl es es_ES sw sv ta th tr uk vi".split()
 )
 _MERGE_TAG = re.compile(r"[A-Z][A-Z0-9_]{0,9}")
 _RESERVED_MERGE_TAGS = ("EMAIL", "MERGE0")

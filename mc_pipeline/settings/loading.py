@@ -1,4 +1,4 @@
-"""From a path to ``Settings``: reads the file, fills in the environment, and lists all that is wrong at once."""
+"""From a path to ``Settings``: reads the file, fills in the environment, lists all that is wrong at once."""
 
 import os
 import re

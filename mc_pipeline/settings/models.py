@@ -43,7 +43,6 @@ from mc_pipeline.settings.fields import (
     at_field,
 )
 
-
 _NAME = r"^[a-z0-9_]+$"
 _NAME_IN_WORDS = "made of at most 50 small letters, digits and underscores"
 
@@ -95,8 +94,8 @@ class MailchimpAccountSettings(_Model):
         key, _, data_centre = api_key.get_secret_value().partition("-")
         if info.data.get("base_url", "unusable") is None and not (key and data_centre.isalnum()):
             raise ValueError(
-                "its value is no Mailchimp API key: it must end in one dash and the data centre, such as -us21;"
-                " copy it again from Mailchimp (Profile, Extras, API keys)"
+                "its value is no Mailchimp API key: it must end in one dash and the data centre, such as"
+                " -us21; copy it again from Mailchimp (Profile, Extras, API keys)"
             )
         return api_key
 
@@ -188,8 +187,8 @@ class ConsentSettings(_Model):
         if self.send_confirmation and self.upgrade:
             raise at_field(
                 "upgrade",
-                "cannot go with send_confirmation: confirmations are for double opt-in audiences, where nobody is"
-                " upgraded; keep one of the two",
+                "cannot go with send_confirmation: confirmations are for double opt-in audiences, where nobody"
+                " is upgraded; keep one of the two",
             )
         return self
 

@@ -1,0 +1,223 @@
+"""Imports go one way: what each part of the package may know of the others, and of the outside."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import mc_pipeline
+
+PACKAGE = Path(mc_pipeline.__file__).parent
+
+MAY_IMPORT: dict[str, set[str]] = {
+    "masking": set(),
+    "domain": {"masking"},
+    "settings": {"domain.fields"},
+    "tables": {"masking"},
+    "quality": {"masking"},
+    "odoo": {"settings", "masking"},
+    "mailchimp": {"masking"},
+    "ledger": {"masking"},
+    "push": {"domain", "mailchimp", "ledger", "masking"},
+    "sandbox": set(),
+    "instance": set(),
+    "defs": {"domain", "quality", "tables", "odoo", "mailchimp", "ledger", "push", "settings", "masking"},
+    "definitions": {"defs", "tables", "ledger", "settings", "masking"},
+    "cli": {"*"},
+}
+"""Part of the package → what of ours it may import; ``*`` = everything."""
+
+MAY_IMPORT_DAGSTER = {"defs", "definitions", "instance", "quality", "tables", "cli"}
+ONLY_SPEAKER = {"odoorpc": {"odoo"}, "mailchimp_marketing": {"mailchimp"}, "great_expectations": {"quality"}}
+"""Library → the one part that uses it."""
+
+NOT_FOR_RULES = frozenset(
+    "asyncio dagster fsspec os pathlib requests socket sqlalchemy subprocess time upath urllib".split()
+)
+"""What would give the rules a clock, an environment, files or a network."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module: by which module, and whether only when a function runs."""
+
+    importer: str
+    imported: str
+    line: int
+    lazy: bool
+
+    def __str__(self) -> str:
+        return f"{self.importer}:{self.line} imports {self.imported}"
+
+
+def imports_of(source: str, importer: str, is_package: bool = False) -> Iterator[Import]:
+    """Find every import in a module, those inside functions and TYPE_CHECKING too."""
+
+    def visit(node: ast.AST, lazy: bool) -> Iterator[Import]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                for alias in child.names:
+                    yield Import(importer, alias.name, child.lineno, lazy)
+            elif isinstance(child, ast.ImportFrom):
+                base = child.module or ""
+                if child.level:
+                    parents = importer.split(".")
+                    kept = parents[: len(parents) - child.level + (1 if is_package else 0)]
+                    base = ".".join([*kept, base] if base else kept)
+                for alias in child.names:
+                    yield Import(importer, f"{base}.{alias.name}", child.lineno, lazy)
+            else:
+                inside = lazy or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+                yield from visit(child, inside)
+
+    yield from visit(ast.parse(source), False)
+
+
+def all_imports() -> list[Import]:
+    found: list[Import] = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = ("mc_pipeline", *path.relative_to(PACKAGE).with_suffix("").parts)
+        is_package = parts[-1] == "__init__"
+        name = ".".join(parts[:-1] if is_package else parts)
+        found.extend(imports_of(path.read_text(encoding="utf-8"), name, is_package))
+    return found
+
+
+def part_of(module: str) -> str:
+    """Return the part of ours that a module belongs to: ``domain`` for ``mc_pipeline.domain.contacts``."""
+    return module.split(".")[1] if module.count(".") else ""
+
+
+def wrong_way(imports: list[Import]) -> list[str]:
+    wrong = []
+    for found in imports:
+        if found.imported.split(".")[0] != "mc_pipeline":
+            continue
+        importer, imported = part_of(found.importer), found.imported.removeprefix("mc_pipeline.")
+        allowed = MAY_IMPORT.get(importer, set()) | {importer}
+        if "*" not in allowed and not any(imported == a or imported.startswith(f"{a}.") for a in allowed):
+            wrong.append(str(found))
+    return wrong
+
+
+IMPORTS = all_imports()
+
+
+def test_every_part_of_the_package_has_its_place_in_the_order() -> None:
+    parts = {
+        path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert parts - {"__init__"} <= set(MAY_IMPORT), "say in MAY_IMPORT what the new part may import"
+
+
+def test_imports_between_our_parts_go_one_way() -> None:
+    assert wrong_way(IMPORTS) == []
+
+
+def test_only_what_dagster_shows_imports_dagster() -> None:
+    assert [
+        str(found)
+        for found in IMPORTS
+        if found.imported.split(".")[0].startswith("dagster")
+        and part_of(found.importer) not in MAY_IMPORT_DAGSTER
+    ] == []
+
+
+def eagerly_loaded_by(module: str, imports: list[Import]) -> set[str]:
+    """Return all that importing a module of ours loads at once, ours and others', by name."""
+    at_once: dict[str, set[str]] = {}
+    for found in imports:
+        if not found.lazy:
+            at_once.setdefault(found.importer, set()).add(found.imported)
+    loaded: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in loaded:
+            loaded.add(name)
+            waiting.extend(at_once.get(name, ()))
+            if name.startswith("mc_pipeline."):
+                waiting.append(
+                    name.rpartition(".")[0]
+                )  # its package, or the module that a name was taken from
+    return loaded
+
+
+def test_great_expectations_is_loaded_only_when_it_validates() -> None:
+    """Its import takes seconds, which every start of a code location would pay."""
+    starts = {found.importer for found in IMPORTS if part_of(found.importer) != "quality"} | {
+        "mc_pipeline.quality"
+    }
+    slow = {
+        start
+        for start in starts
+        if any(name.split(".")[0] == "great_expectations" for name in eagerly_loaded_by(start, IMPORTS))
+    }
+    assert slow == set()
+
+
+@pytest.mark.parametrize("library", ONLY_SPEAKER)
+def test_one_part_alone_speaks_through_each_client_library(library: str) -> None:
+    speakers = {part_of(found.importer) for found in IMPORTS if found.imported.split(".")[0] == library}
+    assert speakers == ONLY_SPEAKER[library]
+
+
+def test_the_rules_have_no_clock_no_files_no_environment_and_no_network() -> None:
+    rules = [found for found in IMPORTS if part_of(found.importer) == "domain"]
+    assert [str(found) for found in rules if found.imported.split(".")[0] in NOT_FOR_RULES] == []
+    clocks = []
+    for path in (PACKAGE / "domain").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and node.attr in ("now", "utcnow", "today"):
+                clocks.append(f"{path.name}:{node.lineno}")
+    assert clocks == []
+
+
+@pytest.mark.parametrize(
+    ("importer", "source"),
+    [
+        ("mc_pipeline.domain.contacts", "from mc_pipeline.settings import CompanySettings"),
+        ("mc_pipeline.domain.contacts", "from ..ledger import Ledger"),
+        ("mc_pipeline.sandbox.odoo.server", "def start():\n    import mc_pipeline.masking"),
+        ("mc_pipeline.mailchimp.client", "if TYPE_CHECKING:\n    from mc_pipeline import ledger"),
+        ("mc_pipeline.settings.models", "from mc_pipeline.domain.contacts import build_contacts"),
+        ("mc_pipeline.newcomer", "import mc_pipeline.domain"),
+    ],
+)
+def test_an_import_against_the_order_is_found(importer: str, source: str) -> None:
+    assert len(wrong_way(list(imports_of(source, importer)))) == 1
+
+
+@pytest.mark.parametrize(
+    ("importer", "is_package", "source"),
+    [
+        ("mc_pipeline.domain.contacts", False, "from . import routing"),
+        ("mc_pipeline.domain", True, "from .contacts import build_contacts"),
+        ("mc_pipeline.settings.models", False, "from mc_pipeline.domain.fields import MERGE_FIELD_SOURCES"),
+        ("mc_pipeline.push.writes", False, "from mc_pipeline.ledger.leases import Lease"),
+        ("mc_pipeline.domain.contacts", False, "import pandas"),
+    ],
+)
+def test_an_import_along_the_order_is_not(importer: str, is_package: bool, source: str) -> None:
+    assert wrong_way(list(imports_of(source, importer, is_package))) == []
+
+
+def test_an_import_inside_a_function_counts_as_lazy() -> None:
+    source = "import a\ndef run():\n    import b\nclass C:\n    import c"
+    assert [(found.imported, found.lazy) for found in imports_of(source, "mc_pipeline.x")] == [
+        ("a", False),
+        ("b", True),
+        ("c", False),
+    ]
+
+
+def test_what_a_module_loads_through_others_counts() -> None:
+    imports = [
+        *imports_of("from mc_pipeline.quality.suites import emails", "mc_pipeline.defs.checks"),
+        *imports_of("import great_expectations as gx", "mc_pipeline.quality.suites"),
+        *imports_of("def run():\n    import mc_pipeline.quality.suites", "mc_pipeline.cli"),
+    ]
+    assert "great_expectations" in eagerly_loaded_by("mc_pipeline.defs.checks", imports)
+    assert "great_expectations" not in eagerly_loaded_by("mc_pipeline.cli", imports)
