@@ -9,7 +9,7 @@ import re
 import pandas as pd
 from email_validator import EmailNotValidError, validate_email
 
-from mc_pipeline.domain.columns import texts
+from mc_pipeline.domain.columns import map_texts, texts
 
 # Addresses of this form are valid by every rule of the library, which takes 50 times as long to say so.
 _PLAIN = re.compile(
@@ -50,11 +50,9 @@ def read_addresses(partners: pd.DataFrame) -> pd.DataFrame:
         no valid one), ``email_problem`` (``missing_email``, ``invalid_email`` or empty),
         ``several_addresses``.
     """
-    typed = texts(partners, "email").map(lambda text: text.strip() or None, na_action="ignore")
+    typed = map_texts(texts(partners, "email"), lambda text: text.strip() or None)
     # Odoo keeps non-ASCII capitals before the @; Mailchimp's member id is of the lower-case address.
-    normalized = texts(partners, "email_normalized").map(
-        lambda text: text.strip().lower(), na_action="ignore"
-    )
+    normalized = map_texts(texts(partners, "email_normalized"), lambda text: text.strip().lower())
     valid = {address for address in normalized.dropna().unique() if is_valid_address(address)}
     usable = typed.notna() & normalized.isin(valid)
     problem = pd.Series("", index=partners.index, dtype=object)
@@ -62,8 +60,8 @@ def read_addresses(partners: pd.DataFrame) -> pd.DataFrame:
     problem[typed.notna() & ~usable] = "invalid_email"
     return pd.DataFrame(
         {
-            "person_email": normalized.where(usable, None).astype(object),
+            "person_email": normalized.where(usable, None),
             "email_problem": problem,
-            "several_addresses": typed.map(holds_several_addresses).astype(bool),
+            "several_addresses": [holds_several_addresses(text) for text in typed],
         }
     )

@@ -5,7 +5,7 @@ arrays, objects or nullable integers); the rules see no difference.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pandas as pd
@@ -19,6 +19,13 @@ def texts(table: pd.DataFrame, column: str) -> pd.Series:
         return pd.Series([None] * len(table), index=table.index, dtype=object)
     values = table[column].astype(object)
     return values.where(values.notna() & (values != ""), None)
+
+
+def map_texts(values: pd.Series, function: Callable[[str], Any]) -> pd.Series:
+    """Apply a function to every text that is there; where there is none, None stays."""
+    # Series.map would turn the result into another type, with NaN in place of None.
+    mapped = [None if value is None else function(value) for value in values]
+    return pd.Series(mapped, index=values.index, dtype=object)
 
 
 def flags(table: pd.DataFrame, column: str) -> pd.Series:

@@ -4,17 +4,17 @@ The rules of the neighbouring modules applied in their order to whole tables. ``
 the decision, ``build_contacts`` shows what came of it, and ``explanation`` tells it for one person.
 """
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mc_pipeline.domain.columns import canonical_json, lower, texts
+from mc_pipeline.domain.columns import canonical_json, lower, map_texts, texts
 from mc_pipeline.domain.company import AmountRule, CompanyRules
 from mc_pipeline.domain.consent import LEFT_OUT, StatusDecision, status_for_new
-from mc_pipeline.domain.evidence import Evidence, parse_evidence
+from mc_pipeline.domain.evidence import BOOLEAN_FIELD, Evidence, parse_evidence, require_one_list
 from mc_pipeline.domain.fields import ContactFacts, desired_merge_fields, split_name
 from mc_pipeline.domain.people import (
     attribute_orders,
@@ -170,7 +170,7 @@ def _gather_persons(
     winners = ranked.drop_duplicates("person_email").sort_values("person_email")
     persons = pd.DataFrame(
         {"winner": winners["partner_id"].to_numpy()},
-        index=pd.Index(winners["person_email"].to_numpy(dtype=object), name="person_email"),
+        index=pd.Index(winners["person_email"], dtype=object, name="person_email"),
     )
     sharing = {email: [winner] for email, winner in zip(persons.index, persons["winner"], strict=True)}
     with_address = judged[judged["person_email"].isin(persons.index)]
@@ -247,6 +247,9 @@ def _decide_statuses(
     """Decide what every contact would be created as."""
     contacts = persons[persons["reason"] == ""]
     evidence = _evidence_by_address(judged, set(contacts.index))
+    for rules in company.audiences.values():
+        if rules.consent is not None:
+            require_one_list((item for items in evidence.values() for item in items), rules.consent)
     without: dict[tuple[str, bool, bool], StatusDecision] = {}
     statuses = {}
     columns = zip(
@@ -276,31 +279,40 @@ def _decide_statuses(
 def _evidence_by_address(judged: pd.DataFrame, addresses: Set[str]) -> dict[str, list[Evidence]]:
     """Collect the evidence about each address.
 
-    Consent counts from partners that stand for the person; an opt-out counts from any partner, archived
-    ones and postal addresses too.
+    Consent counts from partners that stand for the person (a ticked box on its own partner only); an opt-out
+    counts from any partner, archived ones and postal addresses too.
     """
     found = texts(judged, "evidence_json")
     concerned = judged["person_email"].isin(addresses) & found.notna() & (found != "[]")
     evidence: dict[str, list[Evidence]] = {}
-    rows = judged.loc[concerned, ["person_email", "is_person"]]
-    for email, is_person, text in zip(rows["person_email"], rows["is_person"], found[concerned], strict=True):
+    rows = judged[concerned]
+    columns = zip(rows["partner_id"], rows["person_email"], rows["is_person"], found[concerned], strict=True)
+    for partner, email, is_person, text in columns:
         evidence.setdefault(email, []).extend(
-            item for item in parse_evidence(text) if item.address == email and (is_person or item.opted_out)
+            item
+            for item in parse_evidence(text)
+            if item.address == email and (item.opted_out or (is_person and _is_own(item, partner)))
         )
     return evidence
+
+
+def _is_own(evidence: Evidence, partner: int) -> bool:
+    return evidence.kind != BOOLEAN_FIELD or evidence.record_id in (None, partner)
 
 
 def _notes(company: CompanyRules, catalogue: TagCatalogue) -> Iterable[str]:
     for key, audience in company.audiences.items():
         for name in ("any_tag", "all_tags", "no_tag"):
             for tag in catalogue.unknown(getattr(audience.when, name)):
-                yield f"audiences.{key}.when.{name}: nobody in Odoo has the tag {tag!r}; check how it is written"
+                yield f"audiences.{key}.when.{name}: nobody has the tag {tag!r} in Odoo; check its name"
 
 
-def list_contacts(decision: Decision) -> pd.DataFrame:
-    """Return one row per contact, ordered by address."""
+def list_contacts(decision: Decision, only: Collection[str] | None = None) -> pd.DataFrame:
+    """Return one row per contact (of the addresses ``only``, when given), ordered by address."""
     company = decision.company
     persons = decision.persons[decision.persons["reason"] == ""]
+    if only is not None:
+        persons = persons[persons.index.isin(only)]
     winners = decision.partners.set_index("partner_id").loc[persons["winner"]]
     currency = decision.orders["currency"].dropna()
     company_currency = currency.iloc[0] if len(currency) else None
@@ -315,8 +327,7 @@ def list_contacts(decision: Decision) -> pd.DataFrame:
     ]
     company_names = texts(winners, "company_name")
     company_names = company_names.where(company_names.notna() | ~is_company, whole_names)
-    languages = texts(winners, "lang").map(company.languages.get, na_action="ignore").astype(object)
-    languages = languages.where(languages.notna(), None)
+    languages = map_texts(texts(winners, "lang"), company.languages.get)
 
     all_facts = [
         ContactFacts(*values)
@@ -344,19 +355,19 @@ def list_contacts(decision: Decision) -> pd.DataFrame:
     statuses = [decision.statuses[email] for email in persons.index]
     return pd.DataFrame(
         {
-            "email": persons.index.to_numpy(dtype=object),
+            "email": _objects(persons.index),
             "partner_id": persons["winner"].to_numpy(dtype="int64"),
-            "partner_ids": persons["partner_ids"].to_numpy(dtype=object),
-            "audience": persons["audience"].to_numpy(dtype=object),
+            "partner_ids": _objects(persons["partner_ids"]),
+            "audience": _objects(audiences),
             "audience_because": _objects(_audience_because(persons, decision)),
-            "name": whole_names.fillna("").to_numpy(dtype=object),
+            "name": _objects(name or "" for name in whole_names),
             "first_name": _objects(facts.first_name for facts in all_facts),
             "last_name": _objects(facts.last_name for facts in all_facts),
-            "company_name": company_names.to_numpy(dtype=object),
-            "language": languages.to_numpy(dtype=object),
-            "country_code": texts(winners, "country_code").to_numpy(dtype=object),
+            "company_name": _objects(company_names),
+            "language": _objects(languages),
+            "country_code": _objects(texts(winners, "country_code")),
             "address_json": _objects(canonical_json(one) if one else None for one in addresses),
-            "phone": texts(winners, "phone").to_numpy(dtype=object),
+            "phone": _objects(texts(winners, "phone")),
             "order_count": persons["order_count"].to_numpy(dtype="int64"),
             "total_spent": persons["total_spent"].to_numpy(dtype="float64"),
             "currency": _objects([company_currency] * len(persons)),
@@ -415,9 +426,14 @@ def _has_tag(rule: str | AmountRule, amounts: pd.DataFrame) -> np.ndarray:
     return meets_amount(rule, amounts)
 
 
-def list_set_aside(decision: Decision) -> pd.DataFrame:
-    """Return one row per partner that is left out, with the first reason that applies, ordered by id."""
+def list_set_aside(decision: Decision, only: Collection[int] | None = None) -> pd.DataFrame:
+    """Return one row per partner that is left out, with the first reason that applies, ordered by id.
+
+    ``only``: of these partners, when given.
+    """
     partners, persons = decision.partners, decision.persons
+    if only is not None:
+        partners = partners[partners["partner_id"].isin(only)]
     rows = partners[["partner_id", "excluded_as", "email_problem", "person_email", "is_person"]].copy()
     rows["email"] = texts(partners, "email")
     rows["supplier_rank"] = partners["supplier_rank"]

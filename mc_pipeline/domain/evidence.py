@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from mc_pipeline.domain.columns import texts
+from mc_pipeline.domain.columns import map_texts, texts
 from mc_pipeline.domain.company import ConsentRule
 from mc_pipeline.domain.errors import RuleError
 
@@ -92,6 +92,24 @@ def _accepts(consent: ConsentRule, evidence: Evidence) -> bool:
     return evidence.source.strip().casefold() == consent.mailing_list.strip().casefold()
 
 
+def require_one_list(evidence: Iterable[Evidence], consent: ConsentRule) -> None:
+    """Refuse a name that several mailing lists have: consent to one is no consent to another.
+
+    Raises:
+        RuleError: naming the ids of the lists.
+    """
+    lists = {
+        item.record_id
+        for item in evidence
+        if item.kind == MAILING_LIST and item.record_id is not None and _accepts(consent, item)
+    }
+    if len(lists) > 1:
+        raise RuleError(
+            f"the mailing list name {consent.mailing_list!r} fits several lists in Odoo: "
+            f"{', '.join(map(str, sorted(lists)))}; name one by its id"
+        )
+
+
 @dataclass(frozen=True)
 class EvidenceVerdict:
     """The evidence that counts (None: none does), and why in a sentence's second half."""
@@ -112,12 +130,7 @@ def counting_evidence(evidence: Iterable[Evidence], consent: ConsentRule | None)
     if consent is None or (consent.mailing_list is None and consent.boolean_field is None):
         return EvidenceVerdict(None, "the audience names no evidence of consent")
     accepted = [item for item in evidence if _accepts(consent, item)]
-    lists = {item.record_id for item in accepted if item.kind == MAILING_LIST and item.record_id is not None}
-    if len(lists) > 1:
-        raise RuleError(
-            f"the mailing list name {consent.mailing_list!r} fits several lists in Odoo: "
-            f"{', '.join(map(str, sorted(lists)))}; name one by its id"
-        )
+    require_one_list(accepted, consent)
     if any(item.opted_out for item in accepted):
         return EvidenceVerdict(None, "opted out in Odoo of a list or field that the audience relies on")
     if not accepted:
@@ -175,7 +188,7 @@ def withdrawn_evidence(used: Sequence[UsedEvidence], partners: pd.DataFrame) -> 
         One withdrawal per used evidence concerned, ordered by audience and address.
     """
     wanted = {evidence.email for evidence in used}
-    addresses = texts(partners, "email_normalized").map(lambda text: text.strip().lower(), na_action="ignore")
+    addresses = map_texts(texts(partners, "email_normalized"), lambda text: text.strip().lower())
     concerned = addresses.isin(wanted)
     present: dict[str, list[Evidence]] = {}
     for email, found in zip(addresses[concerned], texts(partners, "evidence_json")[concerned], strict=True):

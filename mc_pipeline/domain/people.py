@@ -81,7 +81,7 @@ def judge_partners(partners: pd.DataFrame) -> pd.DataFrame:
 def first_reason(reasons: Mapping[str, pd.Series], index: pd.Index) -> pd.Series:
     """Return for every row the first of ``reasons`` that applies to it, empty when none does."""
     chosen = np.full(len(index), "", dtype=object)
-    for reason, applies in reversed(reasons.items()):
+    for reason, applies in reversed(list(reasons.items())):
         chosen[applies.to_numpy(dtype=bool)] = reason
     return pd.Series(chosen, index=index, dtype=object)
 

@@ -13,7 +13,7 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from mc_pipeline.domain.columns import texts
+from mc_pipeline.domain.columns import map_texts, texts
 from mc_pipeline.domain.company import AmountRule, AudienceRules, RoutingRule
 from mc_pipeline.domain.errors import RuleError
 from mc_pipeline.domain.tags import TagCatalogue, TagHolders
@@ -39,8 +39,8 @@ class RoutingFacts:
         commercial = commercial.reset_index(drop=True)
         self.commercial_known = commercial["is_company"].notna().to_numpy()
         self.commercial_is_company = (commercial["is_company"] == True).to_numpy()  # noqa: E712 - may be missing
-        self.country = texts(commercial, "country_code").str.upper()
-        self.industry = texts(commercial, "industry").str.strip().str.casefold()
+        self.country = map_texts(texts(commercial, "country_code"), str.upper)
+        self.industry = map_texts(texts(commercial, "industry"), _folded)
         self.language = texts(self.rows, "lang")
         self.tags = TagHolders(self.rows["tag_ids"], commercial["tag_ids"])
 
@@ -73,7 +73,7 @@ def judge_conditions(rule: RoutingRule, facts: RoutingFacts, catalogue: TagCatal
         )
     if rule.industries:
         names = [_industry_name(name) for name in rule.industries]
-        folded = [name.strip().casefold() for name in names]
+        folded = [_folded(name) for name in names]
         conditions.append(
             Condition(f"the industry is {_either(names)}", known & facts.industry.isin(folded).to_numpy())
         )
@@ -102,6 +102,10 @@ def _either(values: Sequence[str | int]) -> str:
 
 def _tag_names(names: Sequence[str | int], catalogue: TagCatalogue, joined_by: str) -> str:
     return joined_by.join(catalogue.describe(name) for name in names)
+
+
+def _folded(text: str) -> str:
+    return text.strip().casefold()
 
 
 def _industry_name(name: str | int) -> str:

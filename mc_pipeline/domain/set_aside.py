@@ -61,9 +61,10 @@ def describe_set_aside(rows: pd.DataFrame, company: CompanyRules) -> tuple[pd.Se
 def _describe(row: Any, company: CompanyRules) -> tuple[str, str]:
     if row.reason == "duplicate":
         if row.partner_id == row.winner:
+            others = _count(row.size - 1, "other partner")
             return (
-                f"shares its address with {_count(row.size - 1, 'other partner')}, so the person is not created "
-                "(duplicates: set_aside); a member who is there already stays up to date",
+                f"shares its address with {others}, so the person is not created (duplicates: set_aside); "
+                "a member who is there already stays up to date",
                 _MERGE,
             )
         return f"shares its address with partner {int(row.winner)}, which speaks for it", _MERGE

@@ -1,0 +1,131 @@
+"""Why a person is or is not in an audience, step by step, told from the decision itself.
+
+Nothing is decided here a second time: each step reads what ``contacts.decide`` found. Sentences carry ids of
+Odoo and no personal data.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mc_pipeline.domain.contacts import Decision, list_contacts, list_set_aside
+from mc_pipeline.domain.routing import judge_conditions
+
+
+@dataclass(frozen=True)
+class ExplanationStep:
+    """One step of a decision: which, what came of it in a word, and why in a sentence."""
+
+    step: str
+    outcome: str
+    sentence: str
+
+
+def explain_contact(decision: Decision, email: str) -> list[ExplanationStep]:
+    """Explain what was decided about an address: its partners first, then the person.
+
+    An address that no partner has gives one step that says so.
+    """
+    address = email.strip().lower()
+    partners = decision.partners[decision.partners["person_email"] == address]
+    if partners.empty:
+        return [
+            ExplanationStep("partner", "not found", "No partner of this company has this address in Odoo.")
+        ]
+    steps = [_partner_step(row) for row in partners.to_dict("records")]
+    if address in decision.persons.index:
+        steps.extend(_person_steps(decision, address))
+    else:
+        steps.append(ExplanationStep("person", "none", "No partner with this address stands for a person."))
+    return steps
+
+
+def explain_partner(decision: Decision, partner_id: int) -> list[ExplanationStep]:
+    """Explain what was decided about one partner, and about its person where it stands for one."""
+    found = decision.partners[decision.partners["partner_id"] == partner_id]
+    if found.empty:
+        return [ExplanationStep("partner", "not found", f"This company has no partner {partner_id} in Odoo.")]
+    row = found.iloc[0]
+    steps = [_partner_step(row)]
+    if not row["is_person"] or decision.persons["winner"].get(row["person_email"]) != partner_id:
+        steps.extend(_set_aside_steps(decision, partner_id))
+    if row["is_person"]:
+        steps.extend(_person_steps(decision, row["person_email"]))
+    return steps
+
+
+def _partner_step(row: Any) -> ExplanationStep:
+    partner = f"Partner {row['partner_id']}"
+    if row["excluded_as"]:
+        return ExplanationStep("partner", row["excluded_as"], f"{partner} does not stand for a contact.")
+    if row["email_problem"]:
+        return ExplanationStep("partner", row["email_problem"], f"{partner} has no usable e-mail address.")
+    sentence = f"{partner} stands for a person"
+    if row["several_addresses"]:
+        sentence += "; its e-mail field holds several addresses, the first is used"
+    return ExplanationStep("partner", "person", f"{sentence}.")
+
+
+def _person_steps(decision: Decision, address: str) -> Iterator[ExplanationStep]:
+    person: Mapping[Any, Any] = decision.persons[decision.persons.index == address].to_dict("records")[0]
+    winner = person["winner"]
+    if len(person["partner_ids"]) > 1:
+        others = ", ".join(str(partner) for partner in person["partner_ids"][1:])
+        sentence = f"Partner {winner} speaks for the address, not {others}."
+        yield ExplanationStep("duplicates", f"partner {winner}", sentence)
+    yield _orders_step(person)
+    if person["reason"] in ("", "conflicting_routes", "no_audience"):
+        yield from _routing_steps(decision, address)
+    if not person["reason"]:
+        yield from _contact_steps(decision, address)
+    yield from _set_aside_steps(decision, winner)
+
+
+def _contact_steps(decision: Decision, address: str) -> Iterator[ExplanationStep]:
+    contact = list_contacts(decision, [address]).iloc[0]
+    yield ExplanationStep("audience", contact["audience"], _sentence(contact["audience_because"]))
+    status = contact["status_for_new"] or "not created"
+    yield ExplanationStep("status if new", status, _sentence(contact["status_because"]))
+    tags = ", ".join(contact["tags"]) or "none"
+    yield ExplanationStep("tags", tags, "Tags of the settings that the member should have.")
+
+
+def _orders_step(person: Mapping[Any, Any]) -> ExplanationStep:
+    count = person["order_count"]
+    if count:
+        since, until = person["first_order_day"].date(), person["last_order_day"].date()
+        sentence = (
+            f"Confirmed orders from {since} to {until}, worth {person['total_spent']:,.2f} without tax."
+        )
+    elif person["is_contact_person"]:
+        sentence = "No confirmed order, but a contact person of a customer."
+    else:
+        sentence = "No confirmed order in this company."
+    return ExplanationStep("orders", str(count), sentence)
+
+
+def _routing_steps(decision: Decision, address: str) -> Iterator[ExplanationStep]:
+    """Tell for every partner of the person which conditions of which audience failed, until one matched."""
+    rows = decision.facts.rows
+    for position in np.flatnonzero((rows["person_email"] == address).to_numpy()):
+        partner = rows["partner_id"].iloc[position]
+        for key, audience in decision.company.audiences.items():
+            conditions = judge_conditions(audience.when, decision.facts, decision.catalogue)
+            failed = [condition.wanted for condition in conditions if not condition.holds[position]]
+            if not failed:
+                yield ExplanationStep(f"rule {key}", "matches", f"Partner {partner} meets every condition.")
+                break
+            sentence = f"Partner {partner} does not meet: {', '.join(failed)}."
+            yield ExplanationStep(f"rule {key}", "no match", sentence)
+
+
+def _set_aside_steps(decision: Decision, partner_id: int) -> Iterator[ExplanationStep]:
+    for _, row in list_set_aside(decision, [partner_id]).iterrows():
+        sentence = f"Partner {partner_id} {row['detail']}. {row['fix']}"
+        yield ExplanationStep("set aside", row["reason"], sentence)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
