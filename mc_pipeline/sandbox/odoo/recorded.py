@@ -1,0 +1,111 @@
+"""Recordings of real servers: field definitions and records, as their RPC gave them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+from mc_pipeline.sandbox.odoo.access import Account
+from mc_pipeline.sandbox.odoo.catalogue import Fields
+from mc_pipeline.sandbox.odoo.database import Database
+from mc_pipeline.sandbox.odoo.fields import Field
+
+Records = Mapping[str, list[dict[str, Any]]]
+
+
+def read_fields(path: Path, built_in: Mapping[str, Fields]) -> dict[str, Fields]:
+    """Definitions by model from a file of ``fields_get`` answers. What such an answer does not tell (what a
+    new record has, who may read) is taken from the built-in definitions."""
+    models = {}
+    for model, descriptions in _load(path).items():
+        fields = {name: Field.from_description(name, each) for name, each in descriptions.items()}
+        if "active" in fields:
+            fields["active"] = replace(fields["active"], unset=True)
+        for name, own in built_in.get(model, {}).items():
+            if name in fields:
+                fields[name] = replace(fields[name], unset=own.unset, groups=own.groups)
+        models[model] = fields
+    return models
+
+
+def read_records(path: Path) -> Records:
+    """Records by model, from a file of records or one of scenarios."""
+    content = _load(path)
+    records: Records = content.get("records", content)
+    return records
+
+
+def _load(path: Path) -> dict[str, Any]:
+    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
+    with opened as file:
+        content: dict[str, Any] = json.load(file)
+    return content
+
+
+def take_records(database: Database, records: Records) -> None:
+    """Add recorded records as they are, with their ids and dates; models and fields that the database does
+    not have are left out. A record that is there already gains the recorded fields.
+
+    Names shown for related records that are not in the recording are remembered. Recorded users can log in:
+    the password is the login; ``admin`` is an administrator, the others are internal or portal users.
+    """
+    for name, rows in records.items():
+        model = database.models.get(name)
+        if model is None:
+            continue
+        for record in rows:
+            values = {}
+            for field_name, value in record.items():
+                field = model.fields.get(field_name)
+                if field is None or field_name == "id":
+                    continue
+                _remember_name(database, field, value)
+                taken = _as_kept(field, value)
+                if taken != field.default:
+                    values[field_name] = taken
+            if record["id"] in model.table:
+                model.table.update(record["id"], values)
+            else:
+                model.table.insert({"id": record["id"], **values})
+    _forget_known_names(database)
+    for record in records.get("res.users", []):
+        login = record["login"]
+        groups = {"admin"} if login in ("admin", "__system__") else {"portal" if record["share"] else "internal"}
+        password = "" if login == "__system__" else login
+        database.accounts[record["id"]] = Account(record["id"], login, password, frozenset(groups))
+
+
+def _forget_known_names(database: Database) -> None:
+    """Keep a remembered name only where the records give another: then it can never grow stale."""
+    env = database.superuser()
+    for model in database.models.values():
+        for id in [each for each in model.recorded_names if each in model.table]:
+            if model.own_name(env, model.table.rows[id]) == model.recorded_names[id]:
+                del model.recorded_names[id]
+
+
+def _as_kept(field: Field, value: Any) -> Any:
+    """A value of an answer as it is kept; a selection value that the definitions lack stays as it is."""
+    if value is False or value is None:
+        return field.empty
+    if field.to_many:
+        return tuple(value)
+    match field.type:
+        case "many2one":
+            return value[0] if isinstance(value, list) else value
+        case "datetime":
+            return datetime.fromisoformat(value)
+        case "date":
+            return date.fromisoformat(value)
+        case _:
+            return value
+
+
+def _remember_name(database: Database, field: Field, value: Any) -> None:
+    if field.type == "many2one" and isinstance(value, list) and field.relation in database.models:
+        database.models[field.relation].recorded_names[value[0]] = value[1]
