@@ -4,7 +4,8 @@ Whether an amount is kept revenue is decided in ``domain``; here is what Odoo's 
 nothing until they are posted, so they are not read.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from typing import Any
 
 from mc_pipeline.odoo.client import OdooClient, Record
 from mc_pipeline.odoo.currencies import read_currencies
@@ -93,7 +94,7 @@ def read_document_lines(client: OdooClient, company_id: int, documents: OdooRead
     observed_at = now()
     limited = client.with_companies([company_id])
     headers = documents or read_documents(limited, company_id)
-    by_move: Mapping[int, Record] = {
+    by_move: Mapping[int, Mapping[Hashable, Any]] = {
         row["move_id"]: row
         for row in headers.rows[["move_id", "move_type", "state", "reversed_entry_id", "currency"]].to_dict(
             "records"

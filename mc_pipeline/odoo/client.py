@@ -47,6 +47,8 @@ _READS = frozenset(
 
 
 class Secret(Protocol):
+    """A secret that shows itself only when asked (pydantic's SecretStr)."""
+
     def get_secret_value(self) -> str: ...
 
 
@@ -137,7 +139,7 @@ def connect(
     settings: ConnectionSettings,
     company_ids: Sequence[int],
     *,
-    retry: RetryPolicy = RetryPolicy(),  # noqa: B008  frozen
+    retry: RetryPolicy = RetryPolicy(),
 ) -> "JsonRpcClient":
     """Log in and check that the user has the companies.
 
@@ -149,7 +151,8 @@ def connect(
     parts = urlsplit(settings.url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise OdooConnectionError(
-            f"odoo.url must be an address such as https://odoo.example.com, not {parts.netloc or settings.url!r}"
+            "odoo.url must be an address such as https://odoo.example.com, "
+            f"not {parts.hostname or settings.url!r}"
         )
     session = _Session(settings, retry)
     client = JsonRpcClient(session, tuple(company_ids))
@@ -209,8 +212,8 @@ class _Session:
             )
         except odoorpc.error.RPCError:
             raise OdooAuthenticationError(
-                f"Odoo refused the login of user {mask_email(settings.user)}: check odoo.user and odoo.secret "
-                "(password or API key); a user with two-factor authentication needs an API key",
+                f"Odoo refused the login of user {mask_email(settings.user)}: check odoo.user and "
+                "odoo.secret (password or API key); a user with two-factor authentication needs an API key",
                 "res.users",
                 "login",
             ) from None

@@ -86,8 +86,8 @@ def _subscription(record: Record, names: dict[int, str], address: str) -> Eviden
 def boolean_evidence_fields(client: OdooClient, boolean_fields: Iterable[str]) -> dict[str, str | None]:
     """Each boolean field with the date field beside it, or None when the tick has no date.
 
-    The date field has the boolean's name with ``_date``, ``_datetime``, ``_on`` or ``_at`` and holds a date or
-    datetime. Raises OdooFieldMissingError for a field that res.partner lacks or that is not boolean.
+    The date field has the boolean's name with ``_date``, ``_datetime``, ``_on`` or ``_at`` and holds a date
+    or datetime. Raises OdooFieldMissingError for a field that res.partner lacks or that is not boolean.
     """
     existing = client.fields_get("res.partner")
     found: dict[str, str | None] = {}
@@ -101,7 +101,8 @@ def boolean_evidence_fields(client: OdooClient, boolean_fields: Iterable[str]) -
             )
         if existing[name].get("type") != "boolean":
             raise OdooFieldMissingError(
-                f"consent.boolean_field {name}: on res.partner it holds {existing[name].get('type')}, not a boolean",
+                f"consent.boolean_field {name}: on res.partner it is a {existing[name].get('type')} field, "
+                "not a boolean",
                 "res.partner",
                 "fields_get",
             )

@@ -124,7 +124,8 @@ _NO_MODEL = re.compile(r"^Object (?P<model>\S+) doesn't exist")
 _NO_FIELD = re.compile(r"^Invalid field ")
 _NO_METHOD = re.compile(r"method .* does not exist")
 _NO_DATABASE = re.compile(r'database "?.*"? does not exist')
-_QUOTED = re.compile(r"([\"“'])(.*)([\"”'])")
+_QUOTED = re.compile(r"[\"'](.*)[\"']")
+_PLAIN_QUOTES = str.maketrans("“”", '""')
 _LONGEST_MESSAGE = 400
 
 
@@ -178,7 +179,8 @@ def from_error_answer(error: Any, model: str, method: str) -> OdooError:
         return model_missing(missing["model"], method, name)
     if name == "builtins.ValueError" and _NO_FIELD.match(message):
         return OdooFieldMissingError(
-            f"{call}: {_readable(message)}; install the module that brings it, or take it out of the settings",
+            f"{call}: {_readable(message)}; install the module that brings it, "
+            "or take it out of the settings",
             model,
             method,
             name,
@@ -269,9 +271,10 @@ def _list_after(lines: list[str], ending: str) -> list[str]:
 
 def _readable(message: str) -> str:
     """Odoo's message in one line, with masked addresses, shortened."""
-    joined = mask_text(" ".join(message.split()))
+    joined = " ".join(message.translate(_PLAIN_QUOTES).split())
     if joined.startswith("Invalid email address"):
-        joined = _QUOTED.sub(lambda found: found[1] + mask_email(found[2]) + found[3], joined)
+        joined = _QUOTED.sub(lambda found: f'"{mask_email(found[1])}"', joined)
+    joined = mask_text(joined)
     if len(joined) > _LONGEST_MESSAGE:
         joined = joined[:_LONGEST_MESSAGE].rstrip() + "…"
     return joined or "no message"

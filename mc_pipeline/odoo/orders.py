@@ -36,11 +36,12 @@ _LINE_FIELDS = (
 def read_orders(client: OdooClient, company_id: int, timezone: str) -> OdooRead:
     """All confirmed and cancelled orders of the company, of all time.
 
-    Columns: order_id int64, name, partner_id, partner_invoice_id int64, state ("sale" or "cancel"), date_order
-    (UTC), currency (ISO 4217), company_currency, currency_rate (order currency per company currency, as Odoo
-    fixed it for the order), amount_untaxed, amount_tax, amount_total (order currency, rounded to its decimal
-    places), amount_untaxed_company (untaxed, company currency, at the order's rate; missing when Odoo has no
-    rate), month ("YYYY-MM" of date_order in ``timezone``), write_date (UTC).
+    Columns: order_id int64, name, partner_id, partner_invoice_id int64, state ("sale" or "cancel"),
+    date_order (UTC), currency (ISO 4217), company_currency, currency_rate (order currency per company
+    currency, as Odoo fixed it for the order), amount_untaxed, amount_tax, amount_total (order currency,
+    rounded to its decimal places), amount_untaxed_company (untaxed, company currency, at the order's rate;
+    0 when Odoo has no rate, and then the table is not complete), month ("YYYY-MM" of date_order in
+    ``timezone``), write_date (UTC).
 
     Not complete when the user sees its own orders only, or an order has no rate. Raises OdooAccessError,
     OdooFieldMissingError, OdooModelMissingError (sales are not installed).
@@ -86,7 +87,7 @@ def read_orders(client: OdooClient, company_id: int, timezone: str) -> OdooRead:
             "amount_tax": numbers(amounts("amount_tax")),
             "amount_total": numbers(amounts("amount_total")),
             "amount_untaxed_company": numbers(
-                own.rounded(record["amount_untaxed"] / rate) if rate > 0 else float("nan")
+                own.rounded(record["amount_untaxed"] / rate) if rate > 0 else 0.0
                 for record, rate in zip(records, rates, strict=True)
             ),
             "month": date_order.dt.tz_convert(ZoneInfo(timezone)).dt.strftime("%Y-%m").astype("str"),
@@ -97,7 +98,9 @@ def read_orders(client: OdooClient, company_id: int, timezone: str) -> OdooRead:
         [
             found.incomplete_because,
             hidden_sales_documents(limited),
-            f"{without_rate} orders in a foreign currency have no rate in Odoo" if without_rate else "",
+            f"{without_rate} orders in a foreign currency have no rate in Odoo and count as 0"
+            if without_rate
+            else "",
         ]
     )
     return OdooRead(rows, observed_at, not because, because)

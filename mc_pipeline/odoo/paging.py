@@ -1,10 +1,10 @@
 """Reading all records that match a domain, losing none while people change them.
 
 Offsets shift when rows come and go, and neither ``write_date`` nor ``id`` grows in the order in which rows
-become visible (a long transaction shows its low ids late). So the ids are listed first, frozen, and read by id
-in pages; afterwards the ids are listed and counted again. The read is complete when every id that Odoo then
-lists and counts was read. Rows that appeared meanwhile are read too; rows that are gone by then (deleted, or no
-longer matching) are left out.
+become visible (a long transaction shows its low ids late). So the ids are listed first, frozen, and read by
+id in pages; afterwards the ids are listed and counted again. The read is complete when every id that Odoo
+then lists and counts was read. Rows that appeared meanwhile are read too; rows that are gone by then
+(deleted, or no longer matching) are left out.
 """
 
 from collections.abc import Sequence

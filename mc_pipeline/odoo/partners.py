@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 
 import pandas as pd
 
-from mc_pipeline.odoo.client import OdooClient, Record
+from mc_pipeline.odoo.client import Domain, OdooClient, Record
 from mc_pipeline.odoo.consent import (
     Evidence,
     boolean_evidence,
@@ -23,6 +23,7 @@ from mc_pipeline.odoo.reading import (
     integers,
     joined,
     lists,
+    names_of,
     now,
     optional_ids,
     texts,
@@ -48,10 +49,11 @@ def read_partners(client: OdooClient, company: int, *, boolean_fields: Iterable[
 
     ``company`` is the res.company id; ``boolean_fields`` are fields of res.partner that mean consent.
 
-    Columns: partner_id int64, active bool, name, first_name, last_name (only where partner_firstname gives
-    them), email (as typed in Odoo), email_normalized (Odoo's; the first of several addresses), is_company bool,
-    parent_id, commercial_partner_id, company_id (Int64, missing = shared), type, lang (Odoo's code), street,
-    street2, zip, city, state (the state's code), country_code (ISO 3166-1 alpha-2), phone (else mobile),
+    Columns: partner_id int64, active bool, name ("" where Odoo has none, as on many addresses), first_name,
+    last_name (only where partner_firstname gives them), email (as typed in Odoo), email_normalized (Odoo's;
+    the first of several addresses), is_company bool, parent_id, commercial_partner_id, company_id (Int64,
+    missing = shared), type, lang (Odoo's code), street, street2, zip, city, state (the state's name),
+    country_code (ISO 3166-1 alpha-2), phone (else mobile),
     company_name (of the commercial company), industry, tag_ids list of int, tag_names list of str (full path
     "Parent / Child", in the order of tag_ids), supplier_rank int64, message_bounce int64, is_internal_user,
     is_employee, is_own_company, is_public_or_template_user, is_blacklisted (bool), evidence_json (list of
@@ -90,7 +92,7 @@ def read_partners(client: OdooClient, company: int, *, boolean_fields: Iterable[
     return OdooRead(rows, observed_at, not because, because, (*not_customers.notes, *mailing.notes))
 
 
-def _blacklisted(client: OdooClient, domain: list[object]) -> frozenset[int]:
+def _blacklisted(client: OdooClient, domain: Domain) -> frozenset[int]:
     """Ids of partners whose address is on the blacklist.
 
     Searched and not read: under ``active_test: False`` the computed field is_blacklisted counts archived
@@ -109,14 +111,14 @@ def _rows(
     names = {record["id"]: record["name"] for record in records if record["is_company"]}
     tags = _tag_paths(client)
     countries = _lookup(client, "res.country", "code", records, "country_id")
-    states = _lookup(client, "res.country.state", "code", records, "state_id")
+    states = _lookup(client, "res.country.state", "name", records, "state_id")
     industries = _lookup(client, "res.partner.industry", "name", records, "industry_id")
     known_tags = [[tag for tag in record["category_id"] if tag in tags] for record in records]
     return frame(
         {
             "partner_id": ids(record["id"] for record in records),
             "active": flags(record["active"] for record in records),
-            "name": texts(record["name"] for record in records),
+            "name": names_of(record["name"] for record in records),
             "first_name": texts(record.get("firstname") for record in records),
             "last_name": texts(record.get("lastname") for record in records),
             "email": texts(record["email"] for record in records),

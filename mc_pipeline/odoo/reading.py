@@ -55,6 +55,11 @@ def texts(values: Iterable[Any]) -> pd.Series:
     return pd.Series([text(value) for value in values], dtype="str")
 
 
+def names_of(values: Iterable[Any]) -> pd.Series:
+    """Texts that are always there; Odoo's False becomes an empty text."""
+    return pd.Series([str(value or "") for value in values], dtype="str")
+
+
 def flags(values: Iterable[Any]) -> pd.Series:
     """Booleans, never missing."""
     return pd.Series([bool(value) for value in values], dtype="bool")

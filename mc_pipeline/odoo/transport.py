@@ -1,4 +1,4 @@
-"""HTTP below odoorpc: one pooled keep-alive session with timeouts, and answers checked before odoorpc parses them.
+"""HTTP below odoorpc: one pooled keep-alive session, with timeouts, whose answers are checked.
 
 odoorpc 0.10.1 opens a new connection for every call (urllib sends ``Connection: close``), follows redirects,
 and fails on an HTML page with a JSON error. It accepts an opener in place of urllib's; the one here sends
@@ -37,6 +37,10 @@ from mc_pipeline.odoo.errors import (
 logging.getLogger("odoorpc.rpc.jsonrpclib").setLevel(logging.WARNING)
 
 CONNECT_TIMEOUT_SECONDS = 10.0
+_ADDRESS_FIX = (
+    "odoo.url must be Odoo's address without /web or /odoo, and where several databases share a host, "
+    "the host name must select the one in odoo.database"
+)
 _TITLE = re.compile(rb"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 
 
@@ -67,7 +71,7 @@ class PooledOpener:
         try:
             answer = self._session.post(
                 self._base + urlsplit(request.full_url).path,
-                data=request.data,
+                data=_body(request),
                 headers={"Content-Type": "application/json"},
                 timeout=(CONNECT_TIMEOUT_SECONDS, timeout),
                 allow_redirects=False,
@@ -83,6 +87,11 @@ class PooledOpener:
     def _connection_error(self, error: requests.RequestException) -> OdooError:
         where = f"Odoo at {self.shown}"
         if isinstance(error, requests.exceptions.SSLError):
+            if "CERTIFICATE_VERIFY_FAILED" not in str(error):
+                return OdooConnectionError(
+                    f"{where} does not speak HTTPS as expected: check scheme and port in odoo.url "
+                    "(a server without HTTPS needs http://)"
+                )
             return OdooConnectionError(
                 f"{where} has a certificate that is not trusted here: check odoo.url, or name the "
                 "certificate authority's file in the environment variable REQUESTS_CA_BUNDLE"
@@ -120,7 +129,8 @@ class PooledOpener:
             raise self._redirected(answer)
         if status in (401, 407):
             raise OdooServerError(
-                f"a server before {where} asks for a login of its own (HTTP {status}): let /jsonrpc through there"
+                f"a server before {where} asks for a login of its own (HTTP {status}): "
+                "let /jsonrpc through there"
             )
         if status == 403:
             raise OdooServerError(
@@ -129,9 +139,7 @@ class PooledOpener:
             )
         if status in (404, 405):
             raise OdooServerError(
-                f"there is no Odoo JSON-RPC at {self.shown} (HTTP {status}{_title(answer)}): odoo.url must be "
-                "Odoo's address without /web or /odoo; where several databases share a host, "
-                "the host name must select the one in odoo.database"
+                f"there is no Odoo JSON-RPC at {self.shown} (HTTP {status}{_title(answer)}): {_ADDRESS_FIX}"
             )
         if status == 429:
             raise OdooServerError(
@@ -149,8 +157,8 @@ class PooledOpener:
             raise OdooServerError(f"{where} answered with an empty body", retry=Retry.READS)
         if answer.content.lstrip()[:1] == b"<":
             raise OdooServerError(
-                f"{self.shown} answered with a web page{_title(answer)} and not as Odoo's JSON-RPC: odoo.url must "
-                "be Odoo's address without /web or /odoo, and no login page or proxy may stand before /jsonrpc"
+                f"{self.shown} answered with a web page{_title(answer)} and not as Odoo's JSON-RPC: "
+                f"{_ADDRESS_FIX}; and no login page or proxy may stand before /jsonrpc"
             )
 
     def _redirected(self, answer: requests.Response) -> OdooError:
@@ -168,8 +176,7 @@ class PooledOpener:
                 )
         return OdooServerError(
             f"{self.shown} redirects to the page {target.path or '(none)'} (HTTP {answer.status_code}): "
-            "odoo.url must be Odoo's address without /web or /odoo, and where several databases share a host, "
-            "the host name must select the one in odoo.database"
+            f"{_ADDRESS_FIX}"
         )
 
 
@@ -235,6 +242,12 @@ def _called(params: Mapping[str, Any]) -> tuple[str, str]:
     if params.get("service") == "object":
         return str(params["args"][3]), str(params["args"][4])
     return "", str(params.get("method", ""))
+
+
+def _body(request: Request) -> bytes:
+    if not isinstance(request.data, bytes):
+        raise TypeError("odoorpc sends its requests as bytes")
+    return request.data
 
 
 def _never_connected(error: requests.RequestException) -> bool:

@@ -1,7 +1,7 @@
 """Record rules that make Odoo answer with fewer rows and no error.
 
-A search never says that rules hid rows. For sales and invoices the rule is a standard one: a user of the group
-"User: Own Documents Only" who is not in "User: All Documents" sees their own orders and invoices only.
+A search never says that rules hid rows. For sales and invoices the rule is a standard one: a user of the
+group "User: Own Documents Only" who is not in "User: All Documents" sees their own orders and invoices only.
 """
 
 from mc_pipeline.odoo.client import OdooClient
