@@ -105,13 +105,13 @@ class MailchimpError(Exception):
             f"{error.get('field') or 'request'}: {error.get('message') or error.get('error') or '?'}"
             for error in self.errors
         )
-        parts = [part for part in (request, answer, self.detail, fields) if part]
+        parts = [part for part in (request, answer, mask_text(self.detail), mask_text(fields)) if part]
         text = ": ".join(parts).rstrip(". ") + ". " + self.advice
         if self.attempts > 1:
             text += f" (tried {self.attempts} times)"
         if self.request_id:
             text += f" (X-Request-Id {self.request_id})"
-        return mask_text(text)
+        return text
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuild, (type(self), self._fields()))

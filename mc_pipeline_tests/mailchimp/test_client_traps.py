@@ -151,9 +151,9 @@ def _subclasses(base):
 
 
 def test_member_data_of_an_unreadable_success_is_not_quoted(connect):
-    with exact_server(answer(200, b'{"members": [{"FNAME": "Geraldine", "addr1": "Main')) as server:
-        with pytest.raises(errors.MailchimpServerError) as caught:
-            connect(server.url).ping.get()
+    cut = answer(200, b'{"members": [{"FNAME": "Geraldine", "addr1": "Main')
+    with exact_server(cut) as server, pytest.raises(errors.MailchimpServerError) as caught:
+        connect(server.url).ping.get()
     assert "Geraldine" not in str(caught.value) + caught.value.detail
 
 
