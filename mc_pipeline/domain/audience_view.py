@@ -147,7 +147,8 @@ class AudienceView:
         """
         recorded = self.records.loc[self.records["partner_id"].notna(), ["list_id", "email", "partner_id"]]
         recorded = recorded.rename(columns={"email": "old_email"})
-        recorded["email"] = recorded["partner_id"].astype("int64").map(self.email_of_partner)
+        now = [self.email_of_partner.get(int(number)) for number in recorded["partner_id"]]
+        recorded["email"] = pd.Series(now, index=recorded.index, dtype=object)
         changed = recorded["email"].notna() & (recorded["email"] != recorded["old_email"])
         return recorded[changed].reset_index(drop=True)
 
@@ -215,7 +216,9 @@ def _columns(frame: pd.DataFrame, columns: tuple[str, ...], table: str) -> pd.Da
     missing = [column for column in columns if column not in frame.columns]
     if missing and len(frame):
         raise ValueError(f"table {table} lacks the column {missing[0]!r}, which the plan needs")
-    return frame.reindex(columns=list(columns)) if missing else frame[list(columns)]
+    rows = frame.reindex(columns=list(columns)) if missing else frame[list(columns)]
+    # an empty table has columns of any type, and joins want the same on both sides
+    return rows.astype({column: object for column in ("audience", "list_id", "email") if column in columns})
 
 
 def _members(members: pd.DataFrame, lists: set[str]) -> pd.DataFrame:
@@ -240,6 +243,8 @@ def _members(members: pd.DataFrame, lists: set[str]) -> pd.DataFrame:
 
 def _records(records: pd.DataFrame, lists: set[str]) -> pd.DataFrame:
     ours = _columns(records, _RECORD_COLUMNS, "of the ledger's members")
+    seen = records["last_status"].notna() if "last_status" in records.columns else False
+    ours = ours.assign(seen=seen)
     ours = ours[ours["list_id"].isin(lists)].reset_index(drop=True)
     for column in ("created_by_us", "archived_by_us", "ever_subscribed", "opted_out", "vanished"):
         ours[column] = ours[column].astype("boolean").fillna(False).astype(bool)
@@ -251,6 +256,7 @@ def _records(records: pd.DataFrame, lists: set[str]) -> pd.DataFrame:
     ours["managed"] = ours["created_by_us"] | sent | tagged | ours["partner_id"].notna()
     ours["was_member"] = (
         ours["created_by_us"]
+        | ours.pop("seen").astype(bool)
         | sent
         | ours["returned_json"].notna()
         | ours["ever_subscribed"]

@@ -187,7 +187,10 @@ def push_refusal(
         return f"Plan {plan_id} has been applied already; make a new plan."
     if now - observed_at > OLDEST_OBSERVATION:
         hours = (now - observed_at) / timedelta(hours=1)
-        return f"Plan {plan_id} was made from an observation {hours:.1f} hours old; at most 2 hours are allowed, so make a new plan."
+        return (
+            f"Plan {plan_id} was made from an observation {hours:.1f} hours old; at most 2 hours are "
+            "allowed, so make a new plan."
+        )
     if newest_observation_at is not None and newest_observation_at > observed_at:
         return f"Mailchimp was observed again after plan {plan_id} was made; apply the newer plan."
     if report.needs_approval:

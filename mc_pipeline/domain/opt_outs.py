@@ -32,7 +32,7 @@ CAUSES_OF_UNSUBSCRIBING: tuple[str, ...] = (
     "former_email_opted_out",
 )
 """The first that applies is the cause of a row. ``resubscribed_unproven`` is a conflict for a human: Odoo's
-opt-out stands, yet Mailchimp had the person subscribed later, and nothing proves that it was their own act."""
+opt-out stands, yet Mailchimp has the person subscribed since, and nothing proves it was their own act."""
 
 _MAY_RECEIVE = frozenset({"subscribed", "pending", "transactional"})
 
@@ -85,12 +85,8 @@ def members_to_unsubscribe(
     rows = rows.sort_values(["list_id", "email"]).drop_duplicates(["list_id", "email"])
 
     active = blacklist[blacklist["active"].astype(bool)] if len(blacklist) else blacklist
-    opted_out_at = {
-        email: time
-        for email, time in zip(
-            active.get("email", []), pd.to_datetime(active.get("write_date", []), utc=True), strict=True
-        )
-    }
+    blacklisted_at = pd.to_datetime(active.get("write_date", []), utc=True)
+    opted_out_at = dict(zip(active.get("email", []), blacklisted_at, strict=True))
     withdrawals = {(item.audience, item.email): item for item in withdrawn}
     unsubscribed_before = _unsubscribed_before(records)
 
@@ -106,15 +102,16 @@ def members_to_unsubscribe(
         )
     ):
         withdrawal = withdrawals.get((audience, email))
+        since: datetime | None = None
         if email in opted_out_at:
             cause, since = "blacklisted", opted_out_at[email]
         elif withdrawal is not None:
-            cause, since = "evidence_withdrawn", pd.to_datetime(withdrawal.at, utc=True)
+            cause, since = "evidence_withdrawn", withdrawal.at
         elif email in inheriting:
-            cause, since = "former_email_opted_out", pd.NaT
+            cause = "former_email_opted_out"
         else:
             continue
-        later = not pd.isna(confirmed_at) and not pd.isna(since) and confirmed_at > since
+        later = since is not None and not pd.isna(since) and bool(confirmed_at > since)
         if status == "subscribed" and (later or (list_id, email) in unsubscribed_before):
             cause = "resubscribed_unproven"
         detail = withdrawal.because if cause == "evidence_withdrawn" and withdrawal else _DETAILS[cause]

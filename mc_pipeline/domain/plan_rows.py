@@ -105,8 +105,9 @@ def plan_id(company: str, rows: pd.DataFrame) -> str:
 def assemble(company: str, parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Join the parts of a plan into one frame with keys, order of application and id.
 
-    Each part has the columns operation, audience, list_id, email, partner_id, cause, because and those of the other
-    PLAN_COLUMNS that mean something for it; ``depth`` (optional) orders changes of address among each other.
+    Each part has the columns operation, audience, list_id, email, partner_id, cause, because and those of
+    the other PLAN_COLUMNS that mean something for it; ``depth`` (optional) orders changes of address among
+    each other.
     """
     filled = [part for part in parts if len(part)]
     if not filled:
