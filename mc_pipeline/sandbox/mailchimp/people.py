@@ -1,0 +1,157 @@
+"""What people and administrators do in Mailchimp, outside the API. Each act goes into the journal.
+
+Used by tests and by the sandbox's pages alike. Raises :class:`SandboxRefusal` with one readable sentence when
+an act is not possible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mc_pipeline.sandbox.journal import Source
+from mc_pipeline.sandbox.mailchimp import members, segments
+from mc_pipeline.sandbox.mailchimp.problems import Problem
+from mc_pipeline.sandbox.mailchimp.state import Actor, Audience, MailchimpState, Member
+
+
+class SandboxRefusal(ValueError):
+    """An act that makes no sense for this member, this audience or this value."""
+
+
+class People:
+    """The acts, by list id and e-mail address."""
+
+    def __init__(self, state: MailchimpState) -> None:
+        self._state = state
+
+    def unsubscribe(self, list_id: str, email: str, reason: str = "") -> None:
+        """The person follows the unsubscribe link."""
+        self._act(
+            "person",
+            "unsubscribe",
+            list_id,
+            email,
+            lambda state, audience, member: members.unsubscribe(state, audience, member, "person", reason),
+            reason=reason,
+        )
+
+    def sign_up(self, list_id: str, email: str) -> None:
+        """The person fills in the sign-up form: also how somebody who unsubscribed comes back."""
+        with self._state.lock:
+            audience = self._audience(list_id)
+            self._journal("person", "sign_up", list_id, email)
+            _refusing(lambda: members.sign_up(self._state, audience, email))
+
+    def confirm(self, list_id: str, email: str) -> None:
+        """The person follows the link of the confirmation mail."""
+        self._act("person", "confirm", list_id, email, members.confirm)
+
+    def complain(self, list_id: str, email: str) -> None:
+        """The person marks a mail as spam."""
+        self._act("person", "complain", list_id, email, members.complain)
+
+    def bounce_hard(self, list_id: str, email: str) -> None:
+        """A mail comes back because the address does not exist."""
+        self._act("person", "bounce_hard", list_id, email, members.bounce_hard)
+
+    def change_address(self, list_id: str, email: str, new_email: str) -> None:
+        """The person changes their address on the profile page."""
+        self._act(
+            "person",
+            "change_address",
+            list_id,
+            email,
+            lambda state, audience, member: members.change_own_address(state, audience, member, new_email),
+            new_email=new_email,
+        )
+
+    def edit_field(self, list_id: str, email: str, tag: str, value: Any, *, by: Actor = "admin") -> None:
+        """An administrator, or the person on the profile page, edits a merge field."""
+        self._act(
+            "person" if by == "person" else "admin",
+            "edit_field",
+            list_id,
+            email,
+            lambda state, audience, member: members.edit_field(state, audience, member, tag, value, by=by),
+            tag=tag,
+        )
+
+    def unsubscribe_by_admin(self, list_id: str, email: str) -> None:
+        """An administrator unsubscribes somebody, on a request by telephone perhaps."""
+        self._act(
+            "admin",
+            "unsubscribe",
+            list_id,
+            email,
+            lambda state, audience, member: members.unsubscribe(state, audience, member, "admin", ""),
+        )
+
+    def archive(self, list_id: str, email: str) -> None:
+        """An administrator archives a member of any status."""
+        self._act(
+            "admin",
+            "archive",
+            list_id,
+            email,
+            lambda state, audience, member: members.move(state, audience, member, "archived", by="admin"),
+        )
+
+    def delete_permanently(self, list_id: str, email: str) -> None:
+        """An administrator erases somebody for good."""
+        self._act(
+            "admin",
+            "delete_permanently",
+            list_id,
+            email,
+            lambda state, audience, member: members.delete_permanently(
+                state, audience, member.id, by="admin"
+            ),
+        )
+
+    def add_tag(self, list_id: str, email: str, name: str) -> None:
+        """An administrator tags a member by hand."""
+        self._act(
+            "admin",
+            "add_tag",
+            list_id,
+            email,
+            lambda state, audience, member: segments.tag_member(
+                state, audience, member, name, is_syncing=False
+            ),
+            tag=name,
+        )
+
+    def _act(
+        self,
+        source: Source,
+        action: str,
+        list_id: str,
+        email: str,
+        do: Callable[[MailchimpState, Audience, Member], object],
+        **details: Any,
+    ) -> None:
+        with self._state.lock:
+            audience = self._audience(list_id)
+            member = audience.find(email)
+            if member is None:
+                raise SandboxRefusal(f"audience {list_id} has no member with this address")
+            self._journal(source, action, list_id, member.email_address, **details)
+            _refusing(lambda: do(self._state, audience, member))
+
+    def _audience(self, list_id: str) -> Audience:
+        audience = self._state.audiences.get(list_id)
+        if audience is None:
+            raise SandboxRefusal(f"there is no audience {list_id}")
+        return audience
+
+    def _journal(self, source: Source, action: str, list_id: str, email: str, **details: Any) -> None:
+        details = {"list_id": list_id, "email": email, **details}
+        self._state.journal.act(source, action, f"/lists/{list_id}", details)
+
+
+def _refusing(do: Callable[[], object]) -> None:
+    try:
+        do()
+    except Problem as problem:
+        raise SandboxRefusal(problem.detail) from problem
