@@ -92,8 +92,9 @@ def read_document(file: Path) -> Document:
     except UnicodeDecodeError as error:
         raise SettingsError([Problem("", f"is not UTF-8 text (byte {error.start})")], file) from None
 
-    loader = _PlainLoader(text)
+    loader: _PlainLoader | None = None
     try:
+        loader = _PlainLoader(text)
         node = loader.get_single_node()
         if not isinstance(node, yaml.MappingNode):
             raise SettingsError(
@@ -113,7 +114,8 @@ def read_document(file: Path) -> Document:
     except RecursionError:
         raise SettingsError([Problem("", "an alias (*name) contains itself")], file) from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
     lines: dict[KeyPath, int] = {}
     _collect_lines(node, (), lines)
     return Document(file, values, lines, tuple(problems))

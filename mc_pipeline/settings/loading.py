@@ -140,7 +140,9 @@ def _must_be(details: ErrorDetails, path: KeyPath, document: Document) -> str:
         if allowed == ["always"]:
             allowed.append("a condition such as {field: total_spent, at_least: 5000}")
         return f"must be {' or '.join(allowed) if len(allowed) < 3 else 'one of ' + ', '.join(allowed)}{hint}"
-    description = field_description((*path, "key") if _is_name(details) else path)
+    # By pydantic's place where the file has none: the percent in "110%", the name that an entry stands under.
+    description = None if _is_name(details) else field_description(path)
+    description = description or field_description(details["loc"])
     if description:
         return f"must be {description}"
     model = model_at(path)

@@ -187,8 +187,8 @@ class ConsentSettings(_Model):
         if self.send_confirmation and self.upgrade:
             raise at_field(
                 "upgrade",
-                "cannot go with send_confirmation: confirmations are for double opt-in audiences, where nobody"
-                " is upgraded; keep one of the two",
+                "cannot go with send_confirmation: confirmations are for double opt-in audiences, where"
+                " nobody is upgraded; keep one of the two",
             )
         return self
 
