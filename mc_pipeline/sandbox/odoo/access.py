@@ -99,7 +99,9 @@ class Account:
         unknown = self.groups - set(GROUPS)
         if unknown:
             raise ValueError(f"groups {sorted(unknown)} are unknown; use {sorted(GROUPS)}")
-        self.groups = frozenset(self.groups | {each for group in self.groups for each in _IMPLIED.get(group, ())})
+        self.groups = frozenset(
+            self.groups | {each for group in self.groups for each in _IMPLIED.get(group, ())}
+        )
 
     def accepts(self, secret: object) -> bool:
         """Whether this password or API key logs the user in over RPC (a password not with two factors)."""

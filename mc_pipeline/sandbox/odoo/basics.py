@@ -56,11 +56,22 @@ def put_basics(database: Database) -> None:
         models["utm.medium"].create_records(env, [{"name": name}])
     euro = next(iter(models["res.currency"].table.with_value("name", "EUR")))
     (company,) = models["res.company"].create_records(env, [{"name": "My Company", "currency_id": euro}])
-    _put_user(database, company, "__system__", "OdooBot", "odoobot@example.com", active=False, groups=("admin",))
-    _put_user(database, company, "admin", "Administrator", "admin@example.com", groups=("admin",), password="admin")
+    _put_user(
+        database, company, "__system__", "OdooBot", "odoobot@example.com", active=False, groups=("admin",)
+    )
+    _put_user(
+        database, company, "admin", "Administrator", "admin@example.com", groups=("admin",), password="admin"
+    )
     _put_user(database, company, "public", "Public user", "", active=False, share=True, groups=("portal",))
     _put_user(
-        database, company, "portaltemplate", "Portal User Template", "", active=False, share=True, groups=("portal",)
+        database,
+        company,
+        "portaltemplate",
+        "Portal User Template",
+        "",
+        active=False,
+        share=True,
+        groups=("portal",),
     )
 
 
@@ -77,7 +88,12 @@ def _put_user(
     password: str = "",
 ) -> None:
     env = database.superuser()
-    partner = {"name": name, "email": email or False, "active": active, "company_id": False if share else company}
+    partner = {
+        "name": name,
+        "email": email or False,
+        "active": active,
+        "company_id": False if share else company,
+    }
     (partner_id,) = database.models["res.partner"].create_records(env, [partner])
     values = {
         "login": login,

@@ -526,8 +526,12 @@ _ONLY: dict[int, dict[str, str]] = {
 _WITH_MODULE: dict[str, dict[str, str]] = {
     "delivery": {"sale.order.line": "is_delivery boolean"},
     "mass_mailing": {"mail.blacklist": "opt_out_reason_id many2one >mailing.subscription.optout"},
-    "sale": {"res.partner": "sale_order_count integer computed unsearchable\nsale_order_ids one2many >sale.order .partner_id"},
-    "account": {"sale.order.line": "invoice_lines many2many >account.move.line ~account.move.line.sale_line_ids"},
+    "sale": {
+        "res.partner": "sale_order_count integer computed unsearchable\nsale_order_ids one2many >sale.order .partner_id"
+    },
+    "account": {
+        "sale.order.line": "invoice_lines many2many >account.move.line ~account.move.line.sale_line_ids"
+    },
 }
 
 

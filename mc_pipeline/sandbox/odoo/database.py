@@ -52,7 +52,11 @@ class Database:
     """Models by name, accounts by user id. Calls run one after the other; one that fails leaves no trace."""
 
     def __init__(
-        self, name: str, release: Release, fields: Mapping[str, Fields], clock: Callable[[], datetime] = utc_now
+        self,
+        name: str,
+        release: Release,
+        fields: Mapping[str, Fields],
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.name = name
         self.release = release
@@ -142,7 +146,9 @@ class Database:
             )
         if (account.uid, str(secret)) in self._warm:
             return account
-        if not account.accepts(secret) or not self.models["res.users"].table.rows[account.uid].get("active", True):
+        if not account.accepts(secret) or not self.models["res.users"].table.rows[account.uid].get(
+            "active", True
+        ):
             raise AccessDenied()
         self._warm.add((account.uid, str(secret)))
         return account

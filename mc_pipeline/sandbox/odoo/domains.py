@@ -183,9 +183,7 @@ def _leaf_test(model: Model, env: Environment, leaf: Leaf) -> Test:
         if release.major == 18:
             return lambda row: False
     if not field.searchable and not field.store:
-        raise BuiltinError(
-            ValueError, f"Cannot convert {model.name}.{head} to SQL because it is not stored"
-        )
+        raise BuiltinError(ValueError, f"Cannot convert {model.name}.{head} to SQL because it is not stored")
     get = model.getter(head, env)
     if rest:
         if field.relation is None:
@@ -236,9 +234,7 @@ def _hierarchy_test(
         if operator_ == "child_of":
             border = set().union(*(other.table.with_value("parent_id", id) for id in border)) - reached
         else:
-            parents = {
-                other.table.rows[id].get("parent_id", False) for id in border if id in other.table
-            }
+            parents = {other.table.rows[id].get("parent_id", False) for id in border if id in other.table}
             border = {id for id in parents if id} - reached
         reached |= border
     if field.to_many:

@@ -104,7 +104,8 @@ class Environment:
         verb = {"read": "access", "write": "modify", "create": "create", "unlink": "delete"}[operation]
         groups = groups_with(operation, model.name)
         allowed = (
-            "This operation is allowed for the following groups:\n" + "\n".join(f"\t- {name}" for name in groups)
+            "This operation is allowed for the following groups:\n"
+            + "\n".join(f"\t- {name}" for name in groups)
             if groups
             else "No group currently allows this operation."
         )

@@ -155,6 +155,4 @@ def parse_datetime(value: Any) -> datetime:
     try:
         return datetime.fromisoformat(str(value))
     except ValueError:
-        raise BuiltinError(
-            ValueError, f"time data {str(value)!r} does not match format '%Y-%m-%d'"
-        ) from None
+        raise BuiltinError(ValueError, f"time data {str(value)!r} does not match format '%Y-%m-%d'") from None

@@ -144,7 +144,10 @@ class Grouping:
                 groups.setdefault(key, []).append(row)
         if not specs:
             return [((), [rows[id] for id in self._ids])]
-        return sorted(groups.items(), key=lambda item: tuple(self._sortable(s, k) for s, k in zip(specs, item[0], strict=True)))
+        return sorted(
+            groups.items(),
+            key=lambda item: tuple(self._sortable(s, k) for s, k in zip(specs, item[0], strict=True)),
+        )
 
     def _reader(self, spec: str) -> Callable[[Row], list[Any]]:
         name, _, step = spec.partition(":")
@@ -223,7 +226,9 @@ class Grouping:
             words = part.split()
             label = next((spec for spec in specs if spec.split(":")[0] == words[0]), words[0])
             descending = len(words) > 1 and words[1].lower() == "desc"
-            groups = sorted(groups, key=lambda group: (group[label] is False, group[label]), reverse=descending)
+            groups = sorted(
+                groups, key=lambda group: (group[label] is False, group[label]), reverse=descending
+            )
         return groups
 
     @staticmethod

@@ -94,7 +94,11 @@ class JsonRpc:
     def internal_error(self) -> dict[str, Any]:
         """The answer of a server that broke."""
         error = ServerError("division by zero")
-        return {"jsonrpc": "2.0", "id": None, "error": self._error(error) | {"code": self._release.error_code}}
+        return {
+            "jsonrpc": "2.0",
+            "id": None,
+            "error": self._error(error) | {"code": self._release.error_code},
+        }
 
     # services
 
@@ -105,7 +109,9 @@ class JsonRpc:
             case "login" | "authenticate", [database, login, secret, *_]:
                 return self._database(database).login(login, secret)
             case _:
-                raise BuiltinError(AttributeError, f"module 'odoo.service.common' has no exposed method {method!r}")
+                raise BuiltinError(
+                    AttributeError, f"module 'odoo.service.common' has no exposed method {method!r}"
+                )
 
     def _db(self, method: str, args: list[Any]) -> Any:
         match method:
@@ -120,7 +126,9 @@ class JsonRpc:
 
     def _object(self, method: str, args: list[Any]) -> Any:
         if method not in ("execute", "execute_kw") or len(args) < 5:
-            raise BuiltinError(TypeError, f"{method}() takes at least 5 arguments: db, uid, passwd, obj, method")
+            raise BuiltinError(
+                TypeError, f"{method}() takes at least 5 arguments: db, uid, passwd, obj, method"
+            )
         name, uid, secret, model_name, model_method, *rest = args
         if method == "execute":
             positional, named = rest, {}
@@ -157,7 +165,9 @@ class JsonRpc:
         if service == "object" and len(args) > 4:
             entry.action = f"{args[3]}.{args[4]}"
             database = self._databases.get(str(args[0]))
-            account = database.accounts.get(args[1]) if database is not None and isinstance(args[1], int) else None
+            account = (
+                database.accounts.get(args[1]) if database is not None and isinstance(args[1], int) else None
+            )
             entry.account = None if account is None else account.login
 
 
@@ -170,4 +180,6 @@ async def _body(request: Request) -> dict[str, Any] | None:
 
 
 def _not_json() -> Response:
-    return Response("<!doctype html>\n<title>400 Bad Request</title>\n<h1>Bad Request</h1>\n", 400, media_type="text/html")
+    return Response(
+        "<!doctype html>\n<title>400 Bad Request</title>\n<h1>Bad Request</h1>\n", 400, media_type="text/html"
+    )

@@ -75,7 +75,9 @@ def take_records(database: Database, records: Records) -> None:
     _forget_known_names(database)
     for record in records.get("res.users", []):
         login = record["login"]
-        groups = {"admin"} if login in ("admin", "__system__") else {"portal" if record["share"] else "internal"}
+        groups = (
+            {"admin"} if login in ("admin", "__system__") else {"portal" if record["share"] else "internal"}
+        )
         password = "" if login == "__system__" else login
         database.accounts[record["id"]] = Account(record["id"], login, password, frozenset(groups))
 

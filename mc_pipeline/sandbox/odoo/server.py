@@ -169,7 +169,9 @@ class SandboxOdoo:
         for account in self.database.accounts.values():
             if "admin" in account.groups:
                 users = self.model("res.users").table
-                users.update(account.uid, {"company_ids": (*users.rows[account.uid].get("company_ids", ()), company)})
+                users.update(
+                    account.uid, {"company_ids": (*users.rows[account.uid].get("company_ids", ()), company)}
+                )
         return company
 
     def add_user(
@@ -419,7 +421,11 @@ class SandboxOdoo:
         ``dated`` False goes through ``list_ids``, which leaves no date; ``opt_out`` puts it there opted out.
         """
         contacts = self.search("mailing.contact", [("email_normalized", "=", email.strip().lower())])
-        contact = contacts[0] if contacts else self.create("mailing.contact", {"name": name or email, "email": email})
+        contact = (
+            contacts[0]
+            if contacts
+            else self.create("mailing.contact", {"name": name or email, "email": email})
+        )
         if dated:
             return self.create(
                 "mailing.subscription", {"contact_id": contact, "list_id": list_id, "opt_out": opt_out}

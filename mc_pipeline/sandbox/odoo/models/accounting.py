@@ -138,7 +138,12 @@ class Move(Model):
             if row.get("state", "draft") != "draft":
                 raise UserError("The entry must be in draft.")
             day = row.get("invoice_date") or env.now.date()
-            values: dict[str, Any] = {"state": "posted", "invoice_date": day, "date": day, "posted_before": True}
+            values: dict[str, Any] = {
+                "state": "posted",
+                "invoice_date": day,
+                "date": day,
+                "posted_before": True,
+            }
             if row.get("name", "/") in (False, "/"):
                 prefix = _PREFIX.get(row.get("move_type", "entry"), "MISC")
                 values["name"] = self._next_number(prefix, day.year)
@@ -203,7 +208,9 @@ class Move(Model):
         state = when_settled if left <= 0 else "partial" if left < total else "not_paid"
         signed = round(row.get("amount_total_signed", 0.0) * share, 2)
         self.write_records(
-            env, [row["id"]], {"amount_residual": left, "amount_residual_signed": signed, "payment_state": state}
+            env,
+            [row["id"]],
+            {"amount_residual": left, "amount_residual_signed": signed, "payment_state": state},
         )
 
     def _set_lines(self, env: Environment, row: Row, values: Mapping[str, Any]) -> None:

@@ -333,7 +333,7 @@ class Model:
             if env.release.major >= 19 and self.name == "res.partner" and "admin" not in env.groups:
                 if not env.is_superuser:
                     raise AccessError(
-                        "You do not have enough rights to access the field \"rtc_session_ids\" on "
+                        'You do not have enough rights to access the field "rtc_session_ids" on '
                         "Contact (res.partner). Please contact your system administrator."
                     )
             return [name for name, field in self.fields.items() if env.may_read_field(field)]
@@ -374,7 +374,11 @@ class Model:
                 known = names.get(id)
                 if known is None:
                     target = other.table.rows.get(id)
-                    shown = other.recorded_names.get(id, "") if target is None else other.display_name(env, target)
+                    shown = (
+                        other.recorded_names.get(id, "")
+                        if target is None
+                        else other.display_name(env, target)
+                    )
                     known = names[id] = shown
                 return [id, known]
 
@@ -523,9 +527,7 @@ class Model:
             if field.required and field.store and not field.to_many and not self.is_computed(name):
                 if plain.get(name, field.default) is False and name not in commands:
                     raise self._missing_value(field)
-        row: Row = {
-            name: value for name, value in plain.items() if value != self.fields[name].default
-        }
+        row: Row = {name: value for name, value in plain.items() if value != self.fields[name].default}
         row["create_date"] = row["write_date"] = env.now
         row["create_uid"] = row["write_uid"] = env.uid
         if "id" in values:

@@ -137,7 +137,9 @@ class MailingContact(Model):
         lists = env.context.get("default_list_ids")
         if not isinstance(lists, (list, tuple)) or len(lists) != 1:
             return False
-        return any(each.get("opt_out", False) for each in self._subscriptions(row) if each["list_id"] == lists[0])
+        return any(
+            each.get("opt_out", False) for each in self._subscriptions(row) if each["list_id"] == lists[0]
+        )
 
     def before_create(self, env: Environment, values: dict[str, Any]) -> dict[str, Any]:
         values["email_normalized"] = normalized(values.get("email"))

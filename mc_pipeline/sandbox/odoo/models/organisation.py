@@ -167,11 +167,15 @@ class Product(Model):
 
     def before_create(self, env: Environment, values: dict[str, Any]) -> dict[str, Any]:
         of_template = {
-            name: values.pop(name) for name in ("name", "list_price", "type", "categ_id", "company_id") if name in values
+            name: values.pop(name)
+            for name in ("name", "list_price", "type", "categ_id", "company_id")
+            if name in values
         }
         if not values.get("product_tmpl_id"):
             template = {**of_template, "default_code": values.get("default_code", False)}
-            (values["product_tmpl_id"],) = self.database.models["product.template"].create_records(env, [template])
+            (values["product_tmpl_id"],) = self.database.models["product.template"].create_records(
+                env, [template]
+            )
         return values
 
 

@@ -36,7 +36,9 @@ class Partner(Model):
 
     def compute_commercial_company_name(self, env: Environment, row: Row) -> Any:
         commercial = self.table.rows.get(self.compute_commercial_partner_id(env, row), row)
-        return commercial.get("name", False) if commercial.get("is_company") else row.get("company_name", False)
+        return (
+            commercial.get("name", False) if commercial.get("is_company") else row.get("company_name", False)
+        )
 
     def compute_complete_name(self, env: Environment, row: Row) -> str:
         return self.own_name(env, row)
@@ -187,11 +189,14 @@ class Partner(Model):
                 raise UserError("You cannot delete contacts linked to an active user.")
             moves = self.database.models.get("account.move")
             posted = moves is not None and any(
-                moves.table.rows[move].get("state") == "posted" for move in self._count("account.move", "partner_id", row)
+                moves.table.rows[move].get("state") == "posted"
+                for move in self._count("account.move", "partner_id", row)
             )
             if posted:
                 raise UserError("The partner cannot be deleted because it is used in Accounting")
-            if self._count("sale.order", "partner_id", row) or self._count("sale.order", "partner_invoice_id", row):
+            if self._count("sale.order", "partner_id", row) or self._count(
+                "sale.order", "partner_invoice_id", row
+            ):
                 raise ValidationError(
                     "The operation cannot be completed: another model requires the record being deleted. "
                     "If possible, archive it instead.\n\nModel: Sales Order (sale.order)\nConstraint: "
@@ -290,14 +295,21 @@ class MergeWizard(Model):
             if model.transient:
                 continue
             for field in model.fields.values():
-                if field.relation != "res.partner" or not field.store or field.type == "one2many" or field.mirror:
+                if (
+                    field.relation != "res.partner"
+                    or not field.store
+                    or field.type == "one2many"
+                    or field.mirror
+                ):
                     continue
                 for source in sources:
                     for holder in list(model.table.with_value(field.name, source)):
                         value = model.table.rows[holder][field.name]
                         moved: Any = survivor
                         if field.type == "many2many":
-                            moved = tuple(dict.fromkeys(survivor if each == source else each for each in value))
+                            moved = tuple(
+                                dict.fromkeys(survivor if each == source else each for each in value)
+                            )
                         model.table.update(holder, {field.name: moved})
         tags = tuple(
             dict.fromkeys(tag for id in [survivor, *sources] for tag in rows[id].get("category_id", ()))

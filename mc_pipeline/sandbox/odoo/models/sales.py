@@ -36,7 +36,9 @@ class SaleOrder(Model):
             for move_line in lines.with_value("sale_line_ids", line["id"])
         }
         kinds = ("out_invoice", "out_refund")
-        return [moves.table.rows[id] for id in sorted(found) if moves.table.rows[id].get("move_type") in kinds]
+        return [
+            moves.table.rows[id] for id in sorted(found) if moves.table.rows[id].get("move_type") in kinds
+        ]
 
     def compute_invoice_ids(self, env: Environment, row: Row) -> tuple[int, ...]:
         return tuple(move["id"] for move in self.invoices(row))
@@ -95,7 +97,9 @@ class SaleOrder(Model):
         self, env: Environment, row: Row, before: Mapping[str, Any], values: Mapping[str, Any]
     ) -> None:
         copied = {"partner_id": "order_partner_id", "state": "state", "currency_id": "currency_id"}
-        changed = {copied[name]: row.get(name) for name in copied if name in before and before[name] != row.get(name)}
+        changed = {
+            copied[name]: row.get(name) for name in copied if name in before and before[name] != row.get(name)
+        }
         if changed:
             lines = self.database.models["sale.order.line"]
             for line in self.lines(row):
@@ -151,7 +155,9 @@ class SaleOrder(Model):
                 lines.touch(env, [line["id"]])
             if not line.get("display_type"):
                 statuses.add(status)
-        status = "to invoice" if "to invoice" in statuses else "invoiced" if statuses == {"invoiced"} else "no"
+        status = (
+            "to invoice" if "to invoice" in statuses else "invoiced" if statuses == {"invoiced"} else "no"
+        )
         if row.get("invoice_status", "no") != status:
             self.table.update(order_id, {"invoice_status": status})
             self.touch(env, [order_id])
@@ -237,7 +243,9 @@ class SaleOrderLine(Model):
         if values.get("order_id"):
             order = self._order(values)
             if order.get("locked", False):
-                raise UserError("It is forbidden to modify the following fields in a locked order:\nOrder Lines")
+                raise UserError(
+                    "It is forbidden to modify the following fields in a locked order:\nOrder Lines"
+                )
             values |= {
                 "company_id": order.get("company_id"),
                 "currency_id": order.get("currency_id"),
@@ -254,7 +262,9 @@ class SaleOrderLine(Model):
     def before_write(self, env: Environment, ids: Sequence[int], values: dict[str, Any]) -> dict[str, Any]:
         if {"price_unit", "product_uom_qty", "discount", "product_id"} & set(values):
             if any(self._order(self.table.rows[id]).get("locked", False) for id in ids):
-                raise UserError("It is forbidden to modify the following fields in a locked order:\nOrder Lines")
+                raise UserError(
+                    "It is forbidden to modify the following fields in a locked order:\nOrder Lines"
+                )
         return values
 
     def after_write(
