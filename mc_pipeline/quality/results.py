@@ -33,7 +33,11 @@ def check_result(
     if result.could_not_run:
         description = f"Could not be checked: {result.could_not_run}."
         return dg.AssetCheckResult(
-            check_name=expectation.name, asset_key=asset, passed=False, severity=severity, description=description
+            check_name=expectation.name,
+            asset_key=asset,
+            passed=False,
+            severity=severity,
+            description=description,
         )
     count = len(result.offenders)
     description = (

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from mc_pipeline.quality.suites import TableExpectation
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class ExpectationResult:
 
 
 def run_expectations(
-    rows: pd.DataFrame, expectations: Sequence[TableExpectation]
+    rows: "pd.DataFrame", expectations: Sequence[TableExpectation]
 ) -> list[ExpectationResult]:
     """Validate ``rows`` against each expectation, by Great Expectations on the pandas engine.
 
@@ -43,7 +44,7 @@ def run_expectations(
     return [_run(gx, source, rows, expectation) for expectation in expectations]
 
 
-def _run(gx: Any, source: Any, rows: pd.DataFrame, expectation: TableExpectation) -> ExpectationResult:
+def _run(gx: Any, source: Any, rows: "pd.DataFrame", expectation: TableExpectation) -> ExpectationResult:
     try:
         selected = expectation.rows(rows)[[expectation.identity, expectation.column]]
     except KeyError as error:
@@ -68,7 +69,7 @@ def _run(gx: Any, source: Any, rows: pd.DataFrame, expectation: TableExpectation
     )
 
 
-def _ask(gx: Any, source: Any, rows: pd.DataFrame, expectation: TableExpectation) -> Any:
+def _ask(gx: Any, source: Any, rows: "pd.DataFrame", expectation: TableExpectation) -> Any:
     definition = source.add_dataframe_asset(expectation.name).add_batch_definition_whole_dataframe("whole")
     batch = definition.get_batch({"dataframe": rows.reset_index(drop=True)})
     question = gx.expectations.registry.get_expectation_impl(expectation.expectation)(

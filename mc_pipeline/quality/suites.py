@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 _ADDRESS_ONLY_TYPES = ("delivery", "invoice", "other")
 
@@ -26,11 +27,11 @@ class TableExpectation:
     expectation: str
     column: str
     identity: str
-    rows: Callable[[pd.DataFrame], pd.DataFrame]
+    rows: Callable[["pd.DataFrame"], "pd.DataFrame"]
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
-def people(partners: pd.DataFrame) -> pd.DataFrame:
+def people(partners: "pd.DataFrame") -> "pd.DataFrame":
     """Select the partners that stand for a person who could be a contact, by Odoo's own columns.
 
     Left out: archived records, pure postal addresses, internal, public and template users, employees, and the
@@ -53,20 +54,22 @@ def people(partners: pd.DataFrame) -> pd.DataFrame:
     return partners.loc[person].assign(typed=_typed)
 
 
-def _typed(partners: pd.DataFrame) -> pd.Series:
+def _typed(partners: "pd.DataFrame") -> "pd.Series":
     """The e-mail as typed, with blanks counted as nothing."""
     stripped = partners["email"].astype(object).map(lambda value: value.strip() or None, na_action="ignore")
     return stripped.where(stripped.notna(), None)
 
 
-def _with_typed_email(partners: pd.DataFrame) -> pd.DataFrame:
+def _with_typed_email(partners: "pd.DataFrame") -> "pd.DataFrame":
     rows = people(partners)
     rows = rows[rows["typed"].notna()]
     # Odoo leaves the normalised address empty when it can make nothing of what was typed.
-    return rows.assign(address=rows["email_normalized"].astype(object).where(rows["email_normalized"].notna(), ""))
+    return rows.assign(
+        address=rows["email_normalized"].astype(object).where(rows["email_normalized"].notna(), "")
+    )
 
 
-def _with_valid_email(partners: pd.DataFrame) -> pd.DataFrame:
+def _with_valid_email(partners: "pd.DataFrame") -> "pd.DataFrame":
     from mc_pipeline.quality.syntax import is_valid_address
 
     rows = _with_typed_email(partners)

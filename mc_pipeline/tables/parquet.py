@@ -12,7 +12,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import dagster as dg
-import pyarrow.parquet as pq
 from upath import UPath
 
 from mc_pipeline.tables import schemas
@@ -28,7 +27,9 @@ class ParquetTables(dg.UPathIOManager):
 
     def dump_to_path(self, context: dg.OutputContext, obj: Table, path: UPath) -> None:
         if not isinstance(obj, Table):
-            raise TypeError(f"asset {context.asset_key.to_user_string()} returned {type(obj).__name__}, not a Table")
+            raise TypeError(
+                f"asset {context.asset_key.to_user_string()} returned {type(obj).__name__}, not a Table"
+            )
         write_table(schemas.ALL[context.asset_key.path[-1]], obj, path)
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> Table:
@@ -48,7 +49,9 @@ def storage_folder(folder: str = "") -> UPath:
     """Return the folder of the tables; a local one is made for its owner only (it holds personal data)."""
     named = folder or os.environ.get("MC_PIPELINE_STORAGE", "")
     if not named:
-        named = str(Path(os.environ.get("DAGSTER_HOME") or ".dagster_home").resolve() / "mc_pipeline" / "tables")
+        named = str(
+            Path(os.environ.get("DAGSTER_HOME") or ".dagster_home").resolve() / "mc_pipeline" / "tables"
+        )
     path = UPath(named)
     if _is_local(path):
         Path(path.path).mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -61,6 +64,8 @@ def write_table(columns: schemas.TableColumns, table: Table, path: UPath) -> Non
     Raises:
         ValueError: the rows do not fit ``columns``.
     """
+    import pyarrow.parquet as pq
+
     arrow = columns.to_arrow(table.rows)
     facts = {
         "observed_at": table.observed_at.isoformat(),
@@ -86,6 +91,8 @@ def write_table(columns: schemas.TableColumns, table: Table, path: UPath) -> Non
 
 def read_table(columns: schemas.TableColumns, path: UPath) -> Table:
     """Read a table with the facts it was written with."""
+    import pyarrow.parquet as pq
+
     with path.open("rb") as file:
         arrow = pq.read_table(file)
     facts = json.loads((arrow.schema.metadata or {})[_FACTS])

@@ -7,9 +7,12 @@ JSON text.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TEXT = pa.string()
 INTEGER = pa.int64()
@@ -45,11 +48,11 @@ class TableColumns:
     def arrow(self) -> pa.Schema:
         return pa.schema([pa.field(column.name, column.type, column.nullable) for column in self.columns])
 
-    def empty(self) -> pd.DataFrame:
+    def empty(self) -> "pd.DataFrame":
         """Return a table without rows, typed like a full one."""
         return self.to_pandas(self.arrow.empty_table())
 
-    def to_arrow(self, rows: pd.DataFrame) -> pa.Table:
+    def to_arrow(self, rows: "pd.DataFrame") -> pa.Table:
         """Convert to Arrow; columns the schema does not name are dropped.
 
         Raises:
@@ -78,8 +81,10 @@ class TableColumns:
             arrays.append(array)
         return pa.Table.from_arrays(arrays, schema=self.arrow)
 
-    def to_pandas(self, table: pa.Table) -> pd.DataFrame:
+    def to_pandas(self, table: pa.Table) -> "pd.DataFrame":
         """Convert from Arrow: nullable integers stay integers, lists become Python lists, texts stay objects."""
+        import pandas as pd
+
         frame = table.to_pandas(
             types_mapper={pa.int64(): pd.Int64Dtype()}.get,
             timestamp_as_object=False,
@@ -124,7 +129,9 @@ ODOO_PARTNERS = TableColumns(
         Column("tag_names", TEXTS, "full paths of the partner's tags, 'Parent / Child'"),
         Column("supplier_rank", INTEGER, "above 0: has vendor bills"),
         Column("message_bounce", INTEGER, "how often mail of Odoo bounced"),
-        Column("is_internal_user", BOOLEAN, "partner of a user who is no portal user, archived users included"),
+        Column(
+            "is_internal_user", BOOLEAN, "partner of a user who is no portal user, archived users included"
+        ),
         Column("is_employee", BOOLEAN, "work contact of an employee"),
         Column("is_own_company", BOOLEAN, "partner of one of the Odoo companies themselves"),
         Column("is_public_or_template_user", BOOLEAN, "partner of the public or a template user"),
@@ -246,6 +253,7 @@ AUDIENCE_PLAN = TableColumns(
         Column("new_email", TEXT, "address after the change", True),
         Column("tag", TEXT, "tag to add or remove", True),
         Column("status", TEXT, "status to send, for creates and upgrades only", True),
+        Column("cause", TEXT, "kind of reason, such as new_contact, moved or fields_differ"),
         Column("before_json", TEXT, "what Mailchimp has"),
         Column("after_json", TEXT, "what is sent"),
         Column("because", TEXT, "why"),

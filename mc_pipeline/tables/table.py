@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,7 @@ class Table:
     same window. What is not complete archives, removes and merges nobody (rule 1.2).
     """
 
-    rows: pd.DataFrame
+    rows: "pd.DataFrame"
     observed_at: datetime
     """When reading began (UTC): anything that changed later may be missing."""
     complete: bool = True
@@ -27,7 +29,7 @@ class Table:
             raise ValueError("an incomplete table says why: pass incomplete_because")
         object.__setattr__(self, "observed_at", self.observed_at.astimezone(UTC))
 
-    def derive(self, rows: pd.DataFrame, *others: "Table") -> "Table":
+    def derive(self, rows: "pd.DataFrame", *others: "Table") -> "Table":
         """Make the table computed from this one and ``others``: as old, and as incomplete, as its worst input."""
         inputs = (self, *others)
         reasons = [table.incomplete_because for table in inputs if not table.complete]

@@ -69,7 +69,10 @@ def test_lists_and_large_ids_are_kept_exactly(values):
         (lambda rows: rows.drop(columns="reason"), "lacks the column 'reason'"),
         (lambda rows: rows.assign(reason=7), "column 'reason': values are not string"),
         (lambda rows: rows.assign(reason=None), "column 'reason': 1 rows have no value"),
-        (lambda rows: rows.assign(partner_id="secret@example.com"), "column 'partner_id': values are not int64"),
+        (
+            lambda rows: rows.assign(partner_id="secret@example.com"),
+            "column 'partner_id': values are not int64",
+        ),
     ],
 )
 def test_rows_that_do_not_fit_are_refused_by_column_and_the_old_file_stays(change, said, tmp_path):

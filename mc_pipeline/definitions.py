@@ -1,0 +1,40 @@
+"""The Definitions object, and nothing else."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from mc_pipeline.defs.audience.assets import audience_assets
+from mc_pipeline.defs.audience.checks import audience_checks
+from mc_pipeline.defs.consent.assets import consent_assets
+from mc_pipeline.defs.jobs import company_jobs, nightly_schedules
+from mc_pipeline.defs.odoo.assets import odoo_assets
+from mc_pipeline.defs.odoo.checks import odoo_checks
+from mc_pipeline.defs.partitions import company_partitions
+from mc_pipeline.defs.systems import systems_resource
+from mc_pipeline.settings import Settings, load_settings
+from mc_pipeline.tables.parquet import ParquetTablesResource
+
+
+def build_defs(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """Make the definitions for these settings; ``overrides`` replaces resources by name (tests)."""
+    companies = company_partitions(settings)
+    return dg.Definitions(
+        assets=[*odoo_assets(companies), *consent_assets(companies), *audience_assets(companies)],
+        asset_checks=[*odoo_checks(companies), *audience_checks(companies)],
+        jobs=company_jobs(companies),
+        schedules=nightly_schedules(settings, companies),
+        resources={
+            "io_manager": ParquetTablesResource(),
+            "systems": systems_resource(settings),
+            **(overrides or {}),
+        },
+        executor=dg.in_process_executor,
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What ``workspace.yaml`` loads: the settings are read here, when Dagster loads the code location."""
+    return build_defs(load_settings())

@@ -1,0 +1,153 @@
+"""Checks of the group ``audience``: nothing leaks, no guard is broken, and what Mailchimp refused."""
+
+from collections.abc import Iterator
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from mc_pipeline.defs.odoo.checks import read_is_complete_check
+from mc_pipeline.defs.presentation import LISTED_ROWS, counts, counts_table, partner_link, records_table
+from mc_pipeline.defs.systems import Systems
+from mc_pipeline.tables import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NO_LEAKS = "no_leaks"
+WITHIN_GUARDS = "within_guards"
+EVERYTHING_APPLIED = "everything_applied"
+
+_JUDGED_WITH = ("contacts", "odoo_partners", "odoo_blacklist", "mailchimp_members")
+
+
+def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefinition]:
+    """Make the checks of the audience tables: one step per table, partitioned like it."""
+
+    @dg.multi_asset_check(
+        name="audience_plan_checks",
+        specs=[
+            dg.AssetCheckSpec(
+                NO_LEAKS,
+                asset="audience_plan",
+                additional_deps=_JUDGED_WITH,
+                blocking=True,
+                description="Nobody is written to an audience where no rule put them, nobody who opted out is "
+                "subscribed, no employee, internal user or supplier is in the plan. For data engineering: a leak "
+                "is a fault of the program; nothing is pushed, report it with the plan's id.",
+                metadata={"owner": "data engineering"},
+                partitions_def=companies,
+            ),
+            dg.AssetCheckSpec(
+                WITHIN_GUARDS,
+                asset="audience_plan",
+                additional_deps=_JUDGED_WITH,
+                blocking=True,
+                description="The plan changes no more than the company's guards allow, or a person approved it. For "
+                "marketing ops: look at the plan, then `mc-pipeline approve PLAN_ID` and sync again.",
+                metadata={"owner": "marketing ops"},
+                partitions_def=companies,
+            ),
+        ],
+    )
+    def audience_plan_checks(
+        context: dg.AssetCheckExecutionContext,
+        audience_plan: Table,
+        contacts: Table,
+        odoo_partners: Table,
+        odoo_blacklist: Table,
+        mailchimp_members: Table,
+        systems: dg.ResourceParam[Systems],
+    ) -> Iterator[dg.AssetCheckResult]:
+        import pandas as pd
+
+        from mc_pipeline.defs.audience.planning import judge_plan
+        from mc_pipeline.domain.leaks import find_leaks
+        from mc_pipeline.domain.plan_rows import plan_id
+
+        company = systems.company(context.partition_key)
+        blacklist = odoo_blacklist.rows
+        leaks = find_leaks(
+            audience_plan.rows,
+            contacts.rows,
+            odoo_partners.rows,
+            company,
+            systems.ledger.consent.ever_opted_out(),
+            mailchimp_members.rows,
+            frozenset(blacklist.loc[blacklist["active"], "email"]),
+        )
+        yield dg.AssetCheckResult(
+            check_name=NO_LEAKS,
+            asset_key="audience_plan",
+            passed=leaks.empty,
+            severity=dg.AssetCheckSeverity.ERROR,
+            description=f"{len(audience_plan.rows):,} rows, none leaks."
+            if leaks.empty
+            else f"{leaks['row_key'].nunique():,} rows would harm somebody; nothing is pushed.",
+            metadata={
+                "by_reason": counts_table(counts(leaks["reason"]), "reason"),
+                "who": _offenders(systems, leaks[["partner_id", "operation", "audience", "email", "reason"]]),
+            },
+        )
+        report = judge_plan(systems, company, audience_plan.rows, mailchimp_members.rows)
+        identity = plan_id(company.key, audience_plan.rows)
+        guards = pd.DataFrame([vars(guard) for guard in report.guards])
+        yield dg.AssetCheckResult(
+            check_name=WITHIN_GUARDS,
+            asset_key="audience_plan",
+            passed=not report.needs_approval,
+            severity=dg.AssetCheckSeverity.ERROR,
+            description=f"{report.sentence} Release it with: mc-pipeline approve {identity}"
+            if report.needs_approval
+            else report.sentence,
+            metadata={
+                "plan_id": identity,
+                "guards": records_table(guards[["name", "audience", "count", "limit", "exceeded"]]),
+            },
+        )
+
+    @dg.multi_asset_check(
+        name="audience_push_checks",
+        specs=[
+            dg.AssetCheckSpec(
+                EVERYTHING_APPLIED,
+                asset="audience_push",
+                description="Mailchimp took every row of the plan. For marketing ops: correct the named contact in "
+                "Odoo; it is tried again when it changes. What says deferred is tried again by itself.",
+                metadata={"owner": "marketing ops"},
+                partitions_def=companies,
+            )
+        ],
+    )
+    def audience_push_checks(
+        context: dg.AssetCheckExecutionContext, audience_push: Table, systems: dg.ResourceParam[Systems]
+    ) -> Iterator[dg.AssetCheckResult]:
+        rows = audience_push.rows
+        trouble = rows[~rows["outcome"].isin(["applied", "unchanged"])]
+        yield dg.AssetCheckResult(
+            check_name=EVERYTHING_APPLIED,
+            asset_key="audience_push",
+            passed=trouble.empty,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"{len(rows):,} rows applied."
+            if trouble.empty
+            else f"{len(trouble):,} of {len(rows):,} rows were not applied.",
+            metadata={
+                "by_outcome": counts_table(counts(trouble["outcome"]), "outcome"),
+                "who": _offenders(
+                    systems, trouble[["partner_id", "operation", "audience", "email", "outcome", "detail"]]
+                ),
+            },
+        )
+
+    return [
+        read_is_complete_check("mailchimp_members", companies),
+        audience_plan_checks,
+        audience_push_checks,
+    ]
+
+
+def _offenders(systems: Systems, rows: "pd.DataFrame") -> dg.MetadataValue:
+    shown = rows.head(LISTED_ROWS)
+    links = [partner_link(systems.settings, partner) for partner in shown["partner_id"]]
+    return records_table(shown.assign(link=links))

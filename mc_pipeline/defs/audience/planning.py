@@ -1,0 +1,137 @@
+"""Makes a plan from the observed tables, judges it, and keeps it in the ledger."""
+
+from dataclasses import dataclass
+
+import dagster as dg
+import pandas as pd
+
+from mc_pipeline.defs.systems import Systems
+from mc_pipeline.domain.changes import AudienceChanges, Completeness, decide_changes
+from mc_pipeline.domain.guards import GuardReport, evaluate_guards
+from mc_pipeline.domain.plan_rows import plan_id
+from mc_pipeline.ledger import PlanRecord
+from mc_pipeline.mailchimp.lists import Audience
+from mc_pipeline.settings import CompanySettings
+from mc_pipeline.tables import Table
+
+
+@dataclass(frozen=True)
+class MadePlan:
+    """A plan with everything a person needs to judge it.
+
+    ``first_load`` has one row per audience that was never written to: contacts by status, tags, whether a
+    welcome automation could start, and the number of contacts before and after (rule 7.3).
+    """
+
+    plan_id: str
+    table: Table
+    changes: AudienceChanges
+    report: GuardReport
+    first_load: pd.DataFrame
+
+
+def make_plan(
+    systems: Systems,
+    company: CompanySettings,
+    contacts: Table,
+    set_aside: Table,
+    partners: Table,
+    blacklist: Table,
+    members: Table,
+) -> MadePlan:
+    """Decide the changes, judge them by the guards and the approvals there are, and save the plan."""
+    from mc_pipeline.mailchimp.lists import welcome_automations
+    from mc_pipeline.mailchimp.merge_fields import list_merge_fields
+
+    lists = {key: audience.list_id for key, audience in company.audiences.items()}
+    ledger = systems.ledger
+    audiences = {list_id: systems.audience(company, list_id) for list_id in lists.values()}
+    client = systems.mailchimp(company)
+    odoo_reasons = [table.incomplete_because for table in (contacts, blacklist) if not table.complete]
+    changes = decide_changes(
+        contacts.rows,
+        members.rows,
+        ledger.members.load(lists.values()),
+        company=company,
+        partners=partners.rows,
+        set_aside=set_aside.rows,
+        completeness=Completeness(
+            odoo=not odoo_reasons,
+            odoo_because="; ".join(odoo_reasons),
+            mailchimp=members.complete,
+            mailchimp_because=members.incomplete_because,
+        ),
+        planned_at=systems.now(),
+        blacklisted_emails=frozenset(blacklist.rows.loc[blacklist.rows["active"], "email"]),
+        opted_out_ever=frozenset(ledger.consent.ever_opted_out()),
+        double_optin_list_ids=frozenset(
+            list_id for list_id, audience in audiences.items() if audience.double_optin
+        ),
+        first_load_list_ids=frozenset(lists.values()) - ledger.plans.opened_audiences(company.key),
+        merge_field_types={
+            list_id: {tag: field.type for tag, field in list_merge_fields(client, list_id).items()}
+            for list_id in audiences
+        },
+    )
+    plan = changes.plan
+    identity = plan_id(company.key, plan)
+    table = members.derive(plan, contacts, set_aside, partners, blacklist)
+    # A plan is as old as its view of the audiences: that is what changes under it.
+    table = Table(plan, members.observed_at, table.complete, table.incomplete_because)
+    report = judge_plan(systems, company, plan, members.rows)
+    ledger.plans.save(
+        PlanRecord(
+            plan_id=identity,
+            company=company.key,
+            observed_at=members.observed_at,
+            row_count=len(plan),
+            counts={
+                f"{audience}/{operation}": int(count)
+                for (audience, operation), count in plan.groupby(["audience", "operation"]).size().items()
+            },
+            row_keys=plan["row_key"].tolist(),
+            guards=[vars(guard) for guard in report.guards],
+            needs_approval=report.needs_approval,
+            first_load_audiences=[lists[key] for key in report.first_load_audiences],
+        )
+    )
+    first_load = [
+        _first_load(
+            audiences[lists[key]], plan[plan["audience"] == key], welcome_automations(client, lists[key])
+        )
+        for key in report.first_load_audiences
+    ]
+    return MadePlan(identity, table, changes, report, pd.DataFrame(first_load))
+
+
+def judge_plan(
+    systems: Systems, company: CompanySettings, plan: pd.DataFrame, members: pd.DataFrame
+) -> GuardReport:
+    """Judge a plan by the company's guards and the approvals that the ledger has now."""
+    present = members[members["status"] != "archived"].groupby("audience").size()
+    plans = systems.ledger.plans
+    return evaluate_guards(
+        plan,
+        {key: int(present.get(key, 0)) for key in company.audiences},
+        company.guards,
+        plans.approved_row_keys(company.key),
+        plans.opened_audiences(company.key),
+    )
+
+
+def _first_load(audience: Audience, plan: pd.DataFrame, greetings: list[str] | None) -> dict[str, object]:
+    sent = plan[plan["held_back_because"] == ""]
+    created = sent[sent["operation"] == "create"]
+    tags = sent.loc[sent["operation"] == "tag", "tag"].value_counts()
+    return {
+        "audience": plan["audience"].iloc[0],
+        "contacts now": audience.total_contacts,
+        "created": len(created),
+        **{
+            status: int((created["status"] == status).sum())
+            for status in ("subscribed", "transactional", "pending")
+        },
+        "updated": int((sent["operation"] == "update").sum()),
+        "tags": ", ".join(f"{tag}: {count}" for tag, count in tags.items()),
+        "welcome automations": "not known" if greetings is None else ", ".join(greetings) or "none found",
+    }

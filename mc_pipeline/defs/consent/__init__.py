@@ -1,0 +1,1 @@
+"""Opt-outs, first and everywhere: applied before anything else is written."""

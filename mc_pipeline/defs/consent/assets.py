@@ -1,0 +1,83 @@
+"""Assets of the group ``consent``: opt-outs of Odoo carried into every audience of the company."""
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from mc_pipeline.defs.company_lease import company_lease
+from mc_pipeline.defs.presentation import column_schema, counts, counts_table, records_table, table_metadata
+from mc_pipeline.defs.systems import Systems
+from mc_pipeline.tables import Table, schemas
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MARKETING = "team:marketing-ops"
+
+
+def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """Make the consent assets, partitioned by company."""
+
+    @dg.asset(
+        partitions_def=companies,
+        group_name="consent",
+        kinds={"mailchimp", "parquet"},
+        owners=[MARKETING],
+        pool="mailchimp",
+        description="Whoever opted out in Odoo is unsubscribed in every audience, before anything else is "
+        "written. No guard, check or plan holds this back. One row per member, with the outcome.",
+        metadata={"dagster/column_schema": column_schema(schemas.MAILCHIMP_UNSUBSCRIBES)},
+    )
+    def mailchimp_unsubscribes(
+        context: dg.AssetExecutionContext,
+        odoo_partners: Table,
+        odoo_blacklist: Table,
+        mailchimp_members: Table,
+        systems: dg.ResourceParam[Systems],
+    ) -> dg.MaterializeResult:
+        from mc_pipeline.push.unsubscribes import push_unsubscribes
+        from mc_pipeline.push.writes import MemberWrites
+
+        company = systems.company(context.partition_key)
+        due = unsubscribes_due(systems, company.key, odoo_partners, odoo_blacklist, mailchimp_members)
+        with company_lease(systems, company.key, context.run_id, context.log) as lease:
+            writes = MemberWrites(systems.mailchimp(company), systems.ledger, lease, context.run_id)
+            done = push_unsubscribes(due, writes)
+        table = odoo_blacklist.derive(done, odoo_partners, mailchimp_members)
+        conflicts = done[done["cause"] == "resubscribed_unproven"]
+        return dg.MaterializeResult(
+            value=table,
+            metadata=table_metadata(table)
+            | {
+                "by_outcome": counts_table(counts(done["outcome"]), "outcome"),
+                "by_cause": counts_table(counts(done["cause"]), "cause"),
+                "who": records_table(
+                    done[["audience", "email", "status_before", "cause", "outcome", "detail"]]
+                ),
+                "conflicts": len(conflicts),
+            },
+        )
+
+    return [mailchimp_unsubscribes]
+
+
+def unsubscribes_due(
+    systems: Systems, company_key: str, partners: Table, blacklist: Table, members: Table
+) -> "pd.DataFrame":
+    """Decide who has to be unsubscribed in the company's audiences, from both systems and the ledger."""
+    from mc_pipeline.domain.evidence import withdrawn_evidence
+    from mc_pipeline.domain.former_addresses import addresses_inheriting_opt_outs
+    from mc_pipeline.domain.opt_outs import members_to_unsubscribe
+
+    company = systems.company(company_key)
+    list_ids = [audience.list_id for audience in company.audiences.values()]
+    records = systems.ledger.members.load(list_ids)
+    active = blacklist.rows[blacklist.rows["active"]]
+    opted_out = systems.ledger.consent.ever_opted_out() | set(active["email"])
+    return members_to_unsubscribe(
+        members.rows,
+        blacklist.rows,
+        withdrawn_evidence(systems.ledger.consent.used_evidence(list_ids), partners.rows),
+        records,
+        addresses_inheriting_opt_outs(records, partners.rows, opted_out),
+    )

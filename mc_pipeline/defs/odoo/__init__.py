@@ -1,0 +1,1 @@
+"""Odoo as it is: partners, orders and the blacklist, read by company."""

@@ -1,0 +1,162 @@
+"""Assets of the group ``odoo``: what Odoo holds, without judgement."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from mc_pipeline.defs.presentation import (
+    SAMPLE_ROWS,
+    column_schema,
+    counts,
+    counts_table,
+    records_table,
+    table_metadata,
+)
+from mc_pipeline.defs.systems import Systems
+from mc_pipeline.domain.completeness import shrunk_because
+from mc_pipeline.settings import CompanySettings
+from mc_pipeline.tables import Table, TableColumns, schemas
+
+if TYPE_CHECKING:
+    from mc_pipeline.odoo.reading import OdooRead
+
+DATA_ENGINEERS = "team:data-engineering"
+
+
+def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """Make the assets that read Odoo, partitioned by company."""
+
+    @dg.asset(
+        partitions_def=companies,
+        group_name="odoo",
+        kinds={"odoo", "parquet"},
+        owners=[DATA_ENGINEERS],
+        description="Every partner of the company and every shared one, archived included, with its opt-out "
+        "state and the evidence of consent that Odoo holds. One row per res.partner.",
+        metadata={"dagster/column_schema": column_schema(schemas.ODOO_PARTNERS)},
+    )
+    def odoo_partners(
+        context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
+    ) -> dg.MaterializeResult:
+        from mc_pipeline.odoo.partners import read_partners
+
+        company = systems.company(context.partition_key)
+        consent_fields = {
+            audience.consent.boolean_field
+            for audience in company.audiences.values()
+            if audience.consent and audience.consent.boolean_field
+        }
+        table = _observe(
+            systems,
+            company,
+            schemas.ODOO_PARTNERS,
+            lambda: read_partners(
+                systems.odoo(company), company.odoo_company_id, boolean_fields=sorted(consent_fields)
+            ),
+        )
+        rows = table.rows
+        return dg.MaterializeResult(
+            value=table,
+            metadata=table_metadata(table)
+            | {
+                "archived": int((~rows["active"]).sum()),
+                "opted_out_in_odoo": int(rows["is_blacklisted"].sum()),
+                "by_type": counts_table(counts(rows["type"]), "type"),
+                "sample": records_table(
+                    rows[["partner_id", "email", "type", "is_company", "country_code", "tag_names"]],
+                    SAMPLE_ROWS,
+                ),
+            },
+        )
+
+    @dg.asset(
+        partitions_def=companies,
+        group_name="odoo",
+        kinds={"odoo", "parquet"},
+        owners=[DATA_ENGINEERS],
+        description="Every confirmed or cancelled sale order of the company, ever, with what was ordered and "
+        "what is kept of it after posted credit notes.",
+        metadata={"dagster/column_schema": column_schema(schemas.ODOO_ORDERS)},
+    )
+    def odoo_orders(
+        context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
+    ) -> dg.MaterializeResult:
+        from mc_pipeline.odoo.orders import read_orders
+
+        company = systems.company(context.partition_key)
+        table = _observe(
+            systems,
+            company,
+            schemas.ODOO_ORDERS,
+            lambda: read_orders(systems.odoo(company), company.odoo_company_id, company.timezone),
+        )
+        rows = table.rows
+        confirmed = rows[rows["state"] == "sale"]
+        return dg.MaterializeResult(
+            value=table,
+            metadata=table_metadata(table)
+            | {
+                "by_state": counts_table(counts(rows["state"]), "state"),
+                "ordered_untaxed": round(float(confirmed["amount_untaxed_company"].sum()), 2),
+                "kept_untaxed": round(float(rows["kept_untaxed_company"].sum()), 2),
+                "currency": ", ".join(sorted(rows["company_currency"].unique())),
+                "by_month": counts_table(dict(sorted(counts(rows["month"]).items())), "month"),
+            },
+        )
+
+    @dg.asset(
+        partitions_def=companies,
+        group_name="odoo",
+        kinds={"odoo", "parquet"},
+        owners=[DATA_ENGINEERS],
+        description="Every address that was ever opted out in Odoo (mail.blacklist), lifted ones included. "
+        "Odoo keeps one list for all companies.",
+        metadata={"dagster/column_schema": column_schema(schemas.ODOO_BLACKLIST)},
+    )
+    def odoo_blacklist(
+        context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
+    ) -> dg.MaterializeResult:
+        from mc_pipeline.odoo.blacklist import read_blacklist
+
+        company = systems.company(context.partition_key)
+        table = _observe(
+            systems, company, schemas.ODOO_BLACKLIST, lambda: read_blacklist(systems.odoo(company))
+        )
+        return dg.MaterializeResult(
+            value=table,
+            metadata=table_metadata(table) | {"active": int(table.rows["active"].sum())},
+        )
+
+    return [odoo_partners, odoo_orders, odoo_blacklist]
+
+
+def _observe(
+    systems: Systems, company: CompanySettings, columns: TableColumns, read: Callable[[], "OdooRead"]
+) -> Table:
+    """Read one table and judge, with the ledger's memory of earlier reads, whether it is complete."""
+    answer = read()
+    return judge_read(
+        systems,
+        company,
+        columns.name,
+        Table(answer.rows, answer.observed_at, answer.complete, answer.incomplete_because),
+    )
+
+
+def judge_read(systems: Systems, company: CompanySettings, name: str, table: Table) -> Table:
+    """Mark a table incomplete when it shrank too much since its last complete read, and remember this read."""
+    reads = systems.ledger.reads
+    last = reads.last_complete(company.key, name)
+    shrunk = shrunk_because(len(table.rows), last.rows if last else None)
+    if table.complete and shrunk:
+        table = Table(
+            table.rows,
+            table.observed_at,
+            complete=False,
+            incomplete_because=f"{name}: {shrunk} (mc-pipeline approve --read {company.key}/{name})",
+        )
+    reads.record_observation(
+        company.key, name, table.observed_at, len(table.rows), table.complete, table.incomplete_because
+    )
+    return table

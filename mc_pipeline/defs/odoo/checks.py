@@ -1,0 +1,92 @@
+"""Checks of the group ``odoo``: what marketing ops should correct in Odoo, and whether all was read."""
+
+import dagster as dg
+
+from mc_pipeline.defs.presentation import partner_link
+from mc_pipeline.defs.systems import Systems
+from mc_pipeline.masking import mask_email
+from mc_pipeline.quality import suites
+from mc_pipeline.quality.results import check_result
+from mc_pipeline.tables import Table
+
+READ_IS_COMPLETE = "read_is_complete"
+
+
+def odoo_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefinition]:
+    """Make the checks of the Odoo tables: one step per table, partitioned like it."""
+
+    @dg.multi_asset_check(
+        name="odoo_partners_checks",
+        specs=[
+            *(
+                dg.AssetCheckSpec(
+                    expectation.name,
+                    asset="odoo_partners",
+                    description=f"{expectation.description} For {expectation.owner}: {expectation.what_to_do}",
+                    metadata={"owner": expectation.owner},
+                    partitions_def=companies,
+                )
+                for expectation in suites.ODOO_PARTNERS
+            ),
+            read_is_complete_spec("odoo_partners", companies),
+        ],
+    )
+    def odoo_partners_checks(
+        context: dg.AssetCheckExecutionContext, odoo_partners: Table, systems: dg.ResourceParam[Systems]
+    ):
+        from mc_pipeline.quality.runner import run_expectations
+
+        emails = odoo_partners.rows.set_index("partner_id")["email"]
+        for result in run_expectations(odoo_partners.rows, suites.ODOO_PARTNERS):
+            yield check_result(
+                result,
+                "odoo_partners",
+                masked_email=lambda partner_id: mask_email(emails.at[partner_id]),
+                link=lambda partner_id: partner_link(systems.settings, partner_id),
+            )
+        yield read_is_complete("odoo_partners", odoo_partners)
+
+    return [
+        odoo_partners_checks,
+        read_is_complete_check("odoo_orders", companies),
+        read_is_complete_check("odoo_blacklist", companies),
+    ]
+
+
+def read_is_complete_spec(asset: str, companies: dg.PartitionsDefinition) -> dg.AssetCheckSpec:
+    """Declare the check that an observed table is the whole truth (rule 1.1)."""
+    return dg.AssetCheckSpec(
+        READ_IS_COMPLETE,
+        asset=asset,
+        description="Everything there is was read, and it is at least 90 % of the last complete read. For data "
+        "engineering: until this passes, nobody is archived, removed or merged; when the drop is meant, release "
+        f"it with `mc-pipeline approve --read COMPANY/{asset}`.",
+        metadata={"owner": "data engineering"},
+        partitions_def=companies,
+    )
+
+
+def read_is_complete(asset: str, table: Table) -> dg.AssetCheckResult:
+    """Judge whether an observed table is the whole truth."""
+    return dg.AssetCheckResult(
+        check_name=READ_IS_COMPLETE,
+        asset_key=asset,
+        passed=table.complete,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{len(table.rows):,} rows." if table.complete else table.incomplete_because,
+        metadata={"rows": len(table.rows)},
+    )
+
+
+def read_is_complete_check(asset: str, companies: dg.PartitionsDefinition) -> dg.AssetChecksDefinition:
+    """Make the check of a table that has no other checks."""
+
+    @dg.multi_asset_check(
+        name=f"{asset}_checks",
+        specs=[read_is_complete_spec(asset, companies)],
+        ins={"table": dg.AssetIn(asset)},
+    )
+    def check(context: dg.AssetCheckExecutionContext, table: Table):
+        yield read_is_complete(asset, table)
+
+    return check

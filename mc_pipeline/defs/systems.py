@@ -1,0 +1,122 @@
+"""The two systems and the ledger as one run sees them: opened on first use, closed at its end."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from mc_pipeline.settings import CompanySettings, Settings
+
+if TYPE_CHECKING:
+    from mc_pipeline.ledger import Ledger
+    from mc_pipeline.mailchimp.client import MailchimpClient
+    from mc_pipeline.mailchimp.lists import Audience
+    from mc_pipeline.odoo.client import OdooClient
+
+
+def utc_now() -> datetime:
+    """Return the present moment, in UTC."""
+    return datetime.now(UTC)
+
+
+class Systems:
+    """Gives assets, jobs and commands the same clients, made from the settings.
+
+    Not safe for use by several runs at a time; every run makes its own.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        lease_time_to_live: timedelta = timedelta(minutes=3),
+    ) -> None:
+        self.settings = settings
+        self.lease_time_to_live = lease_time_to_live
+        self.now = clock
+        self.owner = f"{socket.gethostname()}:{os.getpid()}"
+        self._odoo: dict[str, OdooClient] = {}
+        self._mailchimp: dict[str, MailchimpClient] = {}
+        self._audiences: dict[str, Audience] = {}
+
+    def company(self, key: str) -> CompanySettings:
+        """Return a company's settings.
+
+        Raises:
+            dagster.Failure: companies.yaml no longer has the company (a run of an old partition).
+        """
+        try:
+            return self.settings.companies[key]
+        except KeyError:
+            known = ", ".join(self.settings.companies)
+            raise dg.Failure(
+                f"companies.yaml has no company {key!r} (it has {known}). The partition is from an earlier "
+                "version of the file: add the company again, or run one of the present ones.",
+                allow_retries=False,
+            ) from None
+
+    @cached_property
+    def ledger(self) -> "Ledger":
+        from mc_pipeline.ledger import Ledger
+
+        return Ledger.open(clock=self.now)
+
+    def odoo(self, company: CompanySettings) -> "OdooClient":
+        """Connect to Odoo as the company's data is seen: that company and the shared records, nothing else."""
+        if company.key not in self._odoo:
+            from mc_pipeline.odoo.client import connect
+
+            self._odoo[company.key] = connect(self.settings.odoo, [company.odoo_company_id])
+        return self._odoo[company.key]
+
+    def mailchimp(self, company: CompanySettings) -> "MailchimpClient":
+        """Return the client of the company's Mailchimp user; its connections are shared by all processes."""
+        account = self.settings.mailchimp[company.mailchimp]
+        if company.mailchimp not in self._mailchimp:
+            from mc_pipeline.mailchimp.client import MailchimpClient
+
+            self._mailchimp[company.mailchimp] = MailchimpClient(
+                company.mailchimp,
+                account.api_key.get_secret_value(),
+                base_url=account.base_url,
+                max_connections=account.max_connections,
+                timeout=(10, account.timeout_seconds),
+                connections=self.ledger.connections.slots(
+                    company.mailchimp, account.max_connections, self.owner
+                ),
+            )
+        return self._mailchimp[company.mailchimp]
+
+    def audience(self, company: CompanySettings, list_id: str) -> "Audience":
+        """Return what Mailchimp says of an audience; asked once a run."""
+        if list_id not in self._audiences:
+            from mc_pipeline.mailchimp.lists import get_audience
+
+            self._audiences[list_id] = get_audience(self.mailchimp(company), list_id)
+        return self._audiences[list_id]
+
+    def close(self) -> None:
+        """Give back every connection."""
+        for client in (*self._odoo.values(), *self._mailchimp.values()):
+            client.close()
+        if "ledger" in self.__dict__:
+            self.ledger.close()
+
+
+def systems_resource(settings: Settings, clock: Callable[[], datetime] = utc_now) -> dg.ResourceDefinition:
+    """Make the resource that opens :class:`Systems` for a run."""
+
+    @dg.resource(description="Odoo, Mailchimp and the ledger, as companies.yaml describes them")
+    def systems(_: dg.InitResourceContext) -> Iterator[Systems]:
+        opened = Systems(settings, clock=clock)
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+    return systems

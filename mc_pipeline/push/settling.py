@@ -1,0 +1,130 @@
+"""Settles what an interrupted run left open: its batches first, then everything by reading back (rule 7.4)."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from mc_pipeline.ledger import Lease, Ledger, OpenIntent, Outcome
+from mc_pipeline.mailchimp import batches
+from mc_pipeline.mailchimp.client import MailchimpClient
+from mc_pipeline.mailchimp.errors import BatchLostError
+from mc_pipeline.push.writes import OPERATION_PREFIX, answer_of_operation
+
+
+def settle_batches(client: MailchimpClient, ledger: Ledger, lease: Lease) -> int:
+    """Wait for every batch that an interrupted run submitted and record its outcomes; return how many rows.
+
+    A batch may have been submitted although its id was never recorded: such a one is looked for among the
+    account's batches and recognised by the names of its operations. Must run before the audiences are
+    observed, so that the observation shows what the batches did.
+    """
+    open_intents = ledger.intents.open(lease.company)
+    batch_ids = {intent.batch_id for intent in open_intents if intent.batch_id}
+    without = [intent for intent in open_intents if not intent.batch_id]
+    if without:
+        batch_ids |= set(batches.submitted_since(client, min(intent.recorded_at for intent in without)))
+    settled = 0
+    for batch_id in sorted(batch_ids):
+        try:
+            batches.wait(client, batch_id)
+            results = batches.results(client, batch_id)
+        except BatchLostError:
+            continue
+        settled += _settle_from(results, open_intents, ledger, lease)
+    return settled
+
+
+def settle_by_observation(observed: pd.DataFrame, complete: bool, ledger: Ledger, lease: Lease) -> int:
+    """Settle the intents still open by comparing them with the audiences as they are now; return how many.
+
+    ``observed`` are mailchimp_members rows that were read after the intents were recorded. What is not seen
+    to be applied counts as not sent, and the next plan asks for it again: every write of ours can be
+    repeated without harm. In an incomplete read that holds for members who were seen; the others stay open.
+    """
+    open_intents = ledger.intents.open(lease.company)
+    if not open_intents:
+        return 0
+    wanted = {intent.email for intent in open_intents} | {_address_after(intent) for intent in open_intents}
+    rows = observed[observed["email"].isin(wanted)]
+    members = {(row["list_id"], row["email"]): row for row in rows.to_dict("records")}
+    outcomes = []
+    for intent in open_intents:
+        member = members.get((intent.list_id, _address_after(intent)))
+        if member is None and not complete:
+            continue
+        outcomes.append(_outcome(intent, member))
+    ledger.intents.settle(lease.fence, outcomes)
+    return len(outcomes)
+
+
+def _settle_from(
+    results: Mapping[str, batches.OperationResult],
+    open_intents: Sequence[OpenIntent],
+    ledger: Ledger,
+    lease: Lease,
+) -> int:
+    outcomes = []
+    for intent in open_intents:
+        result = results.get(f"{OPERATION_PREFIX}{intent.id}")
+        if result is not None:
+            answer = answer_of_operation(result, intent.operation)
+            outcomes.append(Outcome(intent_id=intent.id, **answer._asdict()))
+    ledger.intents.settle(lease.fence, outcomes)
+    return sum(outcome.outcome != "unknown" for outcome in outcomes)
+
+
+def _address_after(intent: OpenIntent) -> str:
+    """The address under which the member is found if the intent was applied."""
+    return str(intent.body["email_address"]).lower() if intent.operation == "change_email" else intent.email
+
+
+def _outcome(intent: OpenIntent, member: Mapping[str, Any] | None) -> Outcome:
+    if member is None or not _is_applied(intent, member):
+        return Outcome(intent_id=intent.id, outcome="not_sent", detail="read back after an interruption")
+    return Outcome(
+        intent_id=intent.id,
+        outcome="applied",
+        detail="read back after an interruption",
+        returned={
+            "merge_fields": json.loads(member["merge_fields_json"]),
+            "language": member["language"],
+            "status": member["status"],
+            "contact_id": member["contact_id"],
+        },
+    )
+
+
+def _is_applied(intent: OpenIntent, member: Mapping[str, Any]) -> bool:
+    body = intent.body
+    match intent.operation:
+        case "create":
+            # Nobody had the address when we asked for it. Who has it now with the status we sent came from
+            # us; with another status they are left to be somebody else's.
+            return bool(member["status"] == body["status"])
+        case "change_email":
+            return True
+        case "update":
+            return _has_fields(member, body)
+        case "archive":
+            return bool(member["status"] == "archived")
+        case "unsubscribe" | "upgrade":
+            return bool(member["status"] == body["status"])
+        case "tag":
+            return _has_tag(member, body["tag"])
+        case "untag":
+            return not _has_tag(member, body["tag"])
+    raise ValueError(f"{intent.operation!r} is no operation that is ever sent")
+
+
+def _has_tag(member: Mapping[str, Any], tag: str) -> bool:
+    return tag.casefold() in {name.casefold() for name in member["tags"]}
+
+
+def _has_fields(member: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
+    observed = json.loads(member["merge_fields_json"])
+    fields = body.get("merge_fields", {})
+    return all(str(observed.get(tag)) == str(value) for tag, value in fields.items()) and (
+        "language" not in body or member["language"] == body["language"]
+    )

@@ -1,0 +1,405 @@
+"""Sends writes to members of one company's audiences: intent before, outcome after, in bulk."""
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
+
+from mc_pipeline.ledger import Intent, Lease, Ledger, Outcome
+from mc_pipeline.mailchimp import batches, members, segments
+from mc_pipeline.mailchimp.client import MailchimpClient
+from mc_pipeline.mailchimp.errors import (
+    BatchLostError,
+    MailchimpError,
+    MailchimpNotSentError,
+    MailchimpRateLimitError,
+    MailchimpUnknownOutcomeError,
+)
+from mc_pipeline.mailchimp.parallel import run_concurrently
+
+Item = TypeVar("Item")
+
+CHUNK = 500
+"""Members per create call, per segment call, and operations per batch."""
+
+DIRECT_WRITES = 10
+"""Up to so many single writes go as single calls; more go through /batches."""
+
+OPERATION_PREFIX = "mc-pipeline-"
+"""Batch operations are named by their intent, so that a batch whose id was lost in a crash is recognised."""
+
+# Doubling from a quarter of a second costs two requests more than waiting from the start.
+_POLL = batches.PollPolicy(first_wait_seconds=0.25)
+
+
+@dataclass(frozen=True)
+class Write:
+    """One write to one member. ``key`` finds the plan's row again, ``body`` is what is sent.
+
+    The body of a tag names it (``{"tag": name}``); that of an archive is empty. ``name`` and ``evidence`` are
+    of the contact behind it: they are not sent, the ledger remembers them.
+    """
+
+    key: Hashable
+    list_id: str
+    audience: str
+    email: str
+    subscriber_hash: str
+    operation: str
+    body: Mapping[str, Any]
+    plan_id: str | None = None
+    row_key: str | None = None
+    partner_id: int | None = None
+    name: str | None = None
+    evidence: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one write: ``applied``, ``unchanged``, ``rejected``, ``deferred``, ``not_sent`` or ``unknown``."""
+
+    key: Hashable
+    outcome: str
+    detail: str = ""
+
+
+class Answer(NamedTuple):
+    """What Mailchimp said of one write; ``returned`` is the member after it, where it was told."""
+
+    outcome: str
+    title: str = ""
+    detail: str = ""
+    returned: Mapping[str, Any] | None = None
+
+
+APPLIED = Answer("applied")
+
+
+class MemberWrites:
+    """Sends the writes of one run, on a few connections; the lease is checked before each request.
+
+    ``progress`` is called with the number of rows done, after their outcomes are in the ledger. When the
+    client is stopped, nothing more is sent; what was not sent is no intent.
+    """
+
+    def __init__(
+        self,
+        client: MailchimpClient,
+        ledger: Ledger,
+        lease: Lease,
+        run_id: str,
+        *,
+        workers: int = 4,
+        progress: Callable[[int], None] = lambda rows: None,
+    ) -> None:
+        self._client = client
+        self._ledger = ledger
+        self._lease = lease
+        self._run_id = run_id
+        self._workers = workers
+        self._progress = progress
+
+    def create(self, writes: Sequence[Write]) -> list[Result]:
+        """Create members, 500 a call; who exists already is left as they are (``unchanged``)."""
+        return self._run(
+            lambda chunk=chunk: self._create_chunk(chunk)
+            for _, rows in _grouped(writes, lambda write: write.list_id)
+            for chunk in _chunks(rows)
+        )
+
+    def change(self, writes: Sequence[Write]) -> list[Result]:
+        """Update, archive, upgrade or unsubscribe existing members: a few directly, more through /batches."""
+        if len(writes) <= DIRECT_WRITES:
+            return self._run(lambda write=write: self._change_one(write) for write in writes)
+        return self._run(lambda chunk=chunk: self._change_by_batch(chunk) for chunk in _chunks(writes))
+
+    def change_in_order(self, writes: Sequence[Write]) -> list[Result]:
+        """Change addresses one after the other: each frees the address that the next may take."""
+        return self._run((lambda write=write: self._change_one(write) for write in writes), workers=1)
+
+    def tag_by_segment(self, writes: Sequence[Write]) -> list[Result]:
+        """Add or remove one tag per write through its static segment, 500 members a call.
+
+        Starts the automations that people built on a tag; not for the first load.
+        """
+
+        def tasks() -> Iterator[Callable[[], list[Result]]]:
+            groups = _grouped(writes, lambda write: (write.list_id, write.body["tag"], write.operation))
+            for (list_id, tag, operation), rows in groups:
+                segment = segments.ensure_static_segment(self._client, list_id, tag)
+                for chunk in _chunks(rows):
+                    yield (
+                        lambda chunk=chunk, list_id=list_id, segment=segment, adds=operation == "tag": (
+                            self._tag_chunk(list_id, segment, chunk, adds)
+                        )
+                    )
+
+        return self._run(tasks())
+
+    def tag_silently(self, writes: Sequence[Write]) -> list[Result]:
+        """Add and remove tags without starting automations (``is_syncing``): for the first load, by /batches."""
+        of_member = [rows for _, rows in _grouped(writes, lambda write: (write.list_id, write.email))]
+        return self._run(lambda chunk=chunk: self._tag_by_batch(chunk) for chunk in _chunks(of_member))
+
+    def _run(
+        self, tasks: Iterable[Callable[[], list[Result]]], *, workers: int | None = None
+    ) -> list[Result]:
+        collected: list[Result] = []
+
+        def hand_over(results: list[Result]) -> None:
+            self._progress(len(results))
+            collected.extend(results)
+
+        run_concurrently(tasks, workers or self._workers, self._client.stop, on_result=hand_over)
+        return collected
+
+    def _create_chunk(self, writes: Sequence[Write]) -> list[Result]:
+        intents = self._record(writes)
+        try:
+            answer = members.create_members(self._client, writes[0].list_id, [write.body for write in writes])
+        except MailchimpError as error:
+            refusal = answer_of_error(error)
+            if refusal is None:
+                return self._failed(writes, intents, error)
+            if len(writes) == 1:
+                return self._settle(writes, intents, [refusal])
+            # One member that Mailchimp cannot even read makes it refuse the whole call: find them by halves.
+            self._settle(writes, intents, [Answer("not_sent", error.title, str(error))] * len(writes))
+            middle = len(writes) // 2
+            return self._create_chunk(writes[:middle]) + self._create_chunk(writes[middle:])
+        created = {str(member["email_address"]).lower(): member for member in answer.created}
+        rejected = {rejection.email.lower(): rejection for rejection in answer.rejected}
+
+        def answer_to(write: Write) -> Answer:
+            if write.email in created:
+                return Answer("applied", returned=created[write.email])
+            if write.email in rejected:
+                rejection = rejected[write.email]
+                return Answer(_outcome_of(rejection.kind), rejection.title, rejection.detail)
+            return Answer("unknown", detail="Mailchimp's answer does not mention this address")
+
+        return self._settle(writes, intents, [answer_to(write) for write in writes])
+
+    def _change_one(self, write: Write) -> list[Result]:
+        intents = self._record([write])
+        try:
+            answer = self._send(write)
+        except MailchimpError as error:
+            answer = answer_of_error(error)
+            if answer is None:
+                return self._failed([write], intents, error)
+        return self._settle([write], intents, [answer])
+
+    def _send(self, write: Write) -> Answer:
+        client, list_id, member = self._client, write.list_id, write.subscriber_hash
+        match write.operation:
+            case "update" | "change_email":
+                return Answer(
+                    "applied", returned=members.update_member(client, list_id, member, **_changes(write))
+                )
+            case "archive":
+                return Answer(members.archive_member(client, list_id, member))
+            case "unsubscribe":
+                return Answer("applied", returned=members.unsubscribe_member(client, list_id, member))
+            case "upgrade":
+                return Answer(
+                    "applied",
+                    returned=members.subscribe_member(
+                        client, list_id, member, consented_at=_consented_at(write)
+                    ),
+                )
+        raise ValueError(f"{write.operation!r} is not a change of one member")
+
+    def _change_by_batch(self, writes: Sequence[Write]) -> list[Result]:
+        intents = self._record(writes)
+        names = [f"{OPERATION_PREFIX}{intent}" for intent in intents]
+        operations = [_operation(name, write) for name, write in zip(names, writes, strict=True)]
+        try:
+            results = self._submit_and_wait(intents, operations)
+        except MailchimpError as error:
+            return self._failed(writes, intents, error)
+        answers = [
+            answer_of_operation(results.get(name), write.operation)
+            for name, write in zip(names, writes, strict=True)
+        ]
+        return self._settle(writes, intents, answers)
+
+    def _tag_by_batch(self, of_member: Sequence[Sequence[Write]]) -> list[Result]:
+        writes = [write for member in of_member for write in member]
+        intents = self._record(writes)
+        intent_of = {write.key: intent for write, intent in zip(writes, intents, strict=True)}
+        operations = {
+            member[0].key: batches.member_tags_operation(
+                f"{OPERATION_PREFIX}{intent_of[member[0].key]}",
+                member[0].list_id,
+                member[0].subscriber_hash,
+                active=[write.body["tag"] for write in member if write.operation == "tag"],
+                inactive=[write.body["tag"] for write in member if write.operation == "untag"],
+                is_syncing=True,
+            )
+            for member in of_member
+        }
+        try:
+            results = self._submit_and_wait(intents, list(operations.values()))
+        except MailchimpError as error:
+            return self._failed(writes, intents, error)
+        answers = [
+            answer_of_operation(results.get(operations[member[0].key].operation_id), "tag")
+            for member in of_member
+            for _ in member
+        ]
+        return self._settle(writes, intents, answers)
+
+    def _tag_chunk(self, list_id: str, segment: int, writes: Sequence[Write], adds: bool) -> list[Result]:
+        intents = self._record(writes)
+        emails = [write.email for write in writes]
+        try:
+            change = segments.change_segment_members(
+                self._client, list_id, segment, add=emails if adds else (), remove=() if adds else emails
+            )
+        except MailchimpError as error:
+            return self._failed(writes, intents, error)
+        done = {*change.added, *change.removed}
+        refused = {email: error.error for error in change.errors for email in error.emails}
+
+        def answer_to(write: Write) -> Answer:
+            if write.email in done:
+                return APPLIED
+            if write.email in refused:
+                return Answer("rejected", detail=refused[write.email])
+            # Addresses that are not in the audience, and members who are as wanted already, are passed over.
+            return Answer("unchanged", detail="Mailchimp passed over this address")
+
+        return self._settle(writes, intents, [answer_to(write) for write in writes])
+
+    def _submit_and_wait(
+        self, intents: Sequence[int], operations: Sequence[batches.Operation]
+    ) -> Mapping[str, batches.OperationResult]:
+        batch_id = batches.submit(self._client, operations)
+        self._ledger.intents.mark_submitted(intents, batch_id, self._lease.fence)
+        try:
+            batches.wait(self._client, batch_id, _POLL)
+            return batches.results(self._client, batch_id)
+        except BatchLostError:
+            # What the batch did is seen by the next observation.
+            return {}
+
+    def _record(self, writes: Sequence[Write]) -> list[int]:
+        self._lease.check()
+        return self._ledger.intents.record(
+            self._lease.company,
+            self._lease.fence,
+            self._run_id,
+            [
+                Intent(
+                    list_id=write.list_id,
+                    audience=write.audience,
+                    email=write.email,
+                    operation=write.operation,
+                    body=write.body,
+                    plan_id=write.plan_id,
+                    row_key=write.row_key,
+                    partner_id=write.partner_id,
+                    name_sent=write.name,
+                    evidence=write.evidence,
+                )
+                for write in writes
+            ],
+        )
+
+    def _settle(
+        self, writes: Sequence[Write], intents: Sequence[int], answers: Sequence[Answer]
+    ) -> list[Result]:
+        self._ledger.intents.settle(
+            self._lease.fence,
+            [
+                Outcome(intent_id=intent, **answer._asdict())
+                for intent, answer in zip(intents, answers, strict=True)
+            ],
+        )
+        return [
+            Result(write.key, answer.outcome, answer.detail or answer.title)
+            for write, answer in zip(writes, answers, strict=True)
+        ]
+
+    def _failed(self, writes: Sequence[Write], intents: Sequence[int], error: MailchimpError) -> list[Result]:
+        """Deal with a request that failed as a whole.
+
+        Where it may have been applied, its intents stay open: they are read back by the next run, and the
+        rest of this one goes on. Where it surely was not, that is recorded, and the error ends the push.
+        """
+        if isinstance(error, (MailchimpUnknownOutcomeError, batches.BatchUnfinishedError)):
+            return self._settle(writes, intents, [Answer("unknown", error.title, str(error))] * len(writes))
+        self._settle(writes, intents, [Answer("not_sent", error.title, str(error))] * len(writes))
+        raise error
+
+
+def answer_of_error(error: MailchimpError) -> Answer | None:
+    """Judge the refusal of one member; None where the error is not about this member at all."""
+    if isinstance(error, (MailchimpUnknownOutcomeError, MailchimpNotSentError, MailchimpRateLimitError)):
+        return None
+    if error.status is None or error.status >= 500 or error.status in (401, 403):
+        return None
+    fields = "; ".join(f"{entry.get('field')}: {entry.get('message')}" for entry in error.errors)
+    detail = f"{error.detail} ({fields})" if fields else error.detail
+    return Answer(_outcome_of(error.kind), error.title, detail)
+
+
+def answer_of_operation(result: batches.OperationResult | None, operation: str) -> Answer:
+    """Judge one operation of a finished batch; one without result stays unknown until it is read back."""
+    if result is None:
+        return Answer("unknown", detail="the batch has no result for this operation")
+    if result.ok:
+        return Answer("applied", returned=result.response if _is_member(result.response) else None)
+    if operation == "archive" and result.status_code in (404, 405):
+        return Answer("unchanged", detail="there was nothing to archive")
+    if result.status_code == 429:
+        return Answer("not_sent", "Too Many Requests")
+    error = result.error
+    answer = answer_of_error(error) if error is not None else None
+    return answer or Answer("unknown", detail=f"the operation failed with status {result.status_code}")
+
+
+def _outcome_of(kind: str) -> str:
+    return {"exists": "unchanged", "deferred": "deferred"}.get(kind, "rejected")
+
+
+def _is_member(response: Mapping[str, Any] | None) -> bool:
+    return bool(response) and "merge_fields" in (response or {})
+
+
+def _changes(write: Write) -> dict[str, Any]:
+    return {
+        name: write.body[name] for name in ("merge_fields", "language", "email_address") if name in write.body
+    }
+
+
+def _consented_at(write: Write) -> datetime | None:
+    moment = write.body.get("timestamp_opt")
+    return datetime.fromisoformat(moment) if moment else None
+
+
+def _operation(name: str, write: Write) -> batches.Operation:
+    list_id, member = write.list_id, write.subscriber_hash
+    match write.operation:
+        case "update" | "change_email":
+            return batches.member_update_operation(name, list_id, member, **_changes(write))
+        case "archive":
+            return batches.archive_operation(name, list_id, member)
+        case "unsubscribe":
+            return batches.unsubscribe_operation(name, list_id, member)
+        case "upgrade":
+            return batches.subscribe_operation(name, list_id, member, consented_at=_consented_at(write))
+    raise ValueError(f"{write.operation!r} is not a change of one member")
+
+
+def _chunks(rows: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    for start in range(0, len(rows), CHUNK):
+        yield rows[start : start + CHUNK]
+
+
+def _grouped(writes: Sequence[Write], key: Callable[[Write], Any]) -> list[tuple[Any, list[Write]]]:
+    groups: dict[Any, list[Write]] = {}
+    for write in writes:
+        groups.setdefault(key(write), []).append(write)
+    return list(groups.items())
