@@ -43,20 +43,23 @@ def read_all(
     wanted, miscounted = _listed_ids(client, model, domain)
     read: dict[int, Record] = {}
     asked: set[int] = set()
+    withheld: set[int] = set()
     pending = wanted
     for _ in range(_ROUNDS):
         asked.update(pending)
-        for page in _pages(client, model, pending, fields, page_size, connections):
+        for page, refused in _pages(client, model, pending, fields, page_size, connections):
             read.update((record["id"], record) for record in page)
+            withheld.update(refused)
         wanted, miscounted = _listed_ids(client, model, domain)
         pending = [record_id for record_id in wanted if record_id not in read]
         if not pending:
             break
-    withheld = sum(record_id in asked for record_id in pending)
+    withheld.update(record_id for record_id in pending if record_id in asked)
+    withheld.difference_update(read)
     reasons = [miscounted] if miscounted else []
     if withheld:
         reasons.append(
-            f"Odoo lists {withheld} {model} records that its user may not read (record rules): "
+            f"Odoo lists {len(withheld)} {model} records that its user may not read (record rules): "
             "give the user the rights to read them all"
         )
     records = [read[record_id] for record_id in wanted if record_id in read]
@@ -80,7 +83,7 @@ def _pages(
     fields: Sequence[str],
     page_size: int,
     connections: int,
-) -> list[list[Record]]:
+) -> list[tuple[list[Record], set[int]]]:
     pages = [record_ids[start : start + page_size] for start in range(0, len(record_ids), page_size)]
     if connections <= 1 or len(pages) <= 1:
         return [_page(client, model, page, fields) for page in pages]
@@ -92,15 +95,19 @@ def _pages(
         executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _page(client: OdooClient, model: str, record_ids: Sequence[int], fields: Sequence[str]) -> list[Record]:
-    """One page; where some of its records may not be read, the others.
+def _page(
+    client: OdooClient, model: str, record_ids: Sequence[int], fields: Sequence[str]
+) -> tuple[list[Record], set[int]]:
+    """One page, and the ids that were refused.
 
-    Odoo refuses the whole call for one record outside the user's companies or record rules.
+    Odoo refuses the whole call for one record outside the user's companies or record rules; the others are
+    then read alone.
     """
     try:
-        return client.read(model, record_ids, fields)
+        return client.read(model, record_ids, fields), set()
     except OdooAccessError:
         visible = client.search(model, [("id", "in", list(record_ids))], order="id")
         if len(visible) == len(record_ids):
             raise
-        return client.read(model, visible, fields) if visible else []
+        readable = client.read(model, visible, fields) if visible else []
+        return readable, set(record_ids) - set(visible)

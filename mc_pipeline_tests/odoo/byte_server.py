@@ -1,13 +1,14 @@
 """A small HTTP server that answers exactly the bytes a test gives it, on real sockets.
 
-A script is a list of steps, one per request; the last step repeats. A step is the bytes to send, or one of
-the signs below. ``requests`` holds what arrived, ``connections`` how many connections were made.
+A script is a list of steps, one per request; the last step repeats. A step is the bytes to send, a function
+that makes them from the request's JSON, or one of the signs below. ``requests`` holds what arrived,
+``connections`` how many connections were made.
 """
 
 import json
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 CLOSE = object()  # read the request, then close without an answer
 SILENCE = object()  # read the request and never answer, until the server stops
 
-Step = bytes | object
+Step = bytes | Callable[[Any], bytes] | object
 
 
 def http(status: str, body: bytes, content_type: str = "application/json", *headers: str) -> bytes:
@@ -119,9 +120,10 @@ def _talk(server: ByteServer, connection: socket.socket) -> None:
                 return
             if step is CLOSE:
                 return
-            assert isinstance(step, bytes)
-            connection.sendall(step)
-            if b"\r\nConnection: close\r\n" in step:
+            answer = step(json.loads(body)) if callable(step) else step
+            assert isinstance(answer, bytes)
+            connection.sendall(answer)
+            if b"\r\nConnection: close\r\n" in answer:
                 return
     except (OSError, ValueError):
         return
@@ -137,8 +139,3 @@ def closed_port() -> int:
     """A port on which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
-
-
-def scripted(*steps: Step) -> Sequence[Step]:
-    """A successful login followed by these steps."""
-    return (*LOGGED_IN, *steps)
