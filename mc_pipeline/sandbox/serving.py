@@ -34,7 +34,7 @@ CONTROL = "/_sandbox"
 _transports: MutableMapping[tuple[Any, Any], asyncio.Transport] = {}
 
 
-class _KnownConnection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+class _KnownConnection(AutoHTTPProtocol):
     """Remembers the transport of each connection, so that a fault can break it."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

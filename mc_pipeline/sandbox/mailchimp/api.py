@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from mc_pipeline.sandbox.mailchimp import batches, members, merge_fields, reading, segments, shapes, stores
 from mc_pipeline.sandbox.mailchimp import webhooks as hooks
 from mc_pipeline.sandbox.mailchimp.problems import (
-    Problem,
+    ApiError,
     bad_request,
     method_not_allowed,
     not_found,
@@ -133,7 +133,7 @@ class Api:
                     base_url,
                 )
                 document = handler(call)
-            except Problem as problem:
+            except ApiError as problem:
                 return ApiAnswer(problem.status, problem.document(), problem.allow)
         return ApiAnswer(204 if document is None else 200, document)
 
@@ -186,7 +186,7 @@ def _body(raw_body: bytes) -> Any:
     try:
         return json.loads(raw_body, parse_constant=_no_constant)
     except ValueError as error:
-        raise Problem(
+        raise ApiError(
             400,
             "JSON Parse Error",
             "We encountered an unspecified JSON parsing error. This error means that your JSON is not "
@@ -934,7 +934,7 @@ def _all_orders(call: Call) -> Document:
         if store.account == call.account
         for pair in _orders_of(call, store)
     ]
-    return _paged(call, "orders", found, lambda pair: reading.show_order(*pair, call.base_url))
+    return _paged(call, "orders", found, lambda pair: reading.show_order(pair[0], pair[1], call.base_url))
 
 
 @_on("GET", _ORDERS)
@@ -944,7 +944,7 @@ def _orders(call: Call) -> Document:
         call,
         "orders",
         _orders_of(call, store),
-        lambda pair: reading.show_order(*pair, call.base_url),
+        lambda pair: reading.show_order(pair[0], pair[1], call.base_url),
         store_id=store.id,
     )
 

@@ -22,7 +22,7 @@ from mc_pipeline.sandbox.journal import JournalEntry
 from mc_pipeline.sandbox.mailchimp import batches, pages
 from mc_pipeline.sandbox.mailchimp.api import BASE, Api, ApiAnswer
 from mc_pipeline.sandbox.mailchimp.problems import (
-    Problem,
+    ApiError,
     api_key_invalid,
     internal_server_error,
     too_many_requests,
@@ -176,7 +176,7 @@ def _api_response(answer: ApiAnswer) -> Response:
     return Response(content, answer.status, headers, media_type=kind)
 
 
-def _problem_response(problem: Problem) -> Response:
+def _problem_response(problem: ApiError) -> Response:
     return _api_response(ApiAnswer(problem.status, problem.document(), problem.allow))
 
 
@@ -202,5 +202,8 @@ def _batch_results(state: MailchimpState) -> Any:
 
 
 def _file_store_error(status: int, code: str, message: str) -> Response:
-    content = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>'
+    content = (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    )
     return Response(content, status, media_type="application/xml")

@@ -13,7 +13,7 @@ import tarfile
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mc_pipeline.sandbox.mailchimp.problems import Problem, invalid, not_found, not_validated
+from mc_pipeline.sandbox.mailchimp.problems import ApiError, invalid, not_found, not_validated
 from mc_pipeline.sandbox.mailchimp.state import Batch, MailchimpState
 
 MAXIMUM_UNFINISHED = 500
@@ -32,7 +32,7 @@ def submit(state: MailchimpState, account: str, body: Mapping[str, Any]) -> Batc
         batch for batch in state.batches.values() if batch.account == account and batch.status != "finished"
     ]
     if len(unfinished) >= MAXIMUM_UNFINISHED:
-        raise Problem(
+        raise ApiError(
             429, "Too Many Requests", f"You have more than {MAXIMUM_UNFINISHED} pending batch operations."
         )
     operations = body["operations"]

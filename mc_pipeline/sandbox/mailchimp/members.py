@@ -12,7 +12,7 @@ from typing import Any
 
 from mc_pipeline.sandbox.mailchimp import merge_fields, segments
 from mc_pipeline.sandbox.mailchimp.problems import (
-    Problem,
+    ApiError,
     forgotten,
     in_compliance_state,
     invalid,
@@ -172,7 +172,7 @@ def bulk_write(
             found = audience.members.get(subscriber_hash(address))
             is_new = found is None or found.status == "archived"
             if not is_new and not update_existing:
-                raise Problem(
+                raise ApiError(
                     400,
                     "Member Exists",
                     f"{address} is already a list member, do you want to update? please provide "
@@ -186,12 +186,12 @@ def bulk_write(
             if sync_tags:
                 segments.replace_tags(state, audience, member, item.get("tags") or [])
             (new if is_new else updated).append(member)
-        except Problem as problem:
+        except ApiError as problem:
             errors.append(_bulk_error(address, problem.detail, problem))
     return new, updated, errors
 
 
-def _bulk_error(address: str, text: str, problem: Problem | None = None) -> dict[str, str]:
+def _bulk_error(address: str, text: str, problem: ApiError | None = None) -> dict[str, str]:
     field, message = problem.errors[0] if problem is not None and problem.errors else ("", "")
     return {
         "email_address": address,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
 from mc_pipeline.sandbox.mailchimp.problems import (
     MERGE_FIELDS_INVALID,
+    ApiError,
     FieldError,
-    Problem,
     invalid,
     not_found,
 )
@@ -163,7 +163,7 @@ def accepted_values(
             if each.required and not kept.get(each.tag, present.get(each.tag, "")) and not each.default_value:
                 errors.append((each.tag, "Please enter a value"))
     if errors:
-        raise Problem(400, "Invalid Resource", MERGE_FIELDS_INVALID, errors=errors)
+        raise ApiError(400, "Invalid Resource", MERGE_FIELDS_INVALID, errors=errors)
     return kept
 
 
@@ -217,10 +217,13 @@ def _date(value: Any, known: MergeField) -> Accepted:
             return date.fromisoformat(text[:10]).isoformat(), ""
         except ValueError:
             pass
-        try:
-            return datetime.strptime(text, "%m/%d/%Y").date().isoformat(), ""
-        except ValueError:
-            pass
+        american = re.fullmatch(r"(\d{1,2})/(\d{1,2})/(\d{4})", text)
+        if american is not None:
+            month, day, year = map(int, american.groups())
+            try:
+                return date(year, month, day).isoformat(), ""
+            except ValueError:
+                pass
     return _REFUSED, "Please enter a valid date"
 
 

@@ -1,7 +1,7 @@
 """What people and administrators do in Mailchimp, outside the API. Each act goes into the journal.
 
-Used by tests and by the sandbox's pages alike. Raises :class:`SandboxRefusal` with one readable sentence when
-an act is not possible.
+Used by tests and by the sandbox's pages alike. An act that is not possible raises :class:`ActRefusedError`
+with one readable sentence.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any
 
 from mc_pipeline.sandbox.journal import Source
 from mc_pipeline.sandbox.mailchimp import members, segments
-from mc_pipeline.sandbox.mailchimp.problems import Problem
+from mc_pipeline.sandbox.mailchimp.problems import ApiError
 from mc_pipeline.sandbox.mailchimp.state import Actor, Audience, MailchimpState, Member
 
 
-class SandboxRefusal(ValueError):
+class ActRefusedError(ValueError):
     """An act that makes no sense for this member, this audience or this value."""
 
 
@@ -135,14 +135,14 @@ class People:
             audience = self._audience(list_id)
             member = audience.find(email)
             if member is None:
-                raise SandboxRefusal(f"audience {list_id} has no member with this address")
+                raise ActRefusedError(f"audience {list_id} has no member with this address")
             self._journal(source, action, list_id, member.email_address, **details)
             _refusing(lambda: do(self._state, audience, member))
 
     def _audience(self, list_id: str) -> Audience:
         audience = self._state.audiences.get(list_id)
         if audience is None:
-            raise SandboxRefusal(f"there is no audience {list_id}")
+            raise ActRefusedError(f"there is no audience {list_id}")
         return audience
 
     def _journal(self, source: Source, action: str, list_id: str, email: str, **details: Any) -> None:
@@ -153,5 +153,5 @@ class People:
 def _refusing(do: Callable[[], object]) -> None:
     try:
         do()
-    except Problem as problem:
-        raise SandboxRefusal(problem.detail) from problem
+    except ApiError as problem:
+        raise ActRefusedError(problem.detail) from problem

@@ -16,7 +16,7 @@ FieldError = tuple[str, str]
 """A field and what is wrong with it."""
 
 
-class Problem(Exception):
+class ApiError(Exception):
     """An answer that is an error. ``code`` is the error code that a bulk call gives for it."""
 
     def __init__(
@@ -48,29 +48,29 @@ class Problem(Exception):
         return document
 
 
-def invalid(detail: str, *errors: FieldError) -> Problem:
+def invalid(detail: str, *errors: FieldError) -> ApiError:
     """Data that the API refuses."""
-    return Problem(400, "Invalid Resource", detail, errors=errors)
+    return ApiError(400, "Invalid Resource", detail, errors=errors)
 
 
-def not_validated(*errors: FieldError) -> Problem:
+def not_validated(*errors: FieldError) -> ApiError:
     """A body of the wrong shape: the whole call is refused."""
     return invalid(NOT_VALIDATED, *errors)
 
 
-def bad_request(detail: str) -> Problem:
+def bad_request(detail: str) -> ApiError:
     """A request that makes no sense in the present state."""
-    return Problem(400, "Bad Request", detail)
+    return ApiError(400, "Bad Request", detail)
 
 
-def not_found() -> Problem:
+def not_found() -> ApiError:
     """No such resource, or one of another account."""
-    return Problem(404, "Resource Not Found", "The requested resource could not be found.")
+    return ApiError(404, "Resource Not Found", "The requested resource could not be found.")
 
 
-def method_not_allowed(allow: str, detail: str | None = None) -> Problem:
+def method_not_allowed(allow: str, detail: str | None = None) -> ApiError:
     """The resource exists and does not do that."""
-    return Problem(
+    return ApiError(
         405,
         "Method Not Allowed",
         detail or "The requested method and resource are not compatible. See the Allow header.",
@@ -78,9 +78,9 @@ def method_not_allowed(allow: str, detail: str | None = None) -> Problem:
     )
 
 
-def member_exists(email: str) -> Problem:
+def member_exists(email: str) -> ApiError:
     """The address is on the list already (Mailchimp API: POST members, and a change to a used address)."""
-    return Problem(
+    return ApiError(
         400,
         "Member Exists",
         f"{email} is already a list member. Use PUT to insert or update list members.",
@@ -88,9 +88,9 @@ def member_exists(email: str) -> Problem:
     )
 
 
-def in_compliance_state(email: str) -> Problem:
+def in_compliance_state(email: str) -> ApiError:
     """The person unsubscribed, bounced or complained: the API may not subscribe them."""
-    return Problem(
+    return ApiError(
         400,
         "Member In Compliance State",
         f"{email} is in a compliance state due to unsubscribe, bounce, or compliance review and cannot be "
@@ -98,9 +98,9 @@ def in_compliance_state(email: str) -> Problem:
     )
 
 
-def forgotten(email: str) -> Problem:
+def forgotten(email: str) -> ApiError:
     """The contact was permanently deleted. This error comes without the ``type`` key."""
-    return Problem(
+    return ApiError(
         400,
         "Forgotten Email Not Subscribed",
         f"{email} was permanently deleted and cannot be re-imported. The contact must re-subscribe to get "
@@ -109,34 +109,34 @@ def forgotten(email: str) -> Problem:
     )
 
 
-def too_many_signups(email: str) -> Problem:
+def too_many_signups(email: str) -> ApiError:
     """A refusal that passes with time."""
     return invalid(
         f"{email} has signed up to a lot of lists very recently; we're not allowing more signups for now"
     )
 
 
-def api_key_invalid() -> Problem:
+def api_key_invalid() -> ApiError:
     """Unknown or missing credentials."""
-    return Problem(
+    return ApiError(
         401,
         "API Key Invalid",
         "Your API key may be invalid, or you've attempted to access the wrong datacenter.",
     )
 
 
-def too_many_requests() -> Problem:
+def too_many_requests() -> ApiError:
     """More than ten simultaneous connections of one user, or more than 500 unfinished batches."""
-    return Problem(
+    return ApiError(
         429,
         "Too Many Requests",
         "You have exceeded the limit of 10 simultaneous connections.",
     )
 
 
-def internal_server_error() -> Problem:
+def internal_server_error() -> ApiError:
     """What a fault answers."""
-    return Problem(
+    return ApiError(
         500,
         "Internal Server Error",
         "An unexpected internal error has occurred. Please contact Support for more information.",

@@ -42,6 +42,9 @@ class Choice:
     def __init__(self, query: Mapping[str, str]) -> None:
         self._keep = _paths(query.get("fields"))
         self._drop = _paths(query.get("exclude_fields"))
+        self._looks_into_members = any(
+            path.startswith("members.") and path.count(".") > 1 for path in self._keep | self._drop
+        )
 
     def wants(self, path: str) -> bool:
         """Whether anything at or below this dotted path is asked for."""
@@ -61,6 +64,8 @@ class Choice:
         return kept
 
     def _trimmed(self, value: Any, path: str) -> Any:
+        if path == "members" and not self._looks_into_members:
+            return value  # made with the wanted keys only
         if isinstance(value, list):
             if not any(each.startswith(path + ".") for each in (*self._keep, *self._drop)):
                 return value
@@ -320,10 +325,6 @@ def _member_links(member: Member, context: _Context) -> list[Document]:
     base = context.base_url
     return [
         link(base, "self", f"{path}/{member.id}", schema="Lists/Members/Response.json"),
-        link(base, "parent", path, schema="Lists/Members/CollectionResponse.json"),
-        link(base, "update", f"{path}/{member.id}", "PATCH", "Lists/Members/Response.json"),
-        link(base, "upsert", f"{path}/{member.id}", "PUT", "Lists/Members/Response.json"),
-        link(base, "delete", f"{path}/{member.id}", "DELETE"),
     ]
 
 

@@ -219,7 +219,7 @@ def checked(body: Any, shape: Shape) -> dict[str, Any]:
     _check(body, shape, "", errors)
     if errors:
         raise not_validated(*errors)
-    return body  # type: ignore[no-any-return]
+    return body
 
 
 _NAMES = {

@@ -247,7 +247,7 @@ class Audience:
         return made
 
     def __getstate__(self) -> dict[str, Any]:
-        names = [name for name in self.__slots__ if name != "_sorted"]  # type: ignore[attr-defined]
+        names = [name for name in self.__slots__ if name != "_sorted"]
         return {name: getattr(self, name) for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -282,7 +282,7 @@ def write_variant(
     now = written(state.now())
     variant = variants.setdefault(variant_id, {"id": variant_id, "created_at": now})
     variant |= {name: body[name] for name in VARIANT_DETAILS if name in body} | {"updated_at": now}
-    return variant  # type: ignore[no-any-return]
+    return variant
 
 
 # --- orders -----------------------------------------------------------------------------------------
@@ -350,7 +350,7 @@ def add_line(store: Store, order: dict[str, Any], body: Mapping[str, Any]) -> di
     if body["id"] in order["lines"]:
         raise bad_request("A line with the provided ID already exists in this order.")
     order["lines"][body["id"]] = dict(body)
-    return order["lines"][body["id"]]  # type: ignore[no-any-return]
+    return order["lines"][body["id"]]
 
 
 def line_of(order: dict[str, Any], line_id: str) -> dict[str, Any]:
@@ -358,7 +358,7 @@ def line_of(order: dict[str, Any], line_id: str) -> dict[str, Any]:
     line = order["lines"].get(line_id)
     if line is None:
         raise not_found()
-    return line  # type: ignore[no-any-return]
+    return line
 
 
 def change_line(store: Store, line: dict[str, Any], body: Mapping[str, Any]) -> None:
