@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mc_pipeline.domain.columns import canonical_json, lower, map_texts, texts
+from mc_pipeline.domain.columns import canonical_json, lower, map_texts, texts, times
 from mc_pipeline.domain.company import AmountRule, CompanyRules
 from mc_pipeline.domain.consent import LEFT_OUT, StatusDecision, status_for_new
 from mc_pipeline.domain.evidence import BOOLEAN_FIELD, Evidence, parse_evidence, require_one_list
@@ -201,7 +201,7 @@ def _gather_persons(
     persons["order_count"] = persons["order_count"].fillna(0).astype("int64")
     persons["total_spent"] = persons["total_spent"].fillna(0.0)
     for column in ("first_order", "last_order"):
-        moments = persons[f"{column}_date"].astype("datetime64[us, UTC]")
+        moments = times(persons, f"{column}_date")
         persons[f"{column}_date"] = moments
         persons[f"{column}_day"] = moments.dt.tz_convert(company.timezone).dt.tz_localize(None).dt.normalize()
     persons["qualifies"] = (persons["order_count"] > 0) | persons["is_contact_person"]

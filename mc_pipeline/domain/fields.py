@@ -156,10 +156,15 @@ def format_text(value: str | bool | None) -> str:
         return EMPTY
     if isinstance(value, bool):
         return "true" if value else "false"
+    if not value.isprintable():
+        value = "".join(character for character in value if _is_text(character))
     line = " ".join(value.split())
-    if not line.isprintable():
-        line = "".join(character for character in line if unicodedata.category(character) != "Cc")
     return cut_text(line)
+
+
+def _is_text(character: str) -> bool:
+    """Tell whether a character is one: white space or no control character, and no half of a surrogate pair."""
+    return character.isspace() or unicodedata.category(character) not in ("Cc", "Cs")
 
 
 def cut_text(text: str, limit: int = TEXT_BYTES) -> str:

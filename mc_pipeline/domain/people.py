@@ -186,7 +186,7 @@ def rank_partners(judged: pd.DataFrame, attributed: pd.DataFrame) -> pd.DataFram
     """
     people = judged[judged["is_person"]].copy()
     last_order = attributed.groupby("partner_id")["date_order"].max()
-    people["last_order_of_partner"] = people["partner_id"].map(last_order).astype("datetime64[us, UTC]")
+    people["last_order_of_partner"] = last_order.reindex(people["partner_id"]).array
     people["changed_without_order"] = people["write_date"].where(people["last_order_of_partner"].isna())
     return people.sort_values(
         ["last_order_of_partner", "changed_without_order", "partner_id"],
