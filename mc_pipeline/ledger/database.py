@@ -157,9 +157,8 @@ def _make_private_file(path: Path) -> None:
     A folder that others made is left as it is: only folders created here are closed to others.
     """
     try:
-        for folder in reversed(
-            [folder for folder in [path.parent, *path.parent.parents] if not folder.exists()]
-        ):
+        missing = [folder for folder in path.parents if not folder.exists()]
+        for folder in reversed(missing):
             folder.mkdir(mode=0o700, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         for present in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):

@@ -245,7 +245,7 @@ class Intents:
         companies = {row["company"] for row in rows.values()}
         if len(companies) > 1:
             raise IntentError(
-                f"intents of companies {', '.join(sorted(companies))} in one call: a fencing number belongs to one"
+                f"intents of companies {', '.join(sorted(companies))} in one call: a fencing number is of one"
             )
         for company in companies:
             require(connection, company, fence, self._database.now())

@@ -1,7 +1,7 @@
 """The members that one transaction works on: read together, changed in memory, written together."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, fields
+from dataclasses import fields
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -58,7 +58,7 @@ class MemberRecords:
         for list_id, email in sorted(self._gone):
             connection.execute(delete(member).where(member.c.list_id == list_id, member.c.email == email))
         for chunk in chunks(sorted(self._changed)):
-            insert_or_replace(connection, member, [asdict(self._present[key]) for key in chunk])
+            insert_or_replace(connection, member, [dict(vars(self._present[key])) for key in chunk])
         if self._renames:
             connection.execute(insert(rename), self._renames)
 

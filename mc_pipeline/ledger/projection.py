@@ -7,7 +7,7 @@ Mailchimp adds is in ``members``.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
 
@@ -26,6 +26,18 @@ DEFERRALS = (timedelta(minutes=5), timedelta(days=1), timedelta(days=2), timedel
 
 # The writes that carry a member's data: a rejection of one of them sets the member aside.
 _DATA_OPERATIONS = frozenset({"create", "update", "change_email"})
+
+Changes = dict[str, Any]  # columns of a record and their new values
+
+_FOUND: Changes = {"absent_reads": 0, "absent_confirmations": 0, "absent_confirmed_read": 0, "vanished": False}
+_NO_REJECTION: Changes = {
+    "rejection_operation": None,
+    "rejection_key": None,
+    "rejection_detail": None,
+    "rejection_title": None,
+    "rejection_attempts": 0,
+    "retry_at": None,
+}
 
 
 @dataclass(frozen=True)
@@ -77,10 +89,10 @@ class SettledWrite:
     partner_id: int | None
     name_sent: str | None
     outcome: str
+    at: datetime
     detail: str = ""
     title: str = ""
     returned: Mapping[str, Any] | None = None
-    at: datetime = field(default_factory=lambda: datetime.min)
 
 
 def fields_of(member: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,20 +105,21 @@ def fields_of(member: Mapping[str, Any]) -> dict[str, Any]:
 
 def after_outcome(record: MemberRecord, write: SettledWrite) -> MemberRecord:
     """The record after a write to it: what was accepted is merged in, what was refused is remembered."""
+    changes: Changes = {}
     if write.outcome in ("rejected", "deferred"):
-        return _refused(record, write)
-    if write.outcome == "applied":
-        return _accepted(replace(record, written_at=write.at), write)
-    if write.outcome == "unchanged" and write.operation == "untag":
-        return replace(record, tags_json=_tags(record, remove=tags_of(write.body)))
-    if write.outcome == "unchanged" and write.operation in ("update", "change_email"):
-        return _without_rejection(_with_fields(record, write), write)
-    return record
+        changes = _refused(record, write)
+    elif write.outcome == "applied":
+        changes = {"written_at": write.at, **_no_rejection(record, write), **_accepted(record, write)}
+    elif write.outcome == "unchanged" and write.operation == "untag":
+        changes = {"tags_json": _tags(record, remove=tags_of(write.body))}
+    elif write.outcome == "unchanged" and write.operation == "update":
+        changes = {**_no_rejection(record, write), **_fields(record.sent_json, write), **_partner(write)}
+    return replace(record, **changes) if changes else record
 
 
 def renamed_over(moving: MemberRecord, present: MemberRecord | None, new_email: str) -> MemberRecord:
     """The record of the old address under the new one; what the new address did before is not forgotten."""
-    moved = replace(moving, email=new_email, absent_reads=0, absent_confirmations=0, absent_confirmed_read=0)
+    moved = replace(moving, email=new_email, **_FOUND)
     if present is None:
         return moved
     return replace(
@@ -147,44 +160,37 @@ def tags_of(body: Mapping[str, Any]) -> list[str]:
     return [body["tag"]] if "tag" in body else list(body.get("tags", ()))
 
 
-def _accepted(record: MemberRecord, write: SettledWrite) -> MemberRecord:
-    record = _without_rejection(record, write)
+def _accepted(record: MemberRecord, write: SettledWrite) -> Changes:
+    changes: Changes = {}
     status = _status_after(write)
     match write.operation:
         case "create":
-            record = replace(
-                record,
-                created_by_us=True,
-                created_status=status,
-                created_at=write.at,
-                archived_by_us=False,
-                # Mailchimp starts an address anew: what an earlier member of that name had is gone.
-                sent_json=None,
-                returned_json=None,
-                tags_json="[]",
-                absent_reads=0,
-                absent_confirmations=0,
-                absent_confirmed_read=0,
-            )
-            record = _with_fields(record, write)
+            changes = {
+                "created_by_us": True,
+                "created_status": status,
+                "created_at": write.at,
+                "archived_by_us": False,
+                "tags_json": "[]",
+                **_FOUND,
+                # Mailchimp starts an address anew: what was sent to an earlier member of that name is gone.
+                **_fields(None, write),
+                **_partner(write),
+            }
         case "update" | "change_email":
-            record = _with_fields(record, write)
+            changes = {**_fields(record.sent_json, write), **_partner(write)}
         case "archive":
-            record = replace(record, archived_by_us=True, tags_json="[]")
+            changes = {"archived_by_us": True, "tags_json": "[]"}
         case "tag":
-            record = replace(record, tags_json=_tags(record, add=tags_of(write.body)))
+            changes = {"tags_json": _tags(record, add=tags_of(write.body))}
         case "untag":
-            record = replace(record, tags_json=_tags(record, remove=tags_of(write.body)))
+            changes = {"tags_json": _tags(record, remove=tags_of(write.body))}
         case "upgrade":
-            record = _with_names(record, write)
+            changes = _partner(write)
     if status is not None:
-        record = replace(
-            record,
-            last_status=status,
-            ever_subscribed=record.ever_subscribed or status == "subscribed",
-            opted_out=record.opted_out or status in ("unsubscribed", "cleaned"),
-        )
-    return record
+        changes["last_status"] = status
+        changes["ever_subscribed"] = record.ever_subscribed or status == "subscribed"
+        changes["opted_out"] = record.opted_out or status in ("unsubscribed", "cleaned")
+    return changes
 
 
 def _status_after(write: SettledWrite) -> str | None:
@@ -202,22 +208,20 @@ def _status_after(write: SettledWrite) -> str | None:
             return None
 
 
-def _with_fields(record: MemberRecord, write: SettledWrite) -> MemberRecord:
-    sent: dict[str, Any] = json.loads(record.sent_json) if record.sent_json else {"merge_fields": {}}
+def _fields(sent_json: str | None, write: SettledWrite) -> Changes:
+    sent: dict[str, Any] = json.loads(sent_json) if sent_json else {}
     new = fields_of(write.body)
-    sent["merge_fields"] = {**sent.get("merge_fields", {}), **new.pop("merge_fields")}
-    sent.update(new)
-    # Without an answer it is unknown what Mailchimp made of it: the next observation fills it in.
-    returned = None if write.returned is None else canonical_json(fields_of(write.returned))
-    return _with_names(replace(record, sent_json=canonical_json(sent), returned_json=returned), write)
+    sent.update({**new, "merge_fields": {**sent.get("merge_fields", {}), **new["merge_fields"]}})
+    return {
+        "sent_json": canonical_json(sent),
+        # Without an answer it is unknown what Mailchimp made of it: the next observation fills it in.
+        "returned_json": None if write.returned is None else canonical_json(fields_of(write.returned)),
+    }
 
 
-def _with_names(record: MemberRecord, write: SettledWrite) -> MemberRecord:
-    return replace(
-        record,
-        partner_id=record.partner_id if write.partner_id is None else write.partner_id,
-        name_sent=record.name_sent if write.name_sent is None else write.name_sent,
-    )
+def _partner(write: SettledWrite) -> Changes:
+    named = {"partner_id": write.partner_id, "name_sent": write.name_sent}
+    return {column: value for column, value in named.items() if value is not None}
 
 
 def _tags(record: MemberRecord, add: list[str] | None = None, remove: list[str] | None = None) -> str:
@@ -230,36 +234,25 @@ def _tags(record: MemberRecord, add: list[str] | None = None, remove: list[str] 
     return canonical_json(sorted(set(tags)))
 
 
-def _refused(record: MemberRecord, write: SettledWrite) -> MemberRecord:
+def _refused(record: MemberRecord, write: SettledWrite) -> Changes:
     if record.rejection_operation in _DATA_OPERATIONS and write.operation not in _DATA_OPERATIONS:
-        return record
+        return {}
     attempts, retry_at = 0, None
     if write.outcome == "deferred":
         # Counted over changes of the data too: the reason is the address, not what was sent with it.
         attempts = record.rejection_attempts + 1
         if attempts <= len(DEFERRALS):
             retry_at = write.at + DEFERRALS[attempts - 1]
-    return replace(
-        record,
-        rejection_operation=write.operation,
-        rejection_key=body_digest(write.body_json),
-        rejection_detail=write.detail,
-        rejection_title=write.title,
-        rejection_attempts=attempts,
-        retry_at=retry_at,
-    )
+    return {
+        "rejection_operation": write.operation,
+        "rejection_key": body_digest(write.body_json),
+        "rejection_detail": write.detail,
+        "rejection_title": write.title,
+        "rejection_attempts": attempts,
+        "retry_at": retry_at,
+    }
 
 
-def _without_rejection(record: MemberRecord, write: SettledWrite) -> MemberRecord:
+def _no_rejection(record: MemberRecord, write: SettledWrite) -> Changes:
     of_data = record.rejection_operation in _DATA_OPERATIONS and write.operation in _DATA_OPERATIONS
-    if not of_data and record.rejection_operation != write.operation:
-        return record
-    return replace(
-        record,
-        rejection_operation=None,
-        rejection_key=None,
-        rejection_detail=None,
-        rejection_title=None,
-        rejection_attempts=0,
-        retry_at=None,
-    )
+    return _NO_REJECTION if of_data or record.rejection_operation == write.operation else {}
