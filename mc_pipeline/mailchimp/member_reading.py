@@ -49,7 +49,7 @@ _WINDOW_READS = 3
 _ROUNDS = 6
 _ROUNDS_BETWEEN_WINDOW_READS = 2
 # The two clocks' seconds and what Mailchimp was just writing; a longer overlap re-reads whole first loads.
-_DELTA_OVERLAP = timedelta(seconds=10)
+_DELTA_OVERLAP = timedelta(seconds=5)
 
 _COLUMNS: dict[str, str] = {
     "list_id": "str",

@@ -87,7 +87,8 @@ class Rejection:
 class CreateResult:
     """What became of every address of one creation call; the three lists together hold each address once.
 
-    ``created``: the members as Mailchimp returned them (status, merge_fields, id, contact_id, …).
+    ``created``: the members as Mailchimp returned them (id, email_address, status, merge_fields, …;
+    Mailchimp API: without contact_id in the answer to a bulk creation).
     ``unknown``: addresses whose creation was sent and could not be confirmed by reading back.
     """
 

@@ -8,6 +8,7 @@ import pytest
 
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.retry import RetryPolicy
+from mc_pipeline.sandbox.mailchimp.server import SandboxMailchimp
 
 API_KEY = "0123456789abcdef0123456789abcdef-us7"
 
@@ -34,3 +35,20 @@ def connect(pauses: Pauses) -> Iterator[Callable[..., MailchimpClient]]:
             return stack.enter_context(client)
 
         yield make
+
+
+LIST = "1a2b3c4d5e"
+
+
+@pytest.fixture
+def sandbox() -> Iterator[SandboxMailchimp]:
+    """Mailchimp as a whole, with one audience."""
+    sandbox = SandboxMailchimp({"main": API_KEY})
+    sandbox.add_audience(LIST, "Customers")
+    with sandbox.serve() as served:
+        yield served
+
+
+@pytest.fixture
+def client(sandbox: SandboxMailchimp, connect: Callable[..., MailchimpClient]) -> MailchimpClient:
+    return connect(sandbox.api_url)
