@@ -24,6 +24,7 @@ from mc_pipeline.odoo.errors import (
     OdooConnectionError,
     OdooDatabaseError,
     OdooError,
+    OdooModelMissingError,
     OdooServerError,
     OdooVersionError,
     Retry,
@@ -32,6 +33,7 @@ from mc_pipeline.odoo.transport import PooledOdoo
 
 Domain = Sequence[Any]
 Record = dict[str, Any]
+Fields = Mapping[str, Mapping[str, Any]]
 Result = TypeVar("Result")
 
 OLDEST_VERSION = (17, 0)
@@ -128,7 +130,7 @@ class OdooClient(Protocol):
 
     def read(self, model: str, ids: Sequence[int], fields: Sequence[str]) -> list[Record]: ...
 
-    def fields_get(self, model: str) -> Mapping[str, Mapping[str, Any]]: ...
+    def fields_get(self, model: str) -> Fields: ...
 
     def has_group(self, group: str) -> bool: ...
 
@@ -180,7 +182,7 @@ class _Session:
     def __init__(self, settings: ConnectionSettings, retry: RetryPolicy) -> None:
         self._settings = settings
         self._retry = retry
-        self.fields: dict[str, Mapping[str, Mapping[str, Any]]] = {}
+        self.fields: dict[str, Fields | OdooModelMissingError] = {}
         self.fields_lock = Lock()
         self._odoo: PooledOdoo | None = None
         self.version: tuple[int, int] = (0, 0)
@@ -356,15 +358,23 @@ class JsonRpcClient:
         found = self.execute(model, "read", list(ids), fields=list(fields), load="")
         return _expect(found, list, model, "read")
 
-    def fields_get(self, model: str) -> Mapping[str, Mapping[str, Any]]:
+    def fields_get(self, model: str) -> Fields:
         """Type, relation and label of the model's fields that the user may see; asked once per connection."""
         with self._session.fields_lock:
-            if model not in self._session.fields:
-                found = self.execute(
-                    model, "fields_get", [], attributes=["type", "relation", "string", "store"]
-                )
-                self._session.fields[model] = _expect(found, dict, model, "fields_get")
-            return self._session.fields[model]
+            known = self._session.fields.get(model)
+            if known is None:
+                known = self._session.fields[model] = self._asked_fields(model)
+        if isinstance(known, OdooModelMissingError):
+            raise known
+        return known
+
+    def _asked_fields(self, model: str) -> Fields | OdooModelMissingError:
+        attributes = ["type", "relation", "string", "store"]
+        try:
+            found = self.execute(model, "fields_get", [], attributes=attributes)
+        except OdooModelMissingError as missing:
+            return missing
+        return _expect(found, dict, model, "fields_get")
 
     def has_group(self, group: str) -> bool:
         """Whether the user is in a group, by its external id (``sales_team.group_sale_manager``)."""

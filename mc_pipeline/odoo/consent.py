@@ -41,12 +41,13 @@ def read_mailing_evidence(client: OdooClient) -> MailingEvidence:
     by writing ``mailing.contact.list_ids`` (the module's import and the contact form). Their later edits set
     ``write_date``, which tells when something changed and not that somebody consented, so it is not used.
     """
-    if optional_model_fields(client, "mailing.subscription") is None:
-        note = (
-            "Odoo's module mass_mailing is not installed: there is no evidence of consent from mailing lists"
-        )
-        return MailingEvidence(notes=(note,))
     try:
+        if optional_model_fields(client, "mailing.subscription") is None:
+            return MailingEvidence(
+                notes=(
+                    "Odoo's module mass_mailing is not installed: no evidence of consent from mailing lists",
+                )
+            )
         lists = read_all(client, "mailing.list", [], ["name"])
         subscription_fields = available_fields(
             client,

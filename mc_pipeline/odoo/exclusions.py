@@ -72,11 +72,13 @@ def _public_or_template(client: OdooClient, users: list[Record]) -> frozenset[in
 
 def _employees(client: OdooClient) -> tuple[frozenset[int], str, tuple[str, ...]]:
     """Partners of employees, the reason when they cannot be read, and notes."""
-    existing = optional_model_fields(client, "hr.employee")
-    if existing is None:
-        return frozenset(), "", ("Odoo's module hr is not installed: nobody is known as an employee",)
-    links = [name for name in ("work_contact_id", "user_partner_id", "address_home_id") if name in existing]
     try:
+        existing = optional_model_fields(client, "hr.employee")
+        if existing is None:
+            return frozenset(), "", ("Odoo's module hr is not installed: nobody is known as an employee",)
+        links = [
+            name for name in ("work_contact_id", "user_partner_id", "address_home_id") if name in existing
+        ]
         read = read_all(client, "hr.employee", [], links)
     except OdooAccessError as error:
         return frozenset(), f"employees cannot be told from customers: {error.message}", ()

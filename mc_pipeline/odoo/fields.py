@@ -4,9 +4,9 @@ Odoo fails a whole read when one field named does not exist, and gives every fie
 when none is named.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-from mc_pipeline.odoo.client import OdooClient
+from mc_pipeline.odoo.client import Fields, OdooClient
 from mc_pipeline.odoo.errors import OdooFieldMissingError, OdooModelMissingError, module_of
 
 # Fields that a module adds to another module's model.
@@ -45,7 +45,7 @@ def available_fields(
     return required + [name for name in optional if name in existing]
 
 
-def optional_model_fields(client: OdooClient, model: str) -> Mapping[str, Mapping[str, object]] | None:
+def optional_model_fields(client: OdooClient, model: str) -> Fields | None:
     """The fields of a model that may be missing, or None when its module is not installed."""
     try:
         return client.fields_get(model)
