@@ -23,8 +23,8 @@ def build_defs(settings: Settings, overrides: Mapping[str, Any] | None = None) -
     return dg.Definitions(
         assets=[*odoo_assets(companies), *consent_assets(companies), *audience_assets(companies)],
         asset_checks=[*odoo_checks(companies), *audience_checks(companies)],
-        jobs=company_jobs(companies),
-        schedules=nightly_schedules(settings, companies),
+        jobs=company_jobs(),
+        schedules=nightly_schedules(settings),
         resources={
             "io_manager": ParquetTablesResource(),
             "systems": systems_resource(settings),

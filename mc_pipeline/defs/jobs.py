@@ -45,28 +45,24 @@ def approve_plan() -> None:
     release_plan()
 
 
-def company_jobs(companies: dg.PartitionsDefinition) -> Sequence[Any]:
-    """Make the jobs; all but the approval are partitioned by company."""
+def company_jobs() -> Sequence[Any]:
+    """Make the jobs; all but the approval are partitioned by company, like their assets."""
     return [
         dg.define_asset_job(
             SYNC_COMPANY,
             selection=dg.AssetSelection.all(),
-            partitions_def=companies,
             description="Everything for one company: read both systems, apply opt-outs, plan, push.",
         ),
         dg.define_asset_job(
             OPT_OUTS,
             selection=dg.AssetSelection.assets(*OPT_OUT_ASSETS),
-            partitions_def=companies,
             description="Opt-outs alone: fast, and held back by no check, guard or plan.",
         ),
         approve_plan,
     ]
 
 
-def nightly_schedules(
-    settings: Settings, companies: dg.PartitionsDefinition
-) -> Sequence[dg.ScheduleDefinition]:
+def nightly_schedules(settings: Settings) -> Sequence[dg.ScheduleDefinition]:
     """Make one schedule per company: a full sync at four in the morning (no clock change falls there) of its own timezone.
 
     Schedules start switched off: somebody who has seen a plan switches them on.

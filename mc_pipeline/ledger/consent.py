@@ -106,6 +106,22 @@ class Consent:
                 found.update(connection.execute(query.where(consent_event.c.email.in_(chunk))).scalars())
             return found
 
+    def subscribed_by_us(self, list_ids: Collection[str]) -> list[ConsentEvent]:
+        """The latest event per member by which we subscribed them on evidence of Odoo (in ``evidence``)."""
+        query = (
+            select(consent_event)
+            .where(
+                consent_event.c.list_id.in_(sorted(set(list_ids))),
+                consent_event.c.event == EVENT_OF_STATUS["subscribed"],
+                consent_event.c.origin == "ours",
+            )
+            .order_by(consent_event.c.occurred_at, consent_event.c.id)
+        )
+        with self._database.read() as connection:
+            events = [_event(row) for row in connection.execute(query).mappings()]
+        latest = {(event.list_id, event.email): event for event in events}
+        return [event for event in latest.values() if event.evidence and "source" in event.evidence]
+
     def last_status(self, list_id: str) -> dict[str, str]:
         """The last known Mailchimp status of every address of an audience."""
         query = select(member.c.email, member.c.last_status).where(

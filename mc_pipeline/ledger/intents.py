@@ -46,6 +46,7 @@ class Intent:
                 tag, untag: {"tag": name} or {"tags": [name, …]}; the others: {} or what is sent
     email       the member's present address (the old one for change_email)
     partner_id, name_sent   the Odoo partner behind it, kept with the member once it is accepted
+    evidence    the evidence of consent that a subscription relies on; kept in the consent history
     """
 
     list_id: str
@@ -57,6 +58,7 @@ class Intent:
     row_key: str | None = None
     partner_id: int | None = None
     name_sent: str | None = None
+    evidence: Mapping[str, Any] | None = None
 
     def __repr__(self) -> str:
         return f"Intent({self.operation}, list_id={self.list_id!r}, email={mask_email(self.email)!r})"
@@ -102,6 +104,7 @@ class IntentRecord:
     row_key: str | None
     partner_id: int | None
     name_sent: str | None
+    evidence: dict[str, Any] | None
     recorded_at: datetime
     submitted_at: datetime | None
     batch_id: str | None
@@ -292,6 +295,7 @@ def _row(intent: Intent) -> dict[str, Any]:
         "row_key": intent.row_key,
         "partner_id": intent.partner_id,
         "name_sent": intent.name_sent,
+        "evidence_json": None if intent.evidence is None else canonical_json(intent.evidence),
     }
 
 
@@ -324,6 +328,7 @@ def _settled_now(
             body_json=row["body_json"],
             partner_id=row["partner_id"],
             name_sent=row["name_sent"],
+            evidence=json.loads(row["evidence_json"]) if row["evidence_json"] else None,
             outcome=outcome.outcome,
             detail=outcome.detail,
             title=outcome.title,
@@ -364,10 +369,11 @@ def _kept(returned: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _record(row: RowMapping) -> IntentRecord:
-    values = {name: row[name] for name in row if name not in ("body_json", "returned_json", "fence")}
+    values = {name: row[name] for name in row if name not in ("body_json", "returned_json", "evidence_json", "fence")}
     returned = row["returned_json"]
     return IntentRecord(
         body=json.loads(row["body_json"]),
         returned=None if returned is None else json.loads(returned),
+        evidence=json.loads(row["evidence_json"]) if row["evidence_json"] else None,
         **values,
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, select, update
+from sqlalchemy import Connection, RowMapping, func, or_, select, update
 
 from mc_pipeline.ledger.database import Database
 from mc_pipeline.ledger.errors import PlanError
@@ -216,6 +216,16 @@ class Plans:
     def opened_audiences(self, company: str) -> set[str]:
         """List ids whose first load a person approved, at any time."""
         query = select(opened_audience.c.list_id).where(opened_audience.c.company == company)
+        with self._database.read() as connection:
+            return set(connection.execute(query).scalars())
+
+    def loading_audiences(self, company: str) -> set[str]:
+        """List ids whose first load was approved and is not finished: no plan was applied to its end since."""
+        finished = select(func.max(plan.c.applied_at)).where(plan.c.company == company).scalar_subquery()
+        query = select(opened_audience.c.list_id).where(
+            opened_audience.c.company == company,
+            or_(finished.is_(None), opened_audience.c.opened_at > finished),
+        )
         with self._database.read() as connection:
             return set(connection.execute(query).scalars())
 

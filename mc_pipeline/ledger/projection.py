@@ -88,6 +88,7 @@ class SettledWrite:
     body_json: str
     partner_id: int | None
     name_sent: str | None
+    evidence: Mapping[str, Any] | None = None
     outcome: str
     at: datetime
     detail: str = ""
@@ -136,7 +137,11 @@ def consent_event_of(before: MemberRecord, write: SettledWrite) -> ConsentEvent 
     status = _status_after(write)
     if status is None or status == before.last_status or status == "transactional":
         return None
-    evidence: dict[str, Any] = {"operation": write.operation, "intent": write.intent_id}
+    evidence: dict[str, Any] = {
+        **(write.evidence or {}),
+        "operation": write.operation,
+        "intent": write.intent_id,
+    }
     evidence.update(
         {key: write.body[key] for key in ("timestamp_opt", "timestamp_signup") if key in write.body}
     )

@@ -73,6 +73,18 @@ class Reads:
             row = connection.execute(query).mappings().first()
             return None if row is None else _observation(row)
 
+    def latest(self, company: str, table: str) -> Observation | None:
+        """The newest read of a table, complete or not."""
+        query = (
+            select(observation)
+            .where(observation.c.company == company, observation.c.table_name == table)
+            .order_by(observation.c.observed_at.desc())
+            .limit(1)
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).mappings().first()
+            return None if row is None else _observation(row)
+
     def approve_read(self, company: str, table: str, by: str, reason: str) -> Observation:
         """Accept the newest read of a table although it is incomplete: later reads are compared with it.
 

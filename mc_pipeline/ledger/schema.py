@@ -80,6 +80,7 @@ intent = Table(
     Column("row_key", Text()),
     Column("partner_id", BigInteger()),
     Column("name_sent", Text()),
+    Column("evidence_json", Text()),
     Column("recorded_at", UtcDateTime(), nullable=False),
     Column("submitted_at", UtcDateTime()),
     Column("batch_id", Text()),

@@ -11,7 +11,7 @@ import tarfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import requests
@@ -43,12 +43,15 @@ __all__ = [
     "results",
     "status",
     "submit",
+    "submitted_since",
     "subscribe_operation",
     "unsubscribe_operation",
     "wait",
 ]
 
 _log = logging.getLogger(__name__)
+_CLOCK_MARGIN = timedelta(minutes=2)
+_PAGE_SIZE = 1000
 _STATUS_FIELDS = (
     "id",
     "status",
@@ -208,6 +211,31 @@ def wait(client: MailchimpClient, batch_id: str, poll: PollPolicy | None = None)
         client.pause(pause)
         waited += pause
         pause = min(pause * 2, policy.longest_wait_seconds)
+
+
+def submitted_since(client: MailchimpClient, since: datetime) -> list[str]:
+    """Return the ids of the account's batches submitted since a moment (UTC), a margin for clocks included.
+
+    Finds a batch whose id was lost. Mailchimp API: a batch has no name, its operations have.
+    """
+    earliest = since - _CLOCK_MARGIN
+    found: list[str] = []
+    offset, total = 0, 1
+    while offset < total:
+        page = client.batches.list(
+            count=_PAGE_SIZE, offset=offset, fields=["batches.id", "batches.submitted_at", "total_items"]
+        )
+        total = require(page, "total_items", int)
+        listed = require(page, "batches", list)
+        found += [
+            str(batch["id"])
+            for batch in listed
+            if not batch.get("submitted_at") or datetime.fromisoformat(batch["submitted_at"]) >= earliest
+        ]
+        if not listed:
+            break
+        offset += len(listed)
+    return found
 
 
 def results(client: MailchimpClient, batch_id: str, expected: Iterable[str] = ()) -> BatchResults:

@@ -49,7 +49,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
 
         company = systems.company(context.partition_key)
         client = systems.mailchimp(company)
-        with company_lease(systems, company.key, context.run_id, context.log) as lease:
+        with company_lease(systems, company.key, context.run.run_id, context.log) as lease:
             from_batches = settle_batches(client, systems.ledger, lease)
             table = _observe_audiences(systems, company)
             from_observation = settle_by_observation(table.rows, table.complete, systems.ledger, lease)
@@ -240,7 +240,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         from mc_pipeline.defs.audience.pushing import apply_plan
 
         company = systems.company(context.partition_key)
-        with company_lease(systems, company.key, context.run_id, context.log) as lease:
+        with company_lease(systems, company.key, context.run.run_id, context.log) as lease:
             outcome = apply_plan(systems, company, audience_plan, mailchimp_members, contacts, lease, context)
         table = audience_plan.derive(outcome)
         trouble = outcome[~outcome["outcome"].isin(["applied", "unchanged"])]
@@ -251,7 +251,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
                 "by_outcome": records_table(
                     outcome.groupby(["audience", "operation", "outcome"], as_index=False).size()
                 ),
-                "requests": _progress(systems.ledger.intents.progress(company.key, context.run_id)),
+                "requests": _progress(systems.ledger.intents.progress(company.key, context.run.run_id)),
                 "not_applied": _linked(
                     systems,
                     trouble[["partner_id", "operation", "audience", "email", "outcome", "detail"]],

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from mc_pipeline.defs.check_specs import company_check_spec
 from mc_pipeline.defs.odoo.checks import read_is_complete_check
 from mc_pipeline.defs.presentation import LISTED_ROWS, counts, counts_table, partner_link, records_table
 from mc_pipeline.defs.systems import Systems
@@ -27,26 +28,26 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
     @dg.multi_asset_check(
         name="audience_plan_checks",
         specs=[
-            dg.AssetCheckSpec(
+            company_check_spec(
                 NO_LEAKS,
                 asset="audience_plan",
-                additional_deps=_JUDGED_WITH,
+                judged_with=_JUDGED_WITH,
                 blocking=True,
                 description="Nobody is written to an audience where no rule put them, nobody who opted out is "
                 "subscribed, no employee, internal user or supplier is in the plan. For data engineering: a leak "
                 "is a fault of the program; nothing is pushed, report it with the plan's id.",
-                metadata={"owner": "data engineering"},
-                partitions_def=companies,
+                owner="data engineering",
+                companies=companies,
             ),
-            dg.AssetCheckSpec(
+            company_check_spec(
                 WITHIN_GUARDS,
                 asset="audience_plan",
-                additional_deps=_JUDGED_WITH,
+                judged_with=_JUDGED_WITH,
                 blocking=True,
                 description="The plan changes no more than the company's guards allow, or a person approved it. For "
                 "marketing ops: look at the plan, then `mc-pipeline approve PLAN_ID` and sync again.",
-                metadata={"owner": "marketing ops"},
-                partitions_def=companies,
+                owner="marketing ops",
+                companies=companies,
             ),
         ],
     )
@@ -109,13 +110,13 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
     @dg.multi_asset_check(
         name="audience_push_checks",
         specs=[
-            dg.AssetCheckSpec(
+            company_check_spec(
                 EVERYTHING_APPLIED,
                 asset="audience_push",
                 description="Mailchimp took every row of the plan. For marketing ops: correct the named contact in "
                 "Odoo; it is tried again when it changes. What says deferred is tried again by itself.",
-                metadata={"owner": "marketing ops"},
-                partitions_def=companies,
+                owner="marketing ops",
+                companies=companies,
             )
         ],
     )

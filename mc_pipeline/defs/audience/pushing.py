@@ -60,7 +60,7 @@ def apply_plan(
         client,
         systems.ledger,
         lease,
-        context.run_id,
+        context.run.run_id,
         workers=min(_WORKERS, systems.settings.mailchimp[company.mailchimp].max_connections),
         progress=_Progress(context, total),
     )

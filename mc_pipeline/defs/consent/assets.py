@@ -40,8 +40,8 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
 
         company = systems.company(context.partition_key)
         due = unsubscribes_due(systems, company.key, odoo_partners, odoo_blacklist, mailchimp_members)
-        with company_lease(systems, company.key, context.run_id, context.log) as lease:
-            writes = MemberWrites(systems.mailchimp(company), systems.ledger, lease, context.run_id)
+        with company_lease(systems, company.key, context.run.run_id, context.log) as lease:
+            writes = MemberWrites(systems.mailchimp(company), systems.ledger, lease, context.run.run_id)
             done = push_unsubscribes(due, writes)
         table = odoo_blacklist.derive(done, odoo_partners, mailchimp_members)
         conflicts = done[done["cause"] == "resubscribed_unproven"]
@@ -65,19 +65,24 @@ def unsubscribes_due(
     systems: Systems, company_key: str, partners: Table, blacklist: Table, members: Table
 ) -> "pd.DataFrame":
     """Decide who has to be unsubscribed in the company's audiences, from both systems and the ledger."""
-    from mc_pipeline.domain.evidence import withdrawn_evidence
+    from mc_pipeline.domain.evidence import UsedEvidence, withdrawn_evidence
     from mc_pipeline.domain.former_addresses import addresses_inheriting_opt_outs
     from mc_pipeline.domain.opt_outs import members_to_unsubscribe
 
     company = systems.company(company_key)
     list_ids = [audience.list_id for audience in company.audiences.values()]
     records = systems.ledger.members.load(list_ids)
+    used = [
+        UsedEvidence.of(event.audience, event.email, event.evidence)
+        for event in systems.ledger.consent.subscribed_by_us(list_ids)
+        if event.evidence
+    ]
     active = blacklist.rows[blacklist.rows["active"]]
     opted_out = systems.ledger.consent.ever_opted_out() | set(active["email"])
     return members_to_unsubscribe(
         members.rows,
         blacklist.rows,
-        withdrawn_evidence(systems.ledger.consent.used_evidence(list_ids), partners.rows),
+        withdrawn_evidence(used, partners.rows),
         records,
         addresses_inheriting_opt_outs(records, partners.rows, opted_out),
     )

@@ -1,6 +1,7 @@
 """Assets of the group ``odoo``: what Odoo holds, without judgement."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -82,14 +83,12 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
     def odoo_orders(
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult:
-        from mc_pipeline.odoo.orders import read_orders
-
         company = systems.company(context.partition_key)
         table = _observe(
             systems,
             company,
             schemas.ODOO_ORDERS,
-            lambda: read_orders(systems.odoo(company), company.odoo_company_id, company.timezone),
+            lambda: _orders_with_kept_revenue(systems, company),
         )
         rows = table.rows
         confirmed = rows[rows["state"] == "sale"]
@@ -129,6 +128,14 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         )
 
     return [odoo_partners, odoo_orders, odoo_blacklist]
+
+
+def _orders_with_kept_revenue(systems: Systems, company: CompanySettings) -> "OdooRead":
+    from mc_pipeline.odoo.orders import read_orders
+
+    orders = read_orders(systems.odoo(company), company.odoo_company_id, company.timezone)
+    kept = orders.rows["amount_untaxed_company"].where(orders.rows["state"] == "sale", 0.0)
+    return replace(orders, rows=orders.rows.assign(kept_untaxed_company=kept))
 
 
 def _observe(

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from mc_pipeline.defs.check_specs import company_check_spec
 from mc_pipeline.defs.presentation import partner_link
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.masking import mask_email
@@ -19,12 +20,12 @@ def odoo_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefini
         name="odoo_partners_checks",
         specs=[
             *(
-                dg.AssetCheckSpec(
+                company_check_spec(
                     expectation.name,
                     asset="odoo_partners",
+                    companies=companies,
+                    owner=expectation.owner,
                     description=f"{expectation.description} For {expectation.owner}: {expectation.what_to_do}",
-                    metadata={"owner": expectation.owner},
-                    partitions_def=companies,
                 )
                 for expectation in suites.ODOO_PARTNERS
             ),
@@ -55,14 +56,14 @@ def odoo_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefini
 
 def read_is_complete_spec(asset: str, companies: dg.PartitionsDefinition) -> dg.AssetCheckSpec:
     """Declare the check that an observed table is the whole truth (rule 1.1)."""
-    return dg.AssetCheckSpec(
+    return company_check_spec(
         READ_IS_COMPLETE,
         asset=asset,
+        companies=companies,
+        owner="data engineering",
         description="Everything there is was read, and it is at least 90 % of the last complete read. For data "
         "engineering: until this passes, nobody is archived, removed or merged; when the drop is meant, release "
         f"it with `mc-pipeline approve --read COMPANY/{asset}`.",
-        metadata={"owner": "data engineering"},
-        partitions_def=companies,
     )
 
 

@@ -97,6 +97,7 @@ def upgrade() -> None:
         sa.Column("row_key", sa.Text(), nullable=True),
         sa.Column("partner_id", sa.BigInteger(), nullable=True),
         sa.Column("name_sent", sa.Text(), nullable=True),
+        sa.Column("evidence_json", sa.Text(), nullable=True),
         sa.Column("recorded_at", UtcDateTime(), nullable=False),
         sa.Column("submitted_at", UtcDateTime(), nullable=True),
         sa.Column("batch_id", sa.Text(), nullable=True),
