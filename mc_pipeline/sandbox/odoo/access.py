@@ -137,10 +137,9 @@ class RecordRule:
 
 def _own_company_or_shared(env: Environment) -> list[Any]:
     return [
-        "|", "|",
+        "|",
+        ("company_id", "in", [False, *env.company_ids]),
         ("partner_share", "=", False),
-        ("company_id", "=", False),
-        ("company_id", "in", list(env.company_ids)),
     ]  # fmt: skip
 
 

@@ -66,6 +66,7 @@ class Database:
         self.rules: list[RecordRule] = list(STANDARD_RULES)
         self.accounts: dict[int, Account] = {}
         self.models: dict[str, Model] = {}
+        self.foreign_names: dict[tuple[str | None, int], str] = {}
         self._backdated: datetime | None = None
         self._blacklisted: tuple[int, frozenset[str]] = (-1, frozenset())
         self._warm: set[tuple[int, str]] = set()
@@ -76,7 +77,7 @@ class Database:
             register.table.insert({"model": model, "name": self.models[model].description})
 
     def define(self, name: str, fields: Fields) -> Model:
-        """Add a model, or give it other fields while it has no rows."""
+        """Add a model."""
         known = mirrors()
         for (model, field), mirror in known.items():
             if model == name and field in fields and mirror[0] in {*self.models, *_CLASSES}:

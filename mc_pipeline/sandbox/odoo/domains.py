@@ -157,8 +157,11 @@ def make_test(model: Model, env: Environment, tree: Branch | Leaf) -> Test:
         tests = [make_test(model, env, part) for part in tree.parts]
         if tree.joint == "!":
             return lambda row: not tests[0](row)
+        if len(tests) == 1:
+            return tests[0]
         if tree.joint == "|":
-            return lambda row: any(test(row) for test in tests)
+            first, second = tests
+            return lambda row: first(row) or second(row)
         return lambda row: all(test(row) for test in tests)
     return _leaf_test(model, env, tree)
 
@@ -270,9 +273,11 @@ def _relation_test(env: Environment, field: Field, get: Test, operator_: str, va
 
     else:
 
+        if or_empty:
+            wanted |= {False, None}
+
         def found(row: Row) -> bool:
-            id = get(row)
-            return id in wanted if id else or_empty
+            return get(row) in wanted
 
     return (lambda row: not found(row)) if negative else found
 

@@ -33,11 +33,15 @@ def read_fields(path: Path, built_in: Mapping[str, Fields]) -> dict[str, Fields]
     return models
 
 
-def read_records(path: Path) -> Records:
-    """Records by model, from a file of records or one of scenarios."""
+def read_records(path: Path) -> tuple[Records, dict[str, Fields]]:
+    """Records by model, from a file of records or one of scenarios; with the definitions that the latter has."""
     content = _load(path)
-    records: Records = content.get("records", content)
-    return records
+    definitions = {
+        model: {name: Field.from_description(name, each) for name, each in fields.items()}
+        for model, fields in content.get("fields", {}).items()
+        if "records" in content
+    }
+    return content.get("records", content), definitions
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -47,18 +51,26 @@ def _load(path: Path) -> dict[str, Any]:
     return content
 
 
-def take_records(database: Database, records: Records) -> None:
-    """Add recorded records as they are, with their ids and dates; models and fields that the database does
-    not have are left out. A record that is there already gains the recorded fields.
+def take_records(database: Database, records: Records, definitions: Mapping[str, Fields]) -> None:
+    """Add recorded records as they are, with their ids and dates. Models and fields that the database does
+    not have are defined as recorded, or left out. A record that is there already gains the recorded fields.
 
     Names shown for related records that are not in the recording are remembered. Recorded users can log in:
     the password is the login; ``admin`` is an administrator, the others are internal or portal users.
     """
+    for name in records:
+        if name not in database.models and name in definitions:
+            database.define(name, definitions[name])
     for name, rows in records.items():
         model = database.models.get(name)
         if model is None:
             continue
+        recorded = {field for record in rows for field in record}
+        for field_name in sorted(recorded & set(definitions.get(name, ())) - set(model.fields)):
+            model.add_field(definitions[name][field_name])
         for record in rows:
+            if "display_name" in record:
+                model.recorded_names[record["id"]] = record["display_name"]
             values = {}
             for field_name, value in record.items():
                 field = model.fields.get(field_name)
@@ -109,5 +121,8 @@ def _as_kept(field: Field, value: Any) -> Any:
 
 
 def _remember_name(database: Database, field: Field, value: Any) -> None:
-    if field.type == "many2one" and isinstance(value, list) and field.relation in database.models:
-        database.models[field.relation].recorded_names[value[0]] = value[1]
+    if field.type == "many2one" and isinstance(value, list):
+        if field.relation in database.models:
+            database.models[field.relation].recorded_names[value[0]] = value[1]
+        else:
+            database.foreign_names[field.relation, value[0]] = value[1]

@@ -446,7 +446,7 @@ class SandboxOdoo:
         """Take over records recorded from a real server of this version (``records.json.gz`` or a scenario
         file), with its users as logins (password = login; ``admin`` is an administrator)."""
         for path in paths:
-            take_records(self.database, read_records(path))
+            take_records(self.database, *read_records(path))
 
 
 def _listed(ids: int | Sequence[int]) -> list[int]:

@@ -73,6 +73,12 @@ class Model:
             for attribute in dir(self)
             if attribute.startswith("compute_")
         }
+        self._defaults = {name: field.default for name, field in self.fields.items()}
+        self._mandatory = [
+            field
+            for name, field in self.fields.items()
+            if field.required and field.store and not field.to_many and name not in self._computes
+        ]
         self._methods: dict[str, tuple[Callable[..., Any], bool]] = {}
         for attribute in dir(self):
             method = getattr(type(self), attribute, None)
@@ -81,6 +87,11 @@ class Model:
                 self._methods[attribute] = (getattr(self, attribute), facts[0])
 
     # values
+
+    def add_field(self, field: Field) -> None:
+        """Add a field, as another module would."""
+        self.fields[field.name] = field
+        self._defaults[field.name] = field.default
 
     def is_computed(self, field: str) -> bool:
         return field in self._computes
@@ -364,7 +375,8 @@ class Model:
         other = self.database.models.get(field.relation or "")
         if field.type == "many2one" and load == "_classic_read":
             if other is None:
-                return lambda row: [get(row), f"{field.relation},{get(row)}"] if get(row) else False
+                foreign = self.database.foreign_names
+                return lambda row: [get(row), foreign.get((field.relation, get(row)), "")] if get(row) else False
             names: dict[int, Any] = {}
 
             def pair(row: Row) -> Any:

@@ -25,7 +25,7 @@ class User(Model):
         return self.database.models["res.partner"].table.rows.get(row.get("partner_id") or 0, {})
 
     def compute_name(self, env: Environment, row: Row) -> Any:
-        return self._partner(row).get("name", False)
+        return self._partner(row).get("name") or row.get("name", False)
 
     def compute_email(self, env: Environment, row: Row) -> Any:
         return self._partner(row).get("email", False)

@@ -83,10 +83,10 @@ class Partner(Model):
         return [users.rows[id] for id in users.with_value("partner_id", row["id"])]
 
     def compute_partner_share(self, env: Environment, row: Row) -> bool:
+        """False for partners of active internal users and of the system user; true again once the user is
+        archived."""
         users = self._users(row)
-        if not users:
-            return bool(row.get("partner_share", True))
-        return all(user.get("share", False) for user in users)
+        return all(user.get("share", False) or not (user.get("active", True) or user["id"] == 1) for user in users)
 
     def compute_is_public(self, env: Environment, row: Row) -> bool:
         return any(user.get("login") == "public" for user in self._users(row))
@@ -98,16 +98,16 @@ class Partner(Model):
         return set() if other is None else other.table.with_value(field, row["id"])
 
     def compute_sale_order_count(self, env: Environment, row: Row) -> int:
+        """Orders in any state, of the partner and its contacts, in the companies of the call."""
         orders = self.database.models.get("sale.order")
         if orders is None:
             return 0
-        found = self._count("sale.order", "partner_id", row)
-        return sum(
-            1
-            for id in found
-            if orders.table.rows[id].get("company_id") in env.company_ids
-            and orders.table.rows[id].get("state", "draft") in ("sale", "draft", "sent")
-        )
+        family, border = {row["id"]}, {row["id"]}
+        while border:
+            border = {child for id in border for child in self.table.with_value("parent_id", id)} - family
+            family |= border
+        found = {order for id in family for order in orders.table.with_value("partner_id", id)}
+        return sum(1 for id in found if orders.table.rows[id].get("company_id") in env.company_ids)
 
     def _invoiced(self, env: Environment, row: Row, field: str) -> float:
         moves = self.database.models.get("account.move")

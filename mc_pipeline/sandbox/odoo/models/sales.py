@@ -41,18 +41,25 @@ class SaleOrder(Model):
         ]
 
     def compute_invoice_ids(self, env: Environment, row: Row) -> tuple[int, ...]:
-        return tuple(move["id"] for move in self.invoices(row))
+        """Also those that a recording names without their lines."""
+        return tuple(sorted({move["id"] for move in self.invoices(row)} | set(row.get("invoice_ids", ()))))
 
     def compute_invoice_count(self, env: Environment, row: Row) -> int:
-        return len(self.invoices(row))
+        return len(self.compute_invoice_ids(env, row))
 
     def compute_amount_invoiced(self, env: Environment, row: Row) -> float:
-        """Posted and linked documents only."""
+        """Posted lines that are tied to the order's lines; typed lines and cash rounding do not count."""
+        if "account.move.line" not in self.database.models:
+            return 0.0
+        move_lines = self.database.models["account.move.line"].table
+        moves = self.database.models["account.move"].table
         total = 0.0
-        for move in self.invoices(row):
-            if move.get("state") == "posted":
-                sign = -1 if move["move_type"] == "out_refund" else 1
-                total += sign * move.get("amount_total", 0.0)
+        for line in self.lines(row):
+            for id in move_lines.with_value("sale_line_ids", line["id"]):
+                move = moves.rows.get(move_lines.rows[id]["move_id"], {})
+                if move.get("state") == "posted":
+                    sign = -1 if move.get("move_type") == "out_refund" else 1
+                    total += sign * move_lines.rows[id].get("price_total", 0.0)
         return round(total, 2)
 
     def compute_amount_to_invoice(self, env: Environment, row: Row) -> float:
