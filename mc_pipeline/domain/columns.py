@@ -17,8 +17,8 @@ def texts(table: pd.DataFrame, column: str) -> pd.Series:
     """Return a text column as objects, None where there is no text. An absent column has none anywhere."""
     if column not in table.columns:
         return pd.Series([None] * len(table), index=table.index, dtype=object)
-    values = table[column].astype(object)
-    return values.where(values.notna() & (values != ""), None)
+    values = [value if isinstance(value, str) and value else None for value in table[column].tolist()]
+    return pd.Series(values, index=table.index, dtype=object)
 
 
 def map_texts(values: pd.Series, function: Callable[[str], Any]) -> pd.Series:

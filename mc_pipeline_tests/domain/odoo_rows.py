@@ -122,14 +122,16 @@ def _stored(schema: schemas.TableColumns, rows: Iterable[Row]) -> pd.DataFrame:
     return schema.to_pandas(schema.to_arrow(table))
 
 
+_PARTS = {"when", "consent", "tags", "merge_fields"}
+
+
 def company(audiences: dict[str, Any] | None = None, **values: Any) -> CompanySettings:
     """A company; by default one audience takes everyone. An audience is its settings, or only its rule."""
     given = audiences if audiences is not None else {"everyone": {}}
     entries = {
-        key: {"list_id": f"list{key}", **settings} if {"when", "consent", "tags", "merge_fields"} & set(settings)
-        else {"list_id": f"list{key}", "when": settings}
+        key: {"list_id": f"list{key}", **(settings if _PARTS & set(settings) else {"when": settings})}
         for key, settings in given.items()
-    }  # fmt: skip
+    }
     return CompanySettings.model_validate(
         {
             "key": "acme",

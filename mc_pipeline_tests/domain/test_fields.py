@@ -132,7 +132,11 @@ def test_an_unknown_source_is_refused_by_name() -> None:
     ],
 )
 def test_names_come_from_their_fields_or_stay_whole_and_a_company_is_not_greeted_as_a_person(
-    name: str | None, first: str | None, last: str | None, is_company: bool, expected: tuple[str | None, str | None]
+    name: str | None,
+    first: str | None,
+    last: str | None,
+    is_company: bool,
+    expected: tuple[str | None, str | None],
 ) -> None:
     assert split_name(name, first, last, is_company=is_company) == expected
 
@@ -204,7 +208,9 @@ VISIBLE = ["a", "é", "e\u0301", "€", FAMILY, FLAG, "👍🏽", "कि"]
 def test_what_is_kept_is_a_row_of_whole_visible_characters(characters: list[str]) -> None:
     kept = cut_text("".join(characters), 120)
     assert len(kept.encode("utf-8")) <= 120
-    count = next(number for number in range(len(characters) + 1) if len("".join(characters[:number])) >= len(kept))
+    count = next(
+        number for number in range(len(characters) + 1) if len("".join(characters[:number])) >= len(kept)
+    )
     assert kept == "".join(characters[:count])
     if count < len(characters):
         assert len("".join(characters[: count + 1]).encode("utf-8")) > 120

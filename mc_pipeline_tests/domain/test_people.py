@@ -45,7 +45,10 @@ def test_2_1_all_partners_with_an_address_are_one_person_whose_orders_add_up() -
 
 def test_2_1_the_partner_with_the_latest_order_speaks_though_another_was_edited_later() -> None:
     edited = partner(2, SHARED, name="Edited", write_date="2026-01-01T00:00:00+00:00")
-    partners = [partner(1, SHARED, name="Ordered"), {**edited, "write_date": partner(9)["write_date"].replace(year=2026)}]
+    partners = [
+        partner(1, SHARED, name="Ordered"),
+        {**edited, "write_date": partner(9)["write_date"].replace(year=2026)},
+    ]
     assert winner(partners, [order(1, 1, day="2024-05-05"), order(2, 2, day="2024-05-04")]) == 1
 
 
@@ -144,7 +147,10 @@ def test_2_2_orders_in_two_company_currencies_are_refused_rather_than_added_up()
 
 @pytest.mark.parametrize(
     ("partners", "orders", "column"),
-    [([partner(1), partner(1)], [], "partner_id 1"), ([partner(1)], [order(8, 1), order(8, 1)], "order_id 8")],
+    [
+        ([partner(1), partner(1)], [], "partner_id 1"),
+        ([partner(1)], [order(8, 1), order(8, 1)], "order_id 8"),
+    ],
 )
 def test_a_row_that_comes_twice_is_refused_rather_than_counted_twice(
     partners: list[Row], orders: list[Row], column: str
@@ -181,9 +187,7 @@ def test_2_3_an_order_of_nobody_is_listed_and_not_lost() -> None:
 
 
 def test_2_3_an_order_of_a_colleague_makes_no_contact_of_the_invoice_address() -> None:
-    result = built(
-        [partner(1, is_employee=True), partner(2)], [order(1, 1, partner_invoice_id=2)]
-    )
+    result = built([partner(1, is_employee=True), partner(2)], [order(1, 1, partner_invoice_id=2)])
     assert result.contacts.empty
     assert reasons(result) == {1: "employee", 2: "no_order"}
 
@@ -222,7 +226,9 @@ def test_2_3_only_active_contacts_of_the_customer_with_an_address_of_their_own_j
 
 
 def test_2_3_contact_persons_of_a_customer_without_an_address_join() -> None:
-    result = built([company_partner(1, None), partner(2, parent_id=1)], [order(1, 1)], company(customers=CHILDREN))
+    result = built(
+        [company_partner(1, None), partner(2, parent_id=1)], [order(1, 1)], company(customers=CHILDREN)
+    )
     assert list(result.contacts["partner_id"]) == [2]
 
 
@@ -263,7 +269,9 @@ def test_2_4_who_is_no_customer_by_nature_is_no_contact_even_with_an_order(
     assert reasons(result)[1] == reason
 
 
-@pytest.mark.parametrize(("values", "reason"), [case for case in NEVER if case[1] not in ("address_type", "archived")])
+@pytest.mark.parametrize(
+    ("values", "reason"), [case for case in NEVER if case[1] not in ("address_type", "archived")]
+)
 def test_2_4_never_whatever_else_they_are_so_not_through_a_second_partner_either(
     values: dict[str, Any], reason: str
 ) -> None:
@@ -356,7 +364,9 @@ def test_of_several_reasons_the_first_of_the_ladder_is_given(first: int) -> None
 
 
 def test_every_reason_says_what_was_found_and_what_to_do_and_names_nobody() -> None:
-    partners = [partner(1, **{**values}) | {"partner_id": number} for number, (_, values) in enumerate(LADDER, 1)]
+    partners = [
+        partner(1, **{**values}) | {"partner_id": number} for number, (_, values) in enumerate(LADDER, 1)
+    ]
     for row in partners:
         if row["email"]:
             row["email"] = row["email_normalized"] = f"secret{row['partner_id']}@example.com"
