@@ -5,9 +5,9 @@ server (``postgresql://user@host/database``); each test has a schema of its own 
 """
 
 import os
+import shutil
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +17,9 @@ from sqlalchemy import create_engine, text
 
 from mc_pipeline.ledger import Intent, Lease, Ledger
 from mc_pipeline.ledger.database import database_url
+
+POSTGRESQL_SERVER = os.environ.get("MC_TEST_POSTGRES_URL")
+BACKENDS = ["sqlite", "postgresql"] if POSTGRESQL_SERVER else ["sqlite"]
 
 START = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
 
@@ -40,22 +43,39 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(scope="session")
+def new_sqlite_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty ledger that has had its migrations, to copy."""
+    path = tmp_path_factory.mktemp("ledger") / "ledger.db"
+    Ledger.open(f"sqlite:///{path}").close()
+    return path
+
+
+@pytest.fixture(params=BACKENDS)
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Where a ledger may be made."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/mc_pipeline/ledger.db"
         return
-    server = os.environ.get("MC_TEST_POSTGRES_URL")
-    if not server:
-        pytest.skip("MC_TEST_POSTGRES_URL names no PostgreSQL server")
+    assert POSTGRESQL_SERVER
     schema = f"ledger_test_{uuid.uuid4().hex[:12]}"
-    engine = create_engine(database_url(server))
+    engine = create_engine(database_url(POSTGRESQL_SERVER))
     with engine.begin() as connection:
         connection.execute(text(f"CREATE SCHEMA {schema}"))
-    yield f"{server}?options=-csearch_path%3D{schema}"
+    yield f"{POSTGRESQL_SERVER}?options=-csearch_path%3D{schema}"
     with engine.begin() as connection:
         connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
     engine.dispose()
+
+
+@pytest.fixture
+def ledger_url(empty_url: str, new_sqlite_ledger: Path) -> str:
+    """Where a ledger without any rows is."""
+    if empty_url.startswith("sqlite"):
+        path = Path(empty_url.removeprefix("sqlite:///"))
+        path.parent.mkdir(mode=0o700)
+        shutil.copy(new_sqlite_ledger, path)
+    return empty_url
 
 
 @pytest.fixture
@@ -67,8 +87,7 @@ def ledger(ledger_url: str, clock: Clock) -> Iterator[Ledger]:
 @pytest.fixture
 def lease(ledger: Ledger) -> Iterator[Lease]:
     """The lease of company acme, long enough for any test."""
-    hold: Callable[..., AbstractContextManager[Lease]] = ledger.leases.hold
-    with hold("acme", "run-1", timedelta(days=3650)) as lease:
+    with ledger.leases.hold("acme", "run-1", timedelta(days=3650)) as lease:
         yield lease
 
 
