@@ -163,7 +163,7 @@ def format_text(value: str | bool | None) -> str:
 
 
 def _is_text(character: str) -> bool:
-    """Tell whether a character is one: white space or no control character, and no half of a surrogate pair."""
+    """Tell whether it is one: no control character but white space, no half of a surrogate pair."""
     return character.isspace() or unicodedata.category(character) not in ("Cc", "Cs")
 
 

@@ -192,9 +192,11 @@ def test_nobody_who_opted_out_or_is_blacklisted_is_ever_subscribed_or_pending(
     if blacklisted:
         assert decision.status == ""
     if decision.status in ("subscribed", "pending"):
-        assert not opted_out and settings is not None
+        assert not opted_out
+        assert settings is not None
         assert decision.evidence in evidence
-        assert decision.evidence is not None and not decision.evidence.opted_out
+        assert decision.evidence is not None
+        assert not decision.evidence.opted_out
         assert decision.evidence.consented_at is not None or settings.accept_undated
         assert double_optin == (decision.status == "pending")
         assert not any(item.opted_out and item.source == "Newsletter" and item.kind == "mailing_list"

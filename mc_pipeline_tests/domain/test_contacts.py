@@ -42,9 +42,19 @@ def test_the_tables_are_the_ones_that_are_stored_empty_ones_too() -> None:
             )
 
 
-FIELDS = {"merge_fields": {"FNAME": "first_name", "LNAME": "last_name", "COMPANY": "company_name",
-                           "ADDRESS": "address", "PHONE": "phone", "LANG": "language", "ORDERS": "order_count",
-                           "SPENT": "total_spent", "LAST": "last_order_date"}}  # fmt: skip
+FIELDS = {
+    "merge_fields": {
+        "FNAME": "first_name",
+        "LNAME": "last_name",
+        "COMPANY": "company_name",
+        "ADDRESS": "address",
+        "PHONE": "phone",
+        "LANG": "language",
+        "ORDERS": "order_count",
+        "SPENT": "total_spent",
+        "LAST": "last_order_date",
+    }
+}
 
 
 def fields_of(row: Row) -> dict[str, Any]:
@@ -56,9 +66,19 @@ def fields_of(row: Row) -> dict[str, Any]:
 
 def test_6_4_a_persons_fields() -> None:
     ada = partner(
-        1, name="Ada L.", first_name="Ada", last_name="Lovelace", company_name="Engines", street="Rue 1", zip="1000",
-        city="Brussels", state="Brussels", country_code="BE", phone="+32 2 000", lang="fr_BE",
-    )  # fmt: skip
+        1,
+        name="Ada L.",
+        first_name="Ada",
+        last_name="Lovelace",
+        company_name="Engines",
+        street="Rue 1",
+        zip="1000",
+        city="Brussels",
+        state="Brussels",
+        country_code="BE",
+        phone="+32 2 000",
+        lang="fr_BE",
+    )
     assert fields_of(ada) == {
         "FNAME": "Ada",
         "LNAME": "Lovelace",

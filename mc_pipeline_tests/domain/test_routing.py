@@ -113,8 +113,16 @@ def test_3_1_a_person_without_orders_meets_no_bound_on_a_date() -> None:
     assert reasons(result) == {2: "no_audience"}
 
 
-@pytest.mark.parametrize("when", [{"company_type": "person"}, {"company_type": "company"}, {"countries": ["BE"]},
-                                  {"industries": ["Food"]}, {"no_tag": [5]}])  # fmt: skip
+@pytest.mark.parametrize(
+    "when",
+    [
+        {"company_type": "person"},
+        {"company_type": "company"},
+        {"countries": ["BE"]},
+        {"industries": ["Food"]},
+        {"no_tag": [5]},
+    ],
+)
 def test_3_1_nobody_is_routed_by_a_company_that_could_not_be_seen(when: dict[str, Any]) -> None:
     orphan = partner(2, country_code="BE", industry="Food", parent_id=77)
     assert not matches(when, orphan)
@@ -244,6 +252,6 @@ def test_3_3_the_reason_of_an_audience_names_the_conditions_met() -> None:
             "amounts": [{"field": "total_spent", "at_least": 50}]}  # fmt: skip
     result = built([ACME, BUYER], [order(1, 2)], company({"wholesale": {"when": when}}))
     assert contact(result, "person2@example.com")["audience_because"] == (
-        "first matching rule: its commercial partner is a company, the country is BE, it has the tag Wholesale, "
-        "total_spent is at least 50"
+        "first matching rule: its commercial partner is a company, the country is BE, "
+        "it has the tag Wholesale, total_spent is at least 50"
     )
