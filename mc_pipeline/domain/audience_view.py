@@ -147,6 +147,8 @@ class AudienceView:
         """
         recorded = self.records.loc[self.records["partner_id"].notna(), ["list_id", "email", "partner_id"]]
         recorded = recorded.rename(columns={"email": "old_email"})
+        if recorded.empty:
+            return recorded.assign(email=None)
         now = [self.email_of_partner.get(int(number)) for number in recorded["partner_id"]]
         recorded["email"] = pd.Series(now, index=recorded.index, dtype=object)
         changed = recorded["email"].notna() & (recorded["email"] != recorded["old_email"])

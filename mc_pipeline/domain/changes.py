@@ -15,7 +15,7 @@ import pandas as pd
 
 from mc_pipeline.domain.audience_view import AudienceView, CompanyLike, view_audiences
 from mc_pipeline.domain.changes_of_audience import find_stopped, rows_for_stopped
-from mc_pipeline.domain.changes_of_email import find_renames, inherited_opt_outs
+from mc_pipeline.domain.changes_of_email import find_renames
 from mc_pipeline.domain.changes_of_members import (
     decide_creations,
     decide_upgrades,
@@ -26,6 +26,7 @@ from mc_pipeline.domain.changes_of_members import (
     still_refused,
 )
 from mc_pipeline.domain.changes_of_tags import rows_for_tags
+from mc_pipeline.domain.former_addresses import addresses_inheriting_opt_outs
 from mc_pipeline.domain.plan_rows import (
     NOT_QUALIFYING_TAG,
     PLAN_COLUMNS,
@@ -183,7 +184,7 @@ def decide_changes(
     consent_of_list = {audience.list_id: audience.consent for audience in audiences}
     held_back = completeness.removals_held_back_because
 
-    inheriting = inherited_opt_outs(view)
+    inheriting = addresses_inheriting_opt_outs(view.records, partners, view.opted_out)
     renames = _renames(view, partners, fields_of_list, merge_field_types, held_back, planned_at)
     covered = set(zip(renames["list_id"], renames["new_email"], strict=True))
     renamed = set(zip(renames["list_id"], renames["email"], strict=True))
@@ -219,16 +220,16 @@ def decide_changes(
     stopped = find_stopped(view, set_aside, partners, renamed)
     sent_creations = created[created["held_back_because"] == ""]
     sent_renames = renames[renames["held_back_because"] == ""]
-    tagged = pd.concat(
-        [live, view.desired.loc[sent_creations.index], _taking_over(view, sent_renames)], ignore_index=True
-    )
+    tagged = [live, view.desired.loc[sent_creations.index]]
+    if len(sent_renames):
+        tagged.append(_taking_over(view, sent_renames))
     parts = [
         renames,
         created,
         updated,
         upgraded,
         *rows_for_stopped(stopped, tags_of_list, held_back),
-        *rows_for_tags(tagged, tags_of_list, held_back),
+        *rows_for_tags(pd.concat(tagged, ignore_index=True), tags_of_list, held_back),
     ]
     return AudienceChanges(
         assemble(company.key, parts),

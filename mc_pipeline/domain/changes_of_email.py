@@ -13,12 +13,6 @@ from mc_pipeline.domain.audience_view import AudienceView
 RENAMES = ("list_id", "audience", "email", "new_email", "partner_id", "depth")
 
 
-def inherited_opt_outs(view: AudienceView) -> Set[str]:
-    """Present addresses of persons who opted out under a former address: they get the same opt-out."""
-    former = view.former_addresses
-    return frozenset(former.loc[former["old_email"].isin(view.opted_out), "email"])
-
-
 def find_renames(view: AudienceView, odoo_emails: Set[str]) -> pd.DataFrame:
     """Return the members to rename: columns RENAMES, one row per member.
 
@@ -32,7 +26,7 @@ def find_renames(view: AudienceView, odoo_emails: Set[str]) -> pd.DataFrame:
     """
     edges = _possible_renames(view)
     if edges.empty:
-        return edges.reindex(columns=list(RENAMES))
+        return pd.DataFrame(columns=list(RENAMES), dtype=object)
     audience_of = dict(zip(view.desired["list_id"], view.desired["audience"], strict=True))
     taken = {
         (list_id, email)
@@ -67,6 +61,8 @@ def find_renames(view: AudienceView, odoo_emails: Set[str]) -> pd.DataFrame:
 
 def _possible_renames(view: AudienceView) -> pd.DataFrame:
     """Members that may be renamed as far as they themselves and their new address are concerned."""
+    if view.former_addresses.empty:
+        return view.former_addresses
     former = view.former_addresses.rename(columns={"email": "new_email", "old_email": "email"})
     members = view.present[["list_id", "email", "status", "name_sent", "opted_out", "created_at"]].rename(
         columns={"opted_out": "member_opted_out"}

@@ -73,7 +73,7 @@ def differing_fields(
             continue
         field_type = types.get(tag)
         if is_empty(value):
-            if not is_empty(present) and _is_ours(tag, present, sent, returned, field_type):
+            if not is_empty(present) and _is_ours(present, sent.get(tag), field_type):
                 differing[tag] = ""
             continue
         if same_value(value, present, field_type):
@@ -84,14 +84,15 @@ def differing_fields(
     return differing
 
 
-def _is_ours(
-    tag: str, present: Any, sent: Mapping[str, Any], returned: Mapping[str, Any], field_type: str | None
-) -> bool:
-    if is_empty(sent.get(tag)):
+def _is_ours(present: Any, sent: Any, field_type: str | None) -> bool:
+    """Tell whether a present value is what we sent, in whatever spelling Mailchimp gave it.
+
+    What came back after a write is no proof: the answer to an update of one field shows the others too, and
+    somebody else may have filled those.
+    """
+    if is_empty(sent):
         return False
-    if same_value(sent[tag], present, field_type):
-        return True
-    return not is_empty(returned.get(tag)) and same_value(returned[tag], present, field_type)
+    return same_value(sent, present, field_type) or _letters(sent) == _letters(present)
 
 
 def language_to_send(
@@ -109,6 +110,10 @@ def language_to_send(
 
 def _text(value: Any) -> str:
     return "" if value is None else _SPACES.sub(" ", str(value)).strip()
+
+
+def _letters(value: Any) -> str:
+    return "".join(character for character in str(value).casefold() if character.isalnum())
 
 
 def _date(text: str) -> str:

@@ -10,8 +10,6 @@ from typing import Protocol
 
 import pandas as pd
 
-from mc_pipeline.domain.audience_view import AudienceView
-from mc_pipeline.domain.changes_of_email import inherited_opt_outs
 from mc_pipeline.domain.plan_rows import subscriber_hash
 
 UNSUBSCRIBE_COLUMNS: tuple[str, ...] = (
@@ -73,7 +71,7 @@ def members_to_unsubscribe(
         records: the ledger's records of members; ``opted_out`` tells that a subscribed member was
             unsubscribed before.
         inheriting: present addresses of persons who opted out under a former one; see
-            :func:`addresses_that_inherit_opt_outs`.
+            ``former_addresses``.
 
     Returns:
         One row per member, columns UNSUBSCRIBE_COLUMNS, sorted by list and address; ``outcome`` is empty
@@ -134,14 +132,6 @@ def members_to_unsubscribe(
             "detail": [detail for _, _, detail in concerned],
         }
     )
-
-
-def addresses_that_inherit_opt_outs(view: AudienceView) -> Set[str]:
-    """Present addresses of persons who opted out under a former address (rule 6.3).
-
-    Bound to the partner whom the ledger knows under the former address, so it stays true for good.
-    """
-    return inherited_opt_outs(view)
 
 
 def _unsubscribed_before(records: pd.DataFrame | None) -> Set[tuple[str, str]]:

@@ -159,5 +159,5 @@ def assemble(company: str, parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 def empty_plan() -> pd.DataFrame:
     """A plan that changes nothing."""
-    rows = pd.DataFrame({column: pd.Series([], dtype=object) for column in PLAN_COLUMNS})
+    rows = pd.DataFrame(columns=list(PLAN_COLUMNS), dtype=object)
     return rows.astype({"sequence": "int64", "partner_id": "Int64"})

@@ -301,7 +301,7 @@ class Audiences:
         before = dict(record.sent or {"merge_fields": {}})
         sent = {**before, "merge_fields": {**before["merge_fields"], **body.get("merge_fields", {})}}
         member = self.members[key]
-        returned: dict[str, Any] = {"merge_fields": dict(member.fields)}
+        returned: dict[str, Any] = {"merge_fields": dict(member.fields)}  # the answer shows every field
         if member.language:
             returned["language"] = member.language
         if "language" in body:
