@@ -85,11 +85,6 @@ class SafeApiClient(ApiClient):
         # Cookies of the network in front of Mailchimp would be shared state between threads.
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
-    def set_config(self, config: Mapping[str, Any] | None = None) -> None:
-        """Take the key and timeout; the data centre is in ``host``, never replaced inside a URL."""
-        super().set_config(dict(config or {}))
-        self.server = ""
-
     def call_api(
         self,
         resource_path: str,

@@ -66,6 +66,13 @@ class Storage:
                     self.asked_mailchimp = mailchimp.asked
 
 
+def submit_and_run(sandbox, client, operations: list[Operation]) -> str:
+    sandbox.pause_batches()
+    batch_id = batches.submit(client, operations)
+    sandbox.run_batches()
+    return batch_id
+
+
 def test_operations_are_carried_out_and_matched_by_their_id_alone(sandbox, client):
     for name in ("jane", "joe", "left"):
         sandbox.add_member(LIST, f"{name}@example.com", "transactional")
@@ -76,8 +83,7 @@ def test_operations_are_carried_out_and_matched_by_their_id_alone(sandbox, clien
         batches.archive_operation("a2", LIST, subscriber_hash("nobody@example.com")),
         batches.member_tags_operation("t1", LIST, HASH, active=["VIP"], is_syncing=True),
     ]
-    batch_id = batches.submit(client, operations)
-    sandbox.run_batches()
+    batch_id = submit_and_run(sandbox, client, operations)
     assert batches.wait(client, batch_id).total == 5
     found = batches.results(client, batch_id, [operation.operation_id for operation in operations])
     assert found.missing == ()
@@ -94,8 +100,7 @@ def test_operations_are_carried_out_and_matched_by_their_id_alone(sandbox, clien
 def test_a_refused_operation_is_the_same_typed_error_as_a_refused_call(sandbox, client):
     sandbox.add_member(LIST, "jane@example.com", "subscribed")
     sandbox.unsubscribe(LIST, "jane@example.com")
-    batch_id = batches.submit(client, [batches.subscribe_operation("s1", LIST, HASH)])
-    sandbox.run_batches()
+    batch_id = submit_and_run(sandbox, client, [batches.subscribe_operation("s1", LIST, HASH)])
     error = batches.results(client, batch_id)["s1"].error
     assert isinstance(error, errors.MailchimpComplianceError)
     assert error.kind == "compliance"
@@ -184,8 +189,7 @@ def test_a_batch_that_mailchimp_forgot_is_lost(connect):
 
 def test_a_finished_batch_without_address_of_its_results_is_lost_after_some_tries(sandbox, client, pauses):
     sandbox.add_member(LIST, "jane@example.com", "transactional")
-    batch_id = batches.submit(client, [batches.unsubscribe_operation("n1", LIST, HASH)])
-    sandbox.run_batches()
+    batch_id = submit_and_run(sandbox, client, [batches.unsubscribe_operation("n1", LIST, HASH)])
     sandbox.lose_batch_results(batch_id)
     with pytest.raises(errors.BatchLostError, match="response_body_url"):
         batches.results(client, batch_id)
@@ -289,7 +293,6 @@ def test_an_operation_for_an_id_that_changes_the_route_is_refused(bad):
 @pytest.mark.parametrize("kind", ["json_500", "cut_off", "empty_429", "html_503"])
 def test_questions_about_a_batch_get_through_trouble(sandbox, client, kind):
     sandbox.add_member(LIST, "jane@example.com", "transactional")
-    batch_id = batches.submit(client, [batches.unsubscribe_operation("n1", LIST, HASH)])
-    sandbox.run_batches()
+    batch_id = submit_and_run(sandbox, client, [batches.unsubscribe_operation("n1", LIST, HASH)])
     sandbox.faults.add(Fault(kind, "GET", "batches", times=2))
     assert batches.results(client, batch_id, ["n1"])["n1"].ok

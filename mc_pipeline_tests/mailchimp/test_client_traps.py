@@ -226,7 +226,7 @@ def test_decimals_and_dates_in_a_body_become_json(connect):
 @pytest.mark.parametrize(
     ("value", "named"),
     [
-        (datetime(2026, 5, 1), "datetime without timezone"),  # noqa: DTZ001
+        (datetime(2026, 5, 1), "datetime without timezone"),
         (float("nan"), "not a finite number"),
         (Decimal("Infinity"), "not a finite number"),
         ({1, 2}, "is a set"),

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mc_pipeline.mailchimp.errors import ForbiddenRequestError
@@ -118,6 +118,7 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(
     path=st.sampled_from([ORDERS, ORDERS + "/1", "/ecommerce/stores/s/carts", "/ecommerce/stores"]),
     method=st.sampled_from(["POST", "PUT", "PATCH", "post"]),
@@ -132,6 +133,7 @@ def test_no_ecommerce_body_opts_anybody_in_however_deep(path, method, around, op
         refuse_forbidden(method, path, body)
 
 
+@settings(deadline=None)
 @given(body=st.dictionaries(st.sampled_from(["members", "update_existing", "sync_tags"]), json_values))
 def test_members_are_created_with_update_existing_false_or_not_at_all(body):
     try:

@@ -129,6 +129,37 @@ def test_somebody_who_leaves_a_status_between_two_pages_hides_nobody(connect):
     assert states(read)["subscribed0@example.com"] == "unsubscribed"
 
 
+def test_somebody_erased_between_two_pages_hides_nobody(connect):
+    """The erased one still counts as read, the skipped one does not: the numbers alone would agree."""
+    audience = audience_of(subscribed=1500)
+
+    def erase_first(audience, asked, number):
+        if is_main_page(asked, "subscribed", 1000) and audience.now.hour == 9:
+            audience.tick(3600)
+            audience.remove("subscribed0@example.com")
+
+    audience.before_request = erase_first
+    with exact_server(audience) as server:
+        read = read_members(connect(server.url), LIST)
+    assert read.complete
+    assert states(read) == audience.statuses()
+
+
+def test_a_changed_address_is_the_same_person_and_needs_no_second_reading(connect):
+    audience = audience_of(subscribed=3)
+
+    def rename(audience, asked, number):
+        if number == 5:
+            audience.tick(60)
+            audience.change("subscribed0@example.com", email_address="new@example.com")
+
+    audience.before_request = rename
+    with exact_server(audience) as server:
+        read = read_members(connect(server.url), LIST)
+        assert len(server.asked) == 19
+    assert states(read) == audience.statuses()
+
+
 def test_one_who_leaves_and_one_who_enters_between_two_pages_hide_nobody(connect):
     """The count stays the same: only a window that nobody can enter shows that something moved."""
     audience = audience_of(subscribed=1500, pending=1)
