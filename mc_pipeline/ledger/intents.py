@@ -211,7 +211,7 @@ class Intents:
     def progress(self, company: str, run_id: str) -> pd.DataFrame:
         """A run's writes as people want to see them: which batches are done, which failed and why.
 
-        Columns: batch_id (None = sent directly), list_id, audience, operation, outcome (None = open),
+        Columns: batch_id ( = sent directly), list_id, audience, operation, outcome (or open),
         intents, first_at, last_at, title (one of the reasons, where there are several).
         """
         group = [intent_table.c[name] for name in ("batch_id", "list_id", "audience", "operation", "outcome")]
@@ -229,7 +229,11 @@ class Intents:
         )
         with self._database.read() as connection:
             result = connection.execute(query)
-            return pd.DataFrame(result.all(), columns=list(result.keys()))
+            progress = pd.DataFrame(result.all(), columns=list(result.keys()))
+        return progress.assign(
+            batch_id=progress["batch_id"].astype("str").fillna(""),
+            outcome=progress["outcome"].astype("str").fillna("open"),
+        )
 
     def _load(self, connection: Connection, ids: Iterable[int]) -> dict[int, RowMapping]:
         wanted = list(ids)
@@ -369,7 +373,11 @@ def _kept(returned: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _record(row: RowMapping) -> IntentRecord:
-    values = {name: row[name] for name in row if name not in ("body_json", "returned_json", "evidence_json", "fence")}
+    values = {
+        name: row[name]
+        for name in row
+        if name not in ("body_json", "returned_json", "evidence_json", "fence")
+    }
     returned = row["returned_json"]
     return IntentRecord(
         body=json.loads(row["body_json"]),

@@ -29,7 +29,12 @@ _DATA_OPERATIONS = frozenset({"create", "update", "change_email"})
 
 Changes = dict[str, Any]  # columns of a record and their new values
 
-_FOUND: Changes = {"absent_reads": 0, "absent_confirmations": 0, "absent_confirmed_read": 0, "vanished": False}
+_FOUND: Changes = {
+    "absent_reads": 0,
+    "absent_confirmations": 0,
+    "absent_confirmed_read": 0,
+    "vanished": False,
+}
 _NO_REJECTION: Changes = {
     "rejection_operation": None,
     "rejection_key": None,

@@ -62,7 +62,9 @@ def test_what_a_crash_left_held_is_free_when_it_expires(ledger_url: str, clock: 
         "held.__enter__()\n"
         "os._exit(9)\n"
     )
-    ended = subprocess.run([sys.executable, "-c", crash, ledger_url, START.isoformat()], check=False, timeout=60)
+    ended = subprocess.run(
+        [sys.executable, "-c", crash, ledger_url, START.isoformat()], check=False, timeout=60
+    )
     assert ended.returncode == 9
     with Ledger.open(ledger_url, clock=clock) as ledger:
         with pytest.raises(LeaseHeldError), ledger.leases.hold("acme", "run-2"):
@@ -98,7 +100,9 @@ def test_an_owner_who_slept_through_the_expiry_can_write_nothing_after_a_success
     assert ledger.intents.open("acme") == []
 
 
-def test_an_owner_who_slept_through_the_expiry_stops_even_when_nobody_came(ledger: Ledger, clock: Clock) -> None:
+def test_an_owner_who_slept_through_the_expiry_stops_even_when_nobody_came(
+    ledger: Ledger, clock: Clock
+) -> None:
     with ledger.leases.hold("acme", "run-1", MINUTE) as lease:
         clock.pass_time(seconds=60)
         with pytest.raises(LeaseLostError, match="ran out"):
@@ -134,7 +138,10 @@ def test_renewing_moves_the_expiry_away(ledger: Ledger, clock: Clock) -> None:
 
 def test_the_heartbeat_renews_by_itself(ledger_url: str) -> None:
     renewed = threading.Event()
-    with Ledger.open(ledger_url) as ledger, ledger.leases.hold("acme", "run-1", timedelta(seconds=3)) as lease:
+    with (
+        Ledger.open(ledger_url) as ledger,
+        ledger.leases.hold("acme", "run-1", timedelta(seconds=3)) as lease,
+    ):
         first = ledger.leases.current("acme")
         assert first is not None
         for _ in range(200):

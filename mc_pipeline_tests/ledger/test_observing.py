@@ -27,14 +27,23 @@ def test_a_changed_status_is_an_event_of_unknown_origin(
     ledger.members.observe("acme", observed(("ann@example.com", "subscribed")), True, clock())
     changed_at = clock.pass_time(hours=5)
     seen_at = clock.pass_time(hours=19)
-    summary = ledger.members.observe("acme", observed(("ann@example.com", status), at=changed_at), True, seen_at)
+    summary = ledger.members.observe(
+        "acme", observed(("ann@example.com", status), at=changed_at), True, seen_at
+    )
     assert summary.events == {event: 1}
     [told] = ledger.consent.events(email="ann@example.com")
-    assert (told.event, told.origin, told.status_from, told.status_to) == (event, "unknown", "subscribed", status)
+    assert (told.event, told.origin, told.status_from, told.status_to) == (
+        event,
+        "unknown",
+        "subscribed",
+        status,
+    )
     assert (told.occurred_at, told.seen_at, told.audience) == (changed_at, seen_at, "retail")
 
 
-@pytest.mark.parametrize(("status", "event"), [("unsubscribed", "opt_out"), ("cleaned", "clean"), ("archived", "archive")])
+@pytest.mark.parametrize(
+    ("status", "event"), [("unsubscribed", "opt_out"), ("cleaned", "clean"), ("archived", "archive")]
+)
 def test_the_first_sight_of_an_old_audience_tells_who_opted_out_before(
     ledger: Ledger, clock: Clock, status: str, event: str
 ) -> None:
@@ -56,7 +65,11 @@ def test_the_first_sight_of_anybody_else_tells_nothing(ledger: Ledger, clock: Cl
 
 @pytest.mark.parametrize(
     ("reason", "event"),
-    [("Reported as abuse", "complaint"), ("The emails are spam and should be reported", "complaint"), ("N/A", "opt_out")],
+    [
+        ("Reported as abuse", "complaint"),
+        ("The emails are spam and should be reported", "complaint"),
+        ("N/A", "opt_out"),
+    ],
 )
 def test_a_complaint_is_told_from_an_opt_out_by_its_reason(
     ledger: Ledger, clock: Clock, reason: str, event: str
@@ -75,15 +88,24 @@ def test_who_once_opted_out_stays_marked_after_subscribing_again(ledger: Ledger,
         at = clock.pass_time(days=1)
         ledger.members.observe("acme", observed(("ann@example.com", status), at=at), True, at)
     record = the_record(ledger)
-    assert (record["opted_out"], record["ever_subscribed"], record["last_status"]) == (True, True, "subscribed")
-    assert [event.event for event in ledger.consent.events(email="ann@example.com")] == ["opt_out", "subscribe"]
+    assert (record["opted_out"], record["ever_subscribed"], record["last_status"]) == (
+        True,
+        True,
+        "subscribed",
+    )
+    assert [event.event for event in ledger.consent.events(email="ann@example.com")] == [
+        "opt_out",
+        "subscribe",
+    ]
 
 
 def test_what_we_did_and_know_of_is_no_news(ledger: Ledger, lease: Lease, clock: Clock) -> None:
     send(ledger, lease, an_intent())
     send(ledger, lease, an_intent("unsubscribe"))
     at = clock.pass_time(hours=1)
-    assert ledger.members.observe("acme", observed(("ann@example.com", "unsubscribed")), True, at).events == {}
+    assert (
+        ledger.members.observe("acme", observed(("ann@example.com", "unsubscribed")), True, at).events == {}
+    )
     assert [event.origin for event in ledger.consent.events()] == ["ours"]
 
 
@@ -116,7 +138,9 @@ def test_a_write_of_ours_does_not_explain_what_it_cannot_have_done(
     assert [event.origin for event in ledger.consent.events()] == ["unknown"]
 
 
-def test_a_read_that_began_before_our_write_says_nothing_about_it(ledger: Ledger, lease: Lease, clock: Clock) -> None:
+def test_a_read_that_began_before_our_write_says_nothing_about_it(
+    ledger: Ledger, lease: Lease, clock: Clock
+) -> None:
     send(ledger, lease, an_intent(body={"email_address": "ann@example.com", "status": "subscribed"}))
     began = clock.pass_time(hours=1)
     clock.pass_time(minutes=2)
@@ -185,7 +209,9 @@ def test_who_is_found_again_is_no_longer_absent(ledger: Ledger, clock: Clock) ->
     assert (the_record(ledger)["absent_reads"], the_record(ledger)["vanished"]) == (0, False)
 
 
-def test_an_address_that_was_only_ever_rejected_is_not_absent(ledger: Ledger, lease: Lease, clock: Clock) -> None:
+def test_an_address_that_was_only_ever_rejected_is_not_absent(
+    ledger: Ledger, lease: Lease, clock: Clock
+) -> None:
     send(ledger, lease, an_intent(), "rejected", title="Invalid Resource")
     ledger.members.observe("acme", observed(), True, clock.pass_time(days=1), list_ids=["list1"])
     assert the_record(ledger)["absent_reads"] == 0
@@ -199,8 +225,13 @@ def test_what_mailchimp_made_of_our_data_is_learned_where_the_answer_never_came(
     rows = observed(("ann@example.com", "transactional"), ("bob@example.com", "transactional"))
     summary = ledger.members.observe("acme", rows, True, clock.pass_time(hours=1))
     assert summary.answers_learned == 1
-    assert json.loads(the_record(ledger)["returned_json"]) == {"language": "en", "merge_fields": {"FNAME": "ANN"}}
-    assert json.loads(the_record(ledger, "bob@example.com")["returned_json"])["merge_fields"]["FNAME"] == "Ann"
+    assert json.loads(the_record(ledger)["returned_json"]) == {
+        "language": "en",
+        "merge_fields": {"FNAME": "ANN"},
+    }
+    assert (
+        json.loads(the_record(ledger, "bob@example.com")["returned_json"])["merge_fields"]["FNAME"] == "Ann"
+    )
 
 
 def test_a_member_that_nobody_of_us_wrote_keeps_no_copy_of_its_data(ledger: Ledger, clock: Clock) -> None:
@@ -209,7 +240,9 @@ def test_a_member_that_nobody_of_us_wrote_keeps_no_copy_of_its_data(ledger: Ledg
     assert the_record(ledger)[["sent_json", "returned_json"]].isna().all()
 
 
-def test_archived_by_us_ends_when_somebody_brings_the_member_back(ledger: Ledger, lease: Lease, clock: Clock) -> None:
+def test_archived_by_us_ends_when_somebody_brings_the_member_back(
+    ledger: Ledger, lease: Lease, clock: Clock
+) -> None:
     send(ledger, lease, an_intent())
     send(ledger, lease, an_intent("archive"))
     ledger.members.observe("acme", observed(("ann@example.com", "archived")), True, clock.pass_time(days=1))
@@ -256,7 +289,9 @@ def test_more_members_than_fit_in_one_statement(ledger: Ledger, clock: Clock) ->
         (observed(("ann@example.com", "subscribed"), status=None), "no list_id, email or status"),
     ],
 )
-def test_rows_of_another_shape_are_refused(ledger: Ledger, clock: Clock, rows: pd.DataFrame, complaint: str) -> None:
+def test_rows_of_another_shape_are_refused(
+    ledger: Ledger, clock: Clock, rows: pd.DataFrame, complaint: str
+) -> None:
     with pytest.raises(ObservationError, match=complaint):
         ledger.members.observe("acme", rows, True, clock())
 

@@ -42,7 +42,12 @@ def test_without_any_place_it_says_what_to_set() -> None:
 def test_every_postgresql_url_means_the_driver_that_is_installed(scheme: str) -> None:
     url = database_url(f"{scheme}://ann:secret@db.example.com:5433/ledger?sslmode=require")
     assert url.drivername == "postgresql+psycopg2"
-    assert (url.host, url.port, url.database, url.query["sslmode"]) == ("db.example.com", 5433, "ledger", "require")
+    assert (url.host, url.port, url.database, url.query["sslmode"]) == (
+        "db.example.com",
+        5433,
+        "ledger",
+        "require",
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,7 +76,9 @@ def test_files_and_folder_are_for_their_owner_only(tmp_path: Path) -> None:
     before = os.umask(0o000)
     try:
         with Ledger.open(f"sqlite:///{folder}/ledger.db") as ledger:
-            ledger.reads.record_observation("acme", "odoo_partners", datetime.fromisoformat("2026-01-01T00Z"), 1, True)
+            ledger.reads.record_observation(
+                "acme", "odoo_partners", datetime.fromisoformat("2026-01-01T00Z"), 1, True
+            )
             files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
     finally:
         os.umask(before)
@@ -117,7 +124,9 @@ def test_dagsters_own_revision_in_the_same_database_stays_as_it_is(ledger_url: s
         connection.execute(text("INSERT INTO alembic_version VALUES ('16e3655b4d9b')"))
     Ledger.open(ledger_url).close()
     with engine.connect() as connection:
-        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all() == ["16e3655b4d9b"]
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all() == [
+            "16e3655b4d9b"
+        ]
     engine.dispose()
 
 
@@ -126,7 +135,9 @@ def test_a_ledger_written_by_a_newer_version_is_refused_and_left_alone(ledger_ur
     engine = create_engine(database_url(ledger_url))
     with engine.begin() as connection:
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
-    with pytest.raises(LedgerSchemaError, match=r"newer mc_pipeline \(schema 9999.*install the newer version"):
+    with pytest.raises(
+        LedgerSchemaError, match=r"newer mc_pipeline \(schema 9999.*install the newer version"
+    ):
         Ledger.open(ledger_url)
     with engine.connect() as connection:
         assert connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar() == "9999"
