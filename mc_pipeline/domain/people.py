@@ -156,18 +156,15 @@ def sum_purchases(attributed: pd.DataFrame) -> pd.DataFrame:
         Indexed by ``person_email``: ``order_count``, ``total_spent`` (company currency),
         ``first_order_date``, ``last_order_date`` (UTC). Orders of nobody are in none.
     """
-    totals = (
-        attributed[attributed["person_email"].notna()]
-        .groupby("person_email", sort=True)
-        .agg(
-            order_count=("order_id", "size"),
-            kept_units=("kept_units", "sum"),
-            first_order_date=("date_order", "min"),
-            last_order_date=("date_order", "max"),
-        )
+    orders = attributed[attributed["person_email"].notna()].groupby("person_email", sort=True)
+    return pd.DataFrame(
+        {
+            "order_count": orders.size(),
+            "total_spent": orders["kept_units"].sum() / _UNITS,
+            "first_order_date": orders["date_order"].min(),
+            "last_order_date": orders["date_order"].max(),
+        }
     )
-    totals["total_spent"] = totals.pop("kept_units") / _UNITS
-    return totals
 
 
 def total_of(attributed: pd.DataFrame) -> float:
