@@ -91,6 +91,7 @@ class Faults:
 
     waiting: list[Fault] = field(default_factory=list)
     fired: list[Fault] = field(default_factory=list)
+    cleared: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, fault: Fault) -> Fault:
@@ -100,9 +101,10 @@ class Faults:
         return fault
 
     def clear(self) -> None:
-        """Take back all trouble that has not happened yet."""
+        """Take back all trouble that has not happened yet, and end the slowness under way."""
         with self._lock:
             self.waiting.clear()
+            self.cleared += 1
 
     def take(self, method: str, target: str, body: bytes = b"") -> Fault | None:
         """The fault that this request (path with query string) runs into, counted as fired."""

@@ -27,7 +27,7 @@ class JournalEntry:
 
     ``status`` is None while the answer is under way, and for good when the connection was broken before
     an answer. ``applied`` says whether the server carried the request out: False for a request that a fault
-    or a limit stopped on its way. ``batch_id`` names the batch whose operation this is.
+    or a limit stopped on its way, or that the system refused with an error. ``batch_id`` names the batch whose operation this is.
     ``account`` is the Mailchimp account or the Odoo user that the credentials belong to.
     """
 

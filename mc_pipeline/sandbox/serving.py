@@ -34,10 +34,13 @@ CONTROL = "/_sandbox"
 _transports: MutableMapping[tuple[Any, Any], asyncio.Transport] = {}
 
 
-class _KnownConnection(AutoHTTPProtocol):
+_HttpProtocol: Any = AutoHTTPProtocol
+
+
+class _KnownConnection(_HttpProtocol):
     """Remembers the transport of each connection, so that a fault can break it."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
         self._between = _ends(transport)
         _transports[self._between] = transport
@@ -134,11 +137,17 @@ class TroubleLayer:
         if entry is not None:
             entry.fault, entry.applied = fault.kind, fault.applies
         if fault.kind == "slow":
-            await asyncio.sleep(fault.seconds)
+            await self._be_slow(fault.seconds)
         answer = await self._carry_out(scope, body, receive) if fault.applies else None
         if fault.kind == "slow_after":
-            await asyncio.sleep(fault.seconds)
+            await self._be_slow(fault.seconds)
         await self._answer(fault, answer, scope, send)
+
+    async def _be_slow(self, seconds: float) -> None:
+        """Wait; no longer once all faults are taken back, so that slowness does not outlive its test."""
+        cleared, end = self._faults.cleared, asyncio.get_running_loop().time() + seconds
+        while self._faults.cleared == cleared and asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(min(0.02, seconds))
 
     async def _carry_out(self, scope: Scope, body: bytes, receive: Receive) -> list[Message]:
         messages: list[Message] = []

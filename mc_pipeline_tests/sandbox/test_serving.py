@@ -55,7 +55,7 @@ def counting() -> Iterator[Counting]:
 BROKEN = requests.exceptions.ConnectionError
 
 
-@pytest.mark.parametrize("kind, carried_out", [("reset_before", 0), ("reset_after", 1)])
+@pytest.mark.parametrize(("kind", "carried_out"), [("reset_before", 0), ("reset_after", 1)])
 def test_a_reset_connection_gives_no_answer(counting: Counting, kind: str, carried_out: int) -> None:
     counting.faults.add(Fault(kind))
     with pytest.raises(BROKEN):
@@ -73,7 +73,7 @@ def test_a_cut_off_answer_breaks_in_the_middle_of_the_body(counting: Counting) -
 
 
 @pytest.mark.parametrize(
-    "kind, status, content_type, carried_out",
+    ("kind", "status", "content_type", "carried_out"),
     [
         ("empty_429", 429, None, 0),
         ("json_429", 429, "application/json", 0),
@@ -117,6 +117,7 @@ def test_a_slow_answer_outlasts_the_clients_patience(counting: Counting) -> None
     with pytest.raises(requests.exceptions.ReadTimeout):
         requests.post(f"{counting.url}/count/a", data="x", timeout=0.2)
     assert len(counting.carried_out) == 1
+    counting.faults.clear()
 
 
 def test_a_fault_meets_only_the_requests_it_names(counting: Counting) -> None:
@@ -170,7 +171,7 @@ def test_another_process_reads_the_journal_and_arranges_trouble(counting: Counti
 
 
 @pytest.mark.parametrize(
-    "path, body, says",
+    ("path", "body", "says"),
     [
         ("faults", {"kind": "fire"}, "fault kind 'fire' is unknown"),
         ("faults", {"sort": "json_500"}, "unknown keys ['sort']"),

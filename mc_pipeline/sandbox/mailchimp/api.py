@@ -551,7 +551,7 @@ def _segment_members(call: Call) -> Document:
                 call.base_url,
                 choice,
                 under="members",
-                keys=reading.BULK_MEMBER_KEYS,
+                keys=reading.SEGMENT_MEMBER_KEYS,
             ),
             "total_items": len(shown),
             "_links": [],
@@ -565,7 +565,15 @@ def _add_segment_member(call: Call) -> Document:
     found = segments.segment_by_id(audience, call.names["segment_id"])
     member = members.existing(audience, email)
     segments.change_members(call.state, audience, found, [email], [])
-    (document,) = _shown_in_bulk(call, audience, [member])
+    (document,) = reading.show_members(
+        call.state,
+        audience,
+        [member],
+        call.base_url,
+        reading.Choice({}),
+        under="",
+        keys=reading.SEGMENT_MEMBER_KEYS,
+    )
     return document
 
 

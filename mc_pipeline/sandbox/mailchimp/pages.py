@@ -215,10 +215,10 @@ class _Pages:
         query = urlencode({"only": only}) + "&"
         return self._show("journal.html", page=_page(request, entries[::-1]), only=only, query=query)
 
-    def _show(self, template: str, status: int = 200, **values: Any) -> Response:
+    def _show(self, template: str, code: int = 200, **values: Any) -> Response:
         values.setdefault("message", "")
         with self._state.lock:
-            return HTMLResponse(self._templates.get_template(template).render(values), status)
+            return HTMLResponse(self._templates.get_template(template).render(values), code)
 
     def _missing(self, what: str) -> Response:
         return self._show("missing.html", 404, what=what)

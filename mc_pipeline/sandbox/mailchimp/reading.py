@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mc_pipeline.sandbox.mailchimp.merge_fields import shown_values
@@ -56,6 +57,10 @@ class Choice:
             kept == path or kept.startswith(path + ".") or path.startswith(kept + ".") for kept in self._keep
         )
 
+    def _wants_value(self, path: str) -> bool:
+        """Whether a plain value at this path is asked for: a path that goes on below it is not it."""
+        return not self._keep or any(kept == path or path.startswith(kept + ".") for kept in self._keep)
+
     def trim(self, document: Document) -> Document:
         """The document with the wanted fields only."""
         if not self._keep and not self._drop:
@@ -70,21 +75,30 @@ class Choice:
             if not any(each.startswith(path + ".") for each in (*self._keep, *self._drop)):
                 return value
             wanted: dict[str, bool] = {}
-            return [self._trimmed_object(item, path, wanted) for item in value]
+            plain = self._wants_value(path)
+            return [
+                self._trimmed_object(item, path, wanted)
+                for item in value
+                if plain or isinstance(item, dict | list)
+            ]
         if isinstance(value, dict):
             return self._trimmed_object(value, path, {})
         return value
 
     def _trimmed_object(self, value: Any, path: str, wanted: dict[str, bool]) -> Any:
         if not isinstance(value, dict):
-            return value
+            return self._trimmed(value, path)
         kept = {}
         for name, inner in value.items():
             inner_path = f"{path}.{name}" if path else name
             if name not in wanted:
                 wanted[name] = self.wants(inner_path)
-            if wanted[name]:
-                kept[name] = self._trimmed(inner, inner_path) if isinstance(inner, dict | list) else inner
+            if not wanted[name]:
+                continue
+            if isinstance(inner, dict | list):
+                kept[name] = self._trimmed(inner, inner_path)
+            elif self._wants_value(inner_path):
+                kept[name] = inner
         return kept
 
 
@@ -248,7 +262,9 @@ BULK_MEMBER_KEYS = tuple(
         "source",
     )
 )
-"""What a bulk call and a segment show of a member: less than GET does, no contact id above all."""
+"""What a bulk call shows of a member: less than GET does, no contact id above all."""
+SEGMENT_MEMBER_KEYS = tuple(key for key in BULK_MEMBER_KEYS if key not in ("tags", "tags_count"))
+"""What the members of a segment show: no tags."""
 
 
 def show_members(
@@ -265,7 +281,7 @@ def show_members(
     prefix = f"{under}." if under else ""
     parts = [(key, _MEMBER_PARTS[key]) for key in keys if choice.wants(prefix + key)]
     has_stores = any(key == "stats" for key, _ in parts) and bool(state.stores_of(audience))
-    context = _Context(state, audience, base_url, has_stores)
+    context = _Context(state, audience, base_url, has_stores, in_bulk=keys is not MEMBER_KEYS)
     shown = []
     for member in members:
         document = {key: part(member, context) for key, part in parts}
@@ -275,9 +291,13 @@ def show_members(
     return shown
 
 
+@dataclass(frozen=True, slots=True)
 class _Context:
-    def __init__(self, state: MailchimpState, audience: Audience, base_url: str, has_stores: bool) -> None:
-        self.state, self.audience, self.base_url, self.has_stores = state, audience, base_url, has_stores
+    state: MailchimpState
+    audience: Audience
+    base_url: str
+    has_stores: bool
+    in_bulk: bool
 
 
 def _full_name(member: Member, context: _Context) -> str:
@@ -296,15 +316,15 @@ def _member_stats(member: Member, context: _Context) -> Document:
 
 def _location(member: Member, context: _Context) -> Document:
     place = member.location or {}
-    return {
+    shown = {
         "latitude": place.get("latitude", 0),
         "longitude": place.get("longitude", 0),
         "gmtoff": 0,
         "dstoff": 0,
         "country_code": "",
         "timezone": "",
-        "region": "",
     }
+    return shown if context.in_bulk else {**shown, "region": ""}
 
 
 def _shown_tags(member: Member, context: _Context) -> list[Document]:

@@ -165,7 +165,10 @@ class SandboxMailchimp(People):
         """Answer over HTTP; ``url`` is the server's root, ``api_url`` the API's."""
         with serve(self.app, host=host, port=port) as url:
             self.url = url
-            yield self
+            try:
+                yield self
+            finally:
+                self.faults.clear()
 
     @property
     def api_url(self) -> str:
