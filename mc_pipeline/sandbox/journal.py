@@ -25,10 +25,10 @@ def utc_now() -> datetime:
 class JournalEntry:
     """One request to the API, one operation inside a batch, or one act of a person.
 
-    ``status`` is None while the answer is under way, and for good when the connection was broken before
-    an answer. ``applied`` says whether the server carried the request out: False for a request that a fault
-    or a limit stopped on its way, or that the system refused with an error. ``batch_id`` names the batch whose operation this is.
-    ``account`` is the Mailchimp account or the Odoo user that the credentials belong to.
+    ``status`` is None while the answer is under way, and for good when the connection was broken before an
+    answer. ``applied`` says whether the server carried the request out: False for a request that a fault or
+    a limit stopped on its way, or that the system refused with an error. ``batch_id`` names the batch whose
+    operation this is. ``account`` is the Mailchimp account or the Odoo user that the credentials belong to.
     """
 
     number: int

@@ -28,8 +28,10 @@ for (const api of [client.ping, client.lists, client.batches]) api.apiClient.bas
     ],
     update_existing: false,
   });
-  await client.lists.updateListMemberTags(list, "ada@example.org", { tags: [{ name: "VIP", status: "active" }] });
-  const read = await client.lists.getListMembersInfo(list, { count: 1000, fields: ["members.email_address", "members.tags"] });
+  const tags = [{ name: "VIP", status: "active" }];
+  await client.lists.updateListMemberTags(list, "ada@example.org", { tags });
+  const fields = ["members.email_address", "members.tags"];
+  const read = await client.lists.getListMembersInfo(list, { count: 1000, fields });
   let refused;
   try { await client.lists.addListMember(list, { email_address: "ada@example.org", status: "subscribed" }); }
   catch (error) { refused = { status: error.status, title: JSON.parse(error.response.text).title }; }
