@@ -32,6 +32,13 @@ LEAK_COLUMNS: tuple[str, ...] = (
 )
 
 
+class CustomersLike(Protocol):
+    """Who counts as a customer: ``order`` whoever ordered, ``order_and_children`` their contact persons too."""
+
+    @property
+    def contacts(self) -> str: ...
+
+
 class LeakSettings(Protocol):
     """What the settings of a company say that matters for leaks."""
 
@@ -39,6 +46,8 @@ class LeakSettings(Protocol):
     def key(self) -> str: ...
     @property
     def exclude_suppliers(self) -> bool: ...
+    @property
+    def customers(self) -> CustomersLike: ...
     @property
     def audiences(self) -> Mapping[str, Any]: ...
 
@@ -191,11 +200,12 @@ def _forbidden_partners(
     ]
     own = forbidden[list(_FORBIDDEN_FLAGS).index("is_own_company")][0]
     forbidden.append((_descendants(partners, own), "the partner belongs to an own company"))
-    suppliers = set(partners.loc[partners["supplier_rank"].fillna(0) > 0, "partner_id"].astype(int))
-    if not company.exclude_suppliers:
+    if company.exclude_suppliers:
+        suppliers = set(partners.loc[partners["supplier_rank"].fillna(0) > 0, "partner_id"].astype(int))
+        forbidden.append((suppliers, "the partner is a supplier"))
+    if company.customers.contacts == "order":
         without_order = contacts.loc[contacts["order_count"] == 0, "partner_ids"].explode().dropna()
-        suppliers &= set(without_order.astype(int))
-    forbidden.append((suppliers, "the partner is a supplier and no customer"))
+        forbidden.append((set(without_order.astype(int)), "nobody ordered under this address"))
     return forbidden
 
 

@@ -147,16 +147,25 @@ def test_people_below_an_own_company_are_found_at_any_depth():
 
 
 @pytest.mark.parametrize(
-    ("exclude", "orders", "leak"), [(False, 1, False), (False, 0, True), (True, 1, True), (True, 0, True)]
+    ("exclude", "orders", "found"),
+    [
+        (False, 1, []),
+        (False, 0, ["nobody ordered under this address"]),
+        (True, 1, ["the partner is a supplier"]),
+    ],
 )
-def test_a_supplier_is_a_leak_unless_they_bought_and_settings_allow_it(exclude, orders, leak):
-    found = reasons(
+def test_a_supplier_is_a_leak_unless_they_bought_and_settings_allow_it(exclude, orders, found):
+    assert found == reasons(
         NEW_ADA,
         people=[Person(ADA, order_count=orders)],
         partners=[{"partner_id": 1, "supplier_rank": 1}],
         settings=company(exclude_suppliers=exclude),
     )
-    assert bool(found) is leak
+
+
+def test_contact_persons_of_customers_need_no_order_of_their_own():
+    settings = company(customers={"contacts": "order_and_children"})
+    assert reasons(NEW_ADA, people=[Person(ADA, order_count=0)], settings=settings) == []
 
 
 def test_a_tag_for_somebody_who_is_created_or_renamed_in_the_same_plan_is_no_leak():
