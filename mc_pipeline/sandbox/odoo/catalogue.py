@@ -33,6 +33,15 @@ _MOVE_TYPES = (
     "entry:Journal_Entry out_invoice:Customer_Invoice out_refund:Customer_Credit_Note in_invoice:Vendor_Bill "
     "in_refund:Vendor_Credit_Note out_receipt:Sales_Receipt in_receipt:Purchase_Receipt"
 )
+_ADDRESS_TYPES = "contact:Contact invoice:Invoice_Address delivery:Delivery_Address other:Other_Address"
+_PAYMENT_STATES = (
+    "not_paid:Not_Paid in_payment:In_Payment paid:Paid partial:Partially_Paid reversed:Reversed "
+    "invoicing_legacy:Invoicing_App_Legacy"
+)
+_LINE_TYPES = (
+    "product:Product cogs:Cost_of_Goods_Sold tax:Tax discount:Discount rounding:Rounding "
+    "payment_term:Payment_Term line_section:Section line_note:Note epd:Early_Payment_Discount"
+)
 _INVOICE_STATUS = "upselling:Upselling invoiced:Fully_Invoiced to_invoice:To_Invoice no:Nothing_to_Invoice"
 
 
@@ -85,7 +94,7 @@ write_uid many2one >res.users ro
 """
 
 _MODELS: dict[str, str] = {
-    "res.partner": """
+    "res.partner": f"""
         name char
         complete_name char ro
         active boolean =True
@@ -104,7 +113,7 @@ _MODELS: dict[str, str] = {
         parent_id many2one >res.partner
         parent_name char computed
         child_ids one2many >res.partner .parent_id
-        type selection =contact contact:Contact invoice:Invoice_Address delivery:Delivery_Address other:Other_Address
+        type selection =contact {_ADDRESS_TYPES}
         company_id many2one >res.company
         category_id many2many >res.partner.category
         industry_id many2one >res.partner.industry
@@ -274,7 +283,7 @@ _MODELS: dict[str, str] = {
         ref char
         move_type selection ! ro =entry {_MOVE_TYPES}
         state selection ! ro =draft draft:Draft posted:Posted cancel:Cancelled
-        payment_state selection ro =not_paid not_paid:Not_Paid in_payment:In_Payment paid:Paid partial:Partially_Paid reversed:Reversed invoicing_legacy:Invoicing_App_Legacy
+        payment_state selection ro =not_paid {_PAYMENT_STATES}
         partner_id many2one >res.partner
         commercial_partner_id many2one >res.partner ro
         partner_shipping_id many2one >res.partner
@@ -306,7 +315,7 @@ _MODELS: dict[str, str] = {
         parent_state selection ro draft:Draft posted:Posted cancel:Cancelled
         name char
         sequence integer
-        display_type selection ! =product product:Product cogs:Cost_of_Goods_Sold tax:Tax discount:Discount rounding:Rounding payment_term:Payment_Term line_section:Section line_note:Note epd:Early_Payment_Discount
+        display_type selection ! =product {_LINE_TYPES}
         product_id many2one >product.product
         quantity float
         price_unit float
@@ -527,7 +536,8 @@ _WITH_MODULE: dict[str, dict[str, str]] = {
     "delivery": {"sale.order.line": "is_delivery boolean"},
     "mass_mailing": {"mail.blacklist": "opt_out_reason_id many2one >mailing.subscription.optout"},
     "sale": {
-        "res.partner": "sale_order_count integer computed unsearchable\nsale_order_ids one2many >sale.order .partner_id"
+        "res.partner": "sale_order_count integer computed unsearchable\n"
+        "sale_order_ids one2many >sale.order .partner_id"
     },
     "account": {
         "sale.order.line": "invoice_lines many2many >account.move.line ~account.move.line.sale_line_ids"

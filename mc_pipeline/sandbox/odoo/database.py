@@ -12,7 +12,7 @@ from typing import Any
 from mc_pipeline.sandbox.odoo.access import STANDARD_RULES, Account, RecordRule
 from mc_pipeline.sandbox.odoo.catalogue import Fields, mirrors
 from mc_pipeline.sandbox.odoo.environment import Environment
-from mc_pipeline.sandbox.odoo.errors import AccessDenied, MissingError
+from mc_pipeline.sandbox.odoo.errors import AccessDeniedError, MissingError
 from mc_pipeline.sandbox.odoo.models import accounting, consent, organisation, partner, sales
 from mc_pipeline.sandbox.odoo.models.base import Model
 from mc_pipeline.sandbox.odoo.tables import UndoLog
@@ -45,6 +45,7 @@ _CLASSES: dict[str, type[Model]] = {
 
 
 def utc_now() -> datetime:
+    """The clock of a database that nobody gave another one."""
     return datetime.now(UTC)
 
 
@@ -150,7 +151,7 @@ class Database:
         if not account.accepts(secret) or not self.models["res.users"].table.rows[account.uid].get(
             "active", True
         ):
-            raise AccessDenied()
+            raise AccessDeniedError()
         self._warm.add((account.uid, str(secret)))
         return account
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from mc_pipeline.sandbox.odoo.models.base import Model
 
 Test = Callable[[Row], bool]
-Leaf = tuple[str, str, Any]
+Getter = Callable[[Row], Any]
+Leaf = tuple[Any, str, Any]
 
 OPERATORS = frozenset(
     {
@@ -206,12 +207,12 @@ def _leaf_test(model: Model, env: Environment, leaf: Leaf) -> Test:
     return _value_test(model, env, field, get, operator_, value, leaf)
 
 
-def _related_test(model: Model, env: Environment, field: Field, get: Test, domain: Any) -> Test:
+def _related_test(model: Model, env: Environment, field: Field, get: Getter, domain: Any) -> Test:
     other = env.model(field.relation or "")
     inner = make_test(other, env, read_domain(domain))
     rows = other.table.rows
     if field.to_many:
-        return lambda row: any(id in rows and inner(rows[id]) for id in get(row) or ())  # type: ignore[attr-defined]
+        return lambda row: any(id in rows and inner(rows[id]) for id in get(row) or ())
 
     def test(row: Row) -> bool:
         id = get(row)
@@ -221,7 +222,7 @@ def _related_test(model: Model, env: Environment, field: Field, get: Test, domai
 
 
 def _hierarchy_test(
-    model: Model, env: Environment, field: Field, get: Test, operator_: str, value: Any
+    model: Model, env: Environment, field: Field, get: Getter, operator_: str, value: Any
 ) -> Test:
     other = model if field.name == "id" else env.model(field.relation or "")
     wanted = value if isinstance(value, (list, tuple)) else [value]
@@ -241,11 +242,11 @@ def _hierarchy_test(
             border = {id for id in parents if id} - reached
         reached |= border
     if field.to_many:
-        return lambda row: any(id in reached for id in get(row) or ())  # type: ignore[attr-defined]
+        return lambda row: any(id in reached for id in get(row) or ())
     return lambda row: get(row) in reached
 
 
-def _relation_test(env: Environment, field: Field, get: Test, operator_: str, value: Any) -> Test:
+def _relation_test(env: Environment, field: Field, get: Getter, operator_: str, value: Any) -> Test:
     other = env.model(field.relation or "")
     negative = operator_ in ("!=", "not in", "not like", "not ilike")
     positive = {"!=": "=", "not in": "in", "not like": "like", "not ilike": "ilike"}.get(operator_, operator_)
@@ -269,10 +270,9 @@ def _relation_test(env: Environment, field: Field, get: Test, operator_: str, va
 
         def found(row: Row) -> bool:
             ids = get(row)
-            return (or_empty and not ids) or any(id in wanted for id in ids or ())  # type: ignore[attr-defined]
+            return (or_empty and not ids) or any(id in wanted for id in ids or ())
 
     else:
-
         if or_empty:
             wanted |= {False, None}
 
@@ -283,7 +283,7 @@ def _relation_test(env: Environment, field: Field, get: Test, operator_: str, va
 
 
 def _value_test(
-    model: Model, env: Environment, field: Field, get: Test, operator_: str, value: Any, leaf: Leaf
+    model: Model, env: Environment, field: Field, get: Getter, operator_: str, value: Any, leaf: Leaf
 ) -> Test:
     if field.type == "datetime":
         return _datetime_test(env, get, operator_, value)
@@ -349,7 +349,7 @@ def like_pattern(value: str, operator_: str) -> re.Pattern[str]:
     return re.compile(pattern, re.DOTALL | (re.IGNORECASE if "ilike" in operator_ else 0))
 
 
-def _datetime_test(env: Environment, get: Test, operator_: str, value: Any) -> Test:
+def _datetime_test(env: Environment, get: Getter, operator_: str, value: Any) -> Test:
     """Odoo 19 compares whole seconds; 17 and 18 compare what is stored, microseconds included."""
     whole_seconds = env.release.major >= 19
 
@@ -369,7 +369,7 @@ def _datetime_test(env: Environment, get: Test, operator_: str, value: Any) -> T
     return _moment_test(given, operator_, value, moment)
 
 
-def _date_test(get: Test, operator_: str, value: Any) -> Test:
+def _date_test(get: Getter, operator_: str, value: Any) -> Test:
     def day(each: Any) -> Any:
         return False if each in (False, None) else parse_datetime(each).date()
 

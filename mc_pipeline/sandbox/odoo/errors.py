@@ -34,7 +34,7 @@ class AccessError(ServerError):
     name = "odoo.exceptions.AccessError"
 
 
-class AccessDenied(ServerError):
+class AccessDeniedError(ServerError):
     """Wrong password in a call on a model."""
 
     name = "odoo.exceptions.AccessDenied"
@@ -58,11 +58,11 @@ class MissingError(ServerError):
 
 
 class BuiltinError(ServerError):
-    """An exception of Python itself that Odoo lets through: ValueError, TypeError, AttributeError, KeyError."""
+    """An exception of Python itself that Odoo lets through, such as ValueError or KeyError."""
 
     def __init__(self, kind: type[Exception], message: str) -> None:
         super().__init__(message)
-        self.name = f"builtins.{kind.__name__}"  # type: ignore[misc]
+        self.name = f"builtins.{kind.__name__}"
 
 
 class DatabaseError(ServerError):

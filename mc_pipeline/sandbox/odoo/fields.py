@@ -151,7 +151,7 @@ def parse_datetime(value: Any) -> datetime:
     if isinstance(value, datetime):
         return value.replace(tzinfo=None)
     if isinstance(value, date):
-        return datetime(value.year, value.month, value.day)
+        return datetime.fromisoformat(value.isoformat())
     try:
         return datetime.fromisoformat(str(value))
     except ValueError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -237,9 +237,9 @@ class Grouping:
 
 
 def _start(value: date | datetime, step: str) -> datetime:
-    moment = datetime(value.year, value.month, value.day)
     if isinstance(value, datetime) and step == "hour":
-        return moment.replace(hour=value.hour)
+        return value.replace(minute=0, second=0, microsecond=0)
+    moment = datetime.combine(value, time())
     match step:
         case "month":
             return moment.replace(day=1)

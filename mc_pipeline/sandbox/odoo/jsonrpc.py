@@ -17,7 +17,7 @@ from starlette.routing import Route
 from mc_pipeline.sandbox.journal import JournalEntry
 from mc_pipeline.sandbox.odoo.database import Database
 from mc_pipeline.sandbox.odoo.environment import Environment
-from mc_pipeline.sandbox.odoo.errors import AccessDenied, BuiltinError, DatabaseError, ServerError
+from mc_pipeline.sandbox.odoo.errors import AccessDeniedError, BuiltinError, DatabaseError, ServerError
 from mc_pipeline.sandbox.odoo.versions import Release
 from mc_pipeline.sandbox.serving import ENTRY
 
@@ -122,7 +122,7 @@ class JsonRpc:
             case "server_version":
                 return self._release.server_version
             case _:
-                raise AccessDenied()
+                raise AccessDeniedError()
 
     def _object(self, method: str, args: list[Any]) -> Any:
         if method not in ("execute", "execute_kw") or len(args) < 5:

@@ -28,9 +28,9 @@ _ORDER_FIELDS = (
     "amount_total", "invoice_ids", "order_line",
 )  # fmt: skip
 _PARTNER_FACTS = (
-    "id", "email_normalized", "is_company", "type", "parent_id", "commercial_partner_id", "company_id", "lang",
-    "phone", "street", "street2", "zip", "city", "country_id", "industry_id", "supplier_rank", "message_bounce",
-    "user_ids", "write_date",
+    "id", "email_normalized", "is_company", "type", "parent_id", "commercial_partner_id", "company_id",
+    "lang", "phone", "street", "street2", "zip", "city", "country_id", "industry_id", "supplier_rank",
+    "message_bounce", "user_ids", "write_date",
 )  # fmt: skip
 
 
@@ -91,7 +91,10 @@ Form = dict[str, str]
 
 
 def _posted(act: Callable[[Request, Form], str]) -> Callable[[Request], Awaitable[Response]]:
-    """A form's endpoint: acts, then leads to a page that says what happened. Forms of other sites are refused."""
+    """A form's endpoint: acts, then leads to a page that says what happened.
+
+    Forms of other sites are refused.
+    """
 
     async def endpoint(request: Request) -> Response:
         origin = request.headers.get("origin")
@@ -118,7 +121,10 @@ class Pages:
 
     def _render(self, template: str, request: Request, section: str, **values: Any) -> HTMLResponse:
         content = _templates.get_template(template).render(
-            version=self._odoo.release.serie, section=section, said=request.query_params.get("said", ""), **values
+            version=self._odoo.release.serie,
+            section=section,
+            said=request.query_params.get("said", ""),
+            **values,
         )
         return HTMLResponse(content)
 
@@ -145,7 +151,9 @@ class Pages:
     def _tags(self, ids: Sequence[int]) -> list[dict[str, Any]]:
         tags = self._odoo.model("res.partner.category")
         env = self._odoo.database.superuser()
-        return [{"id": id, "name": tags.display_name(env, tags.table.rows[id])} for id in ids if id in tags.table]
+        return [
+            {"id": id, "name": tags.display_name(env, tags.table.rows[id])} for id in ids if id in tags.table
+        ]
 
     # looking
 
@@ -167,7 +175,9 @@ class Pages:
             own = ("complete_name", "name", "email", "active", "is_blacklisted", "category_id")
             (partner,) = model.read(env, [id], [*own, *_PARTNER_FACTS])
             partner["tags"] = self._tags(partner["category_id"])
-            facts = [(model.fields[name].describe()["string"], _readable(partner[name])) for name in _PARTNER_FACTS]
+            facts = [
+                (model.fields[name].describe()["string"], _readable(partner[name])) for name in _PARTNER_FACTS
+            ]
             tags = self._tags(self._odoo.search("res.partner.category", order="id"))
             orders = self._orders([("partner_id", "=", id)])
         return self._render(

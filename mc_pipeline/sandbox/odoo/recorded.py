@@ -34,7 +34,7 @@ def read_fields(path: Path, built_in: Mapping[str, Fields]) -> dict[str, Fields]
 
 
 def read_records(path: Path) -> tuple[Records, dict[str, Fields]]:
-    """Records by model, from a file of records or one of scenarios; with the definitions that the latter has."""
+    """Records by model, from a file of records or of scenarios; with the definitions that the latter has."""
     content = _load(path)
     definitions = {
         model: {name: Field.from_description(name, each) for name, each in fields.items()}
@@ -45,9 +45,8 @@ def read_records(path: Path) -> tuple[Records, dict[str, Fields]]:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-    with opened as file:
-        content: dict[str, Any] = json.load(file)
+    raw = path.read_bytes()
+    content: dict[str, Any] = json.loads(gzip.decompress(raw) if path.suffix == ".gz" else raw)
     return content
 
 

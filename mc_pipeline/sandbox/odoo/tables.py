@@ -40,7 +40,10 @@ class UndoLog:
 
 
 class Table:
-    """The rows of one model by id. ``changes`` counts every change, for values derived from the whole table."""
+    """The rows of one model by id.
+
+    ``changes`` counts every change: what is derived from all rows may be kept while it stays the same.
+    """
 
     def __init__(self, undo: UndoLog) -> None:
         self.rows: dict[int, Row] = {}

@@ -1,4 +1,4 @@
-"""Who was in the audiences before the first run, in every status; merge fields, and what Mailchimp refuses."""
+"""Who was in the audiences before the first run, in every status; merge fields; whom Mailchimp refuses."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _buyer(customers: Customers) -> DemoPerson:
 
 
 def _crowd(mailchimp: SandboxMailchimp, customers: Customers) -> None:
-    """Every fifth ordinary customer is already there, in some status, with the fields that somebody imported."""
+    """Every fifth ordinary customer is already there, in some status, with fields that were imported."""
     for people in customers.plain.values():
         for person in people[::5]:
             if mailchimp.member(person.list_id, person.email) is None:
@@ -74,7 +74,13 @@ def _strangers(mailchimp: SandboxMailchimp, world: DemoWorld, customers: Custome
             name = customers.name(company)
             email = customers.email(company, name)
             stranger = DemoPerson(name, email, None, company, audience, list_id)
-            _put(mailchimp, customers, stranger, "unsubscribed" if number % 7 == 6 else "subscribed", tags=("Website",))
+            _put(
+                mailchimp,
+                customers,
+                stranger,
+                "unsubscribed" if number % 7 == 6 else "subscribed",
+                tags=("Website",),
+            )
             if audience == "retail":
                 world.people.setdefault("unknown_to_odoo", stranger)
 

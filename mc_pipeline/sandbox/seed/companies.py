@@ -6,7 +6,8 @@ from mc_pipeline.sandbox.odoo import SandboxOdoo
 from mc_pipeline.sandbox.seed.world import LISTS, ODOO_SECRET, ODOO_USER, DemoCompany
 
 PRODUCTS = {
-    "Oak desk": 420.0, "Office chair": 189.0, "Desk lamp": 39.5, "Notebook, set of 5": 12.5, "Monitor arm": 74.9,
+    "Oak desk": 420.0, "Office chair": 189.0, "Desk lamp": 39.5, "Notebook, set of 5": 12.5,
+    "Monitor arm": 74.9,
     "Whiteboard": 99.0, "Bookshelf": 155.0, "Coat stand": 48.0, "Cable tray": 18.2, "Acoustic panel": 66.0,
     "Meeting table": 890.0, "Filing cabinet": 230.0,
 }  # fmt: skip

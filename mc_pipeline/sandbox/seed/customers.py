@@ -14,7 +14,10 @@ from mc_pipeline.sandbox.seed.companies import MAILING_LISTS
 from mc_pipeline.sandbox.seed.world import LISTS, DemoPerson, DemoWorld
 
 _LOCALES = {"acme_uk": "en_GB", "acme_fr": "fr_FR"}
-_LANGUAGES = {"acme_uk": ("en_GB", "en_GB", "en_GB", "de_DE"), "acme_fr": ("fr_FR", "fr_FR", "fr_FR", "en_GB")}
+_LANGUAGES = {
+    "acme_uk": ("en_GB", "en_GB", "en_GB", "de_DE"),
+    "acme_fr": ("fr_FR", "fr_FR", "fr_FR", "en_GB"),
+}
 _COUNTRIES = {
     "acme_uk": ("GB", "GB", "GB", "GB", "IE", "NL"),
     "acme_fr": ("FR", "FR", "FR", "FR", "BE", "CH", "IT"),
@@ -39,7 +42,9 @@ class Customers:
             model: {odoo.model(model).table.rows[id]["name"]: id for id in odoo.search(model)}
             for model in ("res.partner.category", "mailing.list", "account.tax")
         }
-        self._country = {odoo.model("res.country").table.rows[id]["code"]: id for id in odoo.search("res.country")}
+        self._country = {
+            odoo.model("res.country").table.rows[id]["code"]: id for id in odoo.search("res.country")
+        }
         self._products = odoo.search("product.product", order="id")
         self._tax_field = "tax_ids" if "tax_ids" in odoo.model("sale.order.line").fields else "tax_id"
 
@@ -105,7 +110,9 @@ class Customers:
         """A person by their partner."""
         row = self.odoo.model("res.partner").table.rows[partner_id]
         list_id = self.world.companies[company].audiences[audience]
-        return DemoPerson(str(row["name"]), str(row["email_normalized"]), partner_id, company, audience, list_id)
+        return DemoPerson(
+            str(row["name"]), str(row["email_normalized"]), partner_id, company, audience, list_id
+        )
 
     # orders
 
@@ -143,7 +150,7 @@ class Customers:
             )
 
     def orders(self, company: str, partner_id: int) -> None:
-        """What a customer bought: mostly confirmed orders, some quotations, some cancelled, some foreign ones,
+        """What a customer bought: mostly confirmed orders, some quotations, some cancelled, some foreign,
         some invoiced, a few of those credited."""
         for _ in range(self.random.choice((1, 1, 1, 2, 2, 3, 5))):
             chance = self.random.random()

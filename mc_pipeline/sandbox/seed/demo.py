@@ -14,9 +14,9 @@ from mc_pipeline.sandbox.seed.world import DemoWorld
 def seed_demo(
     odoo: SandboxOdoo, mailchimp: SandboxMailchimp, *, partners: int = 2000, seed: int = 2026
 ) -> DemoWorld:
-    """Fill fresh stand-ins and say who is who. ``partners`` is about how many partners Odoo gets, at least 300.
+    """Fill fresh stand-ins and say who is who. ``partners`` is about how many partners Odoo gets.
 
-    Raises ValueError for fewer. What the seeding did is not left in the journals.
+    Raises ValueError for fewer than 300. What the seeding did is not left in the journals.
     """
     if partners < 300:
         raise ValueError(f"partners={partners}: the demo's world needs at least 300")

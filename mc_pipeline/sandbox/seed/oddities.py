@@ -1,4 +1,4 @@
-"""The people who make the work hard: each is there on purpose, and named in the world where a story needs them."""
+"""The people who make the work hard: each is there on purpose, those of the story are named in the world."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def put_oddities(odoo: SandboxOdoo, world: DemoWorld, customers: Customers) -> N
 
 
 def _duplicates(odoo: SandboxOdoo, world: DemoWorld, customers: Customers) -> None:
-    """One address on several partners: in another case, with spaces, once as a person and once as a company."""
+    """One address on several partners: in another case, with spaces, as a person and as a company's buyer."""
     for number in range(6):
         email = customers.email("acme_uk", "")
         first = customers.person("acme_uk", email=email)
@@ -120,7 +120,9 @@ def _consent(odoo: SandboxOdoo, world: DemoWorld, customers: Customers) -> None:
         customers.newsletter("acme_uk", person.email, **how)
     for company, audience in (("acme_uk", "retail"), ("acme_fr", "particuliers")):
         for number in range(6):
-            partner = customers.person(company, country_id=customers._country["GB" if company == "acme_uk" else "FR"])
+            partner = customers.person(
+                company, country_id=customers._country["GB" if company == "acme_uk" else "FR"]
+            )
             customers.order(company, partner)
             person = customers.known(company, audience, partner)
             with odoo.at(customers.days_ago(60 + number)):
@@ -150,13 +152,15 @@ def _sharing(world: DemoWorld, customers: Customers) -> None:
 
 
 def _orders(odoo: SandboxOdoo, customers: Customers) -> None:
-    """An order credited in full, one that counts in another month east of Greenwich, one with a quotation only."""
+    """An order credited, one that falls in another month east of Greenwich, a quotation, a cancelled one."""
     credited = customers.person("acme_uk")
     order = customers.order("acme_uk", credited, days_ago=90, lines=1)
     customers.invoice(order, days_ago=85, credited=True)
     midnight = customers.person("acme_fr")
     last = customers.today.replace(day=1, hour=23, minute=30) - timedelta(days=1)
     with odoo.at(last):
-        odoo.add_order(midnight, 120.0, date_order=last, company_id=customers.world.companies["acme_fr"].odoo_company_id)
+        odoo.add_order(
+            midnight, 120.0, date_order=last, company_id=customers.world.companies["acme_fr"].odoo_company_id
+        )
     customers.order("acme_uk", customers.person("acme_uk"), state="draft")
     customers.order("acme_uk", customers.person("acme_uk"), state="cancel")

@@ -51,7 +51,8 @@ def seed_many(
                         "partner_id": partner,
                         "partner_invoice_id": partner,
                         "partner_shipping_id": partner,
-                        "date_order": now.replace(microsecond=0) - timedelta(days=(partner + 31 * repeat) % 700),
+                        "date_order": now.replace(microsecond=0)
+                        - timedelta(days=(partner + 31 * repeat) % 700),
                         "company_id": company_id,
                         "currency_id": currency,
                         "amount_untaxed": amount,

@@ -1,4 +1,4 @@
-"""A served stand-in of each version, and real odoorpc clients for it."""
+"""A fresh stand-in of each version behind one HTTP server, and real odoorpc clients for it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,28 @@ from urllib.parse import urlsplit
 
 import odoorpc
 import pytest
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mc_pipeline.sandbox.odoo import SandboxOdoo
+from mc_pipeline.sandbox.serving import serve
 
-Login = Callable[..., odoorpc.ODOO]
+
+class Switchboard:
+    """Passes requests to the stand-in of the present test: starting a server for each would take longer than
+    the tests."""
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+
+@pytest.fixture(scope="session")
+def switchboard() -> Iterator[tuple[Switchboard, str]]:
+    board = Switchboard()
+    board.app = SandboxOdoo((19, 0)).app
+    with serve(board) as url:
+        yield board, url
 
 
 @pytest.fixture(params=[17, 18, 19], ids=lambda major: f"odoo{major}")
@@ -18,16 +36,20 @@ def major(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 
 
-@pytest.fixture
-def odoo(major: int) -> Iterator[SandboxOdoo]:
-    with SandboxOdoo((major, 0)).serve() as served:
-        yield served
+def _connected(switchboard: tuple[Switchboard, str], odoo: SandboxOdoo) -> SandboxOdoo:
+    board, odoo.url = switchboard
+    board.app = odoo.app
+    return odoo
 
 
 @pytest.fixture
-def odoo19() -> Iterator[SandboxOdoo]:
-    with SandboxOdoo((19, 0)).serve() as served:
-        yield served
+def odoo(major: int, switchboard: tuple[Switchboard, str]) -> SandboxOdoo:
+    return _connected(switchboard, SandboxOdoo((major, 0)))
+
+
+@pytest.fixture
+def odoo19(switchboard: tuple[Switchboard, str]) -> SandboxOdoo:
+    return _connected(switchboard, SandboxOdoo((19, 0)))
 
 
 def log_in(odoo: SandboxOdoo, login: str = "admin", password: str = "admin") -> odoorpc.ODOO:

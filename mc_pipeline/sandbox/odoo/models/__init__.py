@@ -1,0 +1,1 @@
+"""What single models add to what every model does, one module per topic."""

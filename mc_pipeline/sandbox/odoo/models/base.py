@@ -238,8 +238,9 @@ class Model:
 
             def named(id: int) -> Any:
                 target = get(rows[id])
-                row = other.table.rows.get(target) if other is not None and target else None
-                return (1, "") if row is None else (0, other.own_name(env, row))
+                if other is None or not target or target not in other.table:
+                    return (1, "")
+                return (0, other.own_name(env, other.table.rows[target]))
 
             return named
 
@@ -261,8 +262,8 @@ class Model:
                 "Uh-oh! Looks like you have stumbled upon some top-secret records.\n\n"
                 f"Sorry, {user} (id={env.uid}) doesn't have '{operation}' access to:\n"
                 + "\n".join(f"- {self.description} ({self.name}: {id})" for id in hidden[:10])
-                + "\n\nIf you really, really need access, perhaps you can win over your friendly administrator "
-                "with a batch of freshly baked cookies."
+                + "\n\nIf you really, really need access, perhaps you can win over your friendly "
+                "administrator with a batch of freshly baked cookies."
             )
         return existing
 
@@ -341,12 +342,12 @@ class Model:
     def _readable(self, env: Environment, fields: Sequence[str] | None) -> list[str]:
         env.check_right("read", self)
         if not fields:
-            if env.release.major >= 19 and self.name == "res.partner" and "admin" not in env.groups:
-                if not env.is_superuser:
-                    raise AccessError(
-                        'You do not have enough rights to access the field "rtc_session_ids" on '
-                        "Contact (res.partner). Please contact your system administrator."
-                    )
+            ordinary = not env.is_superuser and "admin" not in env.groups
+            if env.release.major >= 19 and self.name == "res.partner" and ordinary:
+                raise AccessError(
+                    'You do not have enough rights to access the field "rtc_session_ids" on '
+                    "Contact (res.partner). Please contact your system administrator."
+                )
             return [name for name, field in self.fields.items() if env.may_read_field(field)]
         for name in fields:
             if name not in self.fields:
@@ -376,7 +377,9 @@ class Model:
         if field.type == "many2one" and load == "_classic_read":
             if other is None:
                 foreign = self.database.foreign_names
-                return lambda row: [get(row), foreign.get((field.relation, get(row)), "")] if get(row) else False
+                return lambda row: (
+                    [get(row), foreign.get((field.relation, get(row)), "")] if get(row) else False
+                )
             names: dict[int, Any] = {}
 
             def pair(row: Row) -> Any:
@@ -535,11 +538,10 @@ class Model:
     def _create_one(self, env: Environment, values: Mapping[str, Any]) -> int:
         values = self.before_create(env, dict(values))
         plain, commands = self._taken(env, values)
-        for name, field in self.fields.items():
-            if field.required and field.store and not field.to_many and not self.is_computed(name):
-                if plain.get(name, field.default) is False and name not in commands:
-                    raise self._missing_value(field)
-        row: Row = {name: value for name, value in plain.items() if value != self.fields[name].default}
+        for field in self._mandatory:
+            if plain.get(field.name, self._defaults[field.name]) is False:
+                raise self._missing_value(field)
+        row: Row = {name: value for name, value in plain.items() if value != self._defaults[name]}
         row["create_date"] = row["write_date"] = env.now
         row["create_uid"] = row["write_uid"] = env.uid
         if "id" in values:
@@ -715,5 +717,5 @@ class Model:
                 same &= self.table.with_value(name, row.get(name, False))
             if len(same) > 1:
                 raise ValidationError(
-                    f"The operation cannot be completed: {self.description}: {' and '.join(names)} must be unique!"
+                    f"The operation cannot be completed: {' and '.join(names)} must be unique ({self.name})"
                 )

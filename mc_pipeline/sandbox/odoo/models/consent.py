@@ -14,8 +14,8 @@ from mc_pipeline.sandbox.odoo.tables import Row
 
 
 class Blacklist(Model):
-    """mail.blacklist. Creating an address that has an archived row gives that row's id and leaves it archived:
-    the person stays reachable, and no error says so."""
+    """mail.blacklist. Creating an address that has an archived row gives that row's id and leaves it
+    archived: the person stays reachable, and no error says so."""
 
     description = "Mail Blacklist"
     indexed_texts = frozenset({"email"})

@@ -166,13 +166,13 @@ class Product(Model):
         return f"{code}{self.compute_name(env, row)}"
 
     def before_create(self, env: Environment, values: dict[str, Any]) -> dict[str, Any]:
-        of_template = {
+        of_template: dict[str, Any] = {
             name: values.pop(name)
             for name in ("name", "list_price", "type", "categ_id", "company_id")
             if name in values
         }
         if not values.get("product_tmpl_id"):
-            template = {**of_template, "default_code": values.get("default_code", False)}
+            template: dict[str, Any] = {**of_template, "default_code": values.get("default_code", False)}
             (values["product_tmpl_id"],) = self.database.models["product.template"].create_records(
                 env, [template]
             )

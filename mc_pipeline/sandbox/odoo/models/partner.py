@@ -86,7 +86,9 @@ class Partner(Model):
         """False for partners of active internal users and of the system user; true again once the user is
         archived."""
         users = self._users(row)
-        return all(user.get("share", False) or not (user.get("active", True) or user["id"] == 1) for user in users)
+        return all(
+            user.get("share", False) or not (user.get("active", True) or user["id"] == 1) for user in users
+        )
 
     def compute_is_public(self, env: Environment, row: Row) -> bool:
         return any(user.get("login") == "public" for user in self._users(row))
@@ -147,9 +149,11 @@ class Partner(Model):
                 values = {**values, **address}
         if parent is not None and not values.get("is_company"):
             values = {**{name: parent.get(name, False) for name in COMMERCIAL}, **values}
-        if not values.get("name") and values.get("type", "contact") == "contact":
-            raise ValidationError("Contacts require a name")
         return values
+
+    def after_create(self, env: Environment, row: Row, values: Mapping[str, Any]) -> None:
+        if not row.get("name") and row.get("type", "contact") == "contact":
+            raise ValidationError("The operation cannot be completed: Contacts require a name")
 
     def before_write(self, env: Environment, ids: Sequence[int], values: dict[str, Any]) -> dict[str, Any]:
         if values.get("active") is False:
@@ -174,7 +178,7 @@ class Partner(Model):
             self.touch(env, children)
         for child in children:
             other = self.table.rows[child]
-            copied = {}
+            copied: dict[str, Any] = {}
             if changed & set(ADDRESS) and other.get("type", "contact") == "contact":
                 copied |= {name: row.get(name, False) for name in ADDRESS}
             if changed & set(COMMERCIAL) and not other.get("is_company"):

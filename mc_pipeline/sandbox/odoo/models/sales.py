@@ -84,8 +84,8 @@ class SaleOrder(Model):
         currencies = self.database.models["res.currency"].table.rows
         own = self.database.models["res.company"].table.rows[company].get("currency_id")
         currency = values.setdefault("currency_id", own)
-        rate = currencies.get(currency, {}).get("rate", 1.0) / currencies.get(own, {}).get("rate", 1.0)
-        values.setdefault("currency_rate", rate)
+        rates = [currencies[id].get("rate", 1.0) if id in currencies else 1.0 for id in (currency, own)]
+        values.setdefault("currency_rate", rates[0] / rates[1])
         if "amount_untaxed" in values or "amount_tax" in values:
             total = values.get("amount_untaxed", 0.0) + values.get("amount_tax", 0.0)
             values.setdefault("amount_total", round(total, 2))
@@ -116,7 +116,8 @@ class SaleOrder(Model):
         for id in ids:
             if self.table.rows[id].get("state", "draft") not in ("draft", "cancel"):
                 raise UserError(
-                    "You can not delete a sent quotation or a confirmed sales order. You must first cancel it."
+                    "You can not delete a sent quotation or a confirmed sales order. "
+                    "You must first cancel it."
                 )
             lines = self.database.models["sale.order.line"].table
             for line in list(lines.with_value("order_id", id)):
@@ -224,7 +225,7 @@ class SaleOrder(Model):
 
 
 class SaleOrderLine(Model):
-    """sale.order.line. A change of price or quantity touches the order; a text, or a line of price zero, not."""
+    """sale.order.line. Price and quantity touch the order; a text, or a line of price zero, does not."""
 
     description = "Sales Order Line"
     order = "order_id, sequence, id"
@@ -267,11 +268,9 @@ class SaleOrderLine(Model):
         self._orders().sum_up(env, row["order_id"])
 
     def before_write(self, env: Environment, ids: Sequence[int], values: dict[str, Any]) -> dict[str, Any]:
-        if {"price_unit", "product_uom_qty", "discount", "product_id"} & set(values):
-            if any(self._order(self.table.rows[id]).get("locked", False) for id in ids):
-                raise UserError(
-                    "It is forbidden to modify the following fields in a locked order:\nOrder Lines"
-                )
+        locked = any(self._order(self.table.rows[id]).get("locked", False) for id in ids)
+        if locked and {"price_unit", "product_uom_qty", "discount", "product_id"} & set(values):
+            raise UserError("It is forbidden to modify the following fields in a locked order:\nOrder Lines")
         return values
 
     def after_write(
