@@ -17,8 +17,15 @@ from mc_pipeline.settings import Settings, load_settings
 from mc_pipeline.tables.parquet import ParquetTablesResource
 
 
-def build_defs(settings: Settings, overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
-    """Make the definitions for these settings; ``overrides`` replaces resources by name (tests)."""
+def build_defs(
+    settings: Settings,
+    overrides: Mapping[str, Any] | None = None,
+    loggers: Mapping[str, dg.LoggerDefinition] | None = None,
+) -> dg.Definitions:
+    """Make the definitions for these settings.
+
+    ``overrides`` replaces resources by name (tests); ``loggers`` replaces Dagster's console log (commands).
+    """
     companies = company_partitions(settings)
     return dg.Definitions(
         assets=[*odoo_assets(companies), *consent_assets(companies), *audience_assets(companies)],
@@ -31,6 +38,7 @@ def build_defs(settings: Settings, overrides: Mapping[str, Any] | None = None) -
             **(overrides or {}),
         },
         executor=dg.in_process_executor,
+        loggers=loggers,
     )
 
 

@@ -1,0 +1,48 @@
+"""``mc-pipeline approve``: a person releases a plan, or a read that shrank."""
+
+import getpass
+
+import click
+from rich.console import Console
+
+from mc_pipeline.cli.home import dagster_home
+from mc_pipeline.ledger import Ledger
+
+
+@click.command()
+@click.argument("plan_id", required=False)
+@click.option("--read", "read", metavar="COMPANY/TABLE", help="Release a read that shrank, instead of a plan.")
+@click.option("--reason", default="looked at the plan", show_default=True, help="Why; kept with the approval.")
+@click.option("--by", default=None, help="Who; the name of the logged-in user when not given.")
+def approve(plan_id: str | None, read: str | None, reason: str, by: str | None) -> None:
+    """Release PLAN_ID; without one, list the plans that wait.
+
+    An approval holds for 24 hours: the next sync pushes what the plan showed.
+    """
+    if plan_id and read:
+        raise click.UsageError("give a plan or --read, not both")
+    dagster_home()
+    console = Console()
+    who = by or getpass.getuser()
+    with Ledger.open() as ledger:
+        if read:
+            company, slash, table = read.partition("/")
+            if not slash:
+                raise click.UsageError(f"--read is {read!r}; give it as COMPANY/TABLE, such as acme/odoo_partners")
+            observation = ledger.reads.approve_read(company, table, by=who, reason=reason)
+            console.print(
+                f"The read of {table} of {company} with {observation.rows:,} rows is approved by {who}. "
+                f"Sync the company: mc-pipeline sync {company}"
+            )
+        elif plan_id:
+            approval = ledger.plans.approve(plan_id, by=who, reason=reason)
+            console.print(
+                f"Plan {plan_id} of {approval.company} is approved by {who}: {approval.row_count:,} changes. "
+                f"Apply them: mc-pipeline sync {approval.company}"
+            )
+        else:
+            waiting = ledger.plans.waiting()
+            for record in waiting:
+                console.print(f"{record.plan_id}  {record.company}  {record.row_count:,} changes", highlight=False)
+            if not waiting:
+                console.print("No plan waits for approval.")

@@ -1,0 +1,204 @@
+"""``mc-pipeline demo``: the whole job on stand-in servers, told as a story, with its promises checked."""
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.rule import Rule
+
+from mc_pipeline.cli.home import dagster_instance
+from mc_pipeline.cli.running import CompanyRun, Outcome, run_company
+from mc_pipeline.cli.stand_ins import StandIns, stand_ins
+from mc_pipeline.cli.sync import report
+from mc_pipeline.masking import mask_email
+from mc_pipeline.sandbox.journal import JournalEntry
+from mc_pipeline.settings import Settings, load_settings
+
+_READING_METHODS = (
+    "search",
+    "search_read",
+    "search_count",
+    "read",
+    "fields_get",
+    "context_get",
+    "has_group",
+)
+_NEVER_MAILED = ("unsubscribed", "cleaned", "archived")
+
+
+@click.command()
+@click.option("--partners", default=2000, show_default=True, help="About so many partners in Odoo.")
+def demo(partners: int) -> None:
+    """Run the whole job on invented people: two companies, four audiences, three runs.
+
+    Exit code 1 when a promise is not kept.
+    """
+    console = Console()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="mc_pipeline_demo_") as folder:
+        os.environ["DAGSTER_HOME"] = folder
+        for name in ("MC_PIPELINE_STORAGE", "MC_PIPELINE_DATABASE_URL", "DAGSTER_POSTGRES_URL"):
+            # The demo never touches what a real installation has set up.
+            os.environ.pop(name, None)
+        with stand_ins(Path(folder), partners=partners) as servers:
+            broken = _Story(console, servers, load_settings()).tell()
+    console.print(Rule())
+    for promise in broken:
+        console.print(f"[red]Broken promise:[/] {promise}", highlight=False)
+    console.print(f"The demo took {time.monotonic() - began:.0f} seconds. Look around by hand: make dev")
+    sys.exit(1 if broken else 0)
+
+
+class _Story:
+    def __init__(self, console: Console, servers: StandIns, settings: Settings) -> None:
+        self._console = console
+        self._servers = servers
+        self._settings = settings
+        self._instance = dagster_instance()
+        self._broken: list[str] = []
+
+    def tell(self) -> list[str]:
+        """Run the chapters; return the promises that were not kept."""
+        world = self._servers.world
+        self._chapter(
+            "The world",
+            f"{world.partners:,} partners and {world.orders:,} orders of {len(world.companies)} companies in Odoo; "
+            "four audiences in Mailchimp with people who subscribed, unsubscribed, bounced or were archived.",
+        )
+        opted_out = self._opted_out()
+        self._first_run()
+        self._second_run()
+        self._third_run()
+        revived = {person for person in opted_out if self._status(*person) in ("subscribed", "pending")}
+        self._promise(
+            not revived, f"{len(opted_out):,} people had opted out, bounced or were archived; none came back"
+        )
+        self._only_consenting_people_were_mailed()
+        return self._broken
+
+    def _only_consenting_people_were_mailed(self) -> None:
+        """An audience may greet whoever joins as subscribed: that takes dated consent, shown before approval."""
+        from mc_pipeline.cli.summary import read_stored
+
+        consenting: set[str] = set()
+        for company in self._settings.companies:
+            contacts = read_stored("contacts", company)
+            if contacts is not None:
+                rows = contacts.rows
+                consenting |= set(rows.loc[rows["status_for_new"] == "subscribed", "email"])
+        mails = self._servers.mailchimp.mails
+        self._promise(
+            all(mail.kind == "welcome" and mail.email in consenting for mail in mails),
+            f"{len(mails)} people got the welcome mail of an audience, all with dated consent; no other mail went out",
+        )
+
+    def _first_run(self) -> None:
+        self._chapter(
+            "First run: a plan that waits",
+            "The first load of an audience is never pushed unseen: a person looks at the plan and releases it.",
+        )
+        for company in self._settings.companies:
+            run = self._sync(company)
+            self._promise(run.outcome is Outcome.WAITS_FOR_APPROVAL, f"the first load of {company} waits for approval")
+            self._promise(
+                not self._writes(lambda entry: not _is_opt_out(entry)), "nothing but opt-outs was written before"
+            )
+        self._chapter("A person approves", "The same as: mc-pipeline approve PLAN_ID")
+        from mc_pipeline.ledger import Ledger
+
+        with Ledger.open() as ledger:
+            for record in ledger.plans.waiting():
+                ledger.plans.approve(record.plan_id, by="demo", reason="looked at the plan")
+                self._console.print(
+                    f"  {record.plan_id}  {record.company}  {record.row_count:,} changes", highlight=False
+                )
+        for company in self._settings.companies:
+            run = self._sync(company)
+            self._promise(run.outcome is Outcome.DONE, f"the approved plan of {company} was pushed")
+
+    def _second_run(self) -> None:
+        self._chapter("Second run: nothing changed", "So nothing is written, to either system.")
+        self._clear_journals()
+        for company in self._settings.companies:
+            run = self._sync(company)
+            self._promise(run.outcome is Outcome.DONE, f"{company} is synced again")
+        reads = len(self._servers.mailchimp.journal.requests)
+        self._promise(not self._writes(), f"0 write requests; {reads:,} reads of Mailchimp")
+
+    def _third_run(self) -> None:
+        person = self._servers.world.someone_subscribed_with_partner
+        self._chapter(
+            "Third run: somebody unsubscribes, and their record is edited in Odoo",
+            f"{mask_email(person.email)} clicks on unsubscribe; a colleague corrects the name in Odoo.",
+        )
+        self._clear_journals()
+        self._servers.mailchimp.unsubscribe(person.list_id, person.email)
+        assert person.partner_id is not None
+        self._servers.odoo.edit_partner(person.partner_id, name=f"{person.name} (corrected)")
+        run = self._sync(person.company)
+        self._promise(run.outcome is Outcome.DONE, f"{person.company} is synced")
+        writes = self._writes()
+        self._promise(bool(writes), "the new name was sent")
+        self._promise(
+            not any("status" in (entry.body or {}) for entry in writes), "no status was sent"
+        )
+        self._promise(
+            self._status(person.list_id, person.email) == "unsubscribed", "and the person stays unsubscribed"
+        )
+
+    def _sync(self, company: str) -> CompanyRun:
+        self._console.print(f"[bold]{company}[/]")
+        run = run_company(self._settings, company, self._instance, self._console)
+        report(self._console, self._settings, run, plan_only=False)
+        return run
+
+    def _writes(self, wanted: Callable[[JournalEntry], bool] = lambda entry: True) -> list[JournalEntry]:
+        to_mailchimp = self._servers.mailchimp.journal.writes
+        to_odoo = [entry for entry in self._servers.odoo.journal.writes if _changes_odoo(entry)]
+        return [entry for entry in (*to_mailchimp, *to_odoo) if wanted(entry)]
+
+    def _clear_journals(self) -> None:
+        self._servers.mailchimp.journal.clear()
+        self._servers.odoo.journal.clear()
+
+    def _opted_out(self) -> set[tuple[str, str]]:
+        return {
+            (list_id, email)
+            for company in self._servers.world.companies.values()
+            for list_id in company.audiences.values()
+            for email, status in self._servers.mailchimp.statuses(list_id).items()
+            if status in _NEVER_MAILED
+        }
+
+    def _status(self, list_id: str, email: str) -> str | None:
+        return self._servers.mailchimp.status(list_id, email)
+
+    def _chapter(self, title: str, words: str) -> None:
+        self._console.print(Rule(title, align="left"))
+        self._console.print(words, highlight=False)
+        self._console.print()
+
+    def _promise(self, kept: bool, promise: str) -> None:
+        mark = "[green]✓[/]" if kept else "[red]✗[/]"
+        self._console.print(f"  {mark} {promise}", highlight=False)
+        if not kept:
+            self._broken.append(promise)
+
+
+def _changes_odoo(entry: JournalEntry) -> bool:
+    """Every call of Odoo is a POST: the method that it names tells reading from writing."""
+    parameters = (entry.body or {}).get("params", {})
+    if parameters.get("service") != "object":
+        return False
+    return parameters["args"][4] not in _READING_METHODS
+
+
+def _is_opt_out(entry: JournalEntry) -> bool:
+    if entry.path.endswith("/batches"):
+        return all('"unsubscribed"' in operation.get("body", "") for operation in entry.body["operations"])
+    return (entry.body or {}) == {"status": "unsubscribed"}

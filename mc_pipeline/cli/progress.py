@@ -1,0 +1,77 @@
+"""Tells the progress of a run on the terminal, line by line, as Dagster reports it."""
+
+import logging
+from typing import Any
+
+import dagster as dg
+from rich.console import Console
+
+_WORDS = {
+    "odoo_partners": "partners read from Odoo",
+    "odoo_orders": "orders read from Odoo",
+    "odoo_blacklist": "opted-out addresses read from Odoo",
+    "mailchimp_members": "members read from Mailchimp",
+    "mailchimp_unsubscribes": "opt-outs of Odoo applied in Mailchimp",
+    "contacts": "contacts that should be in an audience",
+    "set_aside": "partners set aside",
+    "audience_plan": "changes planned",
+    "audience_push": "changes pushed",
+}
+
+
+_OBVIOUS = ("Dependencies for step",)
+"""Beginnings of Dagster's own messages that only repeat what was said about the step that failed."""
+
+
+class TerminalProgress(logging.Handler):
+    """A log handler that shows what people care about: tables made, checks failed, warnings."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(level=logging.DEBUG)
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one record of Dagster's log, or nothing."""
+        meta = getattr(record, "dagster_meta", None) or {}
+        event = meta.get("dagster_event")
+        if event is None:
+            self._said(record, meta)
+        elif event.event_type_value == "ASSET_MATERIALIZATION":
+            self._made(event.step_materialization_data.materialization)
+        elif event.event_type_value == "ASSET_CHECK_EVALUATION":
+            self._checked(event.asset_check_evaluation_data)
+
+    def _said(self, record: logging.LogRecord, meta: dict[str, Any]) -> None:
+        message = meta.get("orig_message", record.getMessage())
+        if message.startswith(_OBVIOUS):
+            return
+        if record.levelno >= logging.WARNING and meta.get("step_key"):
+            self._console.print(f"  [yellow]![/] {message}", highlight=False)
+        elif record.levelno == logging.INFO and meta.get("step_key"):
+            self._console.print(f"    {message}", highlight=False)
+
+    def _made(self, materialization: dg.AssetMaterialization) -> None:
+        name = materialization.asset_key.path[-1]
+        rows = materialization.metadata.get("dagster/row_count")
+        count = f"{rows.value:>8,}" if rows is not None else " " * 8
+        self._console.print(f"  [green]✓[/] {count} {_WORDS.get(name, name)}", highlight=False)
+
+    def _checked(self, evaluation: Any) -> None:
+        if evaluation.passed:
+            return
+        mark = "[red]✗[/]" if evaluation.severity == dg.AssetCheckSeverity.ERROR else "[yellow]![/]"
+        self._console.print(
+            f"  {mark} {evaluation.check_name}: {evaluation.description or ''}", highlight=False
+        )
+
+
+def progress_logger(console: Console) -> dg.LoggerDefinition:
+    """Make the Dagster logger that shows progress on ``console`` and nowhere else."""
+
+    @dg.logger(description="Progress on the terminal")
+    def terminal(_: dg.InitLoggerContext) -> logging.Logger:
+        logger = logging.Logger("mc_pipeline.progress", level=logging.DEBUG)
+        logger.addHandler(TerminalProgress(console))
+        return logger
+
+    return terminal

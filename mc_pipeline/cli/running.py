@@ -1,0 +1,93 @@
+"""Runs a company's sync through Dagster and says what came of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import dagster as dg
+from rich.console import Console
+
+from mc_pipeline.cli.progress import progress_logger
+from mc_pipeline.defs.jobs import SYNC_COMPANY, WRITING_ASSETS
+from mc_pipeline.defs.partitions import COMPANY_TAG
+from mc_pipeline.masking import mask_text
+from mc_pipeline.settings import Settings
+
+
+class Outcome(Enum):
+    """What came of a sync; the value is the exit code of the command."""
+
+    DONE = 0
+    FAILED = 1
+    WAITS_FOR_APPROVAL = 3
+
+
+@dataclass(frozen=True)
+class CompanyRun:
+    """One run of one company. ``reasons`` say, in one line each, why it failed."""
+
+    company: str
+    run_id: str
+    outcome: Outcome
+    reasons: tuple[str, ...]
+
+
+def run_company(
+    settings: Settings, company: str, instance: dg.DagsterInstance, console: Console, *, plan_only: bool = False
+) -> CompanyRun:
+    """Sync one company in this process, or stop before anything is written."""
+    from mc_pipeline.definitions import build_defs
+
+    definitions = build_defs(settings, loggers={"console": progress_logger(console)})
+    job = definitions.resolve_job_def(SYNC_COMPANY)
+    result = job.execute_in_process(
+        partition_key=company,
+        instance=instance,
+        raise_on_error=False,
+        tags={COMPANY_TAG: company},
+        # Without naming it, Dagster adds its own console log beside ours.
+        run_config={"loggers": {"console": {}}},
+        asset_selection=_assets_up_to_the_plan(job) if plan_only else None,
+    )
+    if result.success:
+        outcome = Outcome.DONE
+    elif _waits_for_approval(result):
+        outcome = Outcome.WAITS_FOR_APPROVAL
+    else:
+        outcome = Outcome.FAILED
+    return CompanyRun(company, result.run_id, outcome, tuple(failure_reasons(result.all_events)))
+
+
+def failure_reasons(events: Sequence[dg.DagsterEvent]) -> list[str]:
+    """Say why steps failed: the message of the error that started it, without its traceback."""
+    reasons = []
+    for event in events:
+        if not event.is_step_failure:
+            continue
+        error = event.step_failure_data.error
+        while error is not None and error.cause is not None:
+            error = error.cause
+        failure = event.step_failure_data.user_failure_data
+        text = failure.description if failure and failure.description else error.message if error else ""
+        # Dagster puts the class in front of the message of an error.
+        text = text.strip().partition(": ")[2] if error and not failure else text.strip()
+        reasons.append(mask_text(f"{event.step_key}: {text}"))
+    return reasons
+
+
+def _assets_up_to_the_plan(job: dg.JobDefinition) -> list[dg.AssetKey]:
+    keys = job.asset_layer.executable_asset_keys
+    return [key for key in keys if key.path[-1] not in WRITING_ASSETS]
+
+
+def _waits_for_approval(result: dg.ExecuteInProcessResult) -> bool:
+    """Tell a plan that waits for a person from a run that broke: only the guards' check failed."""
+    from mc_pipeline.defs.audience.checks import WITHIN_GUARDS
+
+    failed = [event.step_key for event in result.all_events if event.is_step_failure]
+    blocking = [
+        evaluation.check_name
+        for evaluation in result.get_asset_check_evaluations()
+        if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR
+    ]
+    return failed == ["audience_plan_checks"] and blocking == [WITHIN_GUARDS]

@@ -1,0 +1,77 @@
+"""The summary after a sync: per company and audience, what was done, what was set aside and why."""
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table as Grid
+
+from mc_pipeline.settings import CompanySettings
+from mc_pipeline.tables import Table, schemas
+from mc_pipeline.tables.parquet import read_table, storage_folder
+
+_COLUMNS = ("created", "updated", "archived", "tag changes", "e-mail changes", "failed", "unchanged")
+_OPERATIONS = {
+    "create": "created",
+    "update": "updated",
+    "upgrade": "updated",
+    "archive": "archived",
+    "tag": "tag changes",
+    "untag": "tag changes",
+    "change_email": "e-mail changes",
+}
+
+
+def read_stored(name: str, company: str) -> Table | None:
+    """Return the stored table of an asset; None when it was never made."""
+    path = storage_folder() / name / f"{company}.parquet"
+    return read_table(schemas.ALL[name], path) if path.exists() else None
+
+
+def show_plan(console: Console, company: CompanySettings) -> None:
+    """Show what the stored plan would do, per audience."""
+    plan = read_stored("audience_plan", company.key)
+    if plan is not None:
+        sent = plan.rows[plan.rows["held_back_because"] == ""]
+        _show(console, company, sent.assign(outcome="applied"), f"{company.key}: planned")
+
+
+def show_push(console: Console, company: CompanySettings) -> None:
+    """Show what the last push did, per audience, and who was set aside."""
+    push = read_stored("audience_push", company.key)
+    if push is not None:
+        _show(console, company, push.rows, f"{company.key}: done")
+    unsubscribed = read_stored("mailchimp_unsubscribes", company.key)
+    if unsubscribed is not None and len(unsubscribed.rows):
+        applied = int((unsubscribed.rows["outcome"] == "applied").sum())
+        console.print(f"  Unsubscribed, because Odoo said so: {applied:,} of {len(unsubscribed.rows):,}")
+
+
+def show_set_aside(console: Console, company: CompanySettings) -> None:
+    """Show how many partners were set aside, by reason."""
+    aside = read_stored("set_aside", company.key)
+    if aside is None or aside.rows.empty:
+        return
+    grid = Grid(title=f"{company.key}: set aside", title_justify="left", box=None, pad_edge=False)
+    grid.add_column("reason")
+    grid.add_column("partners", justify="right")
+    grid.add_column("what to do")
+    for reason, rows in sorted(aside.rows.groupby("reason"), key=lambda group: -len(group[1])):
+        grid.add_row(str(reason), f"{len(rows):,}", rows["fix"].iloc[0])
+    console.print(grid)
+
+
+def _show(console: Console, company: CompanySettings, rows: pd.DataFrame, title: str) -> None:
+    contacts = read_stored("contacts", company.key)
+    grid = Grid(title=title, title_justify="left", box=None, pad_edge=False)
+    grid.add_column("audience")
+    for column in _COLUMNS:
+        grid.add_column(column, justify="right")
+    for key in company.audiences:
+        of_audience = rows[rows["audience"] == key]
+        applied = of_audience[of_audience["outcome"] == "applied"]
+        counted = applied["operation"].map(_OPERATIONS).value_counts()
+        failed = int(of_audience["outcome"].isin(["rejected", "deferred", "unknown", "not_sent"]).sum())
+        wanted = set() if contacts is None else set(contacts.rows.loc[contacts.rows["audience"] == key, "email"])
+        touched = set(of_audience["email"]) | set(of_audience["new_email"].dropna())
+        numbers = {**counted, "failed": failed, "unchanged": len(wanted - touched)}
+        grid.add_row(key, *(f"{int(numbers.get(column, 0)):,}" for column in _COLUMNS))
+    console.print(grid)

@@ -1,0 +1,77 @@
+"""``mc-pipeline sync``: the whole job for some companies, now, at the terminal."""
+
+import sys
+
+import click
+from rich.console import Console
+
+from mc_pipeline.cli.home import dagster_instance
+from mc_pipeline.cli.running import CompanyRun, Outcome, run_company
+from mc_pipeline.settings import Settings, load_settings
+
+
+@click.command()
+@click.argument("companies", nargs=-1, metavar="COMPANY...")
+@click.option("--all", "every", is_flag=True, help="Every company of companies.yaml.")
+@click.option("--plan", "plan_only", is_flag=True, help="Show what would change and stop before any write.")
+def sync(companies: tuple[str, ...], every: bool, plan_only: bool) -> None:
+    """Sync companies: read both systems, apply opt-outs, plan, push.
+
+    Exit code: 0 done, 1 something failed, 3 a plan waits for approval (mc-pipeline approve).
+    """
+    settings = load_settings()
+    console = Console()
+    instance = dagster_instance()
+    runs = []
+    for company in chosen(settings, companies, every):
+        runs.append(run_company(settings, company, instance, console, plan_only=plan_only))
+        report(console, settings, runs[-1], plan_only=plan_only)
+    sys.exit(exit_code(runs))
+
+
+def chosen(settings: Settings, companies: tuple[str, ...], every: bool) -> list[str]:
+    """Return the companies to sync.
+
+    Raises:
+        click.UsageError: none is named, or one is not in companies.yaml.
+    """
+    known = list(settings.companies)
+    if every:
+        return known
+    if not companies:
+        raise click.UsageError(f"name companies to sync, or --all; companies.yaml has {', '.join(known)}")
+    unknown = [company for company in companies if company not in known]
+    if unknown:
+        raise click.UsageError(f"companies.yaml has no company {unknown[0]!r}; it has {', '.join(known)}")
+    return list(companies)
+
+
+def report(console: Console, settings: Settings, run: CompanyRun, *, plan_only: bool) -> None:
+    """Show what came of a run."""
+    from mc_pipeline.cli.summary import show_plan, show_push, show_set_aside
+
+    company = settings.companies[run.company]
+    console.print()
+    match run.outcome:
+        case Outcome.FAILED:
+            for reason in run.reasons:
+                console.print(f"[red]Failed:[/] {reason}", highlight=False)
+        case Outcome.WAITS_FOR_APPROVAL:
+            show_plan(console, company)
+            show_set_aside(console, company)
+        case Outcome.DONE if plan_only:
+            show_plan(console, company)
+            show_set_aside(console, company)
+        case Outcome.DONE:
+            show_push(console, company)
+            show_set_aside(console, company)
+    console.print()
+
+
+def exit_code(runs: list[CompanyRun]) -> int:
+    """Return the worst outcome of several runs: a failure before a plan that waits."""
+    outcomes = {run.outcome for run in runs}
+    for outcome in (Outcome.FAILED, Outcome.WAITS_FOR_APPROVAL):
+        if outcome in outcomes:
+            return outcome.value
+    return Outcome.DONE.value
