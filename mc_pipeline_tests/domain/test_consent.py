@@ -256,6 +256,11 @@ def test_a_blacklisted_person_stays_a_contact_so_that_fields_stay_right_but_is_n
     assert result.set_aside.empty
 
 
+def test_one_blacklisted_partner_among_several_with_the_address_is_enough() -> None:
+    partners = [partner(1, ADA, is_blacklisted=True, active=False), partner(2, ADA)]
+    assert contact(built(partners, [order(1, 2)]), ADA)["status_for_new"] == ""
+
+
 def test_who_is_left_out_without_evidence_is_listed_and_stays_a_contact() -> None:
     settings = {"all": {"consent": {"mailing_list": "Newsletter", "without_evidence": "leave_out"}}}
     result = built([partner(1, ADA), partner(2, evidence=[subscription("person2@example.com")])],
