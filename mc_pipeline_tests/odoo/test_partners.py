@@ -171,10 +171,8 @@ def test_an_undated_subscription_stays_undated_when_it_is_edited_later(sandbox, 
 @pytest.fixture
 def custom(sandbox):
     """The stand-in with boolean fields of a company: one with a date beside it, one without."""
-    fields = sandbox.model("res.partner").fields
-    fields["x_newsletter"] = Field("x_newsletter", "boolean")
-    fields["x_newsletter_date"] = Field("x_newsletter_date", "date")
-    fields["x_offers"] = Field("x_offers", "boolean")
+    for name, kind in (("x_newsletter", "boolean"), ("x_newsletter_date", "date"), ("x_offers", "boolean")):
+        sandbox.model("res.partner").add_field(Field(name, kind))
     return sandbox
 
 
@@ -218,9 +216,8 @@ def test_a_consent_field_that_is_missing_or_no_boolean_is_named(client, name, wo
 
 
 def test_first_and_last_names_come_where_a_module_has_them(sandbox, client):
-    fields = sandbox.model("res.partner").fields
-    fields["firstname"] = Field("firstname", "char")
-    fields["lastname"] = Field("lastname", "char")
+    for name in ("firstname", "lastname"):
+        sandbox.model("res.partner").add_field(Field(name, "char"))
     partner = sandbox.add_partner(name="Jane Doe", firstname="Jane", lastname="Doe")
     row = row_of(read_partners(client, 1), partner)
     assert (row["first_name"], row["last_name"]) == ("Jane", "Doe")
