@@ -14,8 +14,11 @@ from mc_pipeline.settings import CompanySettings, Settings
 if TYPE_CHECKING:
     from mc_pipeline.ledger import Ledger
     from mc_pipeline.mailchimp.client import MailchimpClient
+    from mc_pipeline.mailchimp.connections import ConnectionSlots
     from mc_pipeline.mailchimp.lists import Audience
+    from mc_pipeline.mailchimp.retry import RetryPolicy as MailchimpRetryPolicy
     from mc_pipeline.odoo.client import OdooClient
+    from mc_pipeline.odoo.client import RetryPolicy as OdooRetryPolicy
 
 
 def utc_now() -> datetime:
@@ -26,7 +29,8 @@ def utc_now() -> datetime:
 class Systems:
     """Gives assets, jobs and commands the same clients, made from the settings.
 
-    Not safe for use by several runs at a time; every run makes its own.
+    Not safe for use by several runs at a time; every run makes its own. ``odoo_retry`` and
+    ``mailchimp_retry`` are for those who rather hear of trouble soon than wait it out.
     """
 
     def __init__(
@@ -35,8 +39,12 @@ class Systems:
         *,
         clock: Callable[[], datetime] = utc_now,
         lease_time_to_live: timedelta = timedelta(minutes=3),
+        odoo_retry: "OdooRetryPolicy | None" = None,
+        mailchimp_retry: "MailchimpRetryPolicy | None" = None,
     ) -> None:
         self.settings = settings
+        self.odoo_retry = odoo_retry
+        self.mailchimp_retry = mailchimp_retry
         self.lease_time_to_live = lease_time_to_live
         self.now = clock
         self.owner = f"{socket.gethostname()}:{os.getpid()}"
@@ -67,11 +75,13 @@ class Systems:
         return Ledger.open(clock=self.now)
 
     def odoo(self, company: CompanySettings) -> "OdooClient":
-        """Connect to Odoo as the company's data is seen: that company and the shared records, nothing else."""
+        """Connect to Odoo as the company sees it: its own and the shared records, nothing else."""
         if company.key not in self._odoo:
-            from mc_pipeline.odoo.client import connect
+            from mc_pipeline.odoo.client import RetryPolicy, connect
 
-            self._odoo[company.key] = connect(self.settings.odoo, [company.odoo_company_id])
+            self._odoo[company.key] = connect(
+                self.settings.odoo, [company.odoo_company_id], retry=self.odoo_retry or RetryPolicy()
+            )
         return self._odoo[company.key]
 
     def mailchimp(self, company: CompanySettings) -> "MailchimpClient":
@@ -86,11 +96,14 @@ class Systems:
                 base_url=account.base_url,
                 max_connections=account.max_connections,
                 timeout=(10, account.timeout_seconds),
-                connections=self.ledger.connections.slots(
-                    company.mailchimp, account.max_connections, self.owner
-                ),
+                connections=self.connection_slots(company.mailchimp, account.max_connections),
+                retry=self.mailchimp_retry,
             )
         return self._mailchimp[company.mailchimp]
+
+    def connection_slots(self, account: str, maximum: int) -> "ConnectionSlots | None":
+        """Return the connections of a Mailchimp user that the ledger shares out among all processes."""
+        return self.ledger.connections.slots(account, maximum, self.owner)
 
     def audience(self, company: CompanySettings, list_id: str) -> "Audience":
         """Return what Mailchimp says of an audience; asked once a run."""

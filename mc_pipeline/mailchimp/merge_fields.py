@@ -35,6 +35,18 @@ class MergeField:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """What the settings name, beside an audience's fields, by tag; ``problems``: tag to a sentence.
+
+    Where there is no room for all missing fields, each of them is a problem and ``missing`` is empty.
+    """
+
+    present: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class EnsureResult:
     """``created`` and ``present``: tags; ``problems``: tag to one sentence that says what to do."""
 
@@ -66,6 +78,31 @@ def list_merge_fields(client: MailchimpClient, list_id: str) -> dict[str, MergeF
     return found
 
 
+def compare_merge_fields(
+    existing: Mapping[str, MergeField], wanted: Mapping[str, str], *, room: int = ROOM
+) -> Comparison:
+    """Say which fields of ``wanted`` (tag to type) an audience has, lacks, or has wrongly."""
+    result = Comparison()
+    for tag, wanted_type in wanted.items():
+        problem = _problem(tag, wanted_type, existing.get(tag))
+        if problem:
+            result.problems[tag] = problem
+        elif tag in existing:
+            result.present.append(tag)
+        else:
+            result.missing.append(tag)
+    free = max(room - len(existing), 0)
+    if len(result.missing) > free:
+        for tag in result.missing:
+            result.problems[tag] = (
+                f"the audience has {len(existing)} of {room} merge fields, which leaves no room for the "
+                f"{len(result.missing)} missing ones ({', '.join(result.missing)}): delete unused fields in "
+                "Mailchimp or name fewer in the settings"
+            )
+        result.missing.clear()
+    return result
+
+
 def ensure_merge_fields(
     client: MailchimpClient,
     list_id: str,
@@ -79,26 +116,9 @@ def ensure_merge_fields(
     Nothing is created when there is no room for all missing ones, so that an audience is not left half
     way. ``names`` are the labels that people see; the tag otherwise.
     """
-    existing = list_merge_fields(client, list_id)
-    result = EnsureResult()
-    missing: list[str] = []
-    for tag, wanted_type in wanted.items():
-        problem = _problem(tag, wanted_type, existing.get(tag))
-        if problem:
-            result.problems[tag] = problem
-        elif tag in existing:
-            result.present.append(tag)
-        else:
-            missing.append(tag)
-    free = max(room - len(existing), 0)
-    if len(missing) > free:
-        for tag in missing:
-            result.problems[tag] = (
-                f"the audience has {len(existing)} of {room} merge fields, which leaves no room for the "
-                f"{len(missing)} missing ones ({', '.join(missing)}): delete unused fields in Mailchimp "
-                "or name fewer in the settings"
-            )
-        return result
+    compared = compare_merge_fields(list_merge_fields(client, list_id), wanted, room=room)
+    result = EnsureResult(present=compared.present, problems=compared.problems)
+    missing = compared.missing
     for tag in missing:
         name = (names or {}).get(tag, tag)
         try:

@@ -29,6 +29,7 @@ from mc_pipeline.odoo.reading import (
     texts,
     times,
 )
+from mc_pipeline.odoo.tags import read_tag_paths
 
 _MODEL = "res.partner"
 _REQUIRED = (
@@ -109,7 +110,7 @@ def _rows(
     evidence: Sequence[Mapping[str, list[Evidence]]],
 ) -> pd.DataFrame:
     names = {record["id"]: record["name"] for record in records if record["is_company"]}
-    tags = _tag_paths(client)
+    tags = read_tag_paths(client)
     countries = _lookup(client, "res.country", "code", records, "country_id")
     states = _lookup(client, "res.country.state", "name", records, "state_id")
     industries = _lookup(client, "res.partner.industry", "name", records, "industry_id")
@@ -162,21 +163,6 @@ def _evidence_json(address: str | bool, evidence: Sequence[Mapping[str, list[Evi
     found = [item for by_address in evidence for item in by_address.get(str(address), ())] if address else []
     found.sort(key=lambda item: (item["kind"], item["source"], item["record_id"], item["consented_at"] or ""))
     return json.dumps(found, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-
-
-def _tag_paths(client: OdooClient) -> dict[int, str]:
-    """Every tag's full path, "Parent / Child", in English."""
-    found = read_all(client, "res.partner.category", [], ["name", "parent_id"])
-    tags = {record["id"]: record for record in found.records}
-    paths: dict[int, str] = {}
-    for tag in tags:
-        parts: list[str] = []
-        step: int | bool = tag
-        while step and step in tags and len(parts) <= len(tags):
-            parts.append(str(tags[step]["name"] or ""))
-            step = tags[step]["parent_id"]
-        paths[tag] = " / ".join(reversed(parts))
-    return paths
 
 
 def _lookup(
