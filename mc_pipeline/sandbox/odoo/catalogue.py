@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 
 from mc_pipeline.sandbox.odoo.fields import Field
 
@@ -546,7 +547,12 @@ _WITH_MODULE: dict[str, dict[str, str]] = {
 
 
 def built_in_models(major: int, modules: frozenset[str]) -> dict[str, Fields]:
-    """Fields by model of a database of this version with these optional modules."""
+    """Fields by model of a database of this version with these optional modules; the caller's to change."""
+    return {model: dict(fields) for model, fields in _models(major, modules).items()}
+
+
+@cache
+def _models(major: int, modules: frozenset[str]) -> dict[str, Fields]:
     missing_models = {
         model for module, models in OPTIONAL_MODULES.items() if module not in modules for model in models
     }

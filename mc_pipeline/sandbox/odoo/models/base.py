@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from heapq import nlargest, nsmallest
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -46,6 +47,15 @@ def remote(*, on_records: bool = False, since: int = 0, until: int = 99) -> Call
     return mark
 
 
+@cache
+def _parts(kind: type[Model]) -> tuple[list[str], list[tuple[str, bool, int, int]]]:
+    """The fields that a class computes, and the methods that RPC may call in which versions."""
+    names = dir(kind)
+    computes = [name.removeprefix("compute_") for name in names if name.startswith("compute_")]
+    marked = [(name, getattr(getattr(kind, name), "remote_facts", None)) for name in names]
+    return computes, [(name, *facts) for name, facts in marked if facts is not None]
+
+
 class Model:
     """A model of one database. Methods take the ``Environment`` of the call first.
 
@@ -68,23 +78,19 @@ class Model:
         self.recorded_names: dict[int, str] = {}
         if not self.description:
             self.description = name
-        self._computes = {
-            attribute.removeprefix("compute_"): getattr(self, attribute)
-            for attribute in dir(self)
-            if attribute.startswith("compute_")
-        }
+        computes, methods = _parts(type(self))  # type: ignore[arg-type]  # classes are hashable
+        self._computes = {field: getattr(self, f"compute_{field}") for field in computes}
         self._defaults = {name: field.default for name, field in self.fields.items()}
         self._mandatory = [
             field
             for name, field in self.fields.items()
             if field.required and field.store and not field.to_many and name not in self._computes
         ]
-        self._methods: dict[str, tuple[Callable[..., Any], bool]] = {}
-        for attribute in dir(self):
-            method = getattr(type(self), attribute, None)
-            facts = getattr(method, "remote_facts", None)
-            if facts is not None and facts[1] <= database.release.major <= facts[2]:
-                self._methods[attribute] = (getattr(self, attribute), facts[0])
+        self._methods = {
+            method: (getattr(self, method), on_records)
+            for method, on_records, since, until in methods
+            if since <= database.release.major <= until
+        }
 
     # values
 
