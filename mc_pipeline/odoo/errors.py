@@ -270,8 +270,12 @@ def _list_after(lines: list[str], ending: str) -> list[str]:
 
 
 def _readable(message: str) -> str:
-    """Odoo's message in one line, with masked addresses, shortened."""
-    joined = " ".join(message.translate(_PLAIN_QUOTES).split())
+    """The first paragraph of Odoo's message in one line, with masked addresses, shortened.
+
+    Later paragraphs list what the message is about: names of partners and users.
+    """
+    paragraph = message.translate(_PLAIN_QUOTES).strip().split("\n\n")[0]
+    joined = " ".join(paragraph.split())
     if joined.startswith("Invalid email address"):
         joined = _QUOTED.sub(lambda found: f'"{mask_email(found[1])}"', joined)
     joined = mask_text(joined)

@@ -48,7 +48,8 @@ class OdooUnderTest:
             "ir.model.data", [("module", "=", "base"), ("name", "=", "group_portal")], ["res_id"]
         )[0]["res_id"]
         groups = "group_ids" if self.client.version >= (19, 0) else "groups_id"
-        self.create("res.users", login=login, partner_id=partner, active=False, **{groups: [[6, 0, [group]]]})
+        user = self.create("res.users", login=login, partner_id=partner, **{groups: [[6, 0, [group]]]})
+        self.write("res.users", user, active=False)
 
     def cancel(self, order: int) -> None:
         """Cancel an order: until 18 a wizard asks before a confirmed one is cancelled."""

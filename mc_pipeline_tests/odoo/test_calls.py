@@ -236,6 +236,7 @@ def test_an_access_error_names_the_rules_and_never_records_or_users(message):
         "Invalid email address 'jane doe at example'",
         "Invalid email address “jane@example.com”",
         "jane@example.com is taken",
+        "j••• is here.\n\nLinked active users : jane doe",
     ],
 )
 def test_addresses_in_odoos_messages_are_masked(message):
