@@ -131,8 +131,9 @@ def worlds(draw) -> World:
     )
 
 
+# A few worlds in every run; MC_PIPELINE_EXAMPLES=100 (with --timeout=0) searches on for some minutes.
 deeply = settings(
-    max_examples=int(os.environ.get("MC_PIPELINE_EXAMPLES", "10")),
+    max_examples=int(os.environ.get("MC_PIPELINE_EXAMPLES", "5")),
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking a world takes minutes
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mc_pipeline.domain.guards import creates_need_new_observation, evaluate_guards, push_refusal
@@ -137,6 +137,7 @@ def test_the_sentence_says_how_much_is_too_much():
     )
 
 
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 40))
 def test_approving_everything_always_releases_the_plan(creations, archives, untags):
     everything = plan(

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mc_pipeline.domain.former_addresses import addresses_inheriting_opt_outs
@@ -112,6 +112,7 @@ def test_no_members_means_nothing_to_do():
 emails = [f"{letter}@example.com" for letter in "abcd"]
 
 
+@settings(max_examples=20, deadline=None)
 @given(
     st.dictionaries(
         st.tuples(st.sampled_from([RETAIL, WHOLESALE]), st.sampled_from(emails)),
