@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sandbox": set(),
     "instance": set(),
     "defs": {"domain", "quality", "tables", "odoo", "mailchimp", "ledger", "push", "settings", "masking"},
+    "doctor": {"defs.systems", "domain", "tables", "odoo", "mailchimp", "ledger", "settings", "masking"},
     "definitions": {"defs", "tables", "ledger", "settings", "masking"},
     "cli": {"*"},
 }
