@@ -387,8 +387,8 @@ def _lock_account(connection: Connection, account: str) -> None:
 
 def _holders(connection: Connection, account: str, now: datetime) -> dict[str, int]:
     query = (
-        select(connection_slot.c.owner, func.count())
+        select(connection_slot.c.owner, func.count().label("held"))
         .where(connection_slot.c.account == account, connection_slot.c.expires_at > now)
         .group_by(connection_slot.c.owner)
     )
-    return {owner: count for owner, count in connection.execute(query)}
+    return {row.owner: row.held for row in connection.execute(query)}

@@ -128,7 +128,7 @@ class Consent:
             member.c.list_id == list_id, member.c.last_status.is_not(None)
         )
         with self._database.read() as connection:
-            return {email: status for email, status in connection.execute(query)}
+            return {row.email: row.last_status for row in connection.execute(query)}
 
 
 def add_events(connection: Connection, events: Sequence[ConsentEvent]) -> None:

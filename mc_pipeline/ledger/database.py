@@ -167,7 +167,8 @@ def _make_private_file(path: Path) -> None:
             _close_to_others(path.parent)
     except OSError as error:
         raise LedgerUnavailableError(
-            f"the ledger file {path} cannot be made or opened ({error.strerror}); check the rights of its folder"
+            f"the ledger file {path} cannot be made or opened ({error.strerror}): "
+            "check the rights of its folder"
         ) from error
 
 

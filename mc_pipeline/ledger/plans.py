@@ -220,7 +220,7 @@ class Plans:
             return set(connection.execute(query).scalars())
 
     def loading_audiences(self, company: str) -> set[str]:
-        """List ids whose first load was approved and is not finished: no plan was applied to its end since."""
+        """List ids whose approved first load is not finished: no plan was applied to its end since."""
         finished = select(func.max(plan.c.applied_at)).where(plan.c.company == company).scalar_subquery()
         query = select(opened_audience.c.list_id).where(
             opened_audience.c.company == company,

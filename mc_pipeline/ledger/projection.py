@@ -180,16 +180,15 @@ def _accepted(record: MemberRecord, write: SettledWrite) -> Changes:
                 "created_status": status,
                 "created_at": write.at,
                 "archived_by_us": False,
-                "tags_json": "[]",
                 **_FOUND,
-                # Mailchimp starts an address anew: what was sent to an earlier member of that name is gone.
-                **_fields(None, write),
+                # An archived address comes back with its old fields and tags: those we wrote stay ours.
+                **_fields(record.sent_json, write),
                 **_partner(write),
             }
         case "update" | "change_email":
             changes = {**_fields(record.sent_json, write), **_partner(write)}
         case "archive":
-            changes = {"archived_by_us": True, "tags_json": "[]"}
+            changes = {"archived_by_us": True}
         case "tag":
             changes = {"tags_json": _tags(record, add=tags_of(write.body))}
         case "untag":

@@ -14,10 +14,18 @@ from mc_pipeline_tests.ledger.conftest import START, Clock
 
 def an_event(**values: Any) -> ConsentEvent:
     given = {
-        "company": "acme", "audience": "retail", "list_id": "list1", "email": "ann@example.com", "event": "opt_out",
-        "origin": "person", "status_from": "subscribed", "status_to": "unsubscribed", "occurred_at": START,
-        "seen_at": START, **values,
-    }  # fmt: skip
+        "company": "acme",
+        "audience": "retail",
+        "list_id": "list1",
+        "email": "ann@example.com",
+        "event": "opt_out",
+        "origin": "person",
+        "status_from": "subscribed",
+        "status_to": "unsubscribed",
+        "occurred_at": START,
+        "seen_at": START,
+        **values,
+    }
     return ConsentEvent(**given)
 
 

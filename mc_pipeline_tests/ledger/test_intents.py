@@ -108,11 +108,15 @@ def test_one_intent_that_cannot_be_kept_means_that_none_is(
     ledger: Ledger, lease: Lease, broken: dict[str, object], complaint: str
 ) -> None:
     values: dict[str, object] = {
-        "operation": "create", "email": "ann@example.com", "list_id": "list1", "audience": "retail",
-        "body": {"email_address": "ann@example.com"}, **broken,
-    }  # fmt: skip
+        "operation": "create",
+        "email": "ann@example.com",
+        "list_id": "list1",
+        "audience": "retail",
+        "body": {"email_address": "ann@example.com"},
+        **broken,
+    }
+    intents = [an_intent(email="bob@example.com"), Intent(**values)]  # type: ignore[arg-type]
     with pytest.raises(IntentError, match=complaint) as refusal:
-        intents = [an_intent(email="bob@example.com"), Intent(**values)]  # type: ignore[arg-type]
         ledger.intents.record("acme", lease.fence, "run-1", intents)
     assert "ann@example.com" not in str(refusal.value)
     assert ledger.intents.open("acme") == []
@@ -245,14 +249,18 @@ def test_archived_by_us_is_told_from_archived_already(ledger: Ledger, lease: Lea
     assert (event.event, event.origin, event.status_from) == ("archive", "ours", "transactional")
 
 
-def test_a_member_created_again_after_our_archive_starts_anew(ledger: Ledger, lease: Lease) -> None:
+def test_a_member_created_again_after_our_archive_still_has_what_we_wrote(
+    ledger: Ledger, lease: Lease
+) -> None:
     body = {"email_address": "ann@example.com", "status": "subscribed", "merge_fields": {"LNAME": "Old"}}
     send(ledger, lease, an_intent(body=body))
+    send(ledger, lease, an_intent("tag"))
     send(ledger, lease, an_intent("archive"))
     send(ledger, lease, an_intent())
     record = the_record(ledger)
     assert (record["archived_by_us"], record["created_status"]) == (False, "transactional")
-    assert json.loads(record["sent_json"]) == {"merge_fields": {"FNAME": "Ann"}}
+    assert json.loads(record["sent_json"]) == {"merge_fields": {"FNAME": "Ann", "LNAME": "Old"}}
+    assert record["tags"] == ["VIP"]
     assert record["ever_subscribed"], "what once was is not forgotten"
 
 

@@ -94,10 +94,6 @@ class Histories(RuleBasedStateMachine):
             self.own_opt_outs.add(email)
         if operation == "tag":
             self.tags.setdefault(email, set()).add(body["tag"])
-        if operation in ("create", "archive"):
-            self.tags[email] = set()
-        if operation == "create":
-            self.sent[email] = {}
         if operation in ("create", "update"):
             self.sent.setdefault(email, {}).update(body["merge_fields"])
 
@@ -108,7 +104,7 @@ class Histories(RuleBasedStateMachine):
     @rule(email=people, arrives=st.booleans(), answered=st.booleans())
     def create(self, email: str, arrives: bool, answered: bool) -> None:
         self.number += 1
-        if email not in self.status and self._free(email):
+        if self.status.get(email) in (None, "archived") and self._free(email):
             body = {
                 "email_address": email,
                 "status": "transactional",

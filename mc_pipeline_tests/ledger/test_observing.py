@@ -6,7 +6,7 @@ from datetime import timedelta
 import pandas as pd
 import pytest
 
-from mc_pipeline.ledger import Lease, Ledger, LeaseLostError, ObservationError
+from mc_pipeline.ledger import Lease, LeaseLostError, Ledger, ObservationError
 from mc_pipeline_tests.ledger.conftest import START, Clock, an_intent, observed, the_record
 from mc_pipeline_tests.ledger.test_intents import ANSWER, send
 

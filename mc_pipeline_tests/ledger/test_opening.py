@@ -34,7 +34,7 @@ def test_without_a_database_url_it_is_a_file_under_dagster_home(
 
 
 def test_without_any_place_it_says_what_to_set() -> None:
-    with pytest.raises(LedgerError, match="DAGSTER_HOME .* or MC_PIPELINE_DATABASE_URL"):
+    with pytest.raises(LedgerError, match=r"DAGSTER_HOME .* or MC_PIPELINE_DATABASE_URL"):
         database_url(None, {})
 
 
