@@ -32,11 +32,12 @@ def eventually(condition: Callable[[], bool], what: str) -> None:
 def test_the_last_connection_is_waited_for_and_the_message_says_who_has_them(ledger: Ledger) -> None:
     first = ledger.connections.slots("main", 2, "run-1", times=QUICK)
     second = ledger.connections.slots("main", 2, "run-2", times=QUICK)
-    with first.slot(), first.slot():
-        with pytest.raises(
-            ConnectionSlotsBusyError, match=r"account main .* all 2 are held by run-1 on .* \(2\)"
-        ):
-            second.slot().__enter__()
+    with (
+        first.slot(),
+        first.slot(),
+        pytest.raises(ConnectionSlotsBusyError, match=r"account main .* all 2 are held by run-1 on .* \(2\)"),
+    ):
+        second.slot().__enter__()
     first.close()
     with second.slot():
         assert sum(ledger.connections.held("main").values()) == 1

@@ -15,9 +15,12 @@ MINUTE = timedelta(minutes=1)
 
 
 def test_a_company_has_one_writer_and_others_are_told_who_and_until_when(ledger: Ledger) -> None:
-    with ledger.leases.hold("acme", "run-1", MINUTE):
-        with pytest.raises(LeaseHeldError) as refusal, ledger.leases.hold("acme", "run-2", MINUTE):
-            pass
+    with (
+        ledger.leases.hold("acme", "run-1", MINUTE),
+        pytest.raises(LeaseHeldError) as refusal,
+        ledger.leases.hold("acme", "run-2", MINUTE),
+    ):
+        pass
     assert "company acme is being synced by run-1 since 2026-03-02 06:00:00 UTC" in str(refusal.value)
     assert "it frees itself at 2026-03-02 06:01:00 UTC" in str(refusal.value)
 
