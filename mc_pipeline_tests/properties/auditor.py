@@ -1,0 +1,407 @@
+"""Judges a story by the request journals of the two systems alone: did any request of ours harm anybody?
+
+The auditor knows what people did and what was asked of the servers, in order, and what the world was like
+when each run began. It knows nothing of our tables, of the ledger, or of why a request was made. What it
+may not know is what the pipeline could not have known either: a person who opts out and signs up again
+between two runs left no trace.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import md5
+from typing import Any
+
+from mc_pipeline.sandbox.journal import JournalEntry
+
+OPTED_OUT = frozenset({"unsubscribed", "cleaned"})
+MARKETING = frozenset({"subscribed", "pending"})
+OUR_MARK = "odoo-not-qualifying"
+
+_READING_CALLS = frozenset(
+    "search search_count read search_read fields_get context_get has_group version login".split()
+)
+_MEMBER = re.compile(r"/lists/(?P<list>[^/]+)/members/(?P<member>[^/]+)(?P<rest>/.*)?")
+_LIST = re.compile(r"/lists/(?P<list>[^/]+)(?P<rest>/.*)?")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The world when a run begins, as it is told without the pipeline.
+
+    ``routes``: the address of everybody who belongs into an audience, and the list id of that audience.
+    ``never``: addresses of internal users and employees, and of suppliers without an order.
+    ``consented``: addresses with dated consent that the audiences accept, not taken back.
+    ``restricted``: addresses that may be unsubscribed because of what was said in Odoo, besides the
+    blacklist: consent taken back, or an opt-out under a former address.
+    """
+
+    routes: Mapping[str, str] = field(default_factory=dict)
+    never: frozenset[str] = frozenset()
+    consented: frozenset[str] = frozenset()
+    restricted: frozenset[str] = frozenset()
+
+
+@dataclass
+class RunMark:
+    """One run in the journal of Mailchimp: the numbers of its first and last entry.
+
+    ``observed``: it read the audiences whole and took note of them. ``unchanged``: nothing had changed since
+    a run that had worked through everything.
+    """
+
+    first: int
+    facts: Facts
+    last: int = 0
+    observed: bool = False
+    unchanged: bool = False
+
+
+@dataclass(frozen=True)
+class Approval:
+    """A person released the first load of these lists, after the journal entry with this number."""
+
+    after: int
+    list_ids: frozenset[str]
+
+
+@dataclass
+class Story:
+    """What the auditor needs besides the journals: who was there before, and when what began.
+
+    ``members``: (list id, address) -> status, of people who were in the audiences before the first entry.
+    ``lists``: list ids of the company. ``upgrading`` of these take newer consent as a subscription;
+    ``double_optin`` ask people to confirm.
+    """
+
+    lists: frozenset[str]
+    members: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    upgrading: frozenset[str] = frozenset()
+    double_optin: frozenset[str] = frozenset()
+    runs: list[RunMark] = field(default_factory=list)
+    approvals: list[Approval] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One request that broke an invariant."""
+
+    invariant: str
+    number: int
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.invariant} (entry {self.number}): {self.what}"
+
+
+@dataclass(frozen=True)
+class _Write:
+    """One thing that was asked of Mailchimp: a request of its own or an operation of a batch."""
+
+    number: int
+    at: datetime
+    method: str
+    path: str
+    body: Any
+
+
+def audit(mailchimp: Sequence[JournalEntry], odoo: Sequence[JournalEntry], story: Story) -> list[Violation]:
+    """Judge every request of the journals; an empty list means that nobody was harmed."""
+    return [*_Auditor(mailchimp, odoo, story).judge()]
+
+
+class _Auditor:
+    def __init__(
+        self, mailchimp: Sequence[JournalEntry], odoo: Sequence[JournalEntry], story: Story
+    ) -> None:
+        self._mailchimp = sorted(mailchimp, key=lambda entry: entry.number)
+        self._odoo = sorted(odoo, key=lambda entry: entry.number)
+        self._story = story
+        self._audiences = _Audiences(story.members)
+        self._blacklist = list(_blacklist_changes(self._odoo))
+        self._restricted: set[str] = set()
+        self._known: set[tuple[str, str]] = set()
+        self._gone: set[tuple[str, str]] = set()
+        self._at_start: dict[tuple[str, str], str] = {}
+
+    def judge(self) -> Iterator[Violation]:
+        runs = iter(sorted(self._story.runs, key=lambda run: run.first))
+        run, upcoming = RunMark(0, Facts()), next(runs, None)
+        for entry in self._mailchimp:
+            while upcoming is not None and entry.number >= upcoming.first:
+                run, upcoming = upcoming, next(runs, None)
+                self._begin(run)
+            if entry.source == "api" and entry.is_write and entry.batch_id is None:
+                for write in _writes(entry):
+                    yield from self._judge_write(write, run)
+            self._audiences.replay(entry)
+        yield from self._judge_odoo()
+
+    def _begin(self, run: RunMark) -> None:
+        """Take note of what the run can know from reading the audiences."""
+        self._at_start = dict(self._audiences.status)
+        if not run.observed:
+            return
+        present = set(self._at_start)
+        for (_, email), status in self._at_start.items():
+            if status in OPTED_OUT:
+                self._restricted.add(email)
+        archived = {key for key, status in self._at_start.items() if status == "archived"}
+        self._restricted |= {email for key in archived - self._audiences.archived_by_us for email in key[1:]}
+        moved = self._audiences.renamed_by_us
+        self._gone = (self._gone | (self._known - present)) - moved - present
+        self._restricted |= {email for _, email in self._gone}
+        self._known |= present
+
+    def _judge_write(self, write: _Write, run: RunMark) -> Iterator[Violation]:
+        def broken(invariant: str, what: str = "") -> Violation:
+            return Violation(invariant, write.number, what or f"{write.method} {write.path}")
+
+        yield from (broken(name) for name in _forms_never_sent(write))
+        if run.unchanged and run.first <= write.number <= run.last:
+            yield broken("a run without changes writes nothing")
+        found = _LIST.fullmatch(write.path)
+        if found is None:
+            return
+        list_id = found["list"]
+        if list_id not in self._story.lists:
+            yield broken("an audience that is nobody's is left alone")
+        if not self._is_open(list_id, write.number) and not _is_opt_out(write):
+            yield broken("nothing but opt-outs before an approval")
+        if write.method == "POST" and not found["rest"]:
+            for member in _members(write.body):
+                yield from self._judge_creation(write, run, list_id, member)
+        about = _MEMBER.fullmatch(write.path)
+        if about is not None and isinstance(write.body, Mapping):
+            yield from self._judge_change(write, run, list_id, about["member"])
+
+    def _judge_creation(
+        self, write: _Write, run: RunMark, list_id: str, member: Mapping[str, Any]
+    ) -> Iterator[Violation]:
+        email = str(member.get("email_address", "")).strip().lower()
+        status = member.get("status")
+        key = (list_id, email)
+
+        def broken(invariant: str) -> Violation:
+            return Violation(invariant, write.number, f"{email} as {status} into {list_id}")
+
+        yield from self._judge_place(write, run, list_id, email)
+        if status in MARKETING:
+            if self._is_restricted(email, write.at):
+                yield broken("nobody who opted out is subscribed")
+            if email not in run.facts.consented:
+                yield broken("nobody is subscribed without dated consent")
+        if status == "subscribed" and list_id in self._story.double_optin:
+            yield broken("nobody is subscribed past the confirmation of the audience")
+        before = self._at_start.get(key)
+        if before == "archived":
+            if key not in self._audiences.archived_by_us:
+                yield broken("nobody who was archived by somebody else comes back")
+            elif status != "transactional":
+                yield broken("who was archived by us comes back as transactional")
+        elif before is not None:
+            yield broken("the status of a member is not sent")
+        elif key in self._gone:
+            yield broken("nobody who was erased is created again")
+
+    def _judge_change(self, write: _Write, run: RunMark, list_id: str, member: str) -> Iterator[Violation]:
+        email = self._audiences.email_of(list_id, member)
+        key = (list_id, email)
+
+        def broken(invariant: str, what: object) -> Violation:
+            return Violation(invariant, write.number, f"{email} in {list_id}: {what}")
+
+        status = write.body.get("status")
+        if status == "unsubscribed":
+            if email not in self._blacklisted(write.at) | run.facts.restricted:
+                yield broken("nobody is unsubscribed without an opt-out", status)
+        elif status == "subscribed":
+            if self._is_restricted(email, write.at):
+                yield broken("nobody who opted out is subscribed", status)
+            if (
+                list_id not in self._story.upgrading - self._story.double_optin
+                or key not in self._audiences.created_by_us
+                or self._at_start.get(key) != "transactional"
+                or email not in run.facts.consented
+            ):
+                yield broken("the status of a member is not sent", status)
+        elif status is not None:
+            yield broken("the status of a member is not sent", status)
+        new = str(write.body.get("email_address", email)).lower()
+        if new != email:
+            yield from self._judge_place(write, run, list_id, new)
+            if self._at_start.get(key) == "subscribed" and self._is_restricted(new, write.at):
+                yield broken("nobody who opted out is subscribed", f"renamed to {new}")
+        elif write.body.get("merge_fields") and email in run.facts.never:
+            yield broken("nothing is sent about users, employees and suppliers", "fields")
+
+    def _judge_place(self, write: _Write, run: RunMark, list_id: str, email: str) -> Iterator[Violation]:
+        if email in run.facts.never:
+            what = "nothing is sent about users, employees and suppliers"
+            yield Violation(what, write.number, f"{email} into {list_id}")
+        elif run.facts.routes.get(email) != list_id:
+            yield Violation("nobody leaks into an audience", write.number, f"{email} into {list_id}")
+
+    def _is_open(self, list_id: str, number: int) -> bool:
+        return any(
+            list_id in approval.list_ids and number > approval.after for approval in self._story.approvals
+        )
+
+    def _is_restricted(self, email: str, at: datetime) -> bool:
+        return email in self._restricted or email in self._blacklisted(at)
+
+    def _blacklisted(self, at: datetime) -> set[str]:
+        active: set[str] = set()
+        for moment, email, is_active in self._blacklist:
+            if moment <= at:
+                (active.add if is_active else active.discard)(email)
+        return active
+
+    def _judge_odoo(self) -> Iterator[Violation]:
+        for entry in self._odoo:
+            if entry.source != "api" or not isinstance(entry.body, Mapping):
+                continue
+            call = entry.body.get("params", {})
+            args = call.get("args", [])
+            is_model_call = call.get("method") in ("execute", "execute_kw") and len(args) > 4
+            method = args[4] if is_model_call else call.get("method", "version")
+            if method not in _READING_CALLS:
+                yield Violation("nothing is written to Odoo", entry.number, str(method))
+
+
+class _Audiences:
+    """Mailchimp's audiences, told from the journal: status by list and address, and what we did to them."""
+
+    def __init__(self, members: Mapping[tuple[str, str], str]) -> None:
+        self.status = {(list_id, email.lower()): status for (list_id, email), status in members.items()}
+        self.created_by_us: set[tuple[str, str]] = set()
+        self.archived_by_us: set[tuple[str, str]] = set()
+        self.renamed_by_us: set[tuple[str, str]] = set()
+        self._hashes: dict[str, str] = {}
+        for _, email in self.status:
+            self._remember(email)
+
+    def email_of(self, list_id: str, member: str) -> str:
+        """The address behind a subscriber hash; the hash itself when nobody ever had it."""
+        return self._hashes.get(member, member)
+
+    def replay(self, entry: JournalEntry) -> None:
+        """Take over what an entry changed."""
+        if not entry.applied:
+            return
+        if entry.source != "api":
+            self._act(str(entry.action), entry.body)
+        elif entry.is_write and (found := _LIST.fullmatch(entry.path.removeprefix("/3.0"))):
+            about = _MEMBER.fullmatch(entry.path.removeprefix("/3.0"))
+            if about is not None and not about["rest"]:
+                self._change(entry, about["list"], self.email_of(about["list"], about["member"]))
+            elif entry.method == "POST" and not found["rest"]:
+                for member in _members(entry.body):
+                    self._create(entry, found["list"], member)
+
+    def _act(self, action: str, body: Mapping[str, Any]) -> None:
+        key = (body["list_id"], body["email"].lower())
+        self._remember(key[1])
+        match action:
+            case "unsubscribe" | "complain":
+                self._put(key, "unsubscribed")
+            case "sign_up" | "confirm":
+                self._put(key, "subscribed")
+            case "bounce_hard":
+                self._put(key, "cleaned")
+            case "archive":
+                self._put(key, "archived")
+            case "delete_permanently":
+                self.status.pop(key, None)
+            case "change_address":
+                self._move(key, (key[0], body["new_email"].lower()))
+
+    def _create(self, entry: JournalEntry, list_id: str, member: Mapping[str, Any]) -> None:
+        email = str(member["email_address"]).strip().lower()
+        key = (list_id, email)
+        self._remember(email)
+        answer = entry.response
+        if isinstance(answer, Mapping) and entry.fault is None:
+            made = {each["email_address"].lower() for each in answer.get("new_members", ())}
+        else:  # the answer was lost or spoilt
+            made = {email} if self.status.get(key, "archived") == "archived" else set()
+        if email in made:
+            self._put(key, str(member["status"]))
+            self.created_by_us.add(key)
+
+    def _change(self, entry: JournalEntry, list_id: str, email: str) -> None:
+        key = (list_id, email)
+        if entry.method == "DELETE":
+            self._put(key, "archived")
+            self.archived_by_us.add(key)
+            return
+        body = entry.body if isinstance(entry.body, Mapping) else {}
+        if body.get("status"):
+            self._put(key, body["status"])
+        new = str(body.get("email_address", email)).lower()
+        if new != email:
+            self._move(key, (list_id, new))
+            self.renamed_by_us.add(key)
+
+    def _put(self, key: tuple[str, str], status: str) -> None:
+        self.status[key] = status
+        self.archived_by_us.discard(key)
+        self.renamed_by_us.discard(key)
+
+    def _move(self, key: tuple[str, str], new: tuple[str, str]) -> None:
+        self._remember(new[1])
+        status = self.status.pop(key, None)
+        if status is not None:
+            self._put(new, status)
+            if key in self.created_by_us:
+                self.created_by_us.add(new)
+
+    def _remember(self, email: str) -> None:
+        self._hashes[md5(email.encode(), usedforsecurity=False).hexdigest()] = email
+
+
+def _writes(entry: JournalEntry) -> Iterator[_Write]:
+    """The request itself, and the operations it asks for when it submits a batch."""
+    path = entry.path.removeprefix("/3.0")
+    yield _Write(entry.number, entry.at, entry.method, path, entry.body)
+    if path == "/batches" and isinstance(entry.body, Mapping):
+        for operation in entry.body.get("operations", ()):
+            body = json.loads(operation["body"]) if operation.get("body") else None
+            yield _Write(entry.number, entry.at, operation["method"], operation["path"], body)
+
+
+def _forms_never_sent(write: _Write) -> Iterator[str]:
+    """Requests that are never right, whoever they are about."""
+    body = write.body if isinstance(write.body, Mapping) else {}
+    member = _MEMBER.fullmatch(write.path)
+    if member is not None and write.method == "PUT":
+        yield "no PUT on members"
+    if member is not None and member["rest"] == "/actions/delete-permanent":
+        yield "nobody is erased"
+    if write.method == "POST" and re.fullmatch(r"/lists/[^/]+", write.path):
+        if body.get("update_existing", False) is not False:
+            yield "creations cannot touch members"
+        if body.get("sync_tags", False) is not False:
+            yield "creations replace no tags"
+    if write.method == "POST" and re.fullmatch(r"/lists/[^/]+/members", write.path):
+        yield "creations cannot touch members"
+    if write.path.startswith("/ecommerce/"):
+        for customer in (body, body.get("customer") or {}):
+            if customer.get("opt_in_status", False) is not False:
+                yield "e-commerce never opts in"
+
+
+def _is_opt_out(write: _Write) -> bool:
+    return write.method == "PATCH" and write.body == {"status": "unsubscribed"}
+
+
+def _members(body: Any) -> Iterable[Mapping[str, Any]]:
+    return body.get("members", ()) if isinstance(body, Mapping) else ()
+
+
+def _blacklist_changes(odoo: Sequence[JournalEntry]) -> Iterator[tuple[datetime, str, bool]]:
+    for entry in odoo:
+        if entry.action in ("blacklist", "unblacklist"):
+            yield entry.at, entry.body["email"].strip().lower(), entry.action == "blacklist"

@@ -1,0 +1,216 @@
+"""Runs a company's sync without Dagster's machinery: the bodies of the assets themselves, in their order.
+
+A run through Dagster takes seconds, and a search over stories needs hundreds of runs. What a run does is not
+repeated here: every asset's own function is called with the tables of the assets before it, as Dagster would
+call it. ``test_runs`` holds both ways of running to the same requests.
+"""
+
+import inspect
+import itertools
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import dagster as dg
+
+from mc_pipeline.defs.audience.assets import audience_assets
+from mc_pipeline.defs.audience.checks import audience_checks
+from mc_pipeline.defs.consent.assets import consent_assets
+from mc_pipeline.defs.odoo.assets import odoo_assets
+from mc_pipeline.defs.partitions import company_partitions
+from mc_pipeline.defs.systems import Systems, utc_now
+from mc_pipeline.ledger import Ledger
+from mc_pipeline.mailchimp.connections import ConnectionSlots, InProcessSlots
+from mc_pipeline.mailchimp.retry import RetryPolicy as MailchimpRetryPolicy
+from mc_pipeline.odoo.client import RetryPolicy as OdooRetryPolicy
+from mc_pipeline.settings import Settings
+from mc_pipeline.tables import Table
+
+# The checks of the plan stand between the plan and the push: what they refuse is not pushed.
+ORDER = (
+    "odoo_partners",
+    "odoo_orders",
+    "odoo_blacklist",
+    "mailchimp_members",
+    "mailchimp_unsubscribes",
+    "contacts",
+    "audience_plan",
+    "audience_plan_checks",
+    "audience_push",
+)
+_run_numbers = itertools.count(1)
+
+
+class Killed(BaseException):
+    """The process dies here; no ``Exception``, like everything that ends a process or a Dagster step."""
+
+
+class Blocked(Exception):
+    """A blocking check failed; ``checks`` are its results."""
+
+    def __init__(self, checks: list[dg.AssetCheckResult]) -> None:
+        super().__init__("; ".join(f"{check.check_name}: {check.description}" for check in checks))
+        self.names = [check.check_name for check in checks]
+
+
+@dataclass
+class Death:
+    """When a run's process dies: at the boundary with this number, counted over the whole run.
+
+    ``place`` says which boundaries count: before a request to Mailchimp is sent, after it was answered and
+    before anybody heard the answer, or in front of any use of the ledger. A dead process writes nothing any
+    more; ``leaves_ledger`` False is an interruption instead: requests under way are still recorded.
+    """
+
+    place: str = "never"
+    number: int = 0
+    writes_afterwards: bool = False
+    dead: bool = False
+    _seen: int = 0
+
+    def passes(self, place: str) -> None:
+        """Die at the chosen boundary, and everywhere after it."""
+        if self.dead and not (self.writes_afterwards and place == "ledger"):
+            raise Killed(place)
+        if place == self.place:
+            self._seen += 1
+            if self._seen > self.number:
+                self.dead = True
+                raise Killed(place)
+
+
+class MortalSlots:
+    """Connections of a process that may die around each request."""
+
+    def __init__(self, slots: ConnectionSlots, death: Death) -> None:
+        self._slots, self._death = slots, death
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        with self._slots.slot():
+            self._death.passes("before_request")
+            yield
+            self._death.passes("after_request")
+
+
+class MortalSystems(Systems):
+    """The systems of a run that may die; its pauses take no time."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        ledger_file: Path,
+        *,
+        death: Death | None = None,
+        clock: Callable[[], datetime] = utc_now,
+        attempts: int = 3,
+        pause: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
+        super().__init__(
+            settings,
+            clock=clock,
+            odoo_retry=OdooRetryPolicy(attempts=attempts, sleep=pause),
+            mailchimp_retry=MailchimpRetryPolicy(attempts=attempts, sleep=pause),
+        )
+        self._ledger_file = ledger_file
+        self._death = death or Death()
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        def mortal_clock() -> datetime:
+            self._death.passes("ledger")
+            return self.now()
+
+        return Ledger.open(f"sqlite:///{self._ledger_file}", clock=mortal_clock)
+
+    def connection_slots(self, account: str, maximum: int) -> ConnectionSlots:
+        return MortalSlots(InProcessSlots(maximum), self._death)
+
+
+@dataclass
+class Run:
+    """A run that is over: its tables and metadata, as far as it came, and what ended it."""
+
+    run_id: str
+    tables: dict[str, Table] = field(default_factory=dict)
+    metadata: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    failure: BaseException | None = None
+
+    @property
+    def succeeded(self) -> bool:
+        return self.failure is None
+
+    @property
+    def needs_approval(self) -> bool:
+        """Whether nothing but a person's approval was missing."""
+        return isinstance(self.failure, Blocked) and self.failure.names == ["within_guards"]
+
+
+def run_company(systems: Systems, company: str) -> Run:
+    """Sync one company and return what came of it; nothing is raised, not even a death."""
+    steps = _steps(systems.settings)
+    run = Run(run_id=f"run-{next(_run_numbers)}")
+    context = SimpleNamespace(
+        partition_key=company, run=SimpleNamespace(run_id=run.run_id), log=logging.getLogger(__name__)
+    )
+    try:
+        for name in ORDER:
+            _take(run, name, _call(steps[name], context, systems, run.tables))
+    except BaseException as failure:
+        if isinstance(failure, KeyboardInterrupt):
+            raise
+        run.failure = failure
+    return run
+
+
+def _call(
+    step: Callable[..., Any], context: SimpleNamespace, systems: Systems, tables: Mapping[str, Table]
+) -> list[Any]:
+    inputs = {
+        name: systems if name == "systems" else tables[name]
+        for name in inspect.signature(step).parameters
+        if name != "context"
+    }
+    given = step(context, **inputs)
+    return list(given) if inspect.isgenerator(given) else [given]
+
+
+def _take(run: Run, step: str, results: list[Any]) -> None:
+    for result in results:
+        if isinstance(result, dg.MaterializeResult):
+            name = result.asset_key.path[-1] if result.asset_key else step
+            run.tables[name] = result.value
+            run.metadata[name] = result.metadata or {}
+    failed = [
+        result
+        for result in results
+        if isinstance(result, dg.AssetCheckResult)
+        and not result.passed
+        and result.severity == dg.AssetCheckSeverity.ERROR
+    ]
+    if failed:
+        raise Blocked(failed)
+
+
+_made: dict[tuple[str, ...], dict[str, Callable[..., Any]]] = {}
+
+
+def _steps(settings: Settings) -> Mapping[str, Callable[..., Any]]:
+    """The functions of the assets and of the plan's checks, by the name of their step."""
+    key = tuple(settings.companies)
+    if key not in _made:
+        companies = company_partitions(settings)
+        declared = [
+            *odoo_assets(companies),
+            *consent_assets(companies),
+            *audience_assets(companies),
+            *audience_checks(companies),
+        ]
+        _made[key] = {each.op.name: each.op.compute_fn.decorated_fn for each in declared}
+    return _made[key]
