@@ -11,8 +11,12 @@ from mc_pipeline.ledger import Ledger
 
 @click.command()
 @click.argument("plan_id", required=False)
-@click.option("--read", "read", metavar="COMPANY/TABLE", help="Release a read that shrank, instead of a plan.")
-@click.option("--reason", default="looked at the plan", show_default=True, help="Why; kept with the approval.")
+@click.option(
+    "--read", "read", metavar="COMPANY/TABLE", help="Release a read that shrank, instead of a plan."
+)
+@click.option(
+    "--reason", default="looked at the plan", show_default=True, help="Why; kept with the approval."
+)
 @click.option("--by", default=None, help="Who; the name of the logged-in user when not given.")
 def approve(plan_id: str | None, read: str | None, reason: str, by: str | None) -> None:
     """Release PLAN_ID; without one, list the plans that wait.
@@ -28,7 +32,9 @@ def approve(plan_id: str | None, read: str | None, reason: str, by: str | None) 
         if read:
             company, slash, table = read.partition("/")
             if not slash:
-                raise click.UsageError(f"--read is {read!r}; give it as COMPANY/TABLE, such as acme/odoo_partners")
+                raise click.UsageError(
+                    f"--read is {read!r}; give it as COMPANY/TABLE, such as acme/odoo_partners"
+                )
             observation = ledger.reads.approve_read(company, table, by=who, reason=reason)
             console.print(
                 f"The read of {table} of {company} with {observation.rows:,} rows is approved by {who}. "
@@ -43,6 +49,8 @@ def approve(plan_id: str | None, read: str | None, reason: str, by: str | None) 
         else:
             waiting = ledger.plans.waiting()
             for record in waiting:
-                console.print(f"{record.plan_id}  {record.company}  {record.row_count:,} changes", highlight=False)
+                console.print(
+                    f"{record.plan_id}  {record.company}  {record.row_count:,} changes", highlight=False
+                )
             if not waiting:
                 console.print("No plan waits for approval.")

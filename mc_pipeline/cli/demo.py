@@ -67,8 +67,8 @@ class _Story:
         world = self._servers.world
         self._chapter(
             "The world",
-            f"{world.partners:,} partners and {world.orders:,} orders of {len(world.companies)} companies in Odoo; "
-            "four audiences in Mailchimp with people who subscribed, unsubscribed, bounced or were archived.",
+            f"{world.partners:,} partners and {world.orders:,} orders of {len(world.companies)} companies in "
+            "Odoo; four audiences in Mailchimp with people who subscribed, unsubscribed, bounced or were archived.",
         )
         opted_out = self._opted_out()
         self._first_run()
@@ -82,7 +82,7 @@ class _Story:
         return self._broken
 
     def _only_consenting_people_were_mailed(self) -> None:
-        """An audience may greet whoever joins as subscribed: that takes dated consent, shown before approval."""
+        """An audience may greet whoever joins as subscribed; the plan said so before it was approved."""
         from mc_pipeline.cli.summary import read_stored
 
         consenting: set[str] = set()
@@ -94,19 +94,24 @@ class _Story:
         mails = self._servers.mailchimp.mails
         self._promise(
             all(mail.kind == "welcome" and mail.email in consenting for mail in mails),
-            f"{len(mails)} people got the welcome mail of an audience, all with dated consent; no other mail went out",
+            f"{len(mails)} people got the welcome mail of an audience, all with dated consent; no other mail "
+            "went out",
         )
 
     def _first_run(self) -> None:
         self._chapter(
             "First run: a plan that waits",
-            "The first load of an audience is never pushed unseen: a person looks at the plan and releases it.",
+            "The first load of an audience is never pushed unseen: a person looks at the plan and releases "
+            "it.",
         )
         for company in self._settings.companies:
             run = self._sync(company)
-            self._promise(run.outcome is Outcome.WAITS_FOR_APPROVAL, f"the first load of {company} waits for approval")
             self._promise(
-                not self._writes(lambda entry: not _is_opt_out(entry)), "nothing but opt-outs was written before"
+                run.outcome is Outcome.WAITS_FOR_APPROVAL, f"the first load of {company} waits for approval"
+            )
+            self._promise(
+                not self._writes(lambda entry: not _is_opt_out(entry)),
+                "nothing but opt-outs was written before",
             )
         self._chapter("A person approves", "The same as: mc-pipeline approve PLAN_ID")
         from mc_pipeline.ledger import Ledger
@@ -144,9 +149,7 @@ class _Story:
         self._promise(run.outcome is Outcome.DONE, f"{person.company} is synced")
         writes = self._writes()
         self._promise(bool(writes), "the new name was sent")
-        self._promise(
-            not any("status" in (entry.body or {}) for entry in writes), "no status was sent"
-        )
+        self._promise(not any("status" in (entry.body or {}) for entry in writes), "no status was sent")
         self._promise(
             self._status(person.list_id, person.email) == "unsubscribed", "and the person stays unsubscribed"
         )

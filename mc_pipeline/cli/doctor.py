@@ -2,8 +2,10 @@
 
 import json
 import sys
+from collections import Counter
 from dataclasses import asdict
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -12,15 +14,16 @@ from rich.text import Text
 
 from mc_pipeline.cli.home import dagster_home
 from mc_pipeline.cli.sync import chosen
-from mc_pipeline.doctor.checkup import examine
-from mc_pipeline.doctor.findings import Finding, Status
 from mc_pipeline.settings import Problem, SettingsError, load_settings
 
+if TYPE_CHECKING:
+    from mc_pipeline.doctor.findings import Finding
+
 _MARKS = {
-    Status.OK: ("✓", "green"),
-    Status.WARNING: ("!", "yellow"),
-    Status.PROBLEM: ("✗", "red"),
-    Status.NOT_CHECKED: ("–", "dim"),
+    "ok": ("✓", "green"),
+    "warning": ("!", "yellow"),
+    "problem": ("✗", "red"),
+    "not checked": ("–", "dim"),
 }
 
 
@@ -38,10 +41,13 @@ def doctor(companies: tuple[str, ...], as_json: bool) -> None:
         click.echo(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False, indent=2))
     else:
         _show(Console(), findings)
-    sys.exit(1 if any(finding.status is Status.PROBLEM for finding in findings) else 0)
+    sys.exit(1 if any(finding.status == "problem" for finding in findings) else 0)
 
 
-def _findings(companies: tuple[str, ...]) -> list[Finding]:
+def _findings(companies: tuple[str, ...]) -> "list[Finding]":
+    from mc_pipeline.doctor.checkup import examine
+    from mc_pipeline.doctor.findings import Finding, Status
+
     try:
         settings = load_settings()
     except SettingsError as error:
@@ -63,7 +69,7 @@ def _in_file(problem: Problem) -> str:
     return sentence if problem.line is None else f"Line {problem.line}: {sentence}"
 
 
-def _show(console: Console, findings: list[Finding]) -> None:
+def _show(console: Console, findings: "list[Finding]") -> None:
     for where, group in groupby(findings, lambda finding: finding.where):
         grid = Grid(title=where, title_justify="left", title_style="bold", box=None, show_header=False)
         grid.add_column()
@@ -78,9 +84,8 @@ def _show(console: Console, findings: list[Finding]) -> None:
             grid.add_row(Text(mark, style=colour), Text(finding.check), said)
         console.print(grid)
         console.print()
-    counts = {status: sum(finding.status is status for finding in findings) for status in Status}
+    counts = Counter(str(finding.status) for finding in findings)
     console.print(
-        f"{counts[Status.PROBLEM]} problems, {counts[Status.WARNING]} warnings, "
-        f"{counts[Status.OK]} checks are fine.",
+        f"{counts['problem']} problems, {counts['warning']} warnings, {counts['ok']} checks are fine.",
         highlight=False,
     )

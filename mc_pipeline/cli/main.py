@@ -6,6 +6,7 @@ import click
 
 from mc_pipeline.cli.approve import approve
 from mc_pipeline.cli.demo import demo
+from mc_pipeline.cli.doctor import doctor
 from mc_pipeline.cli.sandbox import sandbox
 from mc_pipeline.cli.sync import sync
 from mc_pipeline.masking import mask_text
@@ -21,7 +22,7 @@ def commands() -> None:
     """
 
 
-for command in (sync, approve, sandbox, demo):
+for command in (sync, approve, doctor, sandbox, demo):
     commands.add_command(command)
 
 

@@ -33,7 +33,12 @@ class CompanyRun:
 
 
 def run_company(
-    settings: Settings, company: str, instance: dg.DagsterInstance, console: Console, *, plan_only: bool = False
+    settings: Settings,
+    company: str,
+    instance: dg.DagsterInstance,
+    console: Console,
+    *,
+    plan_only: bool = False,
 ) -> CompanyRun:
     """Sync one company in this process, or stop before anything is written."""
     from mc_pipeline.definitions import build_defs

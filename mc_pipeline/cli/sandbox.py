@@ -20,7 +20,9 @@ from mc_pipeline.cli.stand_ins import StandIns, stand_ins
 @click.option("--mailchimp-port", default=8070, show_default=True)
 @click.option("--dagster-port", default=3000, show_default=True)
 @click.option("--partners", default=2000, show_default=True, help="About so many partners in Odoo.")
-def sandbox(with_dagster: bool, odoo_port: int, mailchimp_port: int, dagster_port: int, partners: int) -> None:
+def sandbox(
+    with_dagster: bool, odoo_port: int, mailchimp_port: int, dagster_port: int, partners: int
+) -> None:
     """Serve stand-ins of Odoo and Mailchimp with invented people, until interrupted.
 
     Both have a page to look at the data and to act as a person. Nothing leaves this machine.

@@ -1,5 +1,8 @@
 """The summary after a sync: per company and audience, what was done, what was set aside and why."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import pandas as pd
 from rich.console import Console
 from rich.table import Table as Grid
@@ -32,6 +35,17 @@ def show_plan(console: Console, company: CompanySettings) -> None:
     if plan is not None:
         sent = plan.rows[plan.rows["held_back_because"] == ""]
         _show(console, company, sent.assign(outcome="applied"), f"{company.key}: planned")
+
+
+def show_first_load(console: Console, first_load: Sequence[Mapping[str, Any]]) -> None:
+    """Show what the first load of an audience means: who with which status, tags, and who is greeted."""
+    for audience in first_load:
+        facts = "; ".join(
+            f"{name} {value:,}" if isinstance(value, int) else f"{name}: {value}"
+            for name, value in audience.items()
+            if name != "audience" and value not in (0, "", None)
+        )
+        console.print(f"First load of {audience['audience']}: {facts}", highlight=False)
 
 
 def show_push(console: Console, company: CompanySettings) -> None:
@@ -70,7 +84,9 @@ def _show(console: Console, company: CompanySettings, rows: pd.DataFrame, title:
         applied = of_audience[of_audience["outcome"] == "applied"]
         counted = applied["operation"].map(_OPERATIONS).value_counts()
         failed = int(of_audience["outcome"].isin(["rejected", "deferred", "unknown", "not_sent"]).sum())
-        wanted = set() if contacts is None else set(contacts.rows.loc[contacts.rows["audience"] == key, "email"])
+        wanted = (
+            set() if contacts is None else set(contacts.rows.loc[contacts.rows["audience"] == key, "email"])
+        )
         touched = set(of_audience["email"]) | set(of_audience["new_email"].dropna())
         numbers = {**counted, "failed": failed, "unchanged": len(wanted - touched)}
         grid.add_row(key, *(f"{int(numbers.get(column, 0)):,}" for column in _COLUMNS))

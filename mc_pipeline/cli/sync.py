@@ -48,7 +48,8 @@ def chosen(settings: Settings, companies: tuple[str, ...], every: bool) -> list[
 
 def report(console: Console, settings: Settings, run: CompanyRun, *, plan_only: bool) -> None:
     """Show what came of a run."""
-    from mc_pipeline.cli.summary import show_plan, show_push, show_set_aside
+    from mc_pipeline.cli.summary import show_first_load, show_plan, show_push, show_set_aside
+    from mc_pipeline.ledger import Ledger
 
     company = settings.companies[run.company]
     console.print()
@@ -58,6 +59,10 @@ def report(console: Console, settings: Settings, run: CompanyRun, *, plan_only: 
                 console.print(f"[red]Failed:[/] {reason}", highlight=False)
         case Outcome.WAITS_FOR_APPROVAL:
             show_plan(console, company)
+            with Ledger.open() as ledger:
+                waiting = ledger.plans.waiting(run.company)
+            for record in waiting:
+                show_first_load(console, record.counts["first_load"])
             show_set_aside(console, company)
         case Outcome.DONE if plan_only:
             show_plan(console, company)

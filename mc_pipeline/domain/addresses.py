@@ -26,7 +26,7 @@ def is_valid_address(address: str) -> bool:
     if _PLAIN.fullmatch(address) and not _SPECIAL_USE.search(address):
         return True
     try:
-        validate_email(address, check_deliverability=False, test_environment=True)
+        validate_email(address, check_deliverability=False, strict=True, test_environment=True)
     except EmailNotValidError:
         return False
     return True

@@ -158,7 +158,7 @@ def decide_changes(
         partners: the odoo_partners table (partner_id, email_normalized are used).
         set_aside: the set-aside table (partner_id, person_email, reason are used).
         completeness: removals, moves and changes of address are held back unless both systems were read
-            whole.
+            whole, and creations unless Mailchimp was.
         planned_at: time of planning, UTC.
         blacklisted_emails: addresses with an active row in Odoo's blacklist: not created.
         opted_out_ever: addresses that ever opted out of any audience of any company: no consent counts.
@@ -204,7 +204,8 @@ def decide_changes(
         planned_at,
         {
             "moved": held_back,
-            "marketing": "" if completeness.mailchimp else held_back,
+            # Somebody archived may stand where nothing could be read, and a creation revives them.
+            "created": "" if completeness.mailchimp else held_back,
         },
     )
     # a member that gets another address is no longer the one to update under the old one

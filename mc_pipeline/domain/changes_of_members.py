@@ -183,7 +183,7 @@ def rows_for_creations(
         fields_of_list: merge tags of the settings, per list.
         planned_at: a refusal "for now" is tried again from its time on.
         held_back_because: why rows are not sent, by key: ``moved`` for people who change the audience,
-            ``marketing`` for people created as subscribed or pending.
+            ``created`` for everybody.
     """
     rows = decided[decided["status"] != ""]
     bodies = [
@@ -200,12 +200,10 @@ def rows_for_creations(
     ]
     refused = still_refused(rows, bodies, planned_at)
     held = rows["held_back_because"].to_numpy(dtype=object).copy()
-    for mask, key in (
-        (rows["status"].isin({"subscribed", "pending"}), "marketing"),
-        (rows["cause"] == "moved", "moved"),
-    ):
-        if held_back_because.get(key):
-            held[mask.to_numpy(dtype=bool)] = held_back_because[key]
+    if held_back_because["moved"]:
+        held[(rows["cause"] == "moved").to_numpy(dtype=bool)] = held_back_because["moved"]
+    if held_back_because["created"]:
+        held[:] = held_back_because["created"]
     created = rows[
         ["audience", "list_id", "email", "subscriber_hash", "partner_id", "status", "cause", "because"]
     ]

@@ -508,15 +508,19 @@ class TestMovedAudience:
 class TestPartialView:
     """Rule 1.2: what was not read completely takes nothing away, and stops nothing else."""
 
-    @BOTH_PARTIAL
-    def test_creates_updates_and_tags_go_on(self, completeness):
+    def test_creates_updates_and_tags_go_on_while_part_of_odoo_is_unseen(self):
         people = [Person(ADA), Person("bob@example.com", 2, tags=("VIP",))]
-        world = World(people, one_member(Member(fields={}), None), completeness=completeness)
+        world = World(people, one_member(Member(fields={}), None), completeness=PARTIAL_ODOO)
         assert sent(world.plan()) == [
             ("create", "bob@example.com", "transactional"),
             ("update", ADA),
             ("tag", "bob@example.com", "VIP"),
         ]
+
+    def test_updates_and_tags_of_those_seen_go_on_while_part_of_the_audience_is_unseen(self):
+        people = [Person(ADA, tags=("VIP",)), Person("bob@example.com", 2)]
+        world = World(people, one_member(Member(fields={}), None), completeness=PARTIAL_MAILCHIMP)
+        assert sent(world.plan()) == [("update", ADA), ("tag", ADA, "VIP")]
 
     @BOTH_PARTIAL
     def test_no_tag_is_removed(self, completeness):
@@ -529,14 +533,16 @@ class TestPartialView:
         assert brief(plan) == [("untag", ADA, "VIP")]
         assert sent(plan) == []
 
-    def test_nobody_is_subscribed_while_part_of_the_audience_is_unseen(self):
-        """An address that was cleaned or archived could be in the part that was not read."""
-        people = [
-            Person(ADA, status="subscribed", evidence=consent_on(EARLIER)),
-            Person("bob@example.com", 2),
-        ]
-        world = World(people, completeness=PARTIAL_MAILCHIMP)
-        assert sent(world.plan()) == [("create", "bob@example.com", "transactional")]
+    @pytest.mark.parametrize(
+        "person",
+        [Person(ADA), Person(ADA, status="subscribed", evidence=consent_on(EARLIER))],
+        ids=["transactional", "subscribed"],
+    )
+    def test_nobody_is_created_while_part_of_the_audience_is_unseen(self, person):
+        """Somebody archived could be in the part that was not read: a creation would revive them."""
+        plan = World([person], completeness=PARTIAL_MAILCHIMP).plan()
+        assert brief(plan) == [("create", ADA, person.status)]
+        assert sent(plan) == []
 
 
 class TestEmailChanged:

@@ -90,15 +90,15 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
             "contacts": dg.AssetOut(
                 kinds={"pandas", "parquet"},
                 owners=[MARKETING],
-                description="One row per address that should be in an audience: the partner who speaks for it, "
-                "its purchases, which audience and why, and the status it would be created with and why.",
+                description="One row per address that should be in an audience: the partner who speaks for "
+                "it, its purchases, which audience and why, and the status it would be created with and why.",
                 metadata={"dagster/column_schema": column_schema(schemas.CONTACTS)},
             ),
             "set_aside": dg.AssetOut(
                 kinds={"pandas", "parquet"},
                 owners=[MARKETING],
-                description="Partners left out of every audience, with the reason and what to do about it. The "
-                "rest goes on without them.",
+                description="Partners left out of every audience, with the reason and what to do about it. "
+                "The rest goes on without them.",
                 metadata={"dagster/column_schema": column_schema(schemas.SET_ASIDE)},
             ),
         },
@@ -112,7 +112,11 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         odoo_orders: Table,
         systems: dg.ResourceParam[Systems],
     ):
+        import pandas as pd
+
         from mc_pipeline.domain.contacts import build_contacts
+        from mc_pipeline.domain.rejections import rejected_contacts
+        from mc_pipeline.odoo.tags import read_tag_paths
 
         company = systems.company(context.partition_key)
         result = build_contacts(
@@ -121,6 +125,8 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
             company,
             opted_out_emails=systems.ledger.consent.ever_opted_out(),
             double_optin_audiences=double_optin_audiences(systems, company),
+            # A tag that is misspelt in no_tag would exclude nobody.
+            known_tags=read_tag_paths(systems.odoo(company)),
         )
         for note in result.notes:
             context.log.warning(note)
@@ -153,16 +159,19 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
                 ),
             },
         )
-        aside_table = odoo_partners.derive(result.set_aside, odoo_orders)
+        lists = {key: audience.list_id for key, audience in company.audiences.items()}
+        rejected = rejected_contacts(rows, systems.ledger.members.load(lists.values()), lists)
+        aside = (
+            pd.concat([result.set_aside, rejected], ignore_index=True) if len(rejected) else result.set_aside
+        )
+        aside_table = odoo_partners.derive(aside, odoo_orders)
         yield dg.MaterializeResult(
             asset_key="set_aside",
             value=aside_table,
             metadata=table_metadata(aside_table)
             | {
-                "by_reason": counts_table(counts(result.set_aside["reason"]), "reason"),
-                "sample": _linked(
-                    systems, result.set_aside[["partner_id", "email", "reason", "detail", "fix"]]
-                ),
+                "by_reason": counts_table(counts(aside["reason"]), "reason"),
+                "sample": _linked(systems, aside[["partner_id", "email", "reason", "detail", "fix"]]),
             },
         )
 
@@ -186,6 +195,8 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         mailchimp_members: Table,
         systems: dg.ResourceParam[Systems],
     ) -> dg.MaterializeResult:
+        import pandas as pd
+
         from mc_pipeline.defs.audience.planning import make_plan
 
         company = systems.company(context.partition_key)
@@ -193,7 +204,9 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
             systems, company, contacts, set_aside, odoo_partners, odoo_blacklist, mailchimp_members
         )
         plan = made.table.rows
-        context.log.info(made.report.sentence)
+        if not made.report.needs_approval:
+            # Otherwise the check says so, with what to do.
+            context.log.info(made.report.sentence)
         sent = plan[plan["held_back_because"] == ""]
         return dg.MaterializeResult(
             value=made.table,
@@ -210,7 +223,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
                 "held_back": counts_table(
                     counts(plan.loc[plan["held_back_because"] != "", "held_back_because"]), "because"
                 ),
-                "first_load": records_table(made.first_load),
+                "first_load": records_table(pd.DataFrame(made.first_load)),
                 "consented_not_subscribed": len(made.changes.consented_not_subscribed),
                 "not_written": counts_table(counts(made.changes.not_written["reason"]), "reason"),
                 "sample": _linked(

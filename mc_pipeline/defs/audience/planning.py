@@ -1,6 +1,7 @@
 """Makes a plan from the observed tables, judges it, and keeps it in the ledger."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -19,7 +20,7 @@ from mc_pipeline.tables import Table
 class MadePlan:
     """A plan with everything a person needs to judge it.
 
-    ``first_load`` has one row per audience that was never written to: contacts by status, tags, whether a
+    ``first_load`` has one entry per audience that was never written to: contacts by status, tags, whether a
     welcome automation could start, and the number of contacts before and after (rule 7.3).
     """
 
@@ -27,7 +28,7 @@ class MadePlan:
     table: Table
     changes: AudienceChanges
     report: GuardReport
-    first_load: pd.DataFrame
+    first_load: list[dict[str, Any]]
 
 
 def make_plan(
@@ -79,6 +80,12 @@ def make_plan(
     # A plan is as old as its view of the audiences: that is what changes under it.
     table = Table(plan, members.observed_at, table.complete, table.incomplete_because)
     report = judge_plan(systems, company, plan, members.rows)
+    first_load = [
+        _first_load(
+            audiences[lists[key]], plan[plan["audience"] == key], welcome_automations(client, lists[key])
+        )
+        for key in report.first_load_audiences
+    ]
     ledger.plans.save(
         PlanRecord(
             plan_id=identity,
@@ -86,8 +93,11 @@ def make_plan(
             observed_at=members.observed_at,
             row_count=len(plan),
             counts={
-                f"{audience}/{operation}": int(count)
-                for (audience, operation), count in plan.groupby(["audience", "operation"]).size().items()
+                "operations": {
+                    f"{audience}/{operation}": int(count)
+                    for (audience, operation), count in plan.groupby(["audience", "operation"]).size().items()
+                },
+                "first_load": first_load,
             },
             row_keys=plan["row_key"].tolist(),
             guards=[vars(guard) for guard in report.guards],
@@ -95,13 +105,7 @@ def make_plan(
             first_load_audiences=[lists[key] for key in report.first_load_audiences],
         )
     )
-    first_load = [
-        _first_load(
-            audiences[lists[key]], plan[plan["audience"] == key], welcome_automations(client, lists[key])
-        )
-        for key in report.first_load_audiences
-    ]
-    return MadePlan(identity, table, changes, report, pd.DataFrame(first_load))
+    return MadePlan(identity, table, changes, report, first_load)
 
 
 def judge_plan(
@@ -119,13 +123,14 @@ def judge_plan(
     )
 
 
-def _first_load(audience: Audience, plan: pd.DataFrame, greetings: list[str] | None) -> dict[str, object]:
+def _first_load(audience: Audience, plan: pd.DataFrame, greetings: list[str] | None) -> dict[str, Any]:
     sent = plan[plan["held_back_because"] == ""]
     created = sent[sent["operation"] == "create"]
     tags = sent.loc[sent["operation"] == "tag", "tag"].value_counts()
     return {
         "audience": plan["audience"].iloc[0],
         "contacts now": audience.total_contacts,
+        "contacts after": (audience.total_contacts or 0) + len(created),
         "created": len(created),
         **{
             status: int((created["status"] == status).sum())

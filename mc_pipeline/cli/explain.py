@@ -1,0 +1,92 @@
+"""``mc-pipeline explain``: why a person is or is not in an audience, step by step."""
+
+import sys
+
+import click
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from mc_pipeline.cli.home import dagster_home
+from mc_pipeline.cli.sync import chosen
+from mc_pipeline.ledger import Ledger
+from mc_pipeline.ledger.members import HistoryEntry
+from mc_pipeline.masking import mask_email, mask_text
+from mc_pipeline.settings import load_settings
+
+
+@click.command()
+@click.argument("email")
+@click.option("--company", metavar="COMPANY", help="Of this company only; of all when not given.")
+def explain(email: str, company: str | None) -> None:
+    """Tell why the person with EMAIL is, or is not, in an audience.
+
+    Told from what the last sync read, and from what was ever sent. Exit code: 0 known, 1 not known.
+    """
+    from mc_pipeline.cli.person import history, tell_story
+
+    settings = load_settings()
+    keys = chosen(settings, (company,) if company else (), every=not company)
+    address = email.strip().lower()
+    if "@" not in address:
+        raise click.UsageError("EMAIL is no e-mail address: there is no @ in it")
+    dagster_home()
+    console = Console()
+    console.print(mask_email(address), style="bold", highlight=False)
+    with Ledger.open() as ledger:
+        stories = [tell_story(ledger, settings.companies[key], address) for key in keys]
+        past = history(ledger, set(keys), address)
+    for story in stories:
+        console.print()
+        console.print(Text(story.company, style="bold").append(f"  {story.read}", style="dim"))
+        for chapter in story.chapters:
+            console.print(f" {chapter.title}", highlight=False)
+            grid = _grid()
+            for step in chapter.steps:
+                grid.add_row(Text(step.step), Text(step.outcome), Text(mask_text(step.sentence)))
+            console.print(grid)
+    if past:
+        _show_history(console, past)
+    if not past and not any(story.known for story in stories):
+        _say_unknown(console, keys)
+        sys.exit(1)
+
+
+def _show_history(console: Console, past: list[HistoryEntry]) -> None:
+    console.print()
+    console.print("History", style="bold")
+    grid = Grid(box=None, show_header=False, padding=(0, 2, 0, 1))
+    for entry in past:
+        place = f"{entry.company} / {entry.audience}" if entry.audience else entry.company
+        by = "by" if entry.kind == "consent" else ""
+        told = " ".join(part for part in (entry.what.replace("_", " "), by, entry.outcome) if part)
+        grid.add_row(
+            Text(f"{entry.at:%Y-%m-%d %H:%M:%S} UTC"),
+            Text(place),
+            Text(mask_email(entry.email)),
+            Text(told),
+            Text(mask_text(entry.detail)),
+        )
+    console.print(grid)
+
+
+def _say_unknown(console: Console, keys: list[str]) -> None:
+    console.print()
+    console.print("Not known: not to Odoo, not to Mailchimp, and nothing was ever sent to this address.")
+    console.print("Check:")
+    for advice in (
+        "that it is spelled as in Odoo (the contact's e-mail field);",
+        "that the contact belongs to one of the companies, or to none: "
+        f"companies.yaml has {', '.join(keys)} here;",
+        "that it was in Odoo when Odoo was read (times above); read again with: "
+        f"mc-pipeline sync {keys[0]} --plan",
+    ):
+        console.print(Text(f"  - {advice}"))
+
+
+def _grid() -> Grid:
+    grid = Grid(box=None, show_header=False, padding=(0, 2, 0, 1))
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    return grid

@@ -1,0 +1,331 @@
+"""What is known about one address in one company: from the tables as last stored, and from the ledger.
+
+Nothing is asked of Odoo or Mailchimp, and nothing is decided here: the rules of ``domain`` are applied to the
+stored tables. Sentences carry ids of Odoo, never a name or a whole address.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+
+from mc_pipeline.cli.summary import read_stored
+from mc_pipeline.domain.changes import Completeness, decide_changes
+from mc_pipeline.domain.contacts import decide
+from mc_pipeline.domain.explanation import ExplanationStep, explain_contact, explain_partner
+from mc_pipeline.ledger import Ledger
+from mc_pipeline.ledger.members import HistoryEntry
+from mc_pipeline.masking import mask_email, mask_text
+from mc_pipeline.settings import CompanySettings
+from mc_pipeline.tables import Table
+
+SHOWN_SOURCES = frozenset(
+    {
+        "is_company",
+        "language",
+        "currency",
+        "order_count",
+        "total_spent",
+        "first_order_date",
+        "last_order_date",
+        "partner_id",
+    }
+)
+"""Sources of merge fields whose values say nothing that names or places a person; all others are masked."""
+
+_MASK = "•••"
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """Steps that belong together, under a title."""
+
+    title: str
+    steps: tuple[ExplanationStep, ...]
+
+
+@dataclass(frozen=True)
+class Story:
+    """All that is known about an address in a company; ``known`` is false when nothing is.
+
+    ``read`` says when the tables were read, and what to do when they never were.
+    """
+
+    company: str
+    read: str
+    chapters: tuple[Chapter, ...] = ()
+    known: bool = field(default=False)
+
+
+def tell_story(
+    ledger: Ledger, company: CompanySettings, address: str, planned_at: datetime | None = None
+) -> Story:
+    """Collect what is known about an address (lower case) in a company.
+
+    Raises:
+        RuleError: a setting fits several records of Odoo.
+    """
+    tables = _Tables(company.key)
+    titled = (
+        ("Decided from Odoo", _decided(ledger, company, tables, address)),
+        ("On Odoo's blacklist", _blacklisted(tables, address)),
+        ("In Mailchimp", _observed(tables, address)),
+        ("Left as it is", _not_written(ledger, company, tables, address, planned_at or datetime.now(UTC))),
+        ("Last plan", _planned(ledger, company, tables, address)),
+        ("Last push", _pushed(company, tables, address)),
+        ("Kept by the pipeline", _kept(ledger, company, address)),
+    )
+    chapters = tuple(Chapter(title, tuple(steps)) for title, steps in titled)
+    known = any(
+        step.outcome not in ("not found", "never read") for chapter in chapters for step in chapter.steps
+    )
+    return Story(company.key, tables.when_read(), tuple(each for each in chapters if each.steps), known)
+
+
+def history(ledger: Ledger, company_keys: set[str], address: str) -> list[HistoryEntry]:
+    """Return what happened to an address, and to those it had before or since, in order of time."""
+    return [entry for entry in ledger.members.history(address) if entry.company in company_keys]
+
+
+class _Tables:
+    """The stored tables of a company, each read once."""
+
+    def __init__(self, company: str) -> None:
+        self._company = company
+        self._read: dict[str, Table | None] = {}
+
+    def __getitem__(self, name: str) -> Table | None:
+        if name not in self._read:
+            self._read[name] = read_stored(name, self._company)
+        return self._read[name]
+
+    def rows(self, name: str, address: str, *columns: str) -> pd.DataFrame:
+        """Return the rows that are about an address, by the columns named (``email`` when none is)."""
+        table = self[name]
+        if table is None:
+            return pd.DataFrame()
+        about = pd.Series(False, index=table.rows.index)
+        for column in columns or ("email",):
+            about |= table.rows[column].astype(object) == address
+        return table.rows[about]
+
+    def when_read(self) -> str:
+        told = []
+        for name, system in (("odoo_partners", "Odoo"), ("mailchimp_members", "Mailchimp")):
+            table = self[name]
+            if table is None:
+                told.append(f"{system} was never read: run mc-pipeline sync {self._company} --plan.")
+            else:
+                partly = "" if table.complete else f" (not completely: {mask_text(table.incomplete_because)})"
+                told.append(f"{system} was read {moment(table.observed_at)}{partly}.")
+        return " ".join(told)
+
+
+def moment(time: datetime | pd.Timestamp | None) -> str:
+    """Write a time in UTC."""
+    if time is None or pd.isna(time):
+        return "at an unknown time"
+    return f"{time:%Y-%m-%d %H:%M} UTC"
+
+
+def _decided(
+    ledger: Ledger, company: CompanySettings, tables: _Tables, address: str
+) -> Iterator[ExplanationStep]:
+    partners, orders = tables["odoo_partners"], tables["odoo_orders"]
+    if partners is None or orders is None:
+        yield ExplanationStep("partner", "never read", "Odoo was not read yet.")
+        return
+    decision = decide(partners.rows, orders.rows, company, opted_out_emails=ledger.consent.ever_opted_out())
+    steps = explain_contact(decision, address)
+    if steps[0].outcome == "not found":
+        # As typed in Odoo, where it is no address that mail could be sent to.
+        typed = partners.rows["email"].astype(object).map(lambda text: str(text or "").strip().lower())
+        for partner in partners.rows.loc[typed == address, "partner_id"]:
+            yield from explain_partner(decision, int(partner))
+            steps = []
+    stored = tables.rows("contacts", address)
+    for step in steps:
+        if step.step == "status if new" and len(stored):
+            # Whether the audience asks people to confirm was known when the table was made.
+            contact = stored.iloc[0]
+            because = str(contact["status_because"])
+            step = replace(
+                step,
+                outcome=contact["status_for_new"] or "not created",
+                sentence=f"{because[:1].upper()}{because[1:]}.",
+            )
+        yield step
+
+
+def _blacklisted(tables: _Tables, address: str) -> Iterator[ExplanationStep]:
+    for row in tables.rows("odoo_blacklist", address).itertuples():
+        state = "opted out" if row.active else "lifted"
+        said = "Opted out of all marketing" if row.active else "Opted out, and lifted since"
+        sentence = f"{said}; row {row.blacklist_id}, changed {moment(row.write_date)}."
+        yield ExplanationStep("blacklist", state, sentence)
+
+
+def _observed(tables: _Tables, address: str) -> Iterator[ExplanationStep]:
+    for row in tables.rows("mailchimp_members", address).itertuples():
+        parts = [f"Last changed {moment(row.last_changed)}"]
+        if row.unsubscribe_reason:
+            parts.append(f"reason given: {row.unsubscribe_reason}")
+        parts.append(f"tags: {', '.join(row.tags) or 'none'}")
+        yield ExplanationStep(str(row.audience), str(row.status), f"{mask_text('; '.join(parts))}.")
+
+
+def _not_written(
+    ledger: Ledger, company: CompanySettings, tables: _Tables, address: str, planned_at: datetime
+) -> Iterator[ExplanationStep]:
+    """Say why a contact is not created or not changed, as a plan of now would."""
+    names = ("contacts", "mailchimp_members", "odoo_partners", "set_aside", "odoo_blacklist")
+    contacts, members, partners, aside, blacklist = (tables[name] for name in names)
+    if contacts is None or members is None or partners is None or aside is None or blacklist is None:
+        return
+    if tables.rows("contacts", address).empty:
+        return
+    changes = decide_changes(
+        contacts.rows,
+        members.rows,
+        ledger.members.load([audience.list_id for audience in company.audiences.values()]),
+        company=company,
+        partners=partners.rows,
+        set_aside=aside.rows,
+        completeness=Completeness(),
+        planned_at=planned_at,
+        blacklisted_emails=frozenset(blacklist.rows.loc[blacklist.rows["active"], "email"]),
+        opted_out_ever=frozenset(ledger.consent.ever_opted_out()),
+    )
+    left = changes.not_written
+    for row in left[left["email"] == address].itertuples():
+        yield ExplanationStep(str(row.audience), str(row.reason), _sentence(str(row.detail)))
+    waiting = changes.consented_not_subscribed
+    for row in waiting[waiting["email"] == address].itertuples():
+        sentence = f"Consented in Odoo {moment(row.consented_at)}, not subscribed: {row.because}."
+        yield ExplanationStep(str(row.audience), "not subscribed", sentence)
+
+
+def _planned(
+    ledger: Ledger, company: CompanySettings, tables: _Tables, address: str
+) -> Iterator[ExplanationStep]:
+    plan = tables["audience_plan"]
+    if plan is None:
+        return
+    rows = tables.rows("audience_plan", address, "email", "new_email")
+    for row in rows.sort_values("sequence").to_dict("records") if len(rows) else ():
+        sentence = f"{_sentence(row['because'])} {_change(row, company)}"
+        if row["held_back_because"]:
+            sentence += f" Held back: {mask_text(row['held_back_because'])}."
+        yield ExplanationStep(row["audience"], _operation(row), sentence)
+    if len(rows):
+        yield _state_of_plan(ledger, company.key, rows["plan_id"].iloc[0])
+
+
+def _state_of_plan(ledger: Ledger, company: str, plan_id: str) -> ExplanationStep:
+    record = ledger.plans.get(plan_id)
+    waiting = {each.plan_id for each in ledger.plans.waiting(company)}
+    if record is not None and record.applied_at is not None:
+        return ExplanationStep("plan", plan_id, f"Applied {moment(record.applied_at)}.")
+    if plan_id in waiting:
+        return ExplanationStep("plan", plan_id, f"Waits for: mc-pipeline approve {plan_id}")
+    return ExplanationStep("plan", plan_id, f"Not applied yet: mc-pipeline sync {company}")
+
+
+def _pushed(company: CompanySettings, tables: _Tables, address: str) -> Iterator[ExplanationStep]:
+    for row in tables.rows("mailchimp_unsubscribes", address).to_dict("records"):
+        sentence = f"Unsubscribed because of {row['cause']}, from {row['status_before']}: {row['outcome']}."
+        yield ExplanationStep(row["audience"], "unsubscribe", _with_detail(sentence, row["detail"]))
+    rows = tables.rows("audience_push", address, "email", "new_email")
+    for row in rows.sort_values("sequence").to_dict("records") if len(rows) else ():
+        sentence = f"{_operation(row).capitalize()}. {_change(row, company)}".strip()
+        yield ExplanationStep(row["audience"], row["outcome"], _with_detail(sentence, row["detail"]))
+
+
+def _kept(ledger: Ledger, company: CompanySettings, address: str) -> Iterator[ExplanationStep]:
+    """Tell the ledger's record of the member in every audience of the company."""
+    for row in ledger.members.of_email(address).to_dict("records"):
+        if row["company"] != company.key:
+            continue
+        told = []
+        if row["created_by_us"]:
+            told.append(f"Created by us as {row['created_status']}, {moment(row['created_at'])}")
+        elif row["last_status"]:
+            told.append("Not created by us")
+        if row["archived_by_us"]:
+            told.append("archived by us")
+        if row["ever_subscribed"]:
+            told.append("was subscribed")
+        if row["opted_out"]:
+            told.append("opted out once, so no consent of Odoo counts any more")
+        if row["absent_reads"]:
+            told.append(f"missed by {row['absent_reads']} complete reads")
+        if row["vanished"]:
+            told.append("removed from Mailchimp for good")
+        if told:
+            yield ExplanationStep(row["audience"], row["last_status"] or "no member", f"{'; '.join(told)}.")
+        if row["rejection_title"] or row["rejection_key"]:
+            words = ": ".join(
+                str(each) for each in (row["rejection_title"], row["rejection_detail"]) if _is_there(each)
+            )
+            again = (
+                f"tried again after {moment(row['retry_at'])}"
+                if _is_there(row["retry_at"])
+                else "tried again when what is sent changes"
+            )
+            sentence = f"Mailchimp refused it: {mask_text(words).rstrip('.')}; {again}."
+            yield ExplanationStep(row["audience"], "rejected", sentence)
+
+
+def _operation(row: Mapping[str, Any]) -> str:
+    operation = str(row["operation"]).replace("_", " ")
+    if _is_there(row["tag"]):
+        return f"{operation} {row['tag']}"
+    return f"{operation} as {row['status']}" if _is_there(row["status"]) else operation
+
+
+def _change(row: Mapping[str, Any], company: CompanySettings) -> str:
+    """Tell before and after, with everything masked that could name or place the person."""
+    audience = company.audiences.get(row["audience"])
+    sources = dict(audience.merge_fields) if audience else {}
+    before, after = _flat(row["before_json"]), _flat(row["after_json"])
+    told = []
+    for name, value in after.items():
+        kind, _, tag = name.partition(" ")
+        if name == "email_address":
+            old, new = mask_email(row["email"]), mask_email(str(value))
+        elif kind == "field" and sources.get(tag) not in SHOWN_SOURCES:
+            old, new = (_MASK if text not in (None, "") else "empty" for text in (before.get(name), value))
+        else:
+            old, new = _shown(before.get(name)), _shown(value)
+        if row["operation"] == "create":
+            if name not in ("email_address", "status"):
+                told.append(f"{tag or name} {new}")
+        else:
+            told.append(f"{tag or name} {old} → {new}")
+    return f"{', '.join(told)}." if told else ""
+
+
+def _flat(text: str | None) -> dict[str, Any]:
+    values = json.loads(text or "{}")
+    fields = values.pop("merge_fields", {}) if isinstance(values, dict) else {}
+    return {**values, **{f"field {tag}": value for tag, value in fields.items()}}
+
+
+def _shown(value: Any) -> str:
+    return "empty" if value in (None, "") else mask_text(str(value))
+
+
+def _with_detail(sentence: str, detail: Any) -> str:
+    return f"{sentence} {_sentence(str(detail))}" if _is_there(detail) else sentence
+
+
+def _is_there(value: Any) -> bool:
+    return value is not None and not pd.isna(value) and value != ""
+
+
+def _sentence(text: str) -> str:
+    text = mask_text(text).strip()
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"

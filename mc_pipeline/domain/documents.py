@@ -1,0 +1,263 @@
+"""To which order a line of a posted invoice or credit note belongs.
+
+Odoo ties document lines to order lines, yet not all of them: a line typed on a credit note has no tie, and a
+credit note made by invoicing a lowered order again names no invoice. Neither link alone finds all credit
+notes; what both leave open is listed, never guessed. How much of an order is kept is decided in ``orders``.
+"""
+
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import pandas as pd
+
+from mc_pipeline.domain.columns import flags, ids, require_unique, texts
+
+INVOICE = "out_invoice"
+CREDIT_NOTE = "out_refund"
+
+NAMES_NO_INVOICE = "names_no_invoice"
+INVOICE_NOT_POSTED = "invoice_not_posted"
+INVOICE_WITHOUT_ORDER = "invoice_without_order"
+SEVERAL_ORDERS = "several_orders"
+UNKNOWN_ORDER = "unknown_order"
+
+UNMATCHED = {
+    NAMES_NO_INVOICE: "the line is tied to no order line, and the credit note names no invoice",
+    INVOICE_NOT_POSTED: "the line is tied to no order line, and the invoice that it credits is not posted",
+    INVOICE_WITHOUT_ORDER: "the line is tied to no order line, and the invoice that it credits has no order",
+    SEVERAL_ORDERS: "the line, or the invoice that it credits, belongs to several orders",
+    UNKNOWN_ORDER: "the order line that it is tied to is none of the company's",
+}
+"""Why a credit note's line counts to no order: code and sentence."""
+
+# Ids of records are above zero.
+_NONE = 0
+
+
+@dataclass(frozen=True)
+class BookedDocuments:
+    """Posted documents with the orders that they belong to.
+
+    ``lines``: one row per goods line of a posted document: ``line_id``, ``move_id``, ``is_credit``,
+    ``order_id`` (0: none), ``order_line_id`` (0: no tie, or several), ``ties`` (number of order lines that it
+    is tied to), ``is_down_payment``, ``untaxed``, ``tax`` (document currency, positive on credit notes),
+    ``unmatched_because`` (a key of ``UNMATCHED`` for a credit line that counts to no order, else empty).
+
+    ``documents``: indexed by ``move_id``: ``is_credit``, ``order_id`` (the one order that it belongs to, 0:
+    none or several), ``is_down_payment`` (it holds nothing else), ``rest_untaxed``, ``rest_tax`` (the cents
+    by which its header differs from its goods lines; cash rounding left out), ``currency``,
+    ``company_rate`` (company currency per unit of document currency, by the books; missing at a total of 0).
+    """
+
+    lines: pd.DataFrame
+    documents: pd.DataFrame
+
+
+def book_documents(
+    order_lines: pd.DataFrame, documents: pd.DataFrame, document_lines: pd.DataFrame
+) -> BookedDocuments:
+    """Find the order of every line of the posted documents.
+
+    A line belongs to the order of the order lines that it is tied to. A credit note's line without a tie
+    belongs to the order of the invoice that the note credits, when that invoice belongs to one order alone.
+    An invoice's line without a tie belongs to the one order of its invoice.
+
+    Args:
+        order_lines: ``line_id``, ``order_id``, ``is_downpayment``; lines that are not there are of unknown
+            orders.
+        documents: headers: ``move_id``, ``move_type``, ``state``, ``reversed_entry_id``, ``currency``,
+            ``amount_untaxed``, ``amount_tax``, ``amount_total``, ``amount_total_company``. What is not posted
+            counts for nothing.
+        document_lines: ``line_id``, ``move_id``, ``display_type`` ("product", "rounding"), ``sale_line_ids``,
+            ``price_subtotal``, ``price_total``, ``cash_rounding_untaxed``, ``cash_rounding_tax``.
+
+    Raises:
+        RuleError: a line or document is there twice.
+    """
+    require_unique(order_lines, "line_id")
+    require_unique(documents, "move_id")
+    require_unique(document_lines, "line_id")
+    posted = documents[
+        (documents["state"] == "posted") & documents["move_type"].isin([INVOICE, CREDIT_NOTE])
+    ].set_index("move_id")
+    own = document_lines[document_lines["move_id"].isin(posted.index)]
+    goods = own[own["display_type"] == "product"].sort_values("line_id", ignore_index=True)
+
+    lines = pd.DataFrame(
+        {
+            "line_id": goods["line_id"].astype("int64"),
+            "move_id": goods["move_id"].astype("int64"),
+            "untaxed": _amounts(goods["price_subtotal"]),
+            "tax": _amounts(goods["price_total"]) - _amounts(goods["price_subtotal"]),
+        }
+    )
+    lines["is_credit"] = lines["move_id"].map(posted["move_type"]).eq(CREDIT_NOTE)
+    lines = lines.join(_ties(goods["sale_line_ids"], order_lines))
+
+    headers = _headers(posted, lines, own)
+    _follow_reversals(headers)
+    _book_untied_lines(lines, headers)
+    headers["order_id"] = headers["order_id"].clip(lower=_NONE)
+    return BookedDocuments(
+        lines.drop(columns=["lowest_order", "highest_order"]),
+        headers.drop(columns=["reversed_id", "has_ties", "belongs_to_several"]),
+    )
+
+
+def unmatched_credits(
+    order_lines: pd.DataFrame, documents: pd.DataFrame, document_lines: pd.DataFrame
+) -> pd.DataFrame:
+    """List the posted credit notes' lines that count to no order; arguments as ``book_documents``.
+
+    Returns:
+        One row per line with an amount, by credit note: ``move_id``, ``name``, ``line_id``,
+        ``reversed_entry_id`` (nullable), ``currency``, ``untaxed``, ``tax`` (document currency, what was given
+        back is positive), ``because`` (a key of ``UNMATCHED``).
+    """
+    lines = book_documents(order_lines, documents, document_lines).lines
+    found = lines[(lines["unmatched_because"] != "") & ((lines["untaxed"] != 0) | (lines["tax"] != 0))]
+    headers = documents.set_index("move_id")
+    listed = pd.DataFrame(
+        {
+            "move_id": found["move_id"],
+            "name": texts(headers, "name").reindex(found["move_id"]).array,
+            "line_id": found["line_id"],
+            "reversed_entry_id": ids(headers, "reversed_entry_id").reindex(found["move_id"]).array,
+            "currency": texts(headers, "currency").reindex(found["move_id"]).array,
+            "untaxed": found["untaxed"].round(6),
+            "tax": found["tax"].round(6),
+            "because": found["unmatched_because"],
+        }
+    )
+    return listed.sort_values(["move_id", "line_id"], ignore_index=True)
+
+
+def lines_of_credited_orders(documents: pd.DataFrame, document_lines: pd.DataFrame) -> list[int]:
+    """Name the order lines from which the orders of all credit notes can be told.
+
+    They are the order lines tied to credit notes and to what reverses, or is reversed by, a document. All
+    other orders keep what they say, so nothing more about them needs to be read.
+    """
+    reversing = ids(documents, "reversed_entry_id")
+    concerned = set(reversing.dropna()) | set(
+        documents.loc[reversing.notna() | (documents["move_type"] == CREDIT_NOTE), "move_id"]
+    )
+    ties = document_lines.loc[document_lines["move_id"].isin(concerned), "sale_line_ids"]
+    return sorted({int(line) for line in chain.from_iterable(ties)})
+
+
+def _ties(ties: pd.Series, order_lines: pd.DataFrame) -> pd.DataFrame:
+    """Follow the ties of document lines: how many, the order, and whether all are of down payments."""
+    counts = np.fromiter((len(each) for each in ties), dtype="int64", count=len(ties))
+    tied = np.fromiter(chain.from_iterable(ties), dtype="int64", count=int(counts.sum()))
+    position = pd.Index(order_lines["line_id"].astype("int64")).get_indexer(tied)
+    known = position >= 0
+    # A line that was not read is of an order of its own: its order is certainly not the only one.
+    order = -tied
+    order[known] = order_lines["order_id"].to_numpy(dtype="int64")[position[known]]
+    down_payment = np.zeros(len(tied), dtype=bool)
+    down_payment[known] = flags(order_lines, "is_downpayment").to_numpy()[position[known]]
+
+    has_ties = counts > 0
+    starts = (np.cumsum(counts) - counts)[has_ties]
+    lowest, highest, first = (np.full(len(ties), _NONE, dtype="int64") for _ in range(3))
+    all_down_payment = np.zeros(len(ties), dtype=bool)
+    if len(starts):
+        lowest[has_ties] = np.minimum.reduceat(order, starts)
+        highest[has_ties] = np.maximum.reduceat(order, starts)
+        first[has_ties] = tied[starts]
+        all_down_payment[has_ties] = np.logical_and.reduceat(down_payment, starts)
+    one_order = (lowest == highest) & (lowest > _NONE)
+    return pd.DataFrame(
+        {
+            "ties": counts,
+            "lowest_order": lowest,
+            "highest_order": highest,
+            "order_id": np.where(one_order, lowest, _NONE),
+            "order_line_id": np.where(one_order & (counts == 1), first, _NONE),
+            "is_down_payment": all_down_payment,
+        }
+    )
+
+
+def _headers(posted: pd.DataFrame, lines: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
+    """Say of each document to which orders its own ties lead, and what its header has beyond its lines.
+
+    ``order_id`` is here below zero when the one order is unknown.
+    """
+    tied = lines[lines["ties"] > 0].groupby("move_id")
+    lowest, highest = tied["lowest_order"].min(), tied["highest_order"].max()
+    one_order = lowest.where(lowest == highest, _NONE)
+    sums = lines.groupby("move_id")[["untaxed", "tax"]].sum().reindex(posted.index, fill_value=0.0)
+    rounding = (
+        own.assign(untaxed=_amounts(own["cash_rounding_untaxed"]), tax=_amounts(own["cash_rounding_tax"]))
+        .groupby("move_id")[["untaxed", "tax"]]
+        .sum()
+        .reindex(posted.index, fill_value=0.0)
+    )
+    total = _amounts(posted["amount_total"])
+    return pd.DataFrame(
+        {
+            "is_credit": posted["move_type"] == CREDIT_NOTE,
+            "currency": texts(posted, "currency"),
+            "reversed_id": ids(posted, "reversed_entry_id").fillna(_NONE).astype("int64"),
+            "has_ties": posted.index.isin(lowest.index),
+            "belongs_to_several": lowest.ne(highest).reindex(posted.index, fill_value=False),
+            "order_id": one_order.reindex(posted.index, fill_value=_NONE),
+            "is_down_payment": lines.groupby("move_id")["is_down_payment"]
+            .all()
+            .reindex(posted.index, fill_value=False),
+            "rest_untaxed": _amounts(posted["amount_untaxed"]) - sums["untaxed"] - rounding["untaxed"],
+            "rest_tax": _amounts(posted["amount_tax"]) - sums["tax"] - rounding["tax"],
+            "company_rate": _amounts(posted["amount_total_company"]) / total.where(total != 0),
+        },
+        index=posted.index,
+    )
+
+
+def _follow_reversals(headers: pd.DataFrame) -> None:
+    """Give a document without any tie the order of the document that it reverses, however long the chain."""
+    while True:
+        reversed_order = headers["order_id"].reindex(headers["reversed_id"]).fillna(_NONE).astype("int64")
+        gains = ~headers["has_ties"] & (headers["order_id"] == _NONE) & (reversed_order.array != _NONE)
+        if not gains.any():
+            return
+        headers.loc[gains, "order_id"] = reversed_order.array[gains]
+        of_down_payment = headers["is_down_payment"].reindex(headers["reversed_id"]).eq(True)
+        headers.loc[gains, "is_down_payment"] = of_down_payment.array[gains]
+
+
+def _book_untied_lines(lines: pd.DataFrame, headers: pd.DataFrame) -> None:
+    """Give lines without a tie their order, and credit lines that have none the reason."""
+    own = headers.reindex(lines["move_id"])
+    reversed_id = own["reversed_id"].to_numpy(dtype="int64")
+    decides = np.where(lines["is_credit"], reversed_id, lines["move_id"])
+    deciding = headers.reindex(decides)
+    order = deciding["order_id"].fillna(_NONE).to_numpy(dtype="int64")
+    of_down_payment = deciding["is_down_payment"].eq(True).to_numpy()
+
+    untied = (lines["ties"] == 0).to_numpy()
+    lines.loc[untied, "order_id"] = np.maximum(order, _NONE)[untied]
+    lines.loc[untied, "is_down_payment"] = of_down_payment[untied]
+
+    several_of_invoice = deciding["belongs_to_several"].eq(True).to_numpy()
+    reasons = [
+        (~untied & (lines["lowest_order"] != lines["highest_order"]), SEVERAL_ORDERS),
+        (~untied, UNKNOWN_ORDER),
+        (reversed_id == _NONE, NAMES_NO_INVOICE),
+        (~np.isin(reversed_id, headers.index.to_numpy()), INVOICE_NOT_POSTED),
+        (several_of_invoice, SEVERAL_ORDERS),
+        (order < _NONE, UNKNOWN_ORDER),
+    ]
+    because = np.select(
+        [np.asarray(applies) for applies, _ in reasons],
+        [reason for _, reason in reasons],
+        INVOICE_WITHOUT_ORDER,
+    )
+    unmatched = lines["is_credit"] & (lines["order_id"] == _NONE)
+    lines["unmatched_because"] = np.where(unmatched, because, "")
+
+
+def _amounts(values: pd.Series) -> pd.Series:
+    return values.astype("float64").fillna(0.0)
