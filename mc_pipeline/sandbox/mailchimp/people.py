@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mc_pipeline.sandbox.journal import Source
+from mc_pipeline.sandbox.journal import JournalEntry, Source
 from mc_pipeline.sandbox.mailchimp import members, segments
 from mc_pipeline.sandbox.mailchimp.problems import ApiError
 from mc_pipeline.sandbox.mailchimp.state import Actor, Audience, MailchimpState, Member
@@ -40,8 +40,8 @@ class People:
         """The person fills in the sign-up form: also how somebody who unsubscribed comes back."""
         with self._state.lock:
             audience = self._audience(list_id)
-            self._journal("person", "sign_up", list_id, email)
-            _refusing(lambda: members.sign_up(self._state, audience, email))
+            entry = self._journal("person", "sign_up", list_id, email)
+            _refusing(lambda: members.sign_up(self._state, audience, email), entry)
 
     def confirm(self, list_id: str, email: str) -> None:
         """The person follows the link of the confirmation mail."""
@@ -136,8 +136,8 @@ class People:
             member = audience.find(email)
             if member is None:
                 raise ActRefusedError(f"audience {list_id} has no member with this address")
-            self._journal(source, action, list_id, member.email_address, **details)
-            _refusing(lambda: do(self._state, audience, member))
+            entry = self._journal(source, action, list_id, member.email_address, **details)
+            _refusing(lambda: do(self._state, audience, member), entry)
 
     def _audience(self, list_id: str) -> Audience:
         audience = self._state.audiences.get(list_id)
@@ -145,13 +145,14 @@ class People:
             raise ActRefusedError(f"there is no audience {list_id}")
         return audience
 
-    def _journal(self, source: Source, action: str, list_id: str, email: str, **details: Any) -> None:
+    def _journal(self, source: Source, action: str, list_id: str, email: str, **details: Any) -> JournalEntry:
         details = {"list_id": list_id, "email": email, **details}
-        self._state.journal.act(source, action, f"/lists/{list_id}", details)
+        return self._state.journal.act(source, action, f"/lists/{list_id}", details)
 
 
-def _refusing(do: Callable[[], object]) -> None:
+def _refusing(do: Callable[[], object], entry: JournalEntry) -> None:
     try:
         do()
     except ApiError as problem:
+        entry.applied = False
         raise ActRefusedError(problem.detail) from problem
