@@ -112,8 +112,8 @@ def unmatched_credits(
 
     Returns:
         One row per line with an amount, by credit note: ``move_id``, ``name``, ``line_id``,
-        ``reversed_entry_id`` (nullable), ``currency``, ``untaxed``, ``tax`` (document currency, what was given
-        back is positive), ``because`` (a key of ``UNMATCHED``).
+        ``reversed_entry_id`` (nullable), ``currency``, ``untaxed``, ``tax`` (document currency; what was
+        given back is positive), ``because`` (a key of ``UNMATCHED``).
     """
     lines = book_documents(order_lines, documents, document_lines).lines
     found = lines[(lines["unmatched_because"] != "") & ((lines["untaxed"] != 0) | (lines["tax"] != 0))]
@@ -151,7 +151,7 @@ def _ties(ties: pd.Series, order_lines: pd.DataFrame) -> pd.DataFrame:
     """Follow the ties of document lines: how many, the order, and whether all are of down payments."""
     counts = np.fromiter((len(each) for each in ties), dtype="int64", count=len(ties))
     tied = np.fromiter(chain.from_iterable(ties), dtype="int64", count=int(counts.sum()))
-    position = pd.Index(order_lines["line_id"].astype("int64")).get_indexer(tied)
+    position = pd.Index(order_lines["line_id"].astype("int64")).get_indexer(pd.Index(tied))
     known = position >= 0
     # A line that was not read is of an order of its own: its order is certainly not the only one.
     order = -tied
@@ -219,13 +219,14 @@ def _headers(posted: pd.DataFrame, lines: pd.DataFrame, own: pd.DataFrame) -> pd
 def _follow_reversals(headers: pd.DataFrame) -> None:
     """Give a document without any tie the order of the document that it reverses, however long the chain."""
     while True:
-        reversed_order = headers["order_id"].reindex(headers["reversed_id"]).fillna(_NONE).astype("int64")
-        gains = ~headers["has_ties"] & (headers["order_id"] == _NONE) & (reversed_order.array != _NONE)
+        reversed_documents = headers[["order_id", "is_down_payment"]].reindex(headers["reversed_id"])
+        order = reversed_documents["order_id"].fillna(_NONE).to_numpy(dtype="int64")
+        of_down_payment = reversed_documents["is_down_payment"].eq(True).to_numpy()
+        gains = (~headers["has_ties"] & (headers["order_id"] == _NONE)).to_numpy() & (order != _NONE)
         if not gains.any():
             return
-        headers.loc[gains, "order_id"] = reversed_order.array[gains]
-        of_down_payment = headers["is_down_payment"].reindex(headers["reversed_id"]).eq(True)
-        headers.loc[gains, "is_down_payment"] = of_down_payment.array[gains]
+        headers.loc[gains, "order_id"] = order[gains]
+        headers.loc[gains, "is_down_payment"] = of_down_payment[gains]
 
 
 def _book_untied_lines(lines: pd.DataFrame, headers: pd.DataFrame) -> None:

@@ -4,11 +4,11 @@ Per order line, for untaxed amount and tax alike, in the order's currency:
 
     kept = O - max(0, R - max(0, I - O))
 
-O is the line as ordered now, I and R what posted invoices and credit notes hold of it. A credit note that only
-brings an over-invoiced line back to what the order already says is not subtracted again. Signs are turned for
-lines below zero. Down payments are payment for the same goods and count in none of the three, cash rounding is
-left out, and an order that is not in state ``sale`` keeps nothing. Which document line belongs to which order
-is decided in ``documents``.
+O is the line as ordered now, I and R what posted invoices and credit notes hold of it. A credit note that
+only brings an over-invoiced line back to what the order already says is not subtracted again. Signs are
+turned for lines below zero. Down payments are payment for the same goods and count in none of the three, cash
+rounding is left out, and an order that is not in state ``sale`` keeps nothing. Which document line belongs to
+which order is decided in ``documents``.
 """
 
 import numpy as np
@@ -70,11 +70,11 @@ def kept_by_order(
     """Work out what is kept of every order; arguments and errors as ``kept_by_line``.
 
     Returns:
-        One row per order, in the order of ``orders`` and with its index: ``order_id``, ``kept_untaxed`` (goods
-        and shipping), ``kept_tax``, ``kept_total``, ``kept_shipping_untaxed``, ``kept_shipping_tax`` (of
-        orders whose lines were given; else 0) in the order's currency, ``kept_untaxed_company`` in company
-        currency at the order's own rate (0 without a rate), and ``below_zero``: one of the amounts is. None
-        is ever missing, and none is floored at zero.
+        One row per order, in the order of ``orders`` and with its index: ``order_id``, ``kept_untaxed``
+        (goods and shipping), ``kept_tax``, ``kept_total``, ``kept_shipping_untaxed``, ``kept_shipping_tax``
+        (of orders whose lines were given; else 0) in the order's currency, ``kept_untaxed_company`` in
+        company currency at the order's own rate (0 without a rate), and ``below_zero``: one of the amounts
+        is. None is ever missing, and none is floored at zero.
     """
     known = _orders_by_id(orders)
     parts = _kept_parts(known, lines, documents, document_lines)
@@ -100,7 +100,7 @@ def kept_by_order(
 
 
 def _orders_by_id(orders: pd.DataFrame) -> pd.DataFrame:
-    """Orders by id, with their headers in whole smallest units of their currency (``scale`` of them in one)."""
+    """Orders by id, with their headers in smallest units of their currency, of which ``scale`` make one."""
     require_unique(orders, "order_id")
     by_id = orders.set_index(orders["order_id"].astype("int64").rename("order_id"))
     scale = 10.0 ** by_id["decimal_places"].astype("float64")

@@ -29,11 +29,14 @@ from mc_pipeline.odoo.visibility import hidden_sales_documents
 _DOCUMENT_TYPES = ["out_invoice", "out_refund"]
 _DOCUMENT_FIELDS = (
     "move_type", "state", "name", "reversed_entry_id", "currency_id", "amount_untaxed", "amount_tax",
-    "amount_total", "date", "invoice_date", "payment_state", "write_date",
+    "amount_total", "amount_total_signed", "date", "invoice_date", "payment_state", "write_date",
 )  # fmt: skip
 # The lines that make up amount_untaxed; taxes, payment terms, sections and notes are not amounts of goods.
 _LINE_TYPES = ["product", "rounding"]
-_LINE_FIELDS = ("move_id", "sale_line_ids", "display_type", "price_subtotal", "price_total", "quantity")
+_LINE_FIELDS = (
+    "move_id", "sale_line_ids", "display_type", "price_subtotal", "price_total", "quantity",
+    "amount_currency",
+)  # fmt: skip
 
 
 def read_documents(client: OdooClient, company_id: int) -> OdooRead:
@@ -42,8 +45,9 @@ def read_documents(client: OdooClient, company_id: int) -> OdooRead:
     Columns: move_id int64, move_type ("out_invoice" or "out_refund"), state ("posted"), name,
     reversed_entry_id Int64 (the invoice a credit note was made from; missing for one made by invoicing a
     lowered order again), currency (ISO 4217), amount_untaxed, amount_tax, amount_total (document currency,
-    positive on credit notes too, rounded to the currency), date, invoice_date (datetime64, days, without
-    timezone), payment_state, write_date (UTC).
+    positive on credit notes too, rounded to the currency), amount_total_company (the same in company
+    currency at the document's own rate), date, invoice_date (datetime64, days, without timezone),
+    payment_state, write_date (UTC).
 
     Not complete when the user sees its own documents only. Raises OdooAccessError without the right
     Invoicing / Auditor or Billing.
@@ -71,6 +75,10 @@ def read_documents(client: OdooClient, company_id: int) -> OdooRead:
             "amount_untaxed": numbers(amounts("amount_untaxed")),
             "amount_tax": numbers(amounts("amount_tax")),
             "amount_total": numbers(amounts("amount_total")),
+            "amount_total_company": numbers(
+                (-1 if record["move_type"] == "out_refund" else 1) * (record["amount_total_signed"] or 0.0)
+                for record in records
+            ),
             "date": dates(record["date"] for record in records),
             "invoice_date": dates(record["invoice_date"] for record in records),
             "payment_state": texts(record["payment_state"] for record in records),
@@ -87,7 +95,8 @@ def read_document_lines(client: OdooClient, company_id: int, documents: OdooRead
     Columns: line_id, move_id int64, move_type, state, reversed_entry_id Int64, currency (these four of the
     document), sale_line_ids list of int (the order lines; empty for a line typed by hand), display_type
     ("product" or "rounding"), price_subtotal (untaxed), price_total (with tax; document currency, positive on
-    credit notes unless the line itself is negative), quantity.
+    credit notes unless the line itself is negative), quantity, cash_rounding_untaxed, cash_rounding_tax (what
+    a rounding line adds to the document's amount_untaxed or amount_tax; 0 on goods).
 
     A line of a document posted after ``documents`` were read is left out. Raises the client's errors.
     """
@@ -100,7 +109,7 @@ def read_document_lines(client: OdooClient, company_id: int, documents: OdooRead
             "records"
         )
     }
-    fields = available_fields(limited, "account.move.line", _LINE_FIELDS)
+    fields = available_fields(limited, "account.move.line", _LINE_FIELDS, ["tax_repartition_line_id"])
     found = read_all(
         limited,
         "account.move.line",
@@ -114,6 +123,9 @@ def read_document_lines(client: OdooClient, company_id: int, documents: OdooRead
     )
     records = [record for record in found.records if record["move_id"] in by_move]
     moves = [by_move[record["move_id"]] for record in records]
+    rounding = [
+        _cash_rounding(record, str(move["move_type"])) for record, move in zip(records, moves, strict=True)
+    ]
     rows = frame(
         {
             "line_id": ids(record["id"] for record in records),
@@ -127,10 +139,26 @@ def read_document_lines(client: OdooClient, company_id: int, documents: OdooRead
             "price_subtotal": numbers(record["price_subtotal"] for record in records),
             "price_total": numbers(record["price_total"] for record in records),
             "quantity": numbers(record["quantity"] for record in records),
+            "cash_rounding_untaxed": numbers(
+                0.0 if record.get("tax_repartition_line_id") else amount
+                for record, amount in zip(records, rounding, strict=True)
+            ),
+            "cash_rounding_tax": numbers(
+                amount if record.get("tax_repartition_line_id") else 0.0
+                for record, amount in zip(records, rounding, strict=True)
+            ),
         }
     )
     because = joined([headers.incomplete_because, found.incomplete_because])
     return OdooRead(rows, min(observed_at, headers.observed_at), not because, because)
+
+
+def _cash_rounding(record: Record, move_type: str) -> float:
+    """What a rounding line adds to its document; Odoo keeps it in the journal's amount alone, signed."""
+    if record["display_type"] != "rounding":
+        return 0.0
+    sign = 1.0 if move_type == "out_refund" else -1.0
+    return sign * float(record["amount_currency"] or 0.0)
 
 
 def _documents(client: OdooClient, company_id: int) -> tuple[PagedRead, list[Record]]:

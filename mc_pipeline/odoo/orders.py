@@ -12,6 +12,7 @@ from mc_pipeline.odoo.reading import (
     flags,
     frame,
     ids,
+    integers,
     joined,
     now,
     numbers,
@@ -37,9 +38,10 @@ def read_orders(client: OdooClient, company_id: int, timezone: str) -> OdooRead:
     """All confirmed and cancelled orders of the company, of all time.
 
     Columns: order_id int64, name, partner_id, partner_invoice_id int64, state ("sale" or "cancel"),
-    date_order (UTC), currency (ISO 4217), company_currency, currency_rate (order currency per company
-    currency, as Odoo fixed it for the order), amount_untaxed, amount_tax, amount_total (order currency,
-    rounded to its decimal places), amount_untaxed_company (untaxed, company currency, at the order's rate;
+    date_order (UTC), currency (ISO 4217), company_currency, decimal_places, company_decimal_places (of the
+    two currencies), currency_rate (order currency per company currency, as Odoo fixed it for the order),
+    amount_untaxed, amount_tax, amount_total (order currency, rounded to its decimal places),
+    amount_untaxed_company (untaxed, company currency, at the order's rate;
     0 when Odoo has no rate, and then the table is not complete), month ("YYYY-MM" of date_order in
     ``timezone``), write_date (UTC).
 
@@ -82,6 +84,8 @@ def read_orders(client: OdooClient, company_id: int, timezone: str) -> OdooRead:
             "date_order": date_order,
             "currency": texts(currency.code for currency in order_currencies),
             "company_currency": texts(own.code for _ in records),
+            "decimal_places": integers(currency.decimal_places for currency in order_currencies),
+            "company_decimal_places": integers(own.decimal_places for _ in records),
             "currency_rate": numbers(rates),
             "amount_untaxed": numbers(amounts("amount_untaxed")),
             "amount_tax": numbers(amounts("amount_tax")),
@@ -106,8 +110,16 @@ def read_orders(client: OdooClient, company_id: int, timezone: str) -> OdooRead:
     return OdooRead(rows, observed_at, not because, because)
 
 
-def read_order_lines(client: OdooClient, company_id: int, order_ids: Iterable[int] | None = None) -> OdooRead:
-    """The lines of the company's confirmed and cancelled orders, or of the orders named.
+def read_order_lines(
+    client: OdooClient,
+    company_id: int,
+    order_ids: Iterable[int] | None = None,
+    *,
+    line_ids: Iterable[int] | None = None,
+) -> OdooRead:
+    """The lines of the company's confirmed and cancelled orders; or of the orders, or the lines, named.
+
+    Named ones are read in whatever state their order is.
 
     Columns: line_id, order_id int64, product_id Int64 (missing on sections and notes), name, quantity (as
     ordered now), price_unit, discount (percent), price_subtotal (untaxed), price_tax, price_total (order
@@ -121,7 +133,7 @@ def read_order_lines(client: OdooClient, company_id: int, order_ids: Iterable[in
     fields = available_fields(limited, "sale.order.line", _LINE_FIELDS, ["is_delivery"])
     records: list[Record] = []
     reasons = [hidden_sales_documents(limited)]
-    for domain in _line_domains(company_id, order_ids):
+    for domain in _line_domains(company_id, order_ids, line_ids):
         found = read_all(limited, "sale.order.line", domain, fields)
         records.extend(found.records)
         reasons.append(found.incomplete_because)
@@ -146,11 +158,12 @@ def read_order_lines(client: OdooClient, company_id: int, order_ids: Iterable[in
     return OdooRead(rows, observed_at, not because, because)
 
 
-def _line_domains(company_id: int, order_ids: Iterable[int] | None) -> Sequence[list[object]]:
+def _line_domains(
+    company_id: int, order_ids: Iterable[int] | None, line_ids: Iterable[int] | None
+) -> Sequence[list[object]]:
     company = ("order_id.company_id", "=", company_id)
-    if order_ids is None:
+    if order_ids is None and line_ids is None:
         return [[company, ("order_id.state", "in", _STATES)]]
-    wanted = sorted(set(order_ids))
-    return [
-        [company, ("order_id", "in", wanted[start : start + 1000])] for start in range(0, len(wanted), 1000)
-    ]
+    field, named = ("id", line_ids) if line_ids is not None else ("order_id", order_ids)
+    wanted = sorted(set(named or ()))
+    return [[company, (field, "in", wanted[start : start + 1000])] for start in range(0, len(wanted), 1000)]
