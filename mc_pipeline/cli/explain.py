@@ -38,7 +38,8 @@ def explain(email: str, company: str | None) -> None:
         past = history(ledger, set(keys), address)
     for story in stories:
         console.print()
-        console.print(Text(story.company, style="bold").append(f"  {story.read}", style="dim"))
+        console.print(Text(story.company, style="bold").append(f"  {story.verdict}"))
+        console.print(Text(story.read, style="dim"))
         for chapter in story.chapters:
             console.print(f" {chapter.title}", highlight=False)
             grid = _grid()

@@ -7,6 +7,7 @@ import click
 from mc_pipeline.cli.approve import approve
 from mc_pipeline.cli.demo import demo
 from mc_pipeline.cli.doctor import doctor
+from mc_pipeline.cli.explain import explain
 from mc_pipeline.cli.sandbox import sandbox
 from mc_pipeline.cli.sync import sync
 from mc_pipeline.masking import mask_text
@@ -22,7 +23,7 @@ def commands() -> None:
     """
 
 
-for command in (sync, approve, doctor, sandbox, demo):
+for command in (sync, approve, doctor, explain, sandbox, demo):
     commands.add_command(command)
 
 

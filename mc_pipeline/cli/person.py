@@ -5,7 +5,7 @@ stored tables. Sentences carry ids of Odoo, never a name or a whole address.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -51,10 +51,12 @@ class Chapter:
 class Story:
     """All that is known about an address in a company; ``known`` is false when nothing is.
 
-    ``read`` says when the tables were read, and what to do when they never were.
+    ``verdict`` is the answer in one sentence. ``read`` says when the tables were read, and what to do when they
+    never were.
     """
 
     company: str
+    verdict: str
     read: str
     chapters: tuple[Chapter, ...] = ()
     known: bool = field(default=False)
@@ -69,10 +71,11 @@ def tell_story(
         RuleError: a setting fits several records of Odoo.
     """
     tables = _Tables(company.key)
+    decided = tuple(_decided(ledger, company, tables, address))
     titled = (
-        ("Decided from Odoo", _decided(ledger, company, tables, address)),
+        ("Decided from Odoo", decided),
         ("On Odoo's blacklist", _blacklisted(tables, address)),
-        ("In Mailchimp", _observed(tables, address)),
+        ("In Mailchimp, when it was read", _observed(tables, address)),
         ("Left as it is", _not_written(ledger, company, tables, address, planned_at or datetime.now(UTC))),
         ("Last plan", _planned(ledger, company, tables, address)),
         ("Last push", _pushed(company, tables, address)),
@@ -82,7 +85,13 @@ def tell_story(
     known = any(
         step.outcome not in ("not found", "never read") for chapter in chapters for step in chapter.steps
     )
-    return Story(company.key, tables.when_read(), tuple(each for each in chapters if each.steps), known)
+    return Story(
+        company.key,
+        _verdict(ledger, company, tables, address, decided),
+        tables.when_read(),
+        tuple(each for each in chapters if each.steps),
+        known,
+    )
 
 
 def history(ledger: Ledger, company_keys: set[str], address: str) -> list[HistoryEntry]:
@@ -131,6 +140,33 @@ def moment(time: datetime | pd.Timestamp | None) -> str:
     return f"{time:%Y-%m-%d %H:%M} UTC"
 
 
+def _verdict(
+    ledger: Ledger,
+    company: CompanySettings,
+    tables: _Tables,
+    address: str,
+    decided: Sequence[ExplanationStep],
+) -> str:
+    """Say where the person belongs and where they are, as the ledger knows it."""
+    records = ledger.members.of_email(address).to_dict("records")
+    present = {
+        str(row["audience"]): str(row["last_status"])
+        for row in records
+        if row["company"] == company.key and _is_there(row["last_status"]) and not row["vanished"]
+    }
+    contact = tables.rows("contacts", address)
+    belongs = str(contact["audience"].iloc[0]) if len(contact) else None
+    if belongs is None:
+        reasons = [step.outcome for step in decided if step.outcome not in ("person", "none")]
+        verdict = f"Belongs in no audience: {reasons[-1].replace('_', ' ')}" if reasons else "Belongs in none"
+    elif belongs in present:
+        verdict = f"Belongs in {belongs}, is there as {present.pop(belongs)}"
+    else:
+        verdict = f"Belongs in {belongs}, is not there"
+    also = [f"in {audience} as {status}" for audience, status in sorted(present.items())]
+    return f"{'; '.join([verdict, *also])}."
+
+
 def _decided(
     ledger: Ledger, company: CompanySettings, tables: _Tables, address: str
 ) -> Iterator[ExplanationStep]:
@@ -147,6 +183,7 @@ def _decided(
             yield from explain_partner(decision, int(partner))
             steps = []
     stored = tables.rows("contacts", address)
+    told: list[str] = []
     for step in steps:
         if step.step == "status if new" and len(stored):
             # Whether the audience asks people to confirm was known when the table was made.
@@ -157,7 +194,12 @@ def _decided(
                 outcome=contact["status_for_new"] or "not created",
                 sentence=f"{because[:1].upper()}{because[1:]}.",
             )
+        told.append(step.sentence)
         yield step
+    for row in tables.rows("set_aside", address, "person_email").itertuples():
+        sentence = f"Partner {row.partner_id} {row.detail}. {row.fix}"
+        if sentence not in told:
+            yield ExplanationStep("set aside", str(row.reason), sentence)
 
 
 def _blacklisted(tables: _Tables, address: str) -> Iterator[ExplanationStep]:
@@ -180,13 +222,18 @@ def _observed(tables: _Tables, address: str) -> Iterator[ExplanationStep]:
 def _not_written(
     ledger: Ledger, company: CompanySettings, tables: _Tables, address: str, planned_at: datetime
 ) -> Iterator[ExplanationStep]:
-    """Say why a contact is not created or not changed, as a plan of now would."""
+    """Say why a contact is not created or not changed, as a plan of now would.
+
+    Not where the last plan changes the member: the stored audience is as it was before.
+    """
     names = ("contacts", "mailchimp_members", "odoo_partners", "set_aside", "odoo_blacklist")
     contacts, members, partners, aside, blacklist = (tables[name] for name in names)
     if contacts is None or members is None or partners is None or aside is None or blacklist is None:
         return
     if tables.rows("contacts", address).empty:
         return
+    planned = tables.rows("audience_plan", address, "email", "new_email")
+    changing = set(planned["audience"]) if len(planned) else set()
     changes = decide_changes(
         contacts.rows,
         members.rows,
@@ -200,7 +247,7 @@ def _not_written(
         opted_out_ever=frozenset(ledger.consent.ever_opted_out()),
     )
     left = changes.not_written
-    for row in left[left["email"] == address].itertuples():
+    for row in left[(left["email"] == address) & ~left["audience"].isin(changing)].itertuples():
         yield ExplanationStep(str(row.audience), str(row.reason), _sentence(str(row.detail)))
     waiting = changes.consented_not_subscribed
     for row in waiting[waiting["email"] == address].itertuples():
@@ -240,7 +287,7 @@ def _pushed(company: CompanySettings, tables: _Tables, address: str) -> Iterator
         yield ExplanationStep(row["audience"], "unsubscribe", _with_detail(sentence, row["detail"]))
     rows = tables.rows("audience_push", address, "email", "new_email")
     for row in rows.sort_values("sequence").to_dict("records") if len(rows) else ():
-        sentence = f"{_operation(row).capitalize()}. {_change(row, company)}".strip()
+        sentence = f"{_sentence(_operation(row))} {_change(row, company)}".strip()
         yield ExplanationStep(row["audience"], row["outcome"], _with_detail(sentence, row["detail"]))
 
 
@@ -252,7 +299,7 @@ def _kept(ledger: Ledger, company: CompanySettings, address: str) -> Iterator[Ex
         told = []
         if row["created_by_us"]:
             told.append(f"Created by us as {row['created_status']}, {moment(row['created_at'])}")
-        elif row["last_status"]:
+        elif _is_there(row["last_status"]):
             told.append("Not created by us")
         if row["archived_by_us"]:
             told.append("archived by us")
@@ -265,8 +312,9 @@ def _kept(ledger: Ledger, company: CompanySettings, address: str) -> Iterator[Ex
         if row["vanished"]:
             told.append("removed from Mailchimp for good")
         if told:
-            yield ExplanationStep(row["audience"], row["last_status"] or "no member", f"{'; '.join(told)}.")
-        if row["rejection_title"] or row["rejection_key"]:
+            status = row["last_status"] if _is_there(row["last_status"]) else "no member"
+            yield ExplanationStep(row["audience"], status, f"{'; '.join(told)}.")
+        if _is_there(row["rejection_key"]):
             words = ": ".join(
                 str(each) for each in (row["rejection_title"], row["rejection_detail"]) if _is_there(each)
             )
