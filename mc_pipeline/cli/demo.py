@@ -68,7 +68,8 @@ class _Story:
         self._chapter(
             "The world",
             f"{world.partners:,} partners and {world.orders:,} orders of {len(world.companies)} companies in "
-            "Odoo; four audiences in Mailchimp with people who subscribed, unsubscribed, bounced or were archived.",
+            "Odoo; four audiences in Mailchimp with people who subscribed, unsubscribed, bounced or were "
+            "archived.",
         )
         opted_out = self._opted_out()
         self._first_run()

@@ -68,7 +68,7 @@ class TerminalProgress(logging.Handler):
 def progress_logger(console: Console) -> dg.LoggerDefinition:
     """Make the Dagster logger that shows progress on ``console`` and nowhere else."""
 
-    @dg.logger(description="Progress on the terminal")
+    @dg.logger
     def terminal(_: dg.InitLoggerContext) -> logging.Logger:
         logger = logging.Logger("mc_pipeline.progress", level=logging.DEBUG)
         logger.addHandler(TerminalProgress(console))

@@ -42,6 +42,7 @@ def release_plan(
     name=APPROVE_PLAN, description="Release one plan that waits for approval; then sync its company again."
 )
 def approve_plan() -> None:
+    """Release one plan."""
     release_plan()
 
 
@@ -63,9 +64,10 @@ def company_jobs() -> Sequence[Any]:
 
 
 def nightly_schedules(settings: Settings) -> Sequence[dg.ScheduleDefinition]:
-    """Make one schedule per company: a full sync at four in the morning (no clock change falls there) of its own timezone.
+    """Make one schedule per company: a full sync at four in the morning of its own timezone.
 
-    Schedules start switched off: somebody who has seen a plan switches them on.
+    No clock change falls on that hour. Schedules start switched off: whoever has seen a plan switches them
+    on.
     """
     return [_nightly(key, company.timezone) for key, company in settings.companies.items()]
 

@@ -1,4 +1,4 @@
-"""How tables and people are shown in Dagster: masked addresses, links into Odoo and Mailchimp, column schemas.
+"""How tables and people are shown in Dagster: masked addresses, links into both systems, column schemas.
 
 Nothing that leaves this module carries a full address or a name (invariant 10).
 """
@@ -23,12 +23,12 @@ LISTED_ROWS = 100
 
 def partner_link(settings: Settings, partner_id: int | None) -> str:
     """Return the address of a partner's form in Odoo (the form works on 17 to 19)."""
-    if _is_missing(partner_id):
+    if partner_id is None or _is_missing(partner_id):
         return ""
     return f"{settings.odoo.url.rstrip('/')}/web#id={int(partner_id)}&model=res.partner&view_type=form"
 
 
-def audience_link(settings: Settings, company: CompanySettings, web_id: int | str) -> str:
+def audience_link(settings: Settings, company: CompanySettings, web_id: int | None) -> str:
     """Return the address of an audience's contacts in Mailchimp."""
     account = settings.mailchimp[company.mailchimp]
     if account.base_url:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 
 import pandas as pd
 
@@ -42,7 +43,7 @@ def push_plan(
         first_load: ids of the lists whose tags must not start automations.
         open_addresses: list id and address of members with an earlier write whose outcome nobody knows yet.
         contacts: the contacts table: names and evidence of consent go into the ledger with each write.
-        observed_at: when the audiences were read; creations as subscribed look again when this is too long ago.
+        observed_at: when the audiences were read; creations as subscribed look again when it is long ago.
         now: the present moment.
 
     Returns:
@@ -69,9 +70,8 @@ def push_plan(
         for start in range(0, len(rows), SLICE):
             part = rows.iloc[start : start + SLICE]
             results = _apply(operations, _with_contact(part, behind), writes, first_load)
-            keys = [result.key for result in results]
-            outcome.loc[keys] = [result.outcome for result in results]
-            detail.loc[keys] = [result.detail for result in results]
+            outcome.update(pd.Series({result.key: result.outcome for result in results}, dtype=object))
+            detail.update(pd.Series({result.key: result.detail for result in results}, dtype=object))
         failed_creates = plan.index[(plan["operation"] == "create") & ~outcome.isin(["applied", "unchanged"])]
         if operations == ("create",) and len(failed_creates):
             # A tag needs its member.
@@ -129,7 +129,7 @@ def _with_contact(rows: pd.DataFrame, behind: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _write(row) -> Write:  # type: ignore[no-untyped-def] - a row of itertuples has no static type
+def _write(row: Any) -> Write:
     body = {"tag": row.tag} if row.operation in ("tag", "untag") else json.loads(row.after_json)
     return Write(
         key=row.Index,

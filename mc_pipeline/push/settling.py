@@ -1,4 +1,4 @@
-"""Settles what an interrupted run left open: its batches first, then everything by reading back (rule 7.4)."""
+"""Settles what an interrupted run left open: its batches first, the rest by reading back (rule 7.4)."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -48,7 +48,9 @@ def settle_by_observation(observed: pd.DataFrame, complete: bool, ledger: Ledger
         return 0
     wanted = {intent.email for intent in open_intents} | {_address_after(intent) for intent in open_intents}
     rows = observed[observed["email"].isin(wanted)]
-    members = {(row["list_id"], row["email"]): row for row in rows.to_dict("records")}
+    members: dict[tuple[str, str], dict[Any, Any]] = {
+        (row["list_id"], row["email"]): row for row in rows.to_dict("records")
+    }
     outcomes = []
     for intent in open_intents:
         member = members.get((intent.list_id, _address_after(intent)))

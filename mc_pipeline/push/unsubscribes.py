@@ -13,15 +13,17 @@ def push_unsubscribes(due: pd.DataFrame, writes: MemberWrites) -> pd.DataFrame:
     results = writes.change(
         [
             Write(
-                key=row.Index,
-                list_id=row.list_id,
-                audience=row.audience,
-                email=row.email,
-                subscriber_hash=row.subscriber_hash,
+                key=key,
+                list_id=list_id,
+                audience=audience,
+                email=email,
+                subscriber_hash=subscriber_hash,
                 operation="unsubscribe",
                 body={"status": "unsubscribed"},
             )
-            for row in due.itertuples()
+            for key, list_id, audience, email, subscriber_hash in zip(
+                due.index, due["list_id"], due["audience"], due["email"], due["subscriber_hash"], strict=True
+            )
         ]
     )
     outcome = pd.Series({result.key: result.outcome for result in results}, dtype=object)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from mc_pipeline.ledger import Intent, Lease, Ledger, Outcome
@@ -56,7 +57,10 @@ class Write:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one write: ``applied``, ``unchanged``, ``rejected``, ``deferred``, ``not_sent`` or ``unknown``."""
+    """What came of one write.
+
+    ``outcome`` is ``applied``, ``unchanged``, ``rejected``, ``deferred``, ``not_sent`` or ``unknown``.
+    """
 
     key: Hashable
     outcome: str
@@ -102,7 +106,7 @@ class MemberWrites:
     def create(self, writes: Sequence[Write]) -> list[Result]:
         """Create members, 500 a call; who exists already is left as they are (``unchanged``)."""
         return self._run(
-            lambda chunk=chunk: self._create_chunk(chunk)
+            partial(self._create_chunk, chunk)
             for _, rows in _grouped(writes, lambda write: write.list_id)
             for chunk in _chunks(rows)
         )
@@ -110,12 +114,12 @@ class MemberWrites:
     def change(self, writes: Sequence[Write]) -> list[Result]:
         """Update, archive, upgrade or unsubscribe existing members: a few directly, more through /batches."""
         if len(writes) <= DIRECT_WRITES:
-            return self._run(lambda write=write: self._change_one(write) for write in writes)
-        return self._run(lambda chunk=chunk: self._change_by_batch(chunk) for chunk in _chunks(writes))
+            return self._run(partial(self._change_one, write) for write in writes)
+        return self._run(partial(self._change_by_batch, chunk) for chunk in _chunks(writes))
 
     def change_in_order(self, writes: Sequence[Write]) -> list[Result]:
         """Change addresses one after the other: each frees the address that the next may take."""
-        return self._run((lambda write=write: self._change_one(write) for write in writes), workers=1)
+        return self._run((partial(self._change_one, write) for write in writes), workers=1)
 
     def tag_by_segment(self, writes: Sequence[Write]) -> list[Result]:
         """Add or remove one tag per write through its static segment, 500 members a call.
@@ -128,18 +132,14 @@ class MemberWrites:
             for (list_id, tag, operation), rows in groups:
                 segment = segments.ensure_static_segment(self._client, list_id, tag)
                 for chunk in _chunks(rows):
-                    yield (
-                        lambda chunk=chunk, list_id=list_id, segment=segment, adds=operation == "tag": (
-                            self._tag_chunk(list_id, segment, chunk, adds)
-                        )
-                    )
+                    yield partial(self._tag_chunk, list_id, segment, chunk, adds=operation == "tag")
 
         return self._run(tasks())
 
     def tag_silently(self, writes: Sequence[Write]) -> list[Result]:
-        """Add and remove tags without starting automations (``is_syncing``): for the first load, by /batches."""
+        """Add and remove tags by /batches without starting automations (``is_syncing``): the first load."""
         of_member = [rows for _, rows in _grouped(writes, lambda write: (write.list_id, write.email))]
-        return self._run(lambda chunk=chunk: self._tag_by_batch(chunk) for chunk in _chunks(of_member))
+        return self._run(partial(self._tag_by_batch, chunk) for chunk in _chunks(of_member))
 
     def _run(
         self, tasks: Iterable[Callable[[], list[Result]]], *, workers: int | None = None
@@ -185,9 +185,10 @@ class MemberWrites:
         try:
             answer = self._send(write)
         except MailchimpError as error:
-            answer = answer_of_error(error)
-            if answer is None:
+            refusal = answer_of_error(error)
+            if refusal is None:
                 return self._failed([write], intents, error)
+            answer = refusal
         return self._settle([write], intents, [answer])
 
     def _send(self, write: Write) -> Answer:

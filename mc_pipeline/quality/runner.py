@@ -34,12 +34,13 @@ def run_expectations(
     the name of the error and never passes.
     """
     import great_expectations as gx
+    from great_expectations.data_context.types.base import ProgressBarsConfig
 
     # Registers our own expectation as a side effect of the class statement.
     from mc_pipeline.quality import addresses  # noqa: F401
 
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
     source = context.data_sources.add_pandas("tables")
     return [_run(gx, source, rows, expectation) for expectation in expectations]
 

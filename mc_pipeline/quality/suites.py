@@ -14,8 +14,8 @@ _ADDRESS_ONLY_TYPES = ("delivery", "invoice", "other")
 class TableExpectation:
     """One expectation about rows of one table.
 
-    ``rows`` selects what the expectation is about (and may add columns for it); ``expectation`` is the type of
-    a Great Expectations expectation, or one registered in ``mc_pipeline.quality.addresses``; ``identity``
+    ``rows`` selects what the expectation is about (and may add columns for it); ``expectation`` is the type
+    of a Great Expectations expectation, or one registered in ``mc_pipeline.quality.addresses``; ``identity``
     names the id column that offenders are reported by.
     """
 
@@ -93,7 +93,8 @@ ODOO_PARTNERS = (
         name="emails_valid",
         description="Every e-mail address typed in Odoo can be written to.",
         owner="marketing ops",
-        what_to_do="Correct the address on the Odoo contact; the person joins the audience with the next run.",
+        what_to_do="Correct the address on the Odoo contact; the person joins the audience with the next "
+        "run.",
         severity="warning",
         expectation="expect_column_values_to_be_valid_addresses",
         column="address",

@@ -37,7 +37,7 @@ class ParquetTables(dg.UPathIOManager):
 
 
 class ParquetTablesResource(dg.ConfigurableIOManagerFactory):
-    """The I/O manager of all assets. ``folder`` empty: `MC_PIPELINE_STORAGE`, else a folder in DAGSTER_HOME."""
+    """The I/O manager of all assets. Without ``folder``: MC_PIPELINE_STORAGE, or one in DAGSTER_HOME."""
 
     folder: str = ""
 

@@ -2,8 +2,8 @@
 
 Writing uses them (a table with a missing or mistyped column is refused before a file appears), empty tables
 are made from them, and Dagster shows them. Conventions: ids are 64-bit integers, addresses are normalised and
-lower-case unless the column says otherwise, times are UTC, money says its currency, ``*_json`` holds canonical
-JSON text.
+lower-case unless the column says otherwise, times are UTC, money says its currency, ``*_json`` holds
+canonical JSON text.
 """
 
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ class TableColumns:
         return pa.Table.from_arrays(arrays, schema=self.arrow)
 
     def to_pandas(self, table: pa.Table) -> "pd.DataFrame":
-        """Convert from Arrow: nullable integers stay integers, lists become Python lists, texts stay objects."""
+        """Convert from Arrow: nullable integers stay integers, lists are Python lists, texts are objects."""
         import pandas as pd
 
         frame = table.to_pandas(

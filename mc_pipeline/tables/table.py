@@ -30,7 +30,7 @@ class Table:
         object.__setattr__(self, "observed_at", self.observed_at.astimezone(UTC))
 
     def derive(self, rows: "pd.DataFrame", *others: "Table") -> "Table":
-        """Make the table computed from this one and ``others``: as old, and as incomplete, as its worst input."""
+        """Make the table computed from this one and ``others``: as old and as incomplete as the worst."""
         inputs = (self, *others)
         reasons = [table.incomplete_because for table in inputs if not table.complete]
         return Table(

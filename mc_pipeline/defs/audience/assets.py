@@ -1,6 +1,6 @@
 """Assets of the group ``audience``: the audiences as they are, who should be in them, the plan, the push."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -111,7 +111,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         odoo_partners: Table,
         odoo_orders: Table,
         systems: dg.ResourceParam[Systems],
-    ):
+    ) -> Iterator[dg.MaterializeResult]:
         import pandas as pd
 
         from mc_pipeline.domain.contacts import build_contacts

@@ -1,7 +1,6 @@
 """Checks of the group ``audience``: nothing leaks, no guard is broken, and what Mailchimp refused."""
 
 from collections.abc import Iterator
-
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -33,9 +32,9 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
                 asset="audience_plan",
                 judged_with=_JUDGED_WITH,
                 blocking=True,
-                description="Nobody is written to an audience where no rule put them, nobody who opted out is "
-                "subscribed, no employee, internal user or supplier is in the plan. For data engineering: a leak "
-                "is a fault of the program; nothing is pushed, report it with the plan's id.",
+                description="Nobody is written to an audience where no rule put them, nobody who opted out "
+                "is subscribed, no employee, internal user or supplier is in the plan. For data engineering: "
+                "a leak is a fault of the program; nothing is pushed, report it with the plan's id.",
                 owner="data engineering",
                 companies=companies,
             ),
@@ -44,8 +43,8 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
                 asset="audience_plan",
                 judged_with=_JUDGED_WITH,
                 blocking=True,
-                description="The plan changes no more than the company's guards allow, or a person approved it. For "
-                "marketing ops: look at the plan, then `mc-pipeline approve PLAN_ID` and sync again.",
+                description="The plan changes no more than the company's guards allow, or a person approved "
+                "it. For marketing ops: look at the plan, then `mc-pipeline approve PLAN_ID` and sync again.",
                 owner="marketing ops",
                 companies=companies,
             ),
@@ -113,8 +112,8 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
             company_check_spec(
                 EVERYTHING_APPLIED,
                 asset="audience_push",
-                description="Mailchimp took every row of the plan. For marketing ops: correct the named contact in "
-                "Odoo; it is tried again when it changes. What says deferred is tried again by itself.",
+                description="Mailchimp took every row of the plan. For marketing ops: correct the named "
+                "contact in Odoo; it is tried again when it changes. What says deferred is tried again by itself.",
                 owner="marketing ops",
                 companies=companies,
             )

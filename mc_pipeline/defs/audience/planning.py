@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-import dagster as dg
 import pandas as pd
 
 from mc_pipeline.defs.systems import Systems
@@ -93,10 +92,7 @@ def make_plan(
             observed_at=members.observed_at,
             row_count=len(plan),
             counts={
-                "operations": {
-                    f"{audience}/{operation}": int(count)
-                    for (audience, operation), count in plan.groupby(["audience", "operation"]).size().items()
-                },
+                "operations": (plan["audience"] + "/" + plan["operation"]).value_counts().to_dict(),
                 "first_load": first_load,
             },
             row_keys=plan["row_key"].tolist(),

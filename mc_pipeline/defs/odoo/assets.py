@@ -152,7 +152,7 @@ def _observe(
 
 
 def judge_read(systems: Systems, company: CompanySettings, name: str, table: Table) -> Table:
-    """Mark a table incomplete when it shrank too much since its last complete read, and remember this read."""
+    """Mark a table incomplete when it shrank too much since its last complete read; remember this read."""
     reads = systems.ledger.reads
     last = reads.last_complete(company.key, name)
     shrunk = shrunk_because(len(table.rows), last.rows if last else None)

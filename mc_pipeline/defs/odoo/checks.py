@@ -1,5 +1,7 @@
 """Checks of the group ``odoo``: what marketing ops should correct in Odoo, and whether all was read."""
 
+from collections.abc import Iterator
+
 import dagster as dg
 
 from mc_pipeline.defs.check_specs import company_check_spec
@@ -25,7 +27,8 @@ def odoo_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefini
                     asset="odoo_partners",
                     companies=companies,
                     owner=expectation.owner,
-                    description=f"{expectation.description} For {expectation.owner}: {expectation.what_to_do}",
+                    description=f"{expectation.description} For {expectation.owner}: "
+                    f"{expectation.what_to_do}",
                 )
                 for expectation in suites.ODOO_PARTNERS
             ),
@@ -34,15 +37,15 @@ def odoo_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefini
     )
     def odoo_partners_checks(
         context: dg.AssetCheckExecutionContext, odoo_partners: Table, systems: dg.ResourceParam[Systems]
-    ):
+    ) -> Iterator[dg.AssetCheckResult]:
         from mc_pipeline.quality.runner import run_expectations
 
-        emails = odoo_partners.rows.set_index("partner_id")["email"]
+        emails = dict(zip(odoo_partners.rows["partner_id"], odoo_partners.rows["email"], strict=True))
         for result in run_expectations(odoo_partners.rows, suites.ODOO_PARTNERS):
             yield check_result(
                 result,
                 "odoo_partners",
-                masked_email=lambda partner_id: mask_email(emails.at[partner_id]),
+                masked_email=lambda partner_id: mask_email(emails[partner_id]),
                 link=lambda partner_id: partner_link(systems.settings, partner_id),
             )
         yield read_is_complete("odoo_partners", odoo_partners)
@@ -61,9 +64,9 @@ def read_is_complete_spec(asset: str, companies: dg.PartitionsDefinition) -> dg.
         asset=asset,
         companies=companies,
         owner="data engineering",
-        description="Everything there is was read, and it is at least 90 % of the last complete read. For data "
-        "engineering: until this passes, nobody is archived, removed or merged; when the drop is meant, release "
-        f"it with `mc-pipeline approve --read COMPANY/{asset}`.",
+        description="Everything there is was read, and it is at least 90 % of the last complete read. For "
+        "data engineering: until this passes, nobody is archived, removed or merged; when the drop is meant, "
+        f"release it with `mc-pipeline approve --read COMPANY/{asset}`.",
     )
 
 
@@ -87,7 +90,7 @@ def read_is_complete_check(asset: str, companies: dg.PartitionsDefinition) -> dg
         specs=[read_is_complete_spec(asset, companies)],
         ins={"table": dg.AssetIn(asset)},
     )
-    def check(context: dg.AssetCheckExecutionContext, table: Table):
+    def check(context: dg.AssetCheckExecutionContext, table: Table) -> Iterator[dg.AssetCheckResult]:
         yield read_is_complete(asset, table)
 
     return check
