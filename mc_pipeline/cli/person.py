@@ -37,6 +37,10 @@ SHOWN_SOURCES = frozenset(
 """Sources of merge fields whose values say nothing that names or places a person; all others are masked."""
 
 _MASK = "•••"
+_VERDICTS = {
+    "never read": "Nothing is known yet",
+    "not found": "Belongs in no audience: no partner of this company has the address",
+}
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,8 @@ class Chapter:
 class Story:
     """All that is known about an address in a company; ``known`` is false when nothing is.
 
-    ``verdict`` is the answer in one sentence. ``read`` says when the tables were read, and what to do when they
-    never were.
+    ``verdict`` is the answer in one sentence. ``read`` says when the tables were read, and what to do when
+    they never were.
     """
 
     company: str
@@ -87,7 +91,7 @@ def tell_story(
     )
     return Story(
         company.key,
-        _verdict(ledger, company, tables, address, decided),
+        _verdict(ledger, company, address, decided),
         tables.when_read(),
         tuple(each for each in chapters if each.steps),
         known,
@@ -143,28 +147,34 @@ def moment(time: datetime | pd.Timestamp | None) -> str:
 def _verdict(
     ledger: Ledger,
     company: CompanySettings,
-    tables: _Tables,
     address: str,
     decided: Sequence[ExplanationStep],
 ) -> str:
     """Say where the person belongs and where they are, as the ledger knows it."""
-    records = ledger.members.of_email(address).to_dict("records")
+    records = _records(ledger.members.of_email(address))
     present = {
         str(row["audience"]): str(row["last_status"])
         for row in records
         if row["company"] == company.key and _is_there(row["last_status"]) and not row["vanished"]
     }
-    contact = tables.rows("contacts", address)
-    belongs = str(contact["audience"].iloc[0]) if len(contact) else None
+    belongs = next((step.outcome for step in decided if step.step == "audience"), None)
     if belongs is None:
-        reasons = [step.outcome for step in decided if step.outcome not in ("person", "none")]
-        verdict = f"Belongs in no audience: {reasons[-1].replace('_', ' ')}" if reasons else "Belongs in none"
+        verdict = _why_nowhere(decided)
     elif belongs in present:
         verdict = f"Belongs in {belongs}, is there as {present.pop(belongs)}"
     else:
         verdict = f"Belongs in {belongs}, is not there"
     also = [f"in {audience} as {status}" for audience, status in sorted(present.items())]
     return f"{'; '.join([verdict, *also])}."
+
+
+def _why_nowhere(decided: Sequence[ExplanationStep]) -> str:
+    # A duplicate is told apart from its winner, whose reason is the person's.
+    aside = sorted(
+        (step.outcome == "duplicate", at) for at, step in enumerate(decided) if step.step == "set aside"
+    )
+    reason = decided[aside[0][1] if aside else -1].outcome
+    return _VERDICTS.get(reason, f"Belongs in no audience: {reason.replace('_', ' ')}")
 
 
 def _decided(
@@ -196,27 +206,27 @@ def _decided(
             )
         told.append(step.sentence)
         yield step
-    for row in tables.rows("set_aside", address, "person_email").itertuples():
-        sentence = f"Partner {row.partner_id} {row.detail}. {row.fix}"
+    for row in _records(tables.rows("set_aside", address, "person_email")):
+        sentence = f"Partner {row['partner_id']} {row['detail']}. {row['fix']}"
         if sentence not in told:
-            yield ExplanationStep("set aside", str(row.reason), sentence)
+            yield ExplanationStep("set aside", str(row["reason"]), sentence)
 
 
 def _blacklisted(tables: _Tables, address: str) -> Iterator[ExplanationStep]:
-    for row in tables.rows("odoo_blacklist", address).itertuples():
-        state = "opted out" if row.active else "lifted"
-        said = "Opted out of all marketing" if row.active else "Opted out, and lifted since"
-        sentence = f"{said}; row {row.blacklist_id}, changed {moment(row.write_date)}."
+    for row in _records(tables.rows("odoo_blacklist", address)):
+        state = "opted out" if row["active"] else "lifted"
+        said = "Opted out of all marketing" if row["active"] else "Opted out, and lifted since"
+        sentence = f"{said}; row {row['blacklist_id']}, changed {moment(row['write_date'])}."
         yield ExplanationStep("blacklist", state, sentence)
 
 
 def _observed(tables: _Tables, address: str) -> Iterator[ExplanationStep]:
-    for row in tables.rows("mailchimp_members", address).itertuples():
-        parts = [f"Last changed {moment(row.last_changed)}"]
-        if row.unsubscribe_reason:
-            parts.append(f"reason given: {row.unsubscribe_reason}")
-        parts.append(f"tags: {', '.join(row.tags) or 'none'}")
-        yield ExplanationStep(str(row.audience), str(row.status), f"{mask_text('; '.join(parts))}.")
+    for row in _records(tables.rows("mailchimp_members", address)):
+        parts = [f"Last changed {moment(row['last_changed'])}"]
+        if _is_there(row["unsubscribe_reason"]):
+            parts.append(f"reason given: {row['unsubscribe_reason']}")
+        parts.append(f"tags: {', '.join(row['tags']) or 'none'}")
+        yield ExplanationStep(str(row["audience"]), str(row["status"]), f"{mask_text('; '.join(parts))}.")
 
 
 def _not_written(
@@ -247,12 +257,12 @@ def _not_written(
         opted_out_ever=frozenset(ledger.consent.ever_opted_out()),
     )
     left = changes.not_written
-    for row in left[(left["email"] == address) & ~left["audience"].isin(changing)].itertuples():
-        yield ExplanationStep(str(row.audience), str(row.reason), _sentence(str(row.detail)))
+    for row in _records(left[(left["email"] == address) & ~left["audience"].isin(changing)]):
+        yield ExplanationStep(str(row["audience"]), str(row["reason"]), _sentence(str(row["detail"])))
     waiting = changes.consented_not_subscribed
-    for row in waiting[waiting["email"] == address].itertuples():
-        sentence = f"Consented in Odoo {moment(row.consented_at)}, not subscribed: {row.because}."
-        yield ExplanationStep(str(row.audience), "not subscribed", sentence)
+    for row in _records(waiting[waiting["email"] == address]):
+        sentence = f"Consented in Odoo {moment(row['consented_at'])}, not subscribed: {row['because']}."
+        yield ExplanationStep(str(row["audience"]), "not subscribed", sentence)
 
 
 def _planned(
@@ -262,7 +272,7 @@ def _planned(
     if plan is None:
         return
     rows = tables.rows("audience_plan", address, "email", "new_email")
-    for row in rows.sort_values("sequence").to_dict("records") if len(rows) else ():
+    for row in _records(rows.sort_values("sequence") if len(rows) else rows):
         sentence = f"{_sentence(row['because'])} {_change(row, company)}"
         if row["held_back_because"]:
             sentence += f" Held back: {mask_text(row['held_back_because'])}."
@@ -282,18 +292,18 @@ def _state_of_plan(ledger: Ledger, company: str, plan_id: str) -> ExplanationSte
 
 
 def _pushed(company: CompanySettings, tables: _Tables, address: str) -> Iterator[ExplanationStep]:
-    for row in tables.rows("mailchimp_unsubscribes", address).to_dict("records"):
+    for row in _records(tables.rows("mailchimp_unsubscribes", address)):
         sentence = f"Unsubscribed because of {row['cause']}, from {row['status_before']}: {row['outcome']}."
         yield ExplanationStep(row["audience"], "unsubscribe", _with_detail(sentence, row["detail"]))
     rows = tables.rows("audience_push", address, "email", "new_email")
-    for row in rows.sort_values("sequence").to_dict("records") if len(rows) else ():
+    for row in _records(rows.sort_values("sequence") if len(rows) else rows):
         sentence = f"{_sentence(_operation(row))} {_change(row, company)}".strip()
         yield ExplanationStep(row["audience"], row["outcome"], _with_detail(sentence, row["detail"]))
 
 
 def _kept(ledger: Ledger, company: CompanySettings, address: str) -> Iterator[ExplanationStep]:
     """Tell the ledger's record of the member in every audience of the company."""
-    for row in ledger.members.of_email(address).to_dict("records"):
+    for row in _records(ledger.members.of_email(address)):
         if row["company"] != company.key:
             continue
         told = []
@@ -368,6 +378,10 @@ def _shown(value: Any) -> str:
 
 def _with_detail(sentence: str, detail: Any) -> str:
     return f"{sentence} {_sentence(str(detail))}" if _is_there(detail) else sentence
+
+
+def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
 
 
 def _is_there(value: Any) -> bool:
