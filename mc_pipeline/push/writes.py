@@ -124,7 +124,8 @@ class MemberWrites:
     def tag_by_segment(self, writes: Sequence[Write]) -> list[Result]:
         """Add or remove one tag per write through its static segment, 500 members a call.
 
-        Starts the automations that people built on a tag; not for the first load.
+        Starts the automations that people built on a tag; not for the first load. Whom Mailchimp passes over
+        (it says nothing of them) is tagged one by one, in a batch.
         """
 
         def tasks() -> Iterator[Callable[[], list[Result]]]:
@@ -134,7 +135,12 @@ class MemberWrites:
                 for chunk in _chunks(rows):
                     yield partial(self._tag_chunk, list_id, segment, chunk, adds=operation == "tag")
 
-        return self._run(tasks())
+        results = {result.key: result for result in self._run(tasks())}
+        passed_over = [
+            write for write in writes if write.key in results and results[write.key].outcome == "unchanged"
+        ]
+        results.update((result.key, result) for result in self.tag_silently(passed_over))
+        return list(results.values())
 
     def tag_silently(self, writes: Sequence[Write]) -> list[Result]:
         """Add and remove tags by /batches without starting automations (``is_syncing``): the first load."""
