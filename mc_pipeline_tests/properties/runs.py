@@ -13,17 +13,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from graphlib import TopologicalSorter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
 
-from mc_pipeline.defs.audience.assets import audience_assets
-from mc_pipeline.defs.audience.checks import audience_checks
-from mc_pipeline.defs.consent.assets import consent_assets
-from mc_pipeline.defs.odoo.assets import odoo_assets
-from mc_pipeline.defs.partitions import company_partitions
+from mc_pipeline.definitions import build_defs
 from mc_pipeline.defs.systems import Systems, utc_now
 from mc_pipeline.ledger import Ledger
 from mc_pipeline.mailchimp.connections import ConnectionSlots, InProcessSlots
@@ -32,18 +29,6 @@ from mc_pipeline.odoo.client import RetryPolicy as OdooRetryPolicy
 from mc_pipeline.settings import Settings
 from mc_pipeline.tables import Table
 
-# The checks of the plan stand between the plan and the push: what they refuse is not pushed.
-ORDER = (
-    "odoo_partners",
-    "odoo_orders",
-    "odoo_blacklist",
-    "mailchimp_members",
-    "mailchimp_unsubscribes",
-    "contacts",
-    "audience_plan",
-    "audience_plan_checks",
-    "audience_push",
-)
 _run_numbers = itertools.count(1)
 
 
@@ -154,14 +139,13 @@ class Run:
 
 def run_company(systems: Systems, company: str) -> Run:
     """Sync one company and return what came of it; nothing is raised, not even a death."""
-    steps = _steps(systems.settings)
     run = Run(run_id=f"run-{next(_run_numbers)}")
     context = SimpleNamespace(
         partition_key=company, run=SimpleNamespace(run_id=run.run_id), log=logging.getLogger(__name__)
     )
     try:
-        for name in ORDER:
-            _take(run, name, _call(steps[name], context, systems, run.tables))
+        for name, step in _steps(systems.settings).items():
+            _take(run, name, _call(step, context, systems, run.tables))
     except BaseException as failure:
         if isinstance(failure, KeyboardInterrupt):
             raise
@@ -202,15 +186,23 @@ _made: dict[tuple[str, ...], dict[str, Callable[..., Any]]] = {}
 
 
 def _steps(settings: Settings) -> Mapping[str, Callable[..., Any]]:
-    """The functions of the assets and of the plan's checks, by the name of their step."""
+    """The functions of the assets in an order that Dagster might run them in, by the name of their step.
+
+    The blocking checks of the plan come right behind it: what they refuse is not pushed.
+    """
     key = tuple(settings.companies)
     if key not in _made:
-        companies = company_partitions(settings)
-        declared = [
-            *odoo_assets(companies),
-            *consent_assets(companies),
-            *audience_assets(companies),
-            *audience_checks(companies),
-        ]
-        _made[key] = {each.op.name: each.op.compute_fn.decorated_fn for each in declared}
+        definitions = build_defs(settings)
+        step_of = {asset: each for each in definitions.assets or () for asset in each.keys}
+        graph = {
+            each.op.name: {step_of[dependency].op.name for dependency in each.dependency_keys}
+            for each in step_of.values()
+        }
+        functions = {each.op.name: each.op.compute_fn.decorated_fn for each in step_of.values()}
+        (checks,) = [each for each in definitions.asset_checks or () if each.op.name == "audience_plan_checks"]
+        _made[key] = {}
+        for name in TopologicalSorter(graph).static_order():
+            _made[key][name] = functions[name]
+            if name == "audience_plan":
+                _made[key][checks.op.name] = checks.op.compute_fn.decorated_fn
     return _made[key]

@@ -1,0 +1,301 @@
+"""Random stories of people, administrators, trouble, kills and syncs: nobody is harmed, nothing is lost.
+
+Run longer by hand with MC_PIPELINE_STORIES=200 MC_PIPELINE_STORY_STEPS=40.
+"""
+
+import os
+from contextlib import ExitStack
+from datetime import timedelta
+
+from hypothesis import HealthCheck, note, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from mc_pipeline.sandbox.faults import Fault
+from mc_pipeline.sandbox.mailchimp.people import ActRefusedError
+from mc_pipeline.sandbox.odoo.errors import ServerError
+from mc_pipeline_tests.properties.oracle import RETAIL, WHOLESALE
+from mc_pipeline_tests.properties.runs import Death
+from mc_pipeline_tests.properties.small_world import FOREIGN, ORDERED, SmallWorld, small_world
+
+ADDRESSES = [f"{letter}@example.com" for letter in "abcdef"]
+NAMES = ["Ann Ash", "Ben Birk", "Cem Can"]
+TYPED = [*ADDRESSES, "A@Example.com", "", "no address", "b@example.com, c@example.com"]
+PLACES = ["before_request", "after_request", "ledger"]
+
+emails = st.sampled_from(ADDRESSES)
+lists = st.sampled_from([WHOLESALE, RETAIL])
+positions = st.integers(min_value=0, max_value=11)
+amounts = st.sampled_from([10.0, 600.0, 1500.0])
+mailchimp_faults = st.builds(
+    Fault,
+    kind=st.sampled_from(
+        ["reset_before", "reset_after", "empty_429", "json_429", "empty_500", "json_500", "html_502", "html_503"]
+        + ["html_403", "truncated", "cut_off", "wrong_content_type", "empty_200"]
+    ),
+    match_method=st.sampled_from([None, None, "POST", "PATCH", "DELETE", "GET"]),
+    match_path_regex=st.sampled_from(["", "/batches", "/members", "/segments", "/lists/[a-z0-9]+$"]),
+    times=st.integers(1, 5),
+    skip=st.integers(0, 6),
+    after_applying=st.booleans(),
+)
+odoo_faults = st.builds(
+    Fault,
+    kind=st.sampled_from(["reset_before", "reset_after", "json_500", "html_502", "html_503", "truncated", "cut_off"]),
+    times=st.integers(1, 4),
+    skip=st.integers(0, 40),
+)
+
+
+class Stories(RuleBasedStateMachine):
+    """One town, lived in at random."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._open = ExitStack()
+        self.world: SmallWorld = self._open.enter_context(small_world(prepare=self._settle_people))
+        self.partners: list[int] = []
+        self.orders: list[int] = []
+        self.subscriptions: list[int] = []
+
+    def _settle_people(self, odoo, mailchimp) -> None:
+        """A dozen customers who do nothing: enough for work in batches."""
+        self.crowd = [
+            odoo.add_partner(name=f"Crowd {number}", email=f"crowd{number}@example.com", is_company=number % 5 == 0)
+            for number in range(12)
+        ]
+        for partner in self.crowd:
+            odoo.add_order(partner, 20, date_order=ORDERED)
+        mailchimp.add_member(RETAIL, "f@example.com", "unsubscribed")
+        mailchimp.add_member(WHOLESALE, "e@example.com", "cleaned")
+        mailchimp.add_member(RETAIL, "stranger@example.com", "subscribed", tags=["Own"])
+        mailchimp.add_member(FOREIGN, "a@example.com", "subscribed")
+
+    def teardown(self) -> None:
+        self._open.close()
+
+    # --- Odoo ---------------------------------------------------------------------------------------
+
+    @initialize(chosen=st.lists(st.tuples(emails, st.booleans(), amounts), min_size=3, max_size=6))
+    def customers_of_the_beginning(self, chosen):
+        for email, is_company, amount in chosen:
+            self.customer(email, is_company, amount, False, False)
+
+    @rule(
+        email=st.sampled_from(TYPED),
+        is_company=st.booleans(),
+        amount=st.none() | amounts,
+        is_supplier=st.sampled_from([False, False, False, True]),
+        is_child=st.sampled_from([False, False, False, True]),
+    )
+    def customer(self, email, is_company, amount, is_supplier, is_child):
+        parent = self._partner(0) if is_child and self.partners else False
+        partner = self.world.odoo.add_partner(
+            name=NAMES[len(self.partners) % len(NAMES)],
+            email=email or False,
+            is_company=is_company,
+            supplier_rank=int(is_supplier),
+            **({"parent_id": parent} if parent and not is_company else {}),
+        )
+        self.partners.append(partner)
+        if amount is not None:
+            self._order(partner, amount)
+
+    def _partner(self, position: int) -> int:
+        return self.partners[position % len(self.partners)]
+
+    def _order(self, partner: int, amount: float) -> None:
+        moment = ORDERED + timedelta(days=len(self.orders))
+        self.orders.append(self.world.odoo.add_order(partner, amount, date_order=moment))
+
+    @rule(position=positions, email=st.sampled_from(TYPED))
+    def change_address(self, position, email):
+        if self.partners:
+            self.world.odoo.edit_partner(self._partner(position), email=email or False)
+
+    @rule(first=positions, second=positions, third=positions)
+    def rotate_addresses(self, first, second, third):
+        """Two swap their addresses, or three pass them round."""
+        chosen = list(dict.fromkeys(self._partner(each) for each in (first, second, third))) if self.partners else []
+        old = [self.world.odoo.read("res.partner", partner, "email")["email"] for partner in chosen]
+        for partner, email in zip(chosen, old[1:] + old[:1], strict=True):
+            self.world.odoo.edit_partner(partner, email=email)
+
+    @rule(position=positions, email=emails)
+    def chain_of_addresses(self, position, email):
+        """The first partner takes the address of the second, who takes a new one."""
+        if len(self.partners) > 1:
+            first, second = self._partner(position), self._partner(position + 1)
+            taken = self.world.odoo.read("res.partner", second, "email")["email"]
+            self.world.odoo.edit_partner(second, email=email)
+            self.world.odoo.edit_partner(first, email=taken)
+
+    @rule(position=positions, name=st.sampled_from(NAMES))
+    def rename(self, position, name):
+        if self.partners:
+            self.world.odoo.edit_partner(self._partner(position), name=name)
+
+    @rule(position=positions, active=st.booleans())
+    def archive_or_bring_back(self, position, active):
+        if self.partners:
+            self.world.odoo.edit_partner(self._partner(position), active=active)
+
+    @rule(position=positions, quiet=st.booleans())
+    def tag_as_quiet(self, position, quiet):
+        if self.partners:
+            change = self.world.odoo.tag_partner if quiet else self.world.odoo.untag_partner
+            change(self._partner(position), self.world.quiet)
+
+    @rule(position=positions, is_company=st.booleans())
+    def become_a_company(self, position, is_company):
+        if self.partners:
+            self.world.odoo.edit_partner(self._partner(position), is_company=is_company)
+
+    @rule(position=positions, rank=st.sampled_from([0, 1]))
+    def supply(self, position, rank):
+        if self.partners:
+            self.world.odoo.edit_partner(self._partner(position), supplier_rank=rank)
+
+    @rule(position=positions)
+    def employ(self, position):
+        if self.partners:
+            self.world.odoo.add_user(
+                f"user{len(self.world.odoo.search('res.users'))}", partner_id=self._partner(position)
+            )
+
+    @rule(first=positions, second=positions)
+    def merge(self, first, second):
+        if not self.partners or self._partner(first) == self._partner(second):
+            return
+        survivor, source = self._partner(first), self._partner(second)
+        try:
+            self.world.odoo.merge_partners(survivor, source)
+        except ServerError as refusal:
+            note(f"Odoo does not merge these: {refusal}")
+        else:
+            self.partners.remove(source)
+
+    @rule(position=positions, amount=amounts)
+    def buy(self, position, amount):
+        if self.partners:
+            self._order(self._partner(position), amount)
+
+    @rule(position=positions)
+    def cancel(self, position):
+        if self.orders:
+            order = self.orders.pop(position % len(self.orders))
+            self.world.odoo.cancel_order(order)
+
+    @rule()
+    def everybody_buys(self):
+        for partner in self.crowd:
+            self._order(partner, 600.0)
+        del self.orders[-len(self.crowd) :]
+
+    @rule(email=emails, active=st.booleans())
+    def blacklist(self, email, active):
+        (self.world.odoo.blacklist if active else self.world.odoo.unblacklist)(email)
+
+    @rule(email=emails, dated=st.booleans())
+    def subscribe_to_newsletter(self, email, dated):
+        try:
+            self.subscriptions.append(self.world.odoo.subscribe(self.world.newsletter, email, dated=dated))
+        except ServerError as refusal:
+            note(f"subscribed already: {refusal}")
+
+    @rule(position=positions)
+    def opt_out_of_newsletter(self, position):
+        if self.subscriptions:
+            self.world.odoo.opt_out(self.subscriptions[position % len(self.subscriptions)])
+
+    # --- Mailchimp ----------------------------------------------------------------------------------
+
+    @rule(
+        act=st.sampled_from(
+            ["unsubscribe", "sign_up", "complain", "bounce_hard", "unsubscribe_by_admin", "archive"]
+            + ["delete_permanently"]
+        ),
+        list_id=lists,
+        email=emails,
+    )
+    def act_in_mailchimp(self, act, list_id, email):
+        self._act(act, list_id, email)
+
+    @rule(list_id=lists, email=emails, value=st.sampled_from(["Typed by hand", ""]))
+    def edit_a_field(self, list_id, email, value):
+        self._act("edit_field", list_id, email, "FNAME", value)
+
+    @rule(list_id=lists, email=emails, tag=st.sampled_from(["VIP", "Own"]))
+    def tag_by_hand(self, list_id, email, tag):
+        if self._act("add_tag", list_id, email, tag):
+            self.world.tagged_by_hand.add((list_id, email))
+
+    @rule(list_id=lists, email=emails, new_email=emails)
+    def change_own_address(self, list_id, email, new_email):
+        self._act("change_address", list_id, email, new_email)
+
+    def _act(self, act: str, list_id: str, email: str, *values: str) -> bool:
+        try:
+            getattr(self.world.mailchimp, act)(list_id, email, *values)
+        except ActRefusedError as refusal:
+            note(f"not possible: {refusal}")
+            return False
+        return True
+
+    # --- trouble ------------------------------------------------------------------------------------
+
+    @rule(fault=mailchimp_faults)
+    def trouble_in_mailchimp(self, fault):
+        self.world.mailchimp.faults.add(fault)
+
+    @rule(fault=odoo_faults)
+    def trouble_in_odoo(self, fault):
+        self.world.odoo.faults.add(fault)
+
+    @rule()
+    def batches_stand_still(self):
+        self.world.mailchimp.pause_batches()
+
+    @rule()
+    def batch_results_get_lost(self):
+        self.world.mailchimp.run_batches()
+        for batch in list(self.world.mailchimp.state.batches):
+            self.world.mailchimp.lose_batch_results(batch)
+
+    # --- syncs --------------------------------------------------------------------------------------
+
+    @rule()
+    def sync_in_trouble(self):
+        run = self.world.run()
+        note(f"ended by {run.failure!r}")
+        assert self.world.violations() == []
+
+    @rule(
+        place=st.sampled_from(PLACES),
+        number=st.integers(0, 70),
+        interrupted=st.booleans(),
+    )
+    def sync_and_die(self, place, number, interrupted):
+        run = self.world.run(Death(place, number, writes_afterwards=interrupted))
+        note(f"ended by {run.failure!r}")
+        assert self.world.violations() == []
+
+    @precondition(lambda self: self.partners)
+    @rule()
+    def sync_in_peace(self):
+        self._in_peace()
+
+    def _in_peace(self) -> None:
+        self.world.run_until_done()
+        self.world.check_everybody_is_where_they_belong()
+        self.world.check_nothing_is_left_to_do()
+        assert self.world.violations() == []
+
+
+TestStories = Stories.TestCase
+TestStories.settings = settings(
+    max_examples=int(os.environ.get("MC_PIPELINE_STORIES", "6")),
+    stateful_step_count=int(os.environ.get("MC_PIPELINE_STORY_STEPS", "14")),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
