@@ -44,7 +44,7 @@ def decide_creations(
         planned_at: time of planning; confirmations are counted over the 24 hours before it.
 
     Returns:
-        The rows of ``view.desired`` that are absent, or archived by us, with the columns ``status``
+        The rows of ``view.desired`` that are absent or archived, with the columns ``status``
         (to create with; empty: not created), ``cause``, ``because``, ``left_out`` (reason code when not
         created) and ``held_back_because``.
 
@@ -61,8 +61,9 @@ def decide_creations(
     archived = wanted["status"] == "archived"
     absent = wanted["status"].isna()
     takes_over = _is_in(wanted, covered)
-    rows = wanted[(absent & ~takes_over) | (archived & wanted["archived_by_us"])].copy()
+    rows = wanted[(absent & ~takes_over) | archived].copy()
     returning = (rows["status"] == "archived").to_numpy(dtype=bool)
+    archived_by_us = rows["archived_by_us"].to_numpy(dtype=bool)
     own = rows["status_for_new"].to_numpy(dtype=object)
     email = rows["email"]
     blocked = email.isin(view.blocked).to_numpy(dtype=bool)
@@ -76,7 +77,7 @@ def decide_creations(
     left_out[own == ""] = "left_out"
     left_out[~returning & known] = "absent"
     left_out[~returning & vanished] = "vanished"
-    left_out[returning & ~never_subscribed] = "archived"
+    left_out[returning & ~(archived_by_us & never_subscribed)] = "archived"
     left_out[blacklisted] = "blacklisted"
 
     changed = email.isin(set(view.former_addresses["email"])).to_numpy(dtype=bool)
