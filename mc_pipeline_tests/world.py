@@ -126,6 +126,7 @@ class World:
 
 _UP_TO_THE_PLAN = [
     "odoo_partners",
+    "odoo_refunds",
     "odoo_orders",
     "odoo_blacklist",
     "mailchimp_members",
@@ -150,6 +151,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     with odoo.serve(), mailchimp.serve():
         world = World(odoo, mailchimp, tmp_path)
         world.configure(
-            "  acme:\n    odoo_company_id: 1\n    mailchimp: main\n    timezone: Europe/Paris\n" + TWO_AUDIENCES
+            "  acme:\n    odoo_company_id: 1\n    mailchimp: main\n    timezone: Europe/Paris\n"
+            + TWO_AUDIENCES
         )
         yield world

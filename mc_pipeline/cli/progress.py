@@ -8,6 +8,7 @@ from rich.console import Console
 
 _WORDS = {
     "odoo_partners": "partners read from Odoo",
+    "odoo_refunds": "lines of posted invoices and credit notes read from Odoo",
     "odoo_orders": "orders read from Odoo",
     "odoo_blacklist": "opted-out addresses read from Odoo",
     "mailchimp_members": "members read from Mailchimp",

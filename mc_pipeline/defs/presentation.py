@@ -28,6 +28,11 @@ def partner_link(settings: Settings, partner_id: int | None) -> str:
     return f"{settings.odoo.url.rstrip('/')}/web#id={int(partner_id)}&model=res.partner&view_type=form"
 
 
+def document_link(settings: Settings, move_id: int) -> str:
+    """Return the address of an invoice's or credit note's form in Odoo."""
+    return f"{settings.odoo.url.rstrip('/')}/web#id={int(move_id)}&model=account.move&view_type=form"
+
+
 def audience_link(settings: Settings, company: CompanySettings, web_id: int | None) -> str:
     """Return the address of an audience's contacts in Mailchimp."""
     account = settings.mailchimp[company.mailchimp]

@@ -33,6 +33,8 @@ UNMATCHED = {
 
 # Ids of records are above zero.
 _NONE = 0
+# Below any amount of any currency: what is left when floats that should be equal are subtracted.
+_NOISE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,7 @@ class BookedDocuments:
     documents: pd.DataFrame
 
 
-def book_documents(
-    order_lines: pd.DataFrame, documents: pd.DataFrame, document_lines: pd.DataFrame
-) -> BookedDocuments:
+def book_documents(refunds: pd.DataFrame, order_lines: pd.DataFrame) -> BookedDocuments:
     """Find the order of every line of the posted documents.
 
     A line belongs to the order of the order lines that it is tied to. A credit note's line without a tie
@@ -64,35 +64,29 @@ def book_documents(
     An invoice's line without a tie belongs to the one order of its invoice.
 
     Args:
-        order_lines: ``line_id``, ``order_id``, ``is_downpayment``; lines that are not there are of unknown
-            orders.
-        documents: headers: ``move_id``, ``move_type``, ``state``, ``reversed_entry_id``, ``currency``,
-            ``amount_untaxed``, ``amount_tax``, ``amount_total``, ``amount_total_company``. What is not posted
-            counts for nothing.
-        document_lines: ``line_id``, ``move_id``, ``display_type`` ("product", "rounding"), ``sale_line_ids``,
-            ``price_subtotal``, ``price_total``, ``cash_rounding_untaxed``, ``cash_rounding_tax``.
+        refunds: rows of ``odoo_refunds``; what is not posted among them counts for nothing.
+        order_lines: ``line_id``, ``order_id``, ``is_downpayment``; a line that is not there is of an unknown
+            order.
 
     Raises:
-        RuleError: a line or document is there twice.
+        RuleError: a line is there twice.
     """
     require_unique(order_lines, "line_id")
-    require_unique(documents, "move_id")
-    require_unique(document_lines, "line_id")
-    posted = documents[
-        (documents["state"] == "posted") & documents["move_type"].isin([INVOICE, CREDIT_NOTE])
-    ].set_index("move_id")
-    own = document_lines[document_lines["move_id"].isin(posted.index)]
+    documents = refunds[(refunds["state"] == "posted") & refunds["move_type"].isin([INVOICE, CREDIT_NOTE])]
+    own = documents[documents["line_id"].notna()]
+    require_unique(own, "line_id")
+    posted = documents.drop_duplicates("move_id").set_index("move_id")
     goods = own[own["display_type"] == "product"].sort_values("line_id", ignore_index=True)
 
     lines = pd.DataFrame(
         {
             "line_id": goods["line_id"].astype("int64"),
             "move_id": goods["move_id"].astype("int64"),
+            "is_credit": goods["move_type"] == CREDIT_NOTE,
             "untaxed": _amounts(goods["price_subtotal"]),
             "tax": _amounts(goods["price_total"]) - _amounts(goods["price_subtotal"]),
         }
     )
-    lines["is_credit"] = lines["move_id"].map(posted["move_type"]).eq(CREDIT_NOTE)
     lines = lines.join(_ties(goods["sale_line_ids"], order_lines))
 
     headers = _headers(posted, lines, own)
@@ -105,45 +99,64 @@ def book_documents(
     )
 
 
-def unmatched_credits(
-    order_lines: pd.DataFrame, documents: pd.DataFrame, document_lines: pd.DataFrame
-) -> pd.DataFrame:
-    """List the posted credit notes' lines that count to no order; arguments as ``book_documents``.
+def match_credits(refunds: pd.DataFrame, order_lines: pd.DataFrame) -> pd.DataFrame:
+    """Say of every line of a posted credit note to which order it counts, or why to none.
+
+    Args:
+        refunds: rows of ``odoo_refunds`` without the columns added here.
+        order_lines: see ``book_documents``; those of ``lines_of_credited_orders`` are enough.
 
     Returns:
-        One row per line with an amount, by credit note: ``move_id``, ``name``, ``line_id``,
-        ``reversed_entry_id`` (nullable), ``currency``, ``untaxed``, ``tax`` (document currency; what was
-        given back is positive), ``because`` (a key of ``UNMATCHED``).
+        The rows with ``order_id`` (nullable; missing on invoices) and ``unmatched_because`` (a key of
+        ``UNMATCHED`` for an amount that counts to no order, else empty).
     """
-    lines = book_documents(order_lines, documents, document_lines).lines
-    found = lines[(lines["unmatched_because"] != "") & ((lines["untaxed"] != 0) | (lines["tax"] != 0))]
-    headers = documents.set_index("move_id")
-    listed = pd.DataFrame(
-        {
-            "move_id": found["move_id"],
-            "name": texts(headers, "name").reindex(found["move_id"]).array,
-            "line_id": found["line_id"],
-            "reversed_entry_id": ids(headers, "reversed_entry_id").reindex(found["move_id"]).array,
-            "currency": texts(headers, "currency").reindex(found["move_id"]).array,
-            "untaxed": found["untaxed"].round(6),
-            "tax": found["tax"].round(6),
-            "because": found["unmatched_because"],
-        }
+    lines = book_documents(refunds, order_lines).lines.set_index("line_id")
+    credited = lines[lines["is_credit"]]
+    order = credited["order_id"].where(credited["order_id"] != _NONE).astype("Int64")
+    because = credited["unmatched_because"].reindex(refunds["line_id"])
+    return refunds.assign(
+        order_id=order.reindex(refunds["line_id"]).array,
+        unmatched_because=because.where(because.notna(), "").array,
     )
-    return listed.sort_values(["move_id", "line_id"], ignore_index=True)
 
 
-def lines_of_credited_orders(documents: pd.DataFrame, document_lines: pd.DataFrame) -> list[int]:
+def unmatched_credits(matched: pd.DataFrame) -> pd.DataFrame:
+    """List the credit notes, or what of them, that no order can be found for; they lower nobody's total.
+
+    A credit note of an invoice that has no order is none of them: it never concerned an order.
+
+    Args:
+        matched: result of ``match_credits``, or rows of the stored ``odoo_refunds``.
+
+    Returns:
+        One row per credit note and reason, by credit note: ``move_id``, ``name``, ``currency``, ``untaxed``,
+        ``tax`` (document currency, positive: given back), ``because`` (a key of ``UNMATCHED``).
+    """
+    found = matched[~matched["unmatched_because"].isin(["", INVOICE_WITHOUT_ORDER])]
+    tax = _amounts(found["price_total"]) - _amounts(found["price_subtotal"])
+    amounts = found.assign(
+        untaxed=_amounts(found["price_subtotal"]), tax=tax, because=found["unmatched_because"]
+    )
+    by_note = amounts.groupby(["move_id", "because"], sort=True)
+    listed = by_note.agg(name=("name", "first"), currency=("currency", "first"))
+    # Sums of amounts with cents, without the noise of adding floats.
+    listed[["untaxed", "tax"]] = by_note[["untaxed", "tax"]].sum().round(6)
+    return listed.reset_index()[["move_id", "name", "currency", "untaxed", "tax", "because"]]
+
+
+def lines_of_credited_orders(refunds: pd.DataFrame) -> list[int]:
     """Name the order lines from which the orders of all credit notes can be told.
 
-    They are the order lines tied to credit notes and to what reverses, or is reversed by, a document. All
+    They are the order lines tied to credit notes, and to what reverses another document or is reversed. All
     other orders keep what they say, so nothing more about them needs to be read.
     """
-    reversing = ids(documents, "reversed_entry_id")
-    concerned = set(reversing.dropna()) | set(
-        documents.loc[reversing.notna() | (documents["move_type"] == CREDIT_NOTE), "move_id"]
+    reversing = ids(refunds, "reversed_entry_id")
+    concerned = (
+        reversing.notna()
+        | (refunds["move_type"] == CREDIT_NOTE)
+        | refunds["move_id"].isin(reversing.dropna())
     )
-    ties = document_lines.loc[document_lines["move_id"].isin(concerned), "sale_line_ids"]
+    ties = refunds.loc[concerned, "sale_line_ids"]
     return sorted({int(line) for line in chain.from_iterable(ties)})
 
 
@@ -256,7 +269,8 @@ def _book_untied_lines(lines: pd.DataFrame, headers: pd.DataFrame) -> None:
         [reason for _, reason in reasons],
         INVOICE_WITHOUT_ORDER,
     )
-    unmatched = lines["is_credit"] & (lines["order_id"] == _NONE)
+    has_amount = (lines["untaxed"].abs() > _NOISE) | (lines["tax"].abs() > _NOISE)
+    unmatched = lines["is_credit"] & (lines["order_id"] == _NONE) & has_amount
     lines["unmatched_because"] = np.where(unmatched, because, "")
 
 

@@ -25,19 +25,21 @@ _HEADER = -1
 _GOODS, _SHIPPING = -2, -3
 """All lines together, in an order where one document line stands for several order lines."""
 
+# Below any amount of any currency.
+_NOISE = 1e-6
+
 _SUMS = ("ordered", "invoiced", "credited")
 
 
-def kept_by_line(
-    orders: pd.DataFrame, lines: pd.DataFrame, documents: pd.DataFrame, document_lines: pd.DataFrame
-) -> pd.DataFrame:
+def kept_by_line(orders: pd.DataFrame, lines: pd.DataFrame, refunds: pd.DataFrame) -> pd.DataFrame:
     """Work out what is kept of every line of the orders.
 
     Args:
-        orders: rows of ``odoo_orders``.
+        orders: rows of ``odoo_orders`` (without what is kept).
         lines: order lines: ``line_id``, ``order_id``, ``price_subtotal``, ``price_tax``, ``is_downpayment``,
-            ``is_delivery``. An order whose lines are not there is taken as a whole.
-        documents, document_lines: see ``book_documents``; drafts among them count for nothing.
+            ``is_delivery``, ``display_type``. Lines are needed of the orders that credit notes count to;
+            another order may be there without them, and keeps what its header says.
+        refunds: rows of ``odoo_refunds``; drafts among them count for nothing.
 
     Returns:
         One row per order line and, where there is something beyond the lines, further rows without
@@ -48,10 +50,10 @@ def kept_by_line(
         the order's currency, rounded to its decimal places; below zero where that is the outcome.
 
     Raises:
-        RuleError: an order, a line or a document is there twice.
+        RuleError: an order or a line is there twice.
     """
     known = _orders_by_id(orders)
-    parts = _kept_parts(known, lines, documents, document_lines)
+    parts = _kept_parts(known, lines, refunds)
     scale = known["scale"].reindex(parts["order_id"]).array
     line = parts["part"].where(parts["part"] > 0).astype("Int64")
     kept = {
@@ -64,9 +66,7 @@ def kept_by_line(
     )
 
 
-def kept_by_order(
-    orders: pd.DataFrame, lines: pd.DataFrame, documents: pd.DataFrame, document_lines: pd.DataFrame
-) -> pd.DataFrame:
+def kept_by_order(orders: pd.DataFrame, lines: pd.DataFrame, refunds: pd.DataFrame) -> pd.DataFrame:
     """Work out what is kept of every order; arguments and errors as ``kept_by_line``.
 
     Returns:
@@ -77,7 +77,7 @@ def kept_by_order(
         is. None is ever missing, and none is floored at zero.
     """
     known = _orders_by_id(orders)
-    parts = _kept_parts(known, lines, documents, document_lines)
+    parts = _kept_parts(known, lines, refunds)
     amounts = ["kept_untaxed", "kept_tax"]
     total = parts.groupby("order_id")[amounts].sum().reindex(known.index, fill_value=0)
     shipping = (
@@ -112,11 +112,9 @@ def _orders_by_id(orders: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _kept_parts(
-    orders: pd.DataFrame, lines: pd.DataFrame, documents: pd.DataFrame, document_lines: pd.DataFrame
-) -> pd.DataFrame:
+def _kept_parts(orders: pd.DataFrame, lines: pd.DataFrame, refunds: pd.DataFrame) -> pd.DataFrame:
     """Add up every part of every order, and apply the rule to it, in smallest units."""
-    booked = book_documents(lines, documents, document_lines)
+    booked = book_documents(refunds, lines)
     taken_whole = set(booked.lines.loc[booked.lines["ties"] > 1, "order_id"]) - {_UNTIED}
     parts = pd.concat(
         [
@@ -202,8 +200,8 @@ def _billed_headers(orders: pd.DataFrame, booked: BookedDocuments) -> pd.DataFra
     found = booked.documents[
         booked.documents["order_id"].isin(orders.index) & ~booked.documents["is_down_payment"]
     ]
-    # Sums of amounts with cents carry float noise, which is not worth a row.
-    found = found[(found["rest_untaxed"].abs() > 1e-6) | (found["rest_tax"].abs() > 1e-6)]
+    # Sums of floats are rarely equal to the float of the sum.
+    found = found[(found["rest_untaxed"].abs() > _NOISE) | (found["rest_tax"].abs() > _NOISE)]
     billed = pd.DataFrame(
         {"order_id": found["order_id"], "part": _HEADER, "is_delivery": False}, index=found.index
     )

@@ -21,6 +21,7 @@ BOOLEAN = pa.bool_()
 TIME = pa.timestamp("us", tz="UTC")
 TEXTS = pa.list_(pa.string())
 INTEGERS = pa.list_(pa.int64())
+DATE = pa.date32()
 
 
 @dataclass(frozen=True)
@@ -153,13 +154,48 @@ ODOO_ORDERS = TableColumns(
         Column("month", TEXT, "month of the order date in the company's timezone, YYYY-MM"),
         Column("currency", TEXT, "ISO 4217 currency of the order"),
         Column("company_currency", TEXT, "ISO 4217 currency of the company"),
+        Column("decimal_places", INTEGER, "decimal places of the order's currency"),
+        Column("company_decimal_places", INTEGER, "decimal places of the company's currency"),
         Column("currency_rate", NUMBER, "order currency per unit of company currency, fixed by the order"),
         Column("amount_untaxed", NUMBER, "ordered without tax, order currency"),
         Column("amount_tax", NUMBER, "tax of the order, order currency"),
         Column("amount_total", NUMBER, "ordered with tax, order currency"),
         Column("amount_untaxed_company", NUMBER, "ordered without tax, company currency"),
-        Column("kept_untaxed_company", NUMBER, "kept after credit notes, untaxed, company currency"),
+        Column("kept_untaxed", NUMBER, "kept after posted credit notes, untaxed, order currency"),
+        Column("kept_tax", NUMBER, "tax kept after posted credit notes, order currency"),
+        Column("kept_untaxed_company", NUMBER, "kept_untaxed in company currency, at the order's rate"),
+        Column("below_zero", BOOLEAN, "more was given back than the order says: an amount is below zero"),
         Column("write_date", TIME, "last change in Odoo", True),
+    ),
+)
+
+ODOO_REFUNDS = TableColumns(
+    "odoo_refunds",
+    (
+        Column("move_id", INTEGER, "id of the account.move record: a posted invoice or credit note"),
+        Column("move_type", TEXT, "out_invoice or out_refund (credit note)"),
+        Column("state", TEXT, "posted"),
+        Column("name", TEXT, "number of the document", True),
+        Column("reversed_entry_id", INTEGER, "document that this one reverses, where it names one", True),
+        Column("currency", TEXT, "ISO 4217 currency of the document"),
+        Column("amount_untaxed", NUMBER, "document without tax; positive on credit notes too"),
+        Column("amount_tax", NUMBER, "tax of the document"),
+        Column("amount_total", NUMBER, "document with tax"),
+        Column("amount_total_company", NUMBER, "document with tax, company currency, at its own rate"),
+        Column("date", DATE, "accounting date", True),
+        Column("invoice_date", DATE, "date on the document", True),
+        Column("payment_state", TEXT, "payment state by Odoo; of an invoice", True),
+        Column("write_date", TIME, "last change of the document in Odoo", True),
+        Column("line_id", INTEGER, "id of the account.move.line record; empty: no goods on it", True),
+        Column("display_type", TEXT, "product, or rounding (of cash)", True),
+        Column("sale_line_ids", INTEGERS, "order lines that the line is tied to"),
+        Column("quantity", NUMBER, "quantity of the line", True),
+        Column("price_subtotal", NUMBER, "line without tax, document currency", True),
+        Column("price_total", NUMBER, "line with tax, document currency", True),
+        Column("cash_rounding_untaxed", NUMBER, "cash rounding within amount_untaxed", True),
+        Column("cash_rounding_tax", NUMBER, "cash rounding within amount_tax", True),
+        Column("order_id", INTEGER, "order that a line of a credit note counts to", True),
+        Column("unmatched_because", TEXT, "why a line of a credit note counts to no order; else empty"),
     ),
 )
 
@@ -285,6 +321,7 @@ ALL = {
     table.name: table
     for table in (
         ODOO_PARTNERS,
+        ODOO_REFUNDS,
         ODOO_ORDERS,
         ODOO_BLACKLIST,
         MAILCHIMP_MEMBERS,

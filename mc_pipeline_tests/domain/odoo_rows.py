@@ -70,12 +70,17 @@ def order(order_id: int, partner_id: int, amount: float = 100.0, **values: Any) 
         "month": day[:7],
         "currency": "EUR",
         "company_currency": "EUR",
+        "decimal_places": 2,
+        "company_decimal_places": 2,
         "currency_rate": 1.0,
         "amount_untaxed": amount,
         "amount_tax": 0.0,
         "amount_total": amount,
         "amount_untaxed_company": amount,
+        "kept_untaxed": amount,
+        "kept_tax": 0.0,
         "kept_untaxed_company": amount,
+        "below_zero": False,
         "write_date": pd.Timestamp(f"{day} 12:00", tz="UTC"),
     }
     unknown = set(values) - set(row)

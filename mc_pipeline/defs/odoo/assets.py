@@ -1,7 +1,6 @@
 """Assets of the group ``odoo``: what Odoo holds, without judgement."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -16,6 +15,13 @@ from mc_pipeline.defs.presentation import (
 )
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.domain.completeness import shrunk_because
+from mc_pipeline.domain.documents import (
+    CREDIT_NOTE,
+    lines_of_credited_orders,
+    match_credits,
+    unmatched_credits,
+)
+from mc_pipeline.domain.orders import kept_by_order
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table, TableColumns, schemas
 
@@ -76,20 +82,64 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         group_name="odoo",
         kinds={"odoo", "parquet"},
         owners=[DATA_ENGINEERS],
+        description="Every line of the company's posted invoices and credit notes, with the order lines that "
+        "it belongs to; drafts count when they are posted.",
+        metadata={"dagster/column_schema": column_schema(schemas.ODOO_REFUNDS)},
+    )
+    def odoo_refunds(
+        context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
+    ) -> dg.MaterializeResult:
+        from mc_pipeline.odoo.orders import read_order_lines
+        from mc_pipeline.odoo.refunds import read_refunds
+
+        company = systems.company(context.partition_key)
+        odoo = systems.odoo(company)
+        read = _observe(
+            systems, company, schemas.ODOO_REFUNDS, lambda: read_refunds(odoo, company.odoo_company_id)
+        )
+        order_lines = _table(
+            read_order_lines(odoo, company.odoo_company_id, line_ids=lines_of_credited_orders(read.rows))
+        )
+        table = read.derive(match_credits(read.rows, order_lines.rows), order_lines)
+        documents = table.rows.drop_duplicates("move_id")
+        unmatched = unmatched_credits(table.rows)
+        return dg.MaterializeResult(
+            value=table,
+            metadata=table_metadata(table)
+            | {
+                "by_type": counts_table(counts(documents["move_type"]), "type"),
+                "credited_orders": int(table.rows["order_id"].nunique()),
+                "credit_notes": int((documents["move_type"] == CREDIT_NOTE).sum()),
+                "unmatched_credit_notes": int(unmatched["move_id"].nunique()),
+            },
+        )
+
+    @dg.asset(
+        partitions_def=companies,
+        group_name="odoo",
+        kinds={"odoo", "parquet"},
+        owners=[DATA_ENGINEERS],
         description="Every confirmed or cancelled sale order of the company, ever, with what was ordered and "
         "what is kept of it after posted credit notes.",
         metadata={"dagster/column_schema": column_schema(schemas.ODOO_ORDERS)},
     )
     def odoo_orders(
-        context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
+        context: dg.AssetExecutionContext, odoo_refunds: Table, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult:
+        from mc_pipeline.odoo.orders import read_order_lines, read_orders
+
         company = systems.company(context.partition_key)
-        table = _observe(
+        odoo = systems.odoo(company)
+        read = _observe(
             systems,
             company,
             schemas.ODOO_ORDERS,
-            lambda: _orders_with_kept_revenue(systems, company),
+            lambda: read_orders(odoo, company.odoo_company_id, company.timezone),
         )
+        credited = odoo_refunds.rows["order_id"].dropna().unique()
+        lines = _table(read_order_lines(odoo, company.odoo_company_id, map(int, credited)))
+        kept = kept_by_order(read.rows, lines.rows, odoo_refunds.rows)
+        table = read.derive(read.rows.join(kept.drop(columns="order_id")), lines, odoo_refunds)
         rows = table.rows
         confirmed = rows[rows["state"] == "sale"]
         return dg.MaterializeResult(
@@ -100,6 +150,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
                 "ordered_untaxed": round(float(confirmed["amount_untaxed_company"].sum()), 2),
                 "kept_untaxed": round(float(rows["kept_untaxed_company"].sum()), 2),
                 "currency": ", ".join(sorted(rows["company_currency"].unique())),
+                "orders_below_zero": int(rows["below_zero"].sum()),
                 "by_month": counts_table(dict(sorted(counts(rows["month"]).items())), "month"),
             },
         )
@@ -127,28 +178,18 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
             metadata=table_metadata(table) | {"active": int(table.rows["active"].sum())},
         )
 
-    return [odoo_partners, odoo_orders, odoo_blacklist]
+    return [odoo_partners, odoo_refunds, odoo_orders, odoo_blacklist]
 
 
-def _orders_with_kept_revenue(systems: Systems, company: CompanySettings) -> "OdooRead":
-    from mc_pipeline.odoo.orders import read_orders
-
-    orders = read_orders(systems.odoo(company), company.odoo_company_id, company.timezone)
-    kept = orders.rows["amount_untaxed_company"].where(orders.rows["state"] == "sale", 0.0)
-    return replace(orders, rows=orders.rows.assign(kept_untaxed_company=kept))
+def _table(answer: "OdooRead") -> Table:
+    return Table(answer.rows, answer.observed_at, answer.complete, answer.incomplete_because)
 
 
 def _observe(
     systems: Systems, company: CompanySettings, columns: TableColumns, read: Callable[[], "OdooRead"]
 ) -> Table:
     """Read one table and judge, with the ledger's memory of earlier reads, whether it is complete."""
-    answer = read()
-    return judge_read(
-        systems,
-        company,
-        columns.name,
-        Table(answer.rows, answer.observed_at, answer.complete, answer.incomplete_because),
-    )
+    return judge_read(systems, company, columns.name, _table(read()))
 
 
 def judge_read(systems: Systems, company: CompanySettings, name: str, table: Table) -> Table:

@@ -5,14 +5,16 @@ from collections.abc import Iterator
 import dagster as dg
 
 from mc_pipeline.defs.check_specs import company_check_spec
-from mc_pipeline.defs.presentation import partner_link
+from mc_pipeline.defs.presentation import document_link, partner_link, records_table
 from mc_pipeline.defs.systems import Systems
+from mc_pipeline.domain.documents import UNMATCHED, unmatched_credits
 from mc_pipeline.masking import mask_email
 from mc_pipeline.quality import suites
 from mc_pipeline.quality.results import check_result
 from mc_pipeline.tables import Table
 
 READ_IS_COMPLETE = "read_is_complete"
+CREDIT_NOTES_HAVE_AN_ORDER = "credit_notes_have_an_order"
 
 
 def odoo_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefinition]:
@@ -50,8 +52,30 @@ def odoo_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefini
             )
         yield read_is_complete("odoo_partners", odoo_partners)
 
+    @dg.multi_asset_check(
+        name="odoo_refunds_checks",
+        specs=[
+            company_check_spec(
+                CREDIT_NOTES_HAVE_AN_ORDER,
+                asset="odoo_refunds",
+                companies=companies,
+                owner="finance",
+                description="Every posted credit note counts to one order. For finance: one that does not "
+                "lowers nobody's total; make it from its invoice (Credit Note) and keep the lines that "
+                "Odoo copies, one credit note for each order.",
+            ),
+            read_is_complete_spec("odoo_refunds", companies),
+        ],
+    )
+    def odoo_refunds_checks(
+        context: dg.AssetCheckExecutionContext, odoo_refunds: Table, systems: dg.ResourceParam[Systems]
+    ) -> Iterator[dg.AssetCheckResult]:
+        yield credit_notes_have_an_order(systems, odoo_refunds)
+        yield read_is_complete("odoo_refunds", odoo_refunds)
+
     return [
         odoo_partners_checks,
+        odoo_refunds_checks,
         read_is_complete_check("odoo_orders", companies),
         read_is_complete_check("odoo_blacklist", companies),
     ]
@@ -79,6 +103,30 @@ def read_is_complete(asset: str, table: Table) -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.WARN,
         description=f"{len(table.rows):,} rows." if table.complete else table.incomplete_because,
         metadata={"rows": len(table.rows)},
+    )
+
+
+def credit_notes_have_an_order(systems: Systems, odoo_refunds: Table) -> dg.AssetCheckResult:
+    """List the credit notes that count to no order, with what they give back (rule 8.2)."""
+    unmatched = unmatched_credits(odoo_refunds.rows)
+    notes = unmatched["move_id"].nunique()
+    shown = unmatched.assign(
+        because=unmatched["because"].map(UNMATCHED),
+        link=[document_link(systems.settings, move_id) for move_id in unmatched["move_id"]],
+    )
+    return dg.AssetCheckResult(
+        check_name=CREDIT_NOTES_HAVE_AN_ORDER,
+        asset_key="odoo_refunds",
+        passed=unmatched.empty,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="Every credit note counts to one order."
+        if unmatched.empty
+        else f"{notes:,} credit notes count to no order, so they lower nobody's total.",
+        metadata={
+            "owner": "finance",
+            "offenders": notes,
+            **({} if unmatched.empty else {"credit_notes": records_table(shown)}),
+        },
     )
 
 
