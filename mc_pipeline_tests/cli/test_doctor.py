@@ -1,0 +1,307 @@
+"""The doctor names what is broken and its fix, whatever else is broken, and writes nothing."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from mc_pipeline.sandbox.faults import Fault
+from mc_pipeline.sandbox.mailchimp.state import MergeField
+from mc_pipeline.sandbox.seed.scale import seed_many
+from mc_pipeline_tests.cli.conftest import configure, found, mc_pipeline, serve_world, writes
+from mc_pipeline_tests.world import World
+
+ORDERED = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
+ALL_GROUPS = ("sales_all", "accounting", "email_marketing", "hr")
+
+Break = Callable[[World, pytest.MonkeyPatch], None]
+
+
+@pytest.fixture(scope="module")
+def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A world with a customer, tags, lists, audiences of several kinds, and users that lack rights."""
+    with serve_world(tmp_path_factory.mktemp("clinic")) as world:
+        odoo, mailchimp = world.odoo, world.mailchimp
+        shop = odoo.add_tag("Shop")
+        odoo.add_tag("Shop", parent=odoo.add_tag("Paris"))
+        partner = odoo.add_partner(name="Ada Lovelace", email="ada@example.com", tags=[shop])
+        invoice = odoo.invoice_order(odoo.add_order(partner, 100.0, date_order=ORDERED))
+        assert invoice
+        odoo.subscribe(odoo.add_mailing_list("News"), "ada@example.com")
+        odoo.add_mailing_list("Twice")
+        odoo.add_mailing_list("twice")
+        users = {
+            "complete": (ALL_GROUPS, None),
+            "nosales": (("accounting", "email_marketing", "hr"), "sale.order"),
+            "ownsales": (("sales_own", "accounting", "email_marketing", "hr"), None),
+            "nolines": (ALL_GROUPS, "account.move.line"),
+            "noblacklist": (ALL_GROUPS, "mail.blacklist"),
+            "noemployees": (ALL_GROUPS, "res.users"),
+            "nocontacts": (ALL_GROUPS, "res.partner"),
+        }
+        for login, (groups, denied) in users.items():
+            uid = odoo.add_user(login, "admin", groups=groups)
+            if denied:
+                odoo.deny(uid, denied)
+        odoo.hide("res.partner", [partner], uid=odoo.add_user("blinkered", "admin", groups=ALL_GROUPS))
+        mailchimp.add_audience("double1", "Double", double_optin=True)
+        full = mailchimp.add_audience("full1", "Full")
+        for number in range(100, 125):
+            full.merge_fields[f"X{number}"] = MergeField(number, f"X{number}", f"Field {number}", "text")
+        demanding = mailchimp.add_audience("strict1", "Strict")
+        demanding.merge_fields["LOYALTY"] = MergeField(99, "LOYALTY", "Loyalty", "text", required=True)
+        yield world
+
+
+@pytest.fixture(autouse=True)
+def healthy(clinic: World) -> Iterator[None]:
+    """Every test starts from right settings, and leaves no fault behind."""
+    configure(clinic, user="complete")
+    yield
+    clinic.mailchimp.faults.clear()
+    clinic.odoo.faults.clear()
+
+
+def one_audience(list_id: str = "retail1", **settings: str) -> str:
+    lines = [f"        {key}: {value}\n" for key, value in settings.items()]
+    return f"    audiences:\n      retail:\n        list_id: {list_id}\n" + "".join(lines)
+
+
+def test_a_healthy_set_up_has_no_problem_and_nothing_is_written(clinic: World):
+    clinic.odoo.journal.clear()
+    clinic.mailchimp.journal.clear()
+    finished = mc_pipeline("doctor")
+    assert finished.exit_code == 0, finished.output
+    assert "0 problems, 0 warnings" in finished.told
+    for expected in (
+        "Odoo 19.0",
+        "key accepted",
+        "1 confirmed orders",
+        "1 posted invoices and credit notes",
+        "Retail: 0 contacts",
+        "the first push creates SPENT",
+        "room for",
+    ):
+        assert expected in finished.told
+    assert writes(clinic) == []
+    assert clinic.mailchimp.journal.requests
+
+
+def wrong_secret(world: World, patch: pytest.MonkeyPatch) -> None:
+    patch.setenv("ODOO_SECRET", "of-another-user")
+
+
+def wrong_key(world: World, patch: pytest.MonkeyPatch) -> None:
+    patch.setenv("MAILCHIMP_API_KEY", "fedcba9876543210fedcba9876543210-us1")
+
+
+def blocked(world: World, patch: pytest.MonkeyPatch) -> None:
+    world.mailchimp.faults.add(Fault("html_403", times=None))
+
+
+def no_ledger(world: World, patch: pytest.MonkeyPatch) -> None:
+    patch.setenv("MC_PIPELINE_DATABASE_URL", "postgresql://nobody:hidden-password@127.0.0.1:1/ledger")
+
+
+def settings(**values) -> Break:
+    return lambda world, patch: configure(world, **{"user": "complete", **values})
+
+
+PROBLEMS: dict[str, tuple[Break, str, str, str, str]] = {
+    "wrong secret": (wrong_secret, "Odoo", "connection", "login refused", "odoo.secret"),
+    "wrong database": (settings(database="other"), "Odoo", "connection", "no such database", "odoo.database"),
+    "Odoo is not there": (
+        settings(url="http://127.0.0.1:9"), "Odoo", "connection", "cannot be reached", "odoo.url",
+    ),
+    "Odoo's address is a page": (
+        lambda world, patch: configure(world, url=f"{world.odoo.url}/web"),
+        "Odoo", "connection", "no usable answer", "odoo.url",
+    ),
+    "company of another user": (
+        settings(company=7), "acme", "company", "right missing", "odoo_company_id",
+    ),
+    "no right on orders": (
+        settings(user="nosales"), "acme", "orders", "right missing", "Sales / User: All Documents",
+    ),
+    "own orders only": (
+        settings(user="ownsales"), "acme", "orders", "not all can be read", "Sales / User: All Documents",
+    ),
+    "no right on invoice lines": (
+        settings(user="nolines"), "acme", "invoices", "right missing", "Invoicing / Auditor",
+    ),
+    "no right on the blacklist": (
+        settings(user="noblacklist"), "acme", "blacklist", "right missing", "Email Marketing / User",
+    ),
+    "no right on contacts": (
+        settings(user="nocontacts"), "acme", "contacts", "right missing", "an internal user's rights",
+    ),
+    "hidden customers": (
+        settings(user="blinkered"), "acme", "visible customers", "1 of 1 customers", "record rules",
+    ),
+    "unknown mailing list": (
+        settings(audiences=one_audience(consent="{mailing_list: Nwes}")),
+        "acme", "consent", "no mailing list 'Nwes'",
+        "companies.acme.audiences.retail.consent.mailing_list; Odoo has News (1)",
+    ),
+    "mailing list that two have": (
+        settings(audiences=one_audience(consent="{mailing_list: Twice}")),
+        "acme", "consent", "fits several",
+        "by its id in companies.acme.audiences.retail.consent.mailing_list",
+    ),
+    "unknown consent field": (
+        settings(audiences=one_audience(consent="{boolean_field: x_newsletter}")),
+        "acme", "consent", "field x_newsletter", "companies.acme.audiences.retail.consent.boolean_field",
+    ),
+    "unknown tag": (
+        settings(audiences=one_audience(when="{any_tag: [Resellers]}")),
+        "acme", "tags and industries", "tag 'Resellers'", "companies.acme.audiences.retail.when.any_tag",
+    ),
+    "tag that two have": (
+        settings(audiences=one_audience(when="{no_tag: [Shop]}")),
+        "acme", "tags and industries", "tag 'Shop'", "name one by its id",
+    ),
+    "unknown industry": (
+        settings(audiences=one_audience(when="{industries: [Alchemy]}")),
+        "acme", "tags and industries", "no industry 'Alchemy'",
+        "companies.acme.audiences.retail.when.industries",
+    ),
+    "wrong key": (
+        wrong_key, "Mailchimp main", "API key", "API key refused", "mailchimp.main.api_key",
+    ),
+    "blocked by the network": (
+        blocked, "Mailchimp main", "API key", "this machine is blocked", "the API key is not the cause",
+    ),
+    "unknown audience": (
+        settings(audiences=one_audience("nowhere1")),
+        "acme / retail", "audience", "no audience nowhere1",
+        "companies.acme.audiences.retail.list_id: the account has wholesale1 (Wholesale), retail1 (Retail)",
+    ),
+    "merge field of another type": (
+        settings(audiences=one_audience(merge_fields="{FNAME: order_count}")),
+        "acme / retail", "merge fields", "merge field FNAME", "the audience has it as text",
+    ),
+    "no room for merge fields": (
+        settings(audiences=one_audience("full1", merge_fields="{SPENT: total_spent}")),
+        "acme / retail", "merge fields", "merge field SPENT", "delete unused fields in Mailchimp",
+    ),
+    "no ledger": (no_ledger, "this machine", "ledger", "cannot be used", "MC_PIPELINE_DATABASE_URL"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("broken", PROBLEMS)
+def test_a_broken_set_up_is_named_with_its_fix(clinic: World, monkeypatch: pytest.MonkeyPatch, broken: str):
+    breaking, where, check, said, fix = PROBLEMS[broken]
+    breaking(clinic, monkeypatch)
+    clinic.odoo.journal.clear()
+    clinic.mailchimp.journal.clear()
+    problems = [finding for finding in found() if finding["status"] == "problem"]
+    named = [each for each in problems if (each["where"], each["check"]) == (where, check)]
+    assert named, problems
+    assert said in named[0]["found"]
+    assert fix in named[0]["fix"]
+    assert writes(clinic) == []
+
+
+def test_a_wrong_mailchimp_key_does_not_hide_what_is_found_in_odoo(
+    clinic: World, monkeypatch: pytest.MonkeyPatch
+):
+    wrong_key(clinic, monkeypatch)
+    configure(clinic, user="nosales")
+    status = {(each["where"], each["check"]): each["status"] for each in found()}
+    assert status["Mailchimp main", "API key"] == "problem"
+    assert status["acme", "contacts"] == "ok"
+    assert status["acme", "orders"] == "problem"
+    assert status["acme / retail", "audience"] == "not checked"
+
+
+def test_an_odoo_out_of_reach_or_a_ledger_out_of_reach_does_not_hide_what_is_found_in_mailchimp(
+    clinic: World, monkeypatch: pytest.MonkeyPatch
+):
+    no_ledger(clinic, monkeypatch)
+    configure(clinic, url="http://127.0.0.1:9")
+    findings = found()
+    status = {(each["where"], each["check"]): each["status"] for each in findings}
+    assert status["acme", "company"] == "not checked"
+    assert status["acme / retail", "merge fields"] == "ok"
+    assert "hidden-password" not in str(findings)
+
+
+def test_problems_end_with_exit_code_1_and_stand_in_the_table_with_their_fix(clinic: World):
+    configure(clinic, user="complete", audiences=one_audience("nowhere1"))
+    finished = mc_pipeline("doctor", "acme")
+    assert finished.exit_code == 1
+    assert (
+        "✗ audience no audience nowhere1 → Correct companies.acme.audiences.retail.list_id" in finished.told
+    )
+    assert "1 problems" in finished.told
+
+
+@pytest.mark.parametrize(
+    ("audiences", "check", "said", "fix"),
+    [
+        (
+            one_audience("double1", consent="{mailing_list: News}"),
+            "double opt-in",
+            "even new people with evidence of consent are created as transactional",
+            "send_confirmation: true",
+        ),
+        (
+            one_audience("retail1", consent="{mailing_list: News, send_confirmation: true}"),
+            "double opt-in",
+            "off, and send_confirmation is set",
+            "switch double opt-in on",
+        ),
+        (
+            one_audience("strict1"),
+            "merge fields",
+            "required and not filled: LOYALTY",
+            "optional in Mailchimp",
+        ),
+    ],
+)
+def test_what_is_other_than_wanted_is_a_warning_and_no_problem(
+    clinic: World, audiences: str, check: str, said: str, fix: str
+):
+    configure(clinic, user="complete", audiences=audiences)
+    findings = found()
+    warnings = [each for each in findings if each["status"] == "warning"]
+    assert [each["check"] for each in warnings] == [check]
+    assert said in warnings[0]["found"]
+    assert fix in warnings[0]["fix"]
+    assert mc_pipeline("doctor").exit_code == 0
+
+
+def test_settings_that_cannot_be_used_are_problems_with_key_and_line(
+    clinic: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("MAILCHIMP_API_KEY")
+    finished = mc_pipeline("doctor")
+    assert finished.exit_code == 1
+    assert "mailchimp.main.api_key" in finished.told
+    assert "Line 3: The environment variable MAILCHIMP_API_KEY is not set" in finished.told
+
+
+def test_an_unknown_company_is_told_apart(clinic: World):
+    finished = mc_pipeline("doctor", "acmee")
+    assert finished.exit_code == 2
+    assert "companies.yaml has no company 'acmee'; it has acme" in finished.told
+
+
+def test_no_secret_and_no_whole_address_is_shown(clinic: World):
+    clinic.odoo.add_user("integration@example.com", "admin", groups=ALL_GROUPS)
+    configure(clinic, user="integration@example.com")
+    told = mc_pipeline("doctor", "--json").output
+    assert "i•••@example.com" in told
+    assert "integration@example.com" not in told
+    assert "0123456789abcdef" not in told
+
+
+def test_it_reads_a_sample_however_many_partners_there_are(clinic: World):
+    clinic.odoo.journal.clear()
+    found()
+    few = len(clinic.odoo.journal.requests)
+    seed_many(clinic.odoo, 3000)
+    clinic.odoo.journal.clear()
+    findings = found()
+    assert len(clinic.odoo.journal.requests) <= few + 20
+    assert any("3,0" in each["found"] for each in findings if each["check"] == "contacts")
