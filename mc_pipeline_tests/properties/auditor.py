@@ -113,9 +113,7 @@ def audit(mailchimp: Sequence[JournalEntry], odoo: Sequence[JournalEntry], story
 
 
 class _Auditor:
-    def __init__(
-        self, mailchimp: Sequence[JournalEntry], odoo: Sequence[JournalEntry], story: Story
-    ) -> None:
+    def __init__(self, mailchimp: Sequence[JournalEntry], odoo: Sequence[JournalEntry], story: Story) -> None:
         self._mailchimp = sorted(mailchimp, key=lambda entry: entry.number)
         self._odoo = sorted(odoo, key=lambda entry: entry.number)
         self._story = story

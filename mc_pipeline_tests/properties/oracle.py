@@ -95,7 +95,9 @@ def tell_truth(odoo: SandboxOdoo) -> Truth:
             len(bought[email]),
             sum(bought[email]),
         )
-    suppliers = {address[n] for n, row in people.items() if row.get("supplier_rank") and address[n] not in bought}
+    suppliers = {
+        address[n] for n, row in people.items() if row.get("supplier_rank") and address[n] not in bought
+    }
     consented, withdrawn = _newsletter(odoo)
     blacklist = {row["email"] for row in _rows(odoo, "mail.blacklist") if row.get("active", True)}
     return Truth(

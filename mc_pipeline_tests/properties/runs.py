@@ -199,7 +199,9 @@ def _steps(settings: Settings) -> Mapping[str, Callable[..., Any]]:
             for each in step_of.values()
         }
         functions = {each.op.name: each.op.compute_fn.decorated_fn for each in step_of.values()}
-        (checks,) = [each for each in definitions.asset_checks or () if each.op.name == "audience_plan_checks"]
+        (checks,) = [
+            each for each in definitions.asset_checks or () if each.op.name == "audience_plan_checks"
+        ]
         _made[key] = {}
         for name in TopologicalSorter(graph).static_order():
             _made[key][name] = functions[name]

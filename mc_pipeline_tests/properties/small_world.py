@@ -26,7 +26,15 @@ from mc_pipeline_tests.properties.auditor import (
     Violation,
     audit,
 )
-from mc_pipeline_tests.properties.oracle import NEWSLETTER, QUIET, RETAIL, WHOLESALE, Person, Truth, tell_truth
+from mc_pipeline_tests.properties.oracle import (
+    NEWSLETTER,
+    QUIET,
+    RETAIL,
+    WHOLESALE,
+    Person,
+    Truth,
+    tell_truth,
+)
 from mc_pipeline_tests.properties.runs import Death, MortalSystems, Run, run_company
 
 COMPANY = "acme"
@@ -107,7 +115,9 @@ class SmallWorld:
         self.opted_out |= truth.blacklisted | truth.withdrawn
         for list_id in LISTS:
             statuses = self.mailchimp.statuses(list_id).items()
-            self.opted_out |= {email.lower() for email, status in statuses if status in ("unsubscribed", "cleaned")}
+            self.opted_out |= {
+                email.lower() for email, status in statuses if status in ("unsubscribed", "cleaned")
+            }
         inheriting = {
             truth.addresses[number]
             for number, before in self.former.items()
@@ -145,7 +155,9 @@ class SmallWorld:
                 opened = frozenset(plans.opened_audiences(COMPANY))
                 self.story.approvals.append(Approval(self.mailchimp.journal.last_number, opened))
             partial = [
-                name for name, table in run.tables.items() if not table.complete and reads.latest(COMPANY, name)
+                name
+                for name, table in run.tables.items()
+                if not table.complete and reads.latest(COMPANY, name)
             ]
             for name in partial:
                 reads.approve_read(COMPANY, name, by="marketing", reason="deleted on purpose")
@@ -186,7 +198,9 @@ class SmallWorld:
                 missing[reason] += 1
             else:
                 self._check_member(person)
-        listed = Counter({row["reason"]: row["count"] for row in _records(run, "audience_plan", "not_written")})
+        listed = Counter(
+            {row["reason"]: row["count"] for row in _records(run, "audience_plan", "not_written")}
+        )
         assert +missing == +listed, f"absent: {missing}, listed by the run: {listed}"
         self._check_leavers(truth)
 
@@ -212,7 +226,11 @@ class SmallWorld:
 
     def _was_member(self, person: Person) -> bool:
         record = self._record(person)
-        return bool(record) and record["last_status"] == record["last_status"] and record["last_status"] is not None
+        return (
+            bool(record)
+            and record["last_status"] == record["last_status"]
+            and record["last_status"] is not None
+        )
 
     def _was_subscribed(self, person: Person) -> bool:
         record = self._record(person)
@@ -226,7 +244,9 @@ class SmallWorld:
         assert member is not None
         assert member.merge_fields["FNAME"] in person.names, (member.merge_fields, person)
         tags = set(self.mailchimp.tags(person.list_id, person.email))
-        wanted = {"B2B"} if person.list_id == WHOLESALE else {"B2C"} | ({"VIP"} if person.total >= 1000 else set())
+        wanted = (
+            {"B2B"} if person.list_id == WHOLESALE else {"B2C"} | ({"VIP"} if person.total >= 1000 else set())
+        )
         assert wanted <= tags, f"{person} has the tags {tags}"
         assert OUR_MARK not in {tag.casefold() for tag in tags}, f"{person} is marked as not qualifying"
 
@@ -254,7 +274,9 @@ def _hash(email: str) -> str:
 
 
 @contextmanager
-def small_world(*, prepare: Callable[[SandboxOdoo, SandboxMailchimp], None] | None = None) -> Iterator[SmallWorld]:
+def small_world(
+    *, prepare: Callable[[SandboxOdoo, SandboxMailchimp], None] | None = None
+) -> Iterator[SmallWorld]:
     """Found the town. ``prepare`` puts people into both systems before the story begins."""
     odoo, mailchimp = SandboxOdoo(), SandboxMailchimp(keep_responses=True)
     for list_id in (*LISTS, FOREIGN):

@@ -30,7 +30,16 @@ amounts = st.sampled_from([10.0, 600.0, 1500.0])
 mailchimp_faults = st.builds(
     Fault,
     kind=st.sampled_from(
-        ["reset_before", "reset_after", "empty_429", "json_429", "empty_500", "json_500", "html_502", "html_503"]
+        [
+            "reset_before",
+            "reset_after",
+            "empty_429",
+            "json_429",
+            "empty_500",
+            "json_500",
+            "html_502",
+            "html_503",
+        ]
         + ["html_403", "truncated", "cut_off", "wrong_content_type", "empty_200"]
     ),
     match_method=st.sampled_from([None, None, "POST", "PATCH", "DELETE", "GET"]),
@@ -41,7 +50,9 @@ mailchimp_faults = st.builds(
 )
 odoo_faults = st.builds(
     Fault,
-    kind=st.sampled_from(["reset_before", "reset_after", "json_500", "html_502", "html_503", "truncated", "cut_off"]),
+    kind=st.sampled_from(
+        ["reset_before", "reset_after", "json_500", "html_502", "html_503", "truncated", "cut_off"]
+    ),
     times=st.integers(1, 4),
     skip=st.integers(0, 40),
 )
@@ -61,7 +72,9 @@ class Stories(RuleBasedStateMachine):
     def _settle_people(self, odoo, mailchimp) -> None:
         """A dozen customers who do nothing: enough for work in batches."""
         self.crowd = [
-            odoo.add_partner(name=f"Crowd {number}", email=f"crowd{number}@example.com", is_company=number % 5 == 0)
+            odoo.add_partner(
+                name=f"Crowd {number}", email=f"crowd{number}@example.com", is_company=number % 5 == 0
+            )
             for number in range(12)
         ]
         for partner in self.crowd:
@@ -116,7 +129,11 @@ class Stories(RuleBasedStateMachine):
     @rule(first=positions, second=positions, third=positions)
     def rotate_addresses(self, first, second, third):
         """Two swap their addresses, or three pass them round."""
-        chosen = list(dict.fromkeys(self._partner(each) for each in (first, second, third))) if self.partners else []
+        chosen = (
+            list(dict.fromkeys(self._partner(each) for each in (first, second, third)))
+            if self.partners
+            else []
+        )
         old = [self.world.odoo.read("res.partner", partner, "email")["email"] for partner in chosen]
         for partner, email in zip(chosen, old[1:] + old[:1], strict=True):
             self.world.odoo.edit_partner(partner, email=email)

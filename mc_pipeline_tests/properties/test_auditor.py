@@ -1,0 +1,279 @@
+"""The auditor is no witness who never saw anything: every invariant, broken in a forged journal, is noticed."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import md5
+from typing import Any
+
+import pytest
+
+from mc_pipeline.sandbox.journal import Journal, JournalEntry
+from mc_pipeline_tests.properties.auditor import Approval, Facts, RunMark, Story, audit
+
+WHOLESALE, RETAIL = "wholesale1", "retail1"
+ANN, BEN, FAY = "ann@example.com", "ben@example.com", "fay@example.com"
+FACTS = Facts(routes={ANN: WHOLESALE, BEN: RETAIL, FAY: RETAIL}, consented=frozenset({ANN, BEN, FAY}))
+
+
+class Forgery:
+    """Writes journals by hand. Fay unsubscribed from retail before the story began."""
+
+    def __init__(self) -> None:
+        self.mailchimp, self.odoo = Journal(), Journal()
+        self.story = Story(
+            lists=frozenset({WHOLESALE, RETAIL}),
+            members={(RETAIL, FAY): "unsubscribed"},
+            upgrading=frozenset({WHOLESALE}),
+            approvals=[Approval(0, frozenset({WHOLESALE, RETAIL}))],
+        )
+
+    def run(self, facts: Facts = FACTS, **marks: Any) -> None:
+        mark = RunMark(self.mailchimp.last_number + 1, facts, last=10**9, observed=True, **marks)
+        self.story.runs.append(mark)
+
+    def send(self, method: str, path: str, body: Any = None, **facts: Any) -> JournalEntry:
+        raw = b"" if body is None else json.dumps(body).encode()
+        return self.mailchimp.record(method, f"/3.0{path}", raw_body=raw, status=200, **facts)
+
+    def create(self, list_id: str, email: str, status: str = "transactional", **more: Any) -> None:
+        self.send(
+            "POST", f"/lists/{list_id}", {"members": [{"email_address": email, "status": status}], **more}
+        )
+
+    def change(self, list_id: str, email: str, **body: Any) -> None:
+        self.send("PATCH", _member(list_id, email), body)
+
+    def act(self, action: str, list_id: str, email: str, **details: Any) -> None:
+        details = {"list_id": list_id, "email": email, **details}
+        self.mailchimp.act("person", action, f"/lists/{list_id}", details)
+
+    def broken(self) -> list[str]:
+        found = audit(self.mailchimp.entries, self.odoo.entries, self.story)
+        return sorted({violation.invariant for violation in found})
+
+
+def _member(list_id: str, email: str) -> str:
+    return f"/lists/{list_id}/members/{md5(email.encode(), usedforsecurity=False).hexdigest()}"
+
+
+def test_a_story_in_which_all_is_well_has_no_violation():
+    story = Forgery()
+    story.run()
+    story.send("GET", f"/lists/{RETAIL}/members")
+    story.create(WHOLESALE, ANN, "subscribed", update_existing=False)
+    story.create(RETAIL, BEN)
+    story.change(RETAIL, FAY, merge_fields={"FNAME": "Fay"})
+    story.send("POST", f"{_member(RETAIL, BEN)}/tags", {"tags": [{"name": "B2C", "status": "active"}]})
+    story.run(replace(FACTS, routes={ANN: WHOLESALE}))
+    story.send("DELETE", _member(RETAIL, BEN))
+    story.run()
+    story.create(RETAIL, BEN)
+    story.odoo.act("person", "blacklist", "mail.blacklist", {"email": BEN})
+    story.run()
+    story.change(RETAIL, BEN, status="unsubscribed")
+    story.send("PATCH", f"/ecommerce/stores/s/customers/{ANN}", {"opt_in_status": False})
+    story.run(unchanged=True)
+    story.send("GET", f"/lists/{RETAIL}/members")
+    assert story.broken() == []
+
+
+def test_the_one_upgrade_that_is_allowed_is_no_violation():
+    story = Forgery()
+    story.run()
+    story.create(WHOLESALE, ANN)
+    story.run()
+    story.change(WHOLESALE, ANN, status="subscribed", timestamp_opt="2026-05-04T10:00:00+00:00")
+    assert story.broken() == []
+
+
+def _somewhere(action: str, list_id: str) -> Callable[[Forgery], None]:
+    """Ben has a past in an audience; in a later run he is created as subscribed in retail."""
+
+    def story(forged: Forgery) -> None:
+        forged.act("sign_up", list_id, BEN)
+        forged.run()
+        forged.act(action, list_id, BEN)
+        forged.run()
+        forged.create(RETAIL if list_id == WHOLESALE else WHOLESALE, BEN, "subscribed")
+
+    return story
+
+
+def _blacklisted(forged: Forgery) -> None:
+    forged.odoo.act("person", "blacklist", "mail.blacklist", {"email": BEN})
+    forged.run()
+    forged.create(RETAIL, BEN, "pending")
+
+
+def _opted_out_long_ago(forged: Forgery) -> None:
+    forged.run()
+    forged.act("sign_up", RETAIL, FAY)
+    forged.run()
+    forged.create(WHOLESALE, FAY, "subscribed")
+
+
+def _in_a_batch(forged: Forgery) -> None:
+    forged.run()
+    body = json.dumps({"status": "subscribed"})
+    operation = {"method": "PATCH", "path": _member(RETAIL, FAY), "body": body, "operation_id": "1"}
+    forged.send("POST", "/batches", {"operations": [operation]})
+
+
+def _upgrade(**past: Any) -> Callable[[Forgery], None]:
+    def story(forged: Forgery) -> None:
+        list_id = past.get("list_id", WHOLESALE)
+        facts = replace(FACTS, routes={ANN: list_id})
+        forged.run(facts)
+        if past.get("by_us", True):
+            forged.create(list_id, ANN)
+        else:
+            forged.story.members = {(list_id, ANN): "transactional"}
+        forged.run(replace(facts, consented=past.get("consented", facts.consented)))
+        forged.change(list_id, ANN, status="subscribed")
+
+    return story
+
+
+def _renamed_into_an_opt_out(forged: Forgery) -> None:
+    forged.run()
+    forged.create(RETAIL, BEN, "subscribed")
+    forged.run()
+    forged.change(RETAIL, BEN, email_address=FAY)
+
+
+def _comes_back(by: str, status: str) -> Callable[[Forgery], None]:
+    def story(forged: Forgery) -> None:
+        forged.run()
+        forged.create(RETAIL, BEN)
+        if by == "us":
+            forged.send("DELETE", _member(RETAIL, BEN))
+        else:
+            forged.act("archive", RETAIL, BEN)
+        forged.run()
+        forged.create(RETAIL, BEN, status)
+
+    return story
+
+
+def _erased(forged: Forgery) -> None:
+    forged.run()
+    forged.create(RETAIL, BEN)
+    forged.run()
+    forged.act("delete_permanently", RETAIL, BEN)
+    forged.run()
+    forged.create(RETAIL, BEN)
+
+
+def _one(method: str, path: str, body: Any = None) -> Callable[[Forgery], None]:
+    def story(forged: Forgery) -> None:
+        forged.run()
+        forged.send(method, path, body)
+
+    return story
+
+
+def _created(
+    list_id: str, email: str, status: str = "transactional", **facts: Any
+) -> Callable[[Forgery], None]:
+    def story(forged: Forgery) -> None:
+        forged.run(replace(FACTS, **facts))
+        forged.create(list_id, email, status)
+
+    return story
+
+
+def _before_the_approval(method: str, path: str, body: Any) -> Callable[[Forgery], None]:
+    def story(forged: Forgery) -> None:
+        forged.story.approvals = [Approval(0, frozenset({WHOLESALE}))]
+        forged.run()
+        forged.send(method, path, body)
+
+    return story
+
+
+def _too_early(forged: Forgery) -> None:
+    forged.story.approvals = [Approval(2, frozenset({RETAIL}))]
+    forged.run()
+    forged.create(RETAIL, BEN)
+
+
+def _again(forged: Forgery) -> None:
+    forged.run()
+    forged.create(RETAIL, BEN)
+    forged.run(unchanged=True)
+    forged.change(RETAIL, BEN, merge_fields={"FNAME": "Ben"})
+
+
+def _past_the_confirmation(forged: Forgery) -> None:
+    forged.story.double_optin = frozenset({RETAIL})
+    forged.run()
+    forged.create(RETAIL, BEN, "subscribed")
+
+
+def _written_to_odoo(forged: Forgery) -> None:
+    args = ["sandbox", 2, "admin", "mail.blacklist", "create", [{"email": BEN}]]
+    call = {"params": {"service": "object", "method": "execute_kw", "args": args}}
+    forged.odoo.record("POST", "/jsonrpc", raw_body=json.dumps(call).encode())
+
+
+OPTED_OUT = "nobody who opted out is subscribed"
+STATUS = "the status of a member is not sent"
+APPROVAL = "nothing but opt-outs before an approval"
+LEAK = "nobody leaks into an audience"
+NEVER = "nothing is sent about users, employees and suppliers"
+CREATIONS = "creations cannot touch members"
+
+FORGERIES: list[tuple[str, str, Callable[[Forgery], None]]] = [
+    ("unsubscribed elsewhere", OPTED_OUT, _somewhere("unsubscribe", WHOLESALE)),
+    ("complained elsewhere", OPTED_OUT, _somewhere("complain", WHOLESALE)),
+    ("bounced elsewhere", OPTED_OUT, _somewhere("bounce_hard", WHOLESALE)),
+    ("archived elsewhere", OPTED_OUT, _somewhere("archive", WHOLESALE)),
+    ("erased elsewhere", OPTED_OUT, _somewhere("delete_permanently", WHOLESALE)),
+    ("on Odoo's blacklist", OPTED_OUT, _blacklisted),
+    ("opted out long ago", OPTED_OUT, _opted_out_long_ago),
+    ("inside a batch", OPTED_OUT, _in_a_batch),
+    ("renamed into an opt-out", OPTED_OUT, _renamed_into_an_opt_out),
+    ("subscribed without consent", "nobody is subscribed without dated consent", _created(RETAIL, BEN, "subscribed", consented=frozenset())),
+    ("double opt-in", "nobody is subscribed past the confirmation of the audience", _past_the_confirmation),
+    ("PUT on a member", "no PUT on members", _one("PUT", _member(RETAIL, BEN), {"status_if_new": "transactional"})),
+    ("erased by us", "nobody is erased", _one("POST", f"{_member(RETAIL, FAY)}/actions/delete-permanent")),
+    ("update_existing", CREATIONS, lambda forged: (forged.run(), forged.create(RETAIL, BEN, update_existing=True))),
+    ("update_existing null", CREATIONS, lambda forged: (forged.run(), forged.create(RETAIL, BEN, update_existing=None))),
+    ("single creation", CREATIONS, _one("POST", f"/lists/{RETAIL}/members", {"email_address": BEN})),
+    ("sync_tags", "creations replace no tags", lambda forged: (forged.run(), forged.create(RETAIL, BEN, sync_tags=True))),
+    ("opting in by a customer", "e-commerce never opts in", _one("PUT", "/ecommerce/stores/s/customers/1", {"opt_in_status": True})),
+    ("opting in by an order", "e-commerce never opts in", _one("POST", "/ecommerce/stores/s/orders", {"customer": {"opt_in_status": None}})),
+    ("upgrade of a stranger", STATUS, _upgrade(by_us=False)),
+    ("upgrade without the setting", STATUS, _upgrade(list_id=RETAIL)),
+    ("upgrade without consent", STATUS, _upgrade(consented=frozenset())),
+    ("another status", STATUS, _one("PATCH", _member(RETAIL, FAY), {"status": "cleaned"})),
+    ("creation of a member", STATUS, lambda forged: (forged.run(), forged.create(RETAIL, FAY))),
+    ("unsubscribed without cause", "nobody is unsubscribed without an opt-out", _one("PATCH", _member(RETAIL, FAY), {"status": "unsubscribed"})),
+    ("archived by somebody else", "nobody who was archived by somebody else comes back", _comes_back("them", "transactional")),
+    ("archived by us, subscribed", "who was archived by us comes back as transactional", _comes_back("us", "subscribed")),
+    ("erased and created again", "nobody who was erased is created again", _erased),
+    ("wrong audience", LEAK, _created(WHOLESALE, BEN)),
+    ("no audience at all", LEAK, _created(RETAIL, BEN, routes={})),
+    ("renamed into an audience", LEAK, _one("PATCH", _member(RETAIL, FAY), {"email_address": "x@example.com"})),
+    ("an employee", NEVER, _created(RETAIL, BEN, never=frozenset({BEN}))),
+    ("fields of an employee", NEVER, lambda forged: (forged.run(replace(FACTS, never=frozenset({FAY}))), forged.change(RETAIL, FAY, merge_fields={"FNAME": "F"}))),
+    ("created before the approval", APPROVAL, _before_the_approval("POST", f"/lists/{RETAIL}", {"members": [{"email_address": BEN, "status": "transactional"}]})),
+    ("merge field before the approval", APPROVAL, _before_the_approval("POST", f"/lists/{RETAIL}/merge-fields", {"tag": "SPENT"})),
+    ("batch before the approval", APPROVAL, _before_the_approval("POST", "/batches", {"operations": [{"method": "DELETE", "path": _member(RETAIL, FAY)}]})),
+    ("before the moment of approval", APPROVAL, _too_early),
+    ("somebody else's audience", "an audience that is nobody's is left alone", _one("POST", "/lists/foreign1/segments", {"name": "x"})),
+    ("a run without changes", "a run without changes writes nothing", _again),
+    ("a write to Odoo", "nothing is written to Odoo", _written_to_odoo),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("invariant", "story"), [each[1:] for each in FORGERIES], ids=[each[0] for each in FORGERIES]
+)
+def test_a_forged_journal_that_breaks_an_invariant_is_caught(
+    invariant: str, story: Callable[[Forgery], None]
+):
+    forged = Forgery()
+    story(forged)
+    assert invariant in forged.broken()
