@@ -1,8 +1,10 @@
 """The command itself: its sub-commands, and how errors are told."""
 
 import sys
+from pathlib import Path
 
 import click
+from dotenv import load_dotenv
 
 from mc_pipeline.cli.approve import approve
 from mc_pipeline.cli.demo import demo
@@ -19,7 +21,8 @@ def commands() -> None:
     """Keeps each Odoo company's Mailchimp audience right.
 
     MC_PIPELINE_CONFIG names companies.yaml; DAGSTER_HOME is where runs, tables and the ledger are kept
-    (.dagster_home in the working directory when it is not set).
+    (.dagster_home in the working directory when it is not set). Both, and the secrets that companies.yaml
+    refers to, may stand in a file .env of the working directory.
     """
 
 
@@ -29,6 +32,8 @@ for command in (sync, approve, doctor, explain, sandbox, demo):
 
 def main() -> None:
     """Run the command; what is wrong with settings or systems is one clear message, and exit code 1."""
+    # As Dagster's own commands do; what the environment has already wins.
+    load_dotenv(Path.cwd() / ".env")
     try:
         commands()
     except Exception as error:
