@@ -17,6 +17,36 @@ from mc_pipeline.sandbox.odoo.fields import Field
 
 Records = Mapping[str, list[dict[str, Any]]]
 
+_COPIES = {
+    "sale.order.line": (
+        "order_id",
+        "sale.order",
+        {
+            "company_id": "company_id",
+            "currency_id": "currency_id",
+            "order_partner_id": "partner_id",
+            "salesman_id": "user_id",
+            "state": "state",
+        },
+    ),
+    "account.move.line": (
+        "move_id",
+        "account.move",
+        {
+            "company_id": "company_id",
+            "currency_id": "currency_id",
+            "partner_id": "partner_id",
+            "parent_state": "state",
+            "date": "date",
+        },
+    ),
+}
+"""Per model: the link to the record it belongs to, that record's model, and its fields that Odoo keeps copies
+of, by the copy's name. The rules that hide other companies' records look at the copies."""
+
+_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"res.currency": {"rounding": 0.01, "decimal_places": 2}}
+"""What Odoo gives a new record, where that is not the empty value of the field."""
+
 
 def read_fields(path: Path, built_in: Mapping[str, Fields]) -> dict[str, Fields]:
     """Definitions by model from a file of ``fields_get`` answers. What such an answer does not tell (what a
@@ -54,6 +84,9 @@ def take_records(database: Database, records: Records, definitions: Mapping[str,
     """Add recorded records as they are, with their ids and dates. Models and fields that the database does
     not have are defined as recorded, or left out. A record that is there already gains the recorded fields.
 
+    Fields that were not recorded are empty, but for those that Odoo itself fills: copies on lines of what
+    their order or invoice says, and the rounding of currencies.
+
     Names shown for related records that are not in the recording are remembered. Recorded users can log in:
     the password is the login; ``admin`` is an administrator, the others are internal or portal users.
     """
@@ -83,6 +116,7 @@ def take_records(database: Database, records: Records, definitions: Mapping[str,
                 model.table.update(record["id"], values)
             else:
                 model.table.insert({"id": record["id"], **values})
+    _fill_what_was_not_recorded(database, records)
     _forget_known_names(database)
     for record in records.get("res.users", []):
         login = record["login"]
@@ -91,6 +125,22 @@ def take_records(database: Database, records: Records, definitions: Mapping[str,
         )
         password = "" if login == "__system__" else login
         database.accounts[record["id"]] = Account(record["id"], login, password, frozenset(groups))
+
+
+def _fill_what_was_not_recorded(database: Database, records: Records) -> None:
+    for name in [name for name in records if name in database.models]:
+        model = database.models[name]
+        recorded = {field for record in records[name] for field in record}
+        link, owners, copies = _COPIES.get(name, ("", "", {}))
+        missing = {copy: own for copy, own in copies.items() if copy in model.fields and copy not in recorded}
+        defaults = {field: value for field, value in _DEFAULTS.get(name, {}).items() if field not in recorded}
+        for record in records[name]:
+            row = model.table.rows[record["id"]]
+            owner = database.models[owners].table.rows.get(row.get(link) or 0) if missing else None
+            copied = {copy: owner[own] for copy, own in missing.items() if own in owner} if owner else {}
+            values = {field: value for field, value in {**defaults, **copied}.items() if field not in row}
+            if values:
+                model.table.update(record["id"], values)
 
 
 def _forget_known_names(database: Database) -> None:
