@@ -1,4 +1,4 @@
-"""A small world to run the whole pipeline in: both stand-in servers over HTTP, a companies.yaml, one instance."""
+"""A small world to run the whole pipeline in: both stand-in servers over HTTP and one Dagster instance."""
 
 import textwrap
 from collections.abc import Iterator
@@ -118,10 +118,6 @@ class World:
             f"{evaluation.asset_key.to_user_string()}/{evaluation.check_name}": evaluation
             for evaluation in result.get_asset_check_evaluations()
         }
-
-    def writes(self) -> list:
-        """Requests of the pipeline that write, to either system, since the journals were cleared."""
-        return [entry for entry in self.mailchimp.journal.requests if entry.method not in ("GET", "PERSON")]
 
 
 _UP_TO_THE_PLAN = [

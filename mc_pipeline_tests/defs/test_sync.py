@@ -84,7 +84,8 @@ def test_one_company_never_sees_the_customers_of_another(world: World):
         "  acme:\n    odoo_company_id: 1\n    mailchimp: main\n    timezone: Europe/Paris\n"
         + TWO_AUDIENCES
         + f"  second:\n    odoo_company_id: {second}\n    mailchimp: main\n    timezone: Europe/Paris\n"
-        "    audiences:\n      all: {list_id: second1, when: {}, merge_fields: {FNAME: first_name}, tags: {}}\n"
+        "    audiences:\n"
+        "      all: {list_id: second1, when: {}, merge_fields: {FNAME: first_name}, tags: {}}\n"
     )
     world.sync("acme")
     world.sync("second")
