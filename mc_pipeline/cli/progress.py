@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 from rich.console import Console
+from rich.markup import escape
 
 _WORDS = {
     "odoo_partners": "partners read from Odoo",
@@ -47,9 +48,9 @@ class TerminalProgress(logging.Handler):
         if message.startswith(_OBVIOUS):
             return
         if record.levelno >= logging.WARNING and meta.get("step_key"):
-            self._console.print(f"  [yellow]![/] {message}", highlight=False)
+            self._console.print(f"  [yellow]![/] {escape(message)}", highlight=False)
         elif record.levelno == logging.INFO and meta.get("step_key"):
-            self._console.print(f"    {message}", highlight=False)
+            self._console.print(f"    {escape(message)}", highlight=False)
 
     def _made(self, materialization: dg.AssetMaterialization) -> None:
         name = materialization.asset_key.path[-1]
@@ -62,7 +63,7 @@ class TerminalProgress(logging.Handler):
             return
         mark = "[red]✗[/]" if evaluation.severity == dg.AssetCheckSeverity.ERROR else "[yellow]![/]"
         self._console.print(
-            f"  {mark} {evaluation.check_name}: {evaluation.description or ''}", highlight=False
+            f"  {mark} {evaluation.check_name}: {escape(evaluation.description or '')}", highlight=False
         )
 
 

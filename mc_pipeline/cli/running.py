@@ -64,8 +64,11 @@ def run_company(
 
 
 def failure_reasons(events: Sequence[dg.DagsterEvent]) -> list[str]:
-    """Say why steps failed: the message of the error that started it, without its traceback."""
-    reasons = []
+    """Say why steps failed: the message of the error that started it, without its traceback.
+
+    Steps that failed for the same reason (Odoo refuses the login of each) are told in one line.
+    """
+    steps_of: dict[str, list[str]] = {}
     for event in events:
         if not event.is_step_failure:
             continue
@@ -76,8 +79,8 @@ def failure_reasons(events: Sequence[dg.DagsterEvent]) -> list[str]:
         text = failure.description if failure and failure.description else error.message if error else ""
         # Dagster puts the class in front of the message of an error.
         text = text.strip().partition(": ")[2] if error and not failure else text.strip()
-        reasons.append(mask_text(f"{event.step_key}: {text}"))
-    return reasons
+        steps_of.setdefault(mask_text(text), []).append(str(event.step_key))
+    return [f"{', '.join(steps)}: {text}" for text, steps in steps_of.items()]
 
 
 def _assets_up_to_the_plan(job: dg.JobDefinition) -> list[dg.AssetKey]:

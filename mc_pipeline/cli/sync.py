@@ -4,6 +4,7 @@ import sys
 
 import click
 from rich.console import Console
+from rich.markup import escape
 
 from mc_pipeline.cli.home import dagster_instance
 from mc_pipeline.cli.running import CompanyRun, Outcome, run_company
@@ -56,7 +57,7 @@ def report(console: Console, settings: Settings, run: CompanyRun, *, plan_only: 
     match run.outcome:
         case Outcome.FAILED:
             for reason in run.reasons:
-                console.print(f"[red]Failed:[/] {reason}", highlight=False)
+                console.print(f"[red]Failed:[/] {escape(reason)}", highlight=False)
         case Outcome.WAITS_FOR_APPROVAL:
             show_plan(console, company)
             with Ledger.open() as ledger:

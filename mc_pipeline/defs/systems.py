@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mc_pipeline.mailchimp.retry import RetryPolicy as MailchimpRetryPolicy
     from mc_pipeline.odoo.client import OdooClient
     from mc_pipeline.odoo.client import RetryPolicy as OdooRetryPolicy
+    from mc_pipeline.odoo.errors import OdooError
 
 
 def utc_now() -> datetime:
@@ -49,6 +50,7 @@ class Systems:
         self.now = clock
         self.owner = f"{socket.gethostname()}:{os.getpid()}"
         self._odoo: dict[str, OdooClient] = {}
+        self._odoo_refusals: dict[str, OdooError] = {}
         self._mailchimp: dict[str, MailchimpClient] = {}
         self._audiences: dict[str, Audience] = {}
 
@@ -78,10 +80,18 @@ class Systems:
         """Connect to Odoo as the company sees it: its own and the shared records, nothing else."""
         if company.key not in self._odoo:
             from mc_pipeline.odoo.client import RetryPolicy, connect
+            from mc_pipeline.odoo.errors import OdooError
 
-            self._odoo[company.key] = connect(
-                self.settings.odoo, [company.odoo_company_id], retry=self.odoo_retry or RetryPolicy()
-            )
+            # Asked once: after a few refused logins Odoo locks out the machine, and waits add up.
+            if company.key in self._odoo_refusals:
+                raise self._odoo_refusals[company.key]
+            try:
+                self._odoo[company.key] = connect(
+                    self.settings.odoo, [company.odoo_company_id], retry=self.odoo_retry or RetryPolicy()
+                )
+            except OdooError as error:
+                self._odoo_refusals[company.key] = error
+                raise
         return self._odoo[company.key]
 
     def mailchimp(self, company: CompanySettings) -> "MailchimpClient":
