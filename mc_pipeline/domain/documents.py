@@ -113,9 +113,10 @@ def match_credits(refunds: pd.DataFrame, order_lines: pd.DataFrame) -> pd.DataFr
     lines = book_documents(refunds, order_lines).lines.set_index("line_id")
     credited = lines[lines["is_credit"]]
     order = credited["order_id"].where(credited["order_id"] != _NONE).astype("Int64")
-    because = credited["unmatched_because"].reindex(refunds["line_id"])
+    line_ids = ids(refunds, "line_id").fillna(_NONE).astype("int64")
+    because = credited["unmatched_because"].reindex(line_ids)
     return refunds.assign(
-        order_id=order.reindex(refunds["line_id"]).array,
+        order_id=order.reindex(line_ids).array,
         unmatched_because=because.where(because.notna(), "").array,
     )
 

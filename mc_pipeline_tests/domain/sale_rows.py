@@ -1,0 +1,128 @@
+"""Orders, their lines, and the documents that bill or credit them, as the tables hold them."""
+
+from collections.abc import Iterable, Sequence
+from itertools import count
+from typing import Any
+
+import pandas as pd
+
+from mc_pipeline.domain.documents import match_credits
+from mc_pipeline.tables import schemas
+from mc_pipeline_tests.domain.odoo_rows import order, orders_table
+
+Row = dict[str, Any]
+# What a document holds: the order lines that it is tied to, the amount without tax, the tax.
+Held = tuple[Sequence[int], float, float]
+
+INVOICE, CREDIT = "out_invoice", "out_refund"
+
+
+def line(line_id: int, order_id: int, untaxed: float, tax: float = 0.0, **values: Any) -> Row:
+    """A line of an order."""
+    row: Row = {
+        "line_id": line_id,
+        "order_id": order_id,
+        "price_subtotal": untaxed,
+        "price_tax": tax,
+        "is_downpayment": False,
+        "is_delivery": False,
+        "display_type": None,
+    }
+    assert not set(values) - set(row), values
+    return {**row, **values}
+
+
+def sale(order_id: int, *lines: Row, **values: Any) -> Row:
+    """An order whose header is the sum of its lines, unless other amounts are given."""
+    untaxed = round(sum(each["price_subtotal"] for each in lines), 2)
+    tax = round(sum(each["price_tax"] for each in lines), 2)
+    amounts = {
+        "amount_untaxed": untaxed,
+        "amount_tax": tax,
+        "amount_total": round(untaxed + tax, 2),
+        "amount_untaxed_company": untaxed,
+    }
+    return order(order_id, 1, untaxed, **{**amounts, **values})
+
+
+def document(move_id: int, kind: str, *held: Held, **values: Any) -> list[Row]:
+    """The rows of a posted invoice or credit note in euros; its header is the sum of its lines, unless given.
+
+    Line ids are ``move_id`` times a hundred and up.
+    """
+    rounding_untaxed = values.pop("cash_rounding_untaxed", 0.0)
+    rounding_tax = values.pop("cash_rounding_tax", 0.0)
+    untaxed = round(sum(each[1] for each in held) + rounding_untaxed, 2)
+    tax = round(sum(each[2] for each in held) + rounding_tax, 2)
+    header: Row = {
+        "move_id": move_id,
+        "move_type": kind,
+        "state": "posted",
+        "name": f"{'INV' if kind == INVOICE else 'RINV'}/{move_id}",
+        "reversed_entry_id": None,
+        "currency": "EUR",
+        "amount_untaxed": untaxed,
+        "amount_tax": tax,
+        "amount_total": round(untaxed + tax, 2),
+        "amount_total_company": round(untaxed + tax, 2),
+        "date": pd.Timestamp("2024-06-10").date(),
+        "invoice_date": pd.Timestamp("2024-06-10").date(),
+        "payment_state": "not_paid",
+        "write_date": pd.Timestamp("2024-06-10 12:00", tz="UTC"),
+    }
+    assert not set(values) - set(header), values
+    header |= values
+    nothing = {
+        "line_id": None, "display_type": None, "sale_line_ids": [], "quantity": None, "price_subtotal": None,
+        "price_total": None, "cash_rounding_untaxed": None, "cash_rounding_tax": None,
+    }  # fmt: skip
+    ids = count(move_id * 100)
+    rows = [
+        {
+            **header,
+            "line_id": next(ids),
+            "display_type": "product",
+            "sale_line_ids": list(ties),
+            "quantity": 1.0,
+            "price_subtotal": of_untaxed,
+            "price_total": of_untaxed + of_tax,
+            "cash_rounding_untaxed": 0.0,
+            "cash_rounding_tax": 0.0,
+        }
+        for ties, of_untaxed, of_tax in held
+    ]
+    if rounding_untaxed or rounding_tax:
+        amounts = {"cash_rounding_untaxed": rounding_untaxed, "cash_rounding_tax": rounding_tax}
+        zero = {"price_subtotal": 0.0, "price_total": 0.0, "quantity": 0.0}
+        rows.append(
+            {**header, **nothing, **zero, **amounts, "line_id": next(ids), "display_type": "rounding"}
+        )
+    return rows or [{**header, **nothing}]
+
+
+def order_lines_table(rows: Iterable[Row]) -> pd.DataFrame:
+    """The lines as they are read from Odoo."""
+    table = pd.DataFrame(list(rows), columns=list(line(1, 1, 0.0)))
+    return table.astype(
+        {
+            "line_id": "int64", "order_id": "int64", "price_subtotal": "float64", "price_tax": "float64",
+            "is_downpayment": "bool", "is_delivery": "bool", "display_type": "object",
+        }
+    )  # fmt: skip
+
+
+def refunds_table(documents: Iterable[list[Row]], order_lines: pd.DataFrame) -> pd.DataFrame:
+    """The documents as they come back from Parquet, with the orders that credit notes count to."""
+    schema = schemas.ODOO_REFUNDS
+    read = [name for name in schema.names if name not in ("order_id", "unmatched_because")]
+    rows = pd.DataFrame([row for rows in documents for row in rows], columns=read)
+    rows["line_id"] = rows["line_id"].astype("Int64")
+    return schema.to_pandas(schema.to_arrow(match_credits(rows, order_lines)))
+
+
+def sale_tables(
+    orders: Iterable[Row], lines: Iterable[Row], documents: Iterable[list[Row]]
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Orders, order lines and documents as the rules take them."""
+    order_lines = order_lines_table(lines)
+    return orders_table(orders), order_lines, refunds_table(documents, order_lines)
