@@ -12,6 +12,8 @@ from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import BatchLostError
 from mc_pipeline.push.writes import OPERATION_PREFIX, answer_of_operation
 
+_TEXTS_RETURNED = ("language", "status", "contact_id")
+
 
 def settle_batches(client: MailchimpClient, ledger: Ledger, lease: Lease) -> int:
     """Wait for every batch that an interrupted run submitted and record its outcomes; return how many rows.
@@ -91,9 +93,8 @@ def _outcome(intent: OpenIntent, member: Mapping[str, Any] | None) -> Outcome:
         detail="read back after an interruption",
         returned={
             "merge_fields": json.loads(member["merge_fields_json"]),
-            "language": member["language"],
-            "status": member["status"],
-            "contact_id": member["contact_id"],
+            # A missing text is NaN in a table, and no JSON.
+            **{part: member[part] for part in _TEXTS_RETURNED if isinstance(member[part], str)},
         },
     )
 
