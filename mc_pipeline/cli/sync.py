@@ -58,7 +58,7 @@ def report(console: Console, settings: Settings, run: CompanyRun, *, plan_only: 
         case Outcome.FAILED:
             for reason in run.reasons:
                 console.print(f"[red]Failed:[/] {escape(reason)}", highlight=False)
-            console.print(f"What is wrong with the set-up, if it is: mc-pipeline doctor {run.company}")
+            console.print(f"Check the set-up: mc-pipeline doctor {run.company}")
         case Outcome.WAITS_FOR_APPROVAL:
             show_plan(console, company)
             with Ledger.open() as ledger:

@@ -113,7 +113,8 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
                 EVERYTHING_APPLIED,
                 asset="audience_push",
                 description="Mailchimp took every row of the plan. For marketing ops: correct the named "
-                "contact in Odoo; it is tried again when it changes. What says deferred is tried again by itself.",
+                "contact in Odoo; it is tried again when it changes. What says deferred is tried again by "
+                "itself.",
                 owner="marketing ops",
                 companies=companies,
             )
