@@ -6,7 +6,7 @@ What is read, and with which rights and modules, is then exactly what a sync rea
 from collections.abc import Sequence
 from typing import Any
 
-from mc_pipeline.odoo.client import Domain, Fields, OdooClient, Record
+from mc_pipeline.odoo.client import Domain, Fields, OdooClient, Record, TransportName
 
 SAMPLE = 20
 
@@ -24,6 +24,14 @@ class FewRecords:
     @property
     def address(self) -> str:
         return self._client.address
+
+    @property
+    def transport(self) -> TransportName:
+        return self._client.transport
+
+    @property
+    def transport_note(self) -> str:
+        return self._client.transport_note
 
     @property
     def company_ids(self) -> tuple[int, ...]:

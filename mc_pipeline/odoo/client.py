@@ -1,84 +1,33 @@
 """The client every read and write of Odoo goes through.
 
-``connect`` gives an ``OdooClient``; its protocol is what the rest of the package knows, so that another
-transport can stand in. Every call carries ``allowed_company_ids``: without it Odoo shows all companies of the
-user, with a company the user lacks it refuses (Odoo 17 to 19).
+``connect`` gives an ``OdooClient``, over whichever transport; its protocol is what the rest of the package
+knows. Every call carries ``allowed_company_ids``: without it Odoo shows all companies of the user, with a
+company the user lacks it refuses (Odoo 17 to 19).
 """
 
-import re
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from threading import Lock
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
-from urllib.parse import urlsplit
 
-import odoorpc.error
-import tenacity
+from mc_pipeline.odoo.errors import OdooAccessError, OdooModelMissingError, OdooServerError
+from mc_pipeline.odoo.retrying import USUAL_RETRY, RetryPolicy
+from mc_pipeline.odoo.session import ConnectionSettings, Fields, OdooSession, TransportName
 
-from mc_pipeline.masking import mask_email
-from mc_pipeline.odoo.errors import (
-    OdooAccessError,
-    OdooAuthenticationError,
-    OdooConnectionError,
-    OdooDatabaseError,
-    OdooError,
-    OdooModelMissingError,
-    OdooServerError,
-    OdooVersionError,
-    Retry,
-)
-from mc_pipeline.odoo.transport import PooledOdoo
+__all__ = [
+    "ConnectedClient",
+    "ConnectionSettings",
+    "Domain",
+    "Fields",
+    "OdooClient",
+    "Record",
+    "RetryPolicy",
+    "TransportName",
+    "connect",
+]
 
 Domain = Sequence[Any]
 Record = dict[str, Any]
-Fields = Mapping[str, Mapping[str, Any]]
 Result = TypeVar("Result")
-
-OLDEST_VERSION = (17, 0)
-MOST_CONNECTIONS = 4
-
-# Methods that change nothing in Odoo: the only ones repeated when it is unknown whether they arrived.
-_READS = frozenset(
-    {
-        "search", "search_read", "search_count", "read", "fields_get", "has_group", "context_get",
-        "read_group", "formatted_read_group", "name_search", "login", "version",
-    }
-)  # fmt: skip
-
-
-class Secret(Protocol):
-    """A secret that shows itself only when asked (pydantic's SecretStr)."""
-
-    def get_secret_value(self) -> str: ...
-
-
-class ConnectionSettings(Protocol):
-    """The part of companies.yaml that says where Odoo is (``OdooSettings``)."""
-
-    @property
-    def url(self) -> str: ...
-    @property
-    def database(self) -> str: ...
-    @property
-    def user(self) -> str: ...
-    @property
-    def secret(self) -> Secret: ...
-    @property
-    def api(self) -> str: ...
-    @property
-    def timeout_seconds(self) -> float: ...
-
-
-@dataclass(frozen=True)
-class RetryPolicy:
-    """How often and how patiently a call is repeated: full jitter, bounded in count and in each wait."""
-
-    attempts: int = 5
-    first_wait_seconds: float = 0.5
-    longest_wait_seconds: float = 20.0
-    sleep: Callable[[float], None] = time.sleep
 
 
 class OdooClient(Protocol):
@@ -91,6 +40,14 @@ class OdooClient(Protocol):
     @property
     def address(self) -> str:
         """The server's address, for messages and links."""
+
+    @property
+    def transport(self) -> TransportName:
+        """How calls are sent: ``json2`` or ``jsonrpc``."""
+
+    @property
+    def transport_note(self) -> str:
+        """How calls are sent and why so, for people: "over JSON-2: Odoo accepts the API key there"."""
 
     @property
     def company_ids(self) -> tuple[int, ...]:
@@ -141,29 +98,19 @@ def connect(
     settings: ConnectionSettings,
     company_ids: Sequence[int],
     *,
-    retry: RetryPolicy = RetryPolicy(),
-) -> "JsonRpcClient":
+    retry: RetryPolicy = USUAL_RETRY,
+) -> "ConnectedClient":
     """Log in and check that the user has the companies.
+
+    ``settings.api``: ``json2`` and ``jsonrpc`` force a transport; ``auto`` takes JSON-2 where the server is
+    Odoo 19 or newer and accepts the secret there (an API key), else JSON-RPC.
 
     Raises OdooConnectionError (not reachable), OdooServerError (no Odoo there), OdooVersionError,
     OdooDatabaseError, OdooAuthenticationError, OdooAccessError (a company the user lacks).
     """
-    if settings.api == "json2":
-        raise OdooVersionError("odoo.api: json2 is not built yet; use auto or jsonrpc")
-    parts = urlsplit(settings.url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise OdooConnectionError(
-            "odoo.url must be an address such as https://odoo.example.com, "
-            f"not {parts.hostname or settings.url!r}"
-        )
-    session = _Session(settings, retry)
-    client = JsonRpcClient(session, tuple(company_ids))
-    try:
-        session.log_in()
-        missing = sorted(set(company_ids) - set(client.user_company_ids))
-    except BaseException:
-        session.close()
-        raise
+    session = OdooSession(settings, retry)
+    client = ConnectedClient(session, tuple(company_ids))
+    missing = sorted(set(company_ids) - set(client.user_company_ids))
     if missing:
         session.close()
         raise OdooAccessError(
@@ -176,108 +123,15 @@ def connect(
     return client
 
 
-class _Session:
-    """A logged-in connection: what clients for different companies share."""
+class ConnectedClient:
+    """``OdooClient`` over a logged-in session. Reads may be made from several threads at once."""
 
-    def __init__(self, settings: ConnectionSettings, retry: RetryPolicy) -> None:
-        self._settings = settings
-        self._retry = retry
-        self.fields: dict[str, Fields | OdooModelMissingError] = {}
-        self.fields_lock = Lock()
-        self._odoo: PooledOdoo | None = None
-        self.version: tuple[int, int] = (0, 0)
-        self.user_id = 0
-        self.user_company_ids: tuple[int, ...] = ()
-
-    @property
-    def odoo(self) -> PooledOdoo:
-        if self._odoo is None:
-            raise OdooConnectionError("the connection to Odoo is closed")
-        return self._odoo
-
-    def log_in(self) -> None:
-        settings = self._settings
-        self._odoo = self.repeat(
-            lambda: PooledOdoo(settings.url, timeout=settings.timeout_seconds, connections=MOST_CONNECTIONS),
-            reads=True,
-        )
-        self.version = _version(str(self._odoo.version))
-        if self.version < OLDEST_VERSION:
-            raise OdooVersionError(
-                f"Odoo at {self._odoo.address} has version {self._odoo.version}; "
-                f"{OLDEST_VERSION[0]}.0 and newer are supported"
-            )
-        try:
-            self.repeat(
-                lambda: self.odoo.login(settings.database, settings.user, settings.secret.get_secret_value()),
-                reads=True,
-            )
-        except odoorpc.error.RPCError:
-            raise OdooAuthenticationError(
-                f"Odoo refused the login of user {mask_email(settings.user)}: check odoo.user and "
-                "odoo.secret (password or API key); a user with two-factor authentication needs an API key",
-                "res.users",
-                "login",
-            ) from None
-        except OdooDatabaseError as error:
-            raise OdooDatabaseError(f"{settings.database!r}: {error.message}", name=error.name) from None
-        self.user_id = int(self.odoo.env.uid)
-        user = self.repeat(
-            lambda: self.odoo.execute_kw(
-                "res.users",
-                "read",
-                [[self.user_id]],
-                {"fields": ["company_ids"], "load": "", "context": {"active_test": False, "lang": "en_US"}},
-            ),
-            reads=True,
-        )
-        if not (isinstance(user, list) and len(user) == 1 and isinstance(user[0].get("company_ids"), list)):
-            raise OdooServerError("Odoo did not tell the companies of its user", "res.users", "read")
-        self.user_company_ids = tuple(sorted(user[0]["company_ids"]))
-
-    def execute(self, model: str, method: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
-        return self.repeat(lambda: self.odoo.execute_kw(model, method, args, kwargs), reads=method in _READS)
-
-    def repeat(self, call: Callable[[], Result], *, reads: bool) -> Result:
-        """Do a call, again when that is safe, and give up after the policy's attempts."""
-        policy = self._retry
-        jitter = tenacity.wait_random_exponential(
-            multiplier=policy.first_wait_seconds, max=policy.longest_wait_seconds
-        )
-
-        def wait(state: tenacity.RetryCallState) -> float:
-            error = state.outcome.exception() if state.outcome else None
-            asked = error.retry_after if isinstance(error, OdooError) else None
-            return max(jitter(state), min(asked or 0.0, policy.longest_wait_seconds))
-
-        def repeatable(error: BaseException) -> bool:
-            return isinstance(error, OdooError) and (
-                error.retry is Retry.ALWAYS or (reads and error.retry is Retry.READS)
-            )
-
-        return tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(policy.attempts),
-            wait=wait,
-            retry=tenacity.retry_if_exception(repeatable),
-            sleep=policy.sleep,
-            reraise=True,
-        )(call)
-
-    def close(self) -> None:
-        if self._odoo is not None:
-            self._odoo.close()
-            self._odoo = None
-
-
-class JsonRpcClient:
-    """``OdooClient`` over JSON-RPC (odoorpc). Reads may be made from several threads at once."""
-
-    def __init__(self, session: _Session, company_ids: tuple[int, ...]) -> None:
+    def __init__(self, session: OdooSession, company_ids: tuple[int, ...]) -> None:
         self._session = session
         self._company_ids = company_ids
 
     def __repr__(self) -> str:
-        return f"JsonRpcClient({self.address}, companies {self._company_ids})"
+        return f"ConnectedClient({self.address}, companies {self._company_ids})"
 
     def __enter__(self) -> Self:
         return self
@@ -293,7 +147,15 @@ class JsonRpcClient:
 
     @property
     def address(self) -> str:
-        return self._session.odoo.address
+        return self._session.address
+
+    @property
+    def transport(self) -> TransportName:
+        return self._session.transport
+
+    @property
+    def transport_note(self) -> str:
+        return self._session.transport_note
 
     @property
     def company_ids(self) -> tuple[int, ...]:
@@ -303,8 +165,8 @@ class JsonRpcClient:
     def user_company_ids(self) -> tuple[int, ...]:
         return self._session.user_company_ids
 
-    def with_companies(self, company_ids: Sequence[int]) -> "JsonRpcClient":
-        return JsonRpcClient(self._session, tuple(company_ids))
+    def with_companies(self, company_ids: Sequence[int]) -> "ConnectedClient":
+        return ConnectedClient(self._session, tuple(company_ids))
 
     def execute(self, model: str, method: str, *args: Any, **kwargs: Any) -> Any:
         """Call a public method of a model by positional and named arguments, with the client's context.
@@ -399,11 +261,3 @@ def _expect(found: Any, kind: type[Result], model: str, method: str) -> Result:
             method,
         )
     return found
-
-
-def _version(text: str) -> tuple[int, int]:
-    """(19, 0) of "19.0", "18.0+e-20250520", "saas~18.3" or "19.0a1"."""
-    found = re.search(r"(\d+)\.(\d+)", text)
-    if not found:
-        raise OdooServerError(f"Odoo does not tell its version in a known form ({text[:40]!r})")
-    return int(found[1]), int(found[2])

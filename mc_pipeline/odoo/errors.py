@@ -1,9 +1,10 @@
 """What can go wrong when speaking to Odoo, as one hierarchy a caller can branch on.
 
-Odoo answers errors with HTTP 200 and an ``error`` object. Its ``code`` says nothing (200 in Odoo 17 and 18,
-0 in 19); the exception's name in ``error.data.name`` decides. ``error.data.debug`` is the server's traceback
-and never leaves this module; messages are shortened, masked and stripped of record names, because they end
-in logs and in Dagster's events.
+Odoo tells the exception it ended with: over JSON-RPC in ``error.data`` of an HTTP 200 (``error.code`` says
+nothing: 200 in Odoo 17 and 18, 0 in 19), over JSON-2 as the body of an HTTP status. The exception's ``name``
+decides in both; the status does not (an unknown field is a 500). ``debug`` is the server's traceback and
+never leaves this module; messages are shortened, masked and stripped of record names, because they end in
+logs and in Dagster's events.
 """
 
 import re
@@ -119,8 +120,16 @@ _MODULES = {
     "hr.employee": "hr",
 }
 
+_REFUSED_ARGUMENTS = {
+    "builtins.ValueError",
+    "builtins.TypeError",
+    "builtins.KeyError",
+    "werkzeug.exceptions.BadRequest",
+    "werkzeug.exceptions.NotFound",
+    "werkzeug.exceptions.UnprocessableEntity",
+}
 _ROLLED_BACK = ("SerializationFailure", "DeadlockDetected", "LockNotAvailable", "TransactionRollbackError")
-_NO_MODEL = re.compile(r"^Object (?P<model>\S+) doesn't exist")
+_NO_MODEL = re.compile(r"^(?:Object|the model) '?(?P<model>[^\s']+)'? (?:doesn't|does not) exist")
 _NO_FIELD = re.compile(r"^Invalid field ")
 _NO_METHOD = re.compile(r"method .* does not exist")
 _NO_DATABASE = re.compile(r'database "?.*"? does not exist')
@@ -152,11 +161,25 @@ def from_error_answer(error: Any, model: str, method: str) -> OdooError:
             method,
             retry=Retry.READS,
         )
+    return from_exception(data, model, method)
+
+
+def from_exception(data: Mapping[str, Any], model: str, method: str) -> OdooError:
+    """Turn an exception as Odoo describes it (``name``, ``message``) into a typed error."""
     name = str(data["name"])
     message = str(data.get("message") or "")
     call = _call(model, method)
     short = name.rpartition(".")[2]
-    if short == "AccessDenied":
+    if short == "Unauthorized":
+        return OdooAuthenticationError(
+            "Odoo refused odoo.secret over JSON-2: it takes API keys only, no password, and a key ends on "
+            "its day (keys of ordinary users last 90 days at most): make a new key as the user in odoo.user "
+            "(Preferences / Security), or set odoo.api to jsonrpc for a password",
+            model,
+            method,
+            name,
+        )
+    if short in {"AccessDenied", "SessionExpiredException"}:
         return OdooAuthenticationError(
             "Odoo refused the user or the secret (odoo.user, odoo.secret): check both; "
             "an API key may have expired, and a user with two-factor authentication needs an API key",
@@ -187,14 +210,10 @@ def from_error_answer(error: Any, model: str, method: str) -> OdooError:
         )
     if short == "MissingError":
         return OdooRecordMissingError(f"{call}: {_readable(message)}", model, method, name)
-    if short in {"ValidationError", "UserError", "RedirectWarning"} or name in {
-        "builtins.ValueError",
-        "builtins.TypeError",
-        "builtins.KeyError",
-    }:
-        return OdooValidationError(f"Odoo refused {call}: {_readable(message)}", model, method, name)
-    if name == "builtins.AttributeError" and _NO_METHOD.search(message):
+    if name in {"builtins.AttributeError", "werkzeug.exceptions.NotFound"} and _NO_METHOD.search(message):
         return OdooValidationError(f"Odoo has no method for {call}", model, method, name)
+    if short in {"ValidationError", "UserError", "RedirectWarning"} or name in _REFUSED_ARGUMENTS:
+        return OdooValidationError(f"Odoo refused {call}: {_readable(message)}", model, method, name)
     return OdooServerError(f"Odoo failed {call} with {name}: {_readable(message)}", model, method, name)
 
 

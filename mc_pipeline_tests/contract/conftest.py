@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pytest
 from pydantic import SecretStr
 
-from mc_pipeline.odoo.client import JsonRpcClient, connect
+from mc_pipeline.odoo.client import ConnectedClient, connect
 from mc_pipeline.sandbox.odoo import SandboxOdoo
 from mc_pipeline_tests.odoo.connection import OdooAt, Patience
 
@@ -28,7 +28,7 @@ class OdooUnderTest:
 
     settings: OdooAt
     company: int
-    client: JsonRpcClient
+    client: ConnectedClient
     sandbox: SandboxOdoo | None = None
 
     def create(self, model: str, **values: object) -> int:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 from pydantic import SecretStr
 
-from mc_pipeline.odoo.client import JsonRpcClient, connect
+from mc_pipeline.odoo.client import ConnectedClient, connect
 from mc_pipeline.sandbox.odoo import SandboxOdoo
 from mc_pipeline_tests.odoo.connection import OdooAt, Patience
 
@@ -14,7 +14,7 @@ from mc_pipeline_tests.odoo.connection import OdooAt, Patience
 @contextmanager
 def logged_in(
     sandbox: SandboxOdoo, user: str = "admin", secret: str = "admin", companies: tuple[int, ...] = (1,)
-) -> Iterator[JsonRpcClient]:
+) -> Iterator[ConnectedClient]:
     """A connection to a served stand-in."""
     settings = OdooAt(sandbox.url, database="sandbox", user=user, secret=SecretStr(secret))
     with connect(settings, companies, retry=Patience().policy) as client:
@@ -29,6 +29,6 @@ def sandbox() -> Iterator[SandboxOdoo]:
 
 
 @pytest.fixture
-def client(sandbox: SandboxOdoo) -> Iterator[JsonRpcClient]:
+def client(sandbox: SandboxOdoo) -> Iterator[ConnectedClient]:
     with logged_in(sandbox) as connection:
         yield connection

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
-from mc_pipeline.odoo.client import JsonRpcClient, RetryPolicy, connect
+from mc_pipeline.odoo.client import ConnectedClient, RetryPolicy, connect
 
 SECRET = "a-secret-that-never-shows"
 
@@ -31,5 +31,5 @@ class Patience:
         return RetryPolicy(attempts=self.attempts, sleep=self.waits.append)
 
 
-def connected(url: str, company_ids: tuple[int, ...] = (1,), **settings: object) -> JsonRpcClient:
+def connected(url: str, company_ids: tuple[int, ...] = (1,), **settings: object) -> ConnectedClient:
     return connect(OdooAt(url, **settings), company_ids, retry=Patience().policy)  # type: ignore[arg-type]

@@ -293,7 +293,7 @@ def test_the_fields_of_a_model_are_asked_once_also_by_several_threads():
 )
 def test_a_group_is_asked_in_the_form_of_the_version(version, arguments):
     with serve(result({"server_version": version}), *LOGGED_IN[1:], result(True)) as server:
-        assert connected(server.url).has_group("g.x") is True
+        assert connected(server.url, api="jsonrpc").has_group("g.x") is True
     assert server.requests[-1][2]["params"]["args"][5] == arguments
 
 

@@ -185,11 +185,6 @@ def test_an_address_that_is_none_is_refused_before_anything_is_sent(url):
         connect(OdooAt(url), [1], retry=Patience().policy)
 
 
-def test_json2_is_refused_as_not_built():
-    with pytest.raises(OdooVersionError, match=r"odoo\.api: json2"):
-        connect(OdooAt("http://127.0.0.1:1", api="json2"), [1])
-
-
 def test_credentials_inside_the_address_never_show():
     url = f"http://nobody:pass-word@127.0.0.1:{closed_port()}"
     with pytest.raises(OdooConnectionError) as raised:

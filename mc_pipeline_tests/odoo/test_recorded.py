@@ -12,7 +12,7 @@ import pytest
 
 from mc_pipeline.odoo.accounting import read_document_lines, read_documents
 from mc_pipeline.odoo.blacklist import read_blacklist
-from mc_pipeline.odoo.client import JsonRpcClient
+from mc_pipeline.odoo.client import ConnectedClient
 from mc_pipeline.odoo.errors import from_error_answer
 from mc_pipeline.odoo.orders import read_order_lines, read_orders
 from mc_pipeline.odoo.partners import read_partners
@@ -29,7 +29,7 @@ def recorded(name: str) -> Any:
 
 
 @contextmanager
-def holding(version: int, *names: str, company: int) -> Iterator[JsonRpcClient]:
+def holding(version: int, *names: str, company: int) -> Iterator[ConnectedClient]:
     sandbox = SandboxOdoo((version, 0), modules={"sale", "account", "mass_mailing", "delivery"}, basics=False)
     sandbox.load_recorded(*(shared_path(name) for name in names))
     unrounded = sandbox.search("res.currency", [("decimal_places", "=", 0), ("name", "in", ["USD", "EUR"])])
