@@ -63,10 +63,11 @@ def _typed(partners: "pd.DataFrame") -> "pd.Series":
 def _with_typed_email(partners: "pd.DataFrame") -> "pd.DataFrame":
     rows = people(partners)
     rows = rows[rows["typed"].notna()]
-    # Odoo leaves the normalised address empty when it can make nothing of what was typed.
-    return rows.assign(
-        address=rows["email_normalized"].astype(object).where(rows["email_normalized"].notna(), "")
-    )
+    # Odoo leaves the normalised address empty when it can make nothing of what was typed. It keeps non-ASCII
+    # capitals before the @; Mailchimp identifies members by the address in lower case.
+    normalized = rows["email_normalized"].astype(object)
+    address = normalized.map(lambda value: value.strip().lower(), na_action="ignore")
+    return rows.assign(address=address.where(normalized.notna(), ""))
 
 
 def _with_valid_email(partners: "pd.DataFrame") -> "pd.DataFrame":
