@@ -1,7 +1,8 @@
 """Settles what an interrupted run left open: its batches first, the rest by reading back (rule 7.4)."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -12,15 +13,31 @@ from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import BatchLostError
 from mc_pipeline.push.writes import OPERATION_PREFIX, answer_of_operation
 
+_PATIENCE = batches.PollPolicy(first_wait_seconds=0.25, total_seconds=300)
+_ONE_LOOK = batches.PollPolicy(total_seconds=0)
 _TEXTS_RETURNED = ("language", "status", "contact_id")
 
 
-def settle_batches(client: MailchimpClient, ledger: Ledger, lease: Lease) -> int:
-    """Wait for every batch that an interrupted run submitted and record its outcomes; return how many rows.
+@dataclass(frozen=True)
+class SettledBatches:
+    """What became of the batches of interrupted runs: how many writes are settled by their results, and the
+    ids of intents that a batch still under way may yet apply."""
+
+    settled: int
+    under_way: frozenset[int]
+
+
+def settle_batches(
+    client: MailchimpClient, ledger: Ledger, lease: Lease, patience: batches.PollPolicy = _PATIENCE
+) -> SettledBatches:
+    """Wait for the batches that an interrupted run submitted, and record their outcomes.
 
     A batch may have been submitted although its id was never recorded: such a one is looked for among the
     account's batches and recognised by the names of its operations. Must run before the audiences are
     observed, so that the observation shows what the batches did.
+
+    A batch that does not end within ``patience`` holds nothing up, opt-outs least of all: its intents stay
+    open, and while they do, nothing else is written about those addresses.
     """
     open_intents = ledger.intents.open(lease.company)
     batch_ids = {intent.batch_id for intent in open_intents if intent.batch_id}
@@ -28,24 +45,39 @@ def settle_batches(client: MailchimpClient, ledger: Ledger, lease: Lease) -> int
     if without:
         batch_ids |= set(batches.submitted_since(client, min(intent.recorded_at for intent in without)))
     settled = 0
+    under_way: set[int] = set()
     for batch_id in sorted(batch_ids):
         try:
-            batches.wait(client, batch_id)
+            batches.wait(client, batch_id, patience)
             results = batches.results(client, batch_id)
         except BatchLostError:
             continue
+        except batches.BatchUnfinishedError:
+            # What a batch without a recorded id is about is not told before it ends: it may be any of these.
+            under_way |= {intent.id for intent in open_intents if intent.batch_id in (batch_id, None)}
+            # Mailchimp works off one after the other: behind this one the others wait as well.
+            patience = _ONE_LOOK
+            continue
         settled += _settle_from(results, open_intents, ledger, lease)
-    return settled
+    still_open = {intent.id for intent in ledger.intents.open(lease.company)} if under_way else set()
+    return SettledBatches(settled, frozenset(under_way & still_open))
 
 
-def settle_by_observation(observed: pd.DataFrame, complete: bool, ledger: Ledger, lease: Lease) -> int:
+def settle_by_observation(
+    observed: pd.DataFrame,
+    complete: bool,
+    ledger: Ledger,
+    lease: Lease,
+    under_way: Collection[int] = frozenset(),
+) -> int:
     """Settle the intents still open by comparing them with the audiences as they are now; return how many.
 
     ``observed`` are mailchimp_members rows that were read after the intents were recorded. What is not seen
     to be applied counts as not sent, and the next plan asks for it again: every write of ours can be
     repeated without harm. In an incomplete read that holds for members who were seen; the others stay open.
+    So do the intents ``under_way``, in a batch that has not ended.
     """
-    open_intents = ledger.intents.open(lease.company)
+    open_intents = [intent for intent in ledger.intents.open(lease.company) if intent.id not in under_way]
     if not open_intents:
         return 0
     wanted = {intent.email for intent in open_intents} | {_address_after(intent) for intent in open_intents}

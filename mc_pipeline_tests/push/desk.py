@@ -126,10 +126,10 @@ class Desk:
             ledger.leases.hold(COMPANY, f"run {time.monotonic_ns()}") as lease,
         ):
             self.leases.append(lease)
-            settle_batches(client, ledger, lease)
+            settled = settle_batches(client, ledger, lease)
             read = read_members(client, LIST)
             members = read.rows.assign(audience=AUDIENCE)
-            settle_by_observation(members, read.complete, ledger, lease)
+            settle_by_observation(members, read.complete, ledger, lease, settled.under_way)
             ledger.members.observe(
                 COMPANY, members, read.complete, read.observed_at, list_ids=[LIST], fence=lease.fence
             )
@@ -177,8 +177,8 @@ class Desk:
             records = ledger.members.load([LIST])
             still_open = len(ledger.intents.open(COMPANY))
         believed = [
-            "email", "created_by_us", "created_status", "sent_json", "returned_json", "tags", "archived_by_us",
-            "ever_subscribed", "opted_out", "partner_id", "name_sent", "last_status", "rejection_title",
+            "email", "created_by_us", "created_status", "sent_json", "returned_json", "tags",
+            "archived_by_us", "ever_subscribed", "opted_out", "partner_id", "name_sent", "last_status", "rejection_title",
         ]  # fmt: skip
         return {
             "members": members,

@@ -1,4 +1,4 @@
-"""A push that dies at any moment: the next one ends where an undisturbed one would have, and nothing is twice."""
+"""A push that dies at any moment: the next one ends where an undisturbed one would, nothing is twice."""
 
 import os
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def yesterday(desk: Desk, size: int) -> None:
 
 
 def today(desk: Desk, size: int, death: Death | None = None):
-    """Everything that can happen: new people, new names, a new address, tags gained and lost, one who left."""
+    """New people, new names, a new address, tags gained and lost, and one who left."""
     people = [person(number, name="Grace", tags=["VIP"]) for number in range(2, size)]
     people += [person(0, email="moved@example.com"), person(90), person(91, tags=["B2C", "VIP"])]
     aside = [(1, "person1@example.com", "no_order"), (2, "person2@example.com", "no_order")]
@@ -32,7 +32,7 @@ def today(desk: Desk, size: int, death: Death | None = None):
 
 
 def crashes(place: str, writes_afterwards: bool, size: int) -> Iterator[int]:
-    """Numbers of the boundaries to die at: all of them when asked for, else every eleventh, from different starts."""
+    """Numbers of the boundaries to die at: all when asked for, else every eleventh."""
     if os.environ.get("MC_PIPELINE_EVERY_CRASH"):
         return count()
     return count((PLACES.index(place) + 2 * writes_afterwards + size) % 11, 11)
@@ -146,3 +146,22 @@ def test_an_answer_that_never_comes_is_found_out_and_not_asked_for_twice(
         for member in entry.response.get("new_members", ())
     ]
     assert len(created) == len(set(created))
+
+
+def test_a_batch_that_stands_still_holds_nothing_up_and_is_not_sent_again(desk: Desk):
+    yesterday(desk, IN_BATCHES)
+    saved = desk.save()
+    today(desk, IN_BATCHES)
+    undisturbed = desk.state()
+    desk.restore(saved)
+    desk.mailchimp.pause_batches()
+    first = today(desk, IN_BATCHES)
+    assert set(first.loc[first["operation"] == "update", "outcome"]) == {"unknown"}
+    desk.mailchimp.journal.clear()
+    second = today(desk, IN_BATCHES)
+    assert set(second.loc[second["operation"] == "update", "outcome"]) == {"held_back"}
+    assert not any("PATCH" in str(entry.body) for entry in desk.writes())
+    desk.mailchimp.run_batches()
+    desk.mailchimp.resume_batches()
+    assert today(desk, IN_BATCHES).empty
+    assert desk.state() == undisturbed

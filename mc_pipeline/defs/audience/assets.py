@@ -52,7 +52,9 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         with company_lease(systems, company.key, context.run.run_id, context.log) as lease:
             from_batches = settle_batches(client, systems.ledger, lease)
             table = _observe_audiences(systems, company)
-            from_observation = settle_by_observation(table.rows, table.complete, systems.ledger, lease)
+            from_observation = settle_by_observation(
+                table.rows, table.complete, systems.ledger, lease, from_batches.under_way
+            )
             summary = systems.ledger.members.observe(
                 company.key,
                 table.rows,
@@ -70,7 +72,8 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
                     table.rows.groupby(["audience", "status"], as_index=False).size()
                 ),
                 "consent_events": counts_table(summary.events, "event"),
-                "settled_from_an_interrupted_run": from_batches + from_observation,
+                "settled_from_an_interrupted_run": from_batches.settled + from_observation,
+                "still_under_way_in_batches": len(from_batches.under_way),
                 "vanished": vanished,
                 **{
                     f"link_{key}": dg.MetadataValue.url(
