@@ -1,7 +1,7 @@
 """A desk for pushes: one served audience, one ledger in SQLite, and contacts written down by hand.
 
-A push begins as in the pipeline: open batches are settled, the audience is read, what was left open is settled
-by it, the ledger observes, the rules make a plan. Reading Odoo, guards and approvals are left out.
+A push begins as in the pipeline: open batches are settled, the audience is read, what was left open is
+settled by it, the ledger observes, the rules make a plan. Reading Odoo, guards and approvals are left out.
 """
 
 import shutil
@@ -178,7 +178,8 @@ class Desk:
             still_open = len(ledger.intents.open(COMPANY))
         believed = [
             "email", "created_by_us", "created_status", "sent_json", "returned_json", "tags",
-            "archived_by_us", "ever_subscribed", "opted_out", "partner_id", "name_sent", "last_status", "rejection_title",
+            "archived_by_us", "ever_subscribed", "opted_out", "partner_id", "name_sent", "last_status",
+            "rejection_title",
         ]  # fmt: skip
         return {
             "members": members,
