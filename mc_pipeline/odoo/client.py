@@ -216,7 +216,10 @@ class ConnectedClient:
         return _expect(found, list, model, "search_read")
 
     def read(self, model: str, ids: Sequence[int], fields: Sequence[str]) -> list[Record]:
-        """Records by id: deleted ones are left out; one that the user may not see is an OdooAccessError."""
+        """Records by id: deleted ones are left out; one that the user may not see is an OdooAccessError.
+
+        Asked for nothing but ``id``, Odoo gives back deleted ones too.
+        """
         found = self.execute(model, "read", list(ids), fields=list(fields), load="")
         return _expect(found, list, model, "read")
 

@@ -35,6 +35,24 @@ def error(name: str, message: str, debug: str = "Traceback (most recent call las
     return http("200 OK", json.dumps({"jsonrpc": "2.0", "id": 1, "error": envelope}).encode())
 
 
+def plain(value: Any) -> bytes:
+    """An answer of JSON-2: the bare result."""
+    return http("200 OK", json.dumps(value).encode(), "application/json; charset=utf-8")
+
+
+def json2_error(status: str, name: str, message: str) -> bytes:
+    """An error of JSON-2: a status, and the exception as the body."""
+    described = {"name": name, "message": message, "arguments": [message], "context": {}}
+    content = {**described, "debug": "Traceback (most recent call last): secret-debug"}
+    return http(status, json.dumps(content).encode(), "application/json; charset=utf-8")
+
+
+def page(status: str, title: str, text: str = "", *headers: str) -> bytes:
+    """A web page."""
+    content = f"<!doctype html>\n<title>{title}</title>\n{text}"
+    return http(status, content.encode(), "text/html; charset=utf-8", *headers)
+
+
 VERSION = result({"server_version": "18.0", "server_version_info": [18, 0, 0, "final", 0, ""]})
 LOGGED_IN = (
     VERSION,
@@ -42,6 +60,18 @@ LOGGED_IN = (
     result({"lang": "en_US", "tz": "UTC"}),
     result([{"id": 7, "company_ids": [1, 2]}]),
 )
+
+
+VERSION_19 = result({"server_version": "19.0", "server_version_info": [19, 0, 0, "final", 0, ""]})
+LOGGED_IN_19 = (VERSION_19, *LOGGED_IN[1:])
+WEB_VERSION = plain({"version_info": [19, 0, 0, "final", 0, ""], "version": "19.0"})
+KEY_ACCEPTED = (
+    plain({"lang": "en_US", "tz": False, "uid": 7}),
+    plain([{"id": 7, "login": "integration@example.com"}]),
+)
+COMPANIES = plain([{"id": 7, "company_ids": [1, 2]}])
+LOGGED_IN_JSON2 = (WEB_VERSION, *KEY_ACCEPTED, COMPANIES)
+"""What is asked with ``api: json2``; with ``auto`` the version is asked as for JSON-RPC."""
 
 
 @dataclass
@@ -61,8 +91,10 @@ class ByteServer:
         """The model methods and services that were called, in order."""
         called = []
         for path, _, body in self.requests:
-            params = body.get("params") or {}
-            if params.get("service") == "object":
+            params = (body or {}).get("params") or {}
+            if path.startswith("/json/2/"):
+                called.append(".".join(path.split("/")[3:]))
+            elif params.get("service") == "object":
                 called.append(f"{params['args'][3]}.{params['args'][4]}")
             else:
                 called.append(params.get("method") or path)
@@ -113,14 +145,15 @@ def _talk(server: ByteServer, connection: socket.socket) -> None:
                 headers[name.lower()] = value.strip()
             body = reader.read(int(headers.get("content-length", 0)))
             with server.lock:
-                server.requests.append((request_line.decode().split()[1], headers, json.loads(body)))
+                arrived = json.loads(body) if body else None
+                server.requests.append((request_line.decode().split()[1], headers, arrived))
             step = server.next_step()
             if step is SILENCE:
                 server.stopping.wait(30)
                 return
             if step is CLOSE:
                 return
-            answer = step(json.loads(body)) if callable(step) else step
+            answer = step(arrived) if callable(step) else step
             assert isinstance(answer, bytes)
             connection.sendall(answer)
             if b"\r\nConnection: close\r\n" in answer:

@@ -198,7 +198,8 @@ def test_credentials_inside_the_address_never_show():
 )
 def test_the_version_is_read_from_every_form_odoo_writes_it_in(text, version):
     with serve(result({"server_version": text}), *LOGGED_IN[1:]) as server:
-        assert connect(OdooAt(server.url), [1], retry=Patience().policy).version == version
+        client = connect(OdooAt(server.url, api="jsonrpc"), [1], retry=Patience().policy)
+    assert client.version == version
 
 
 def test_neither_the_secret_nor_records_are_logged_even_at_level_debug(caplog):

@@ -84,14 +84,15 @@ _DEFAULT_RIGHTS: dict[str, tuple[Operation, ...]] = {"internal": _READ, "admin":
 class Account:
     """How a user logs in and what the user may do. Secrets are never shown.
 
-    ``denied`` takes single rights away from this user, as a customised database may.
+    ``api_keys``: key to its row in res.users.apikeys, which tells when it ends. ``denied`` takes single
+    rights away from this user, as a customised database may.
     """
 
     uid: int
     login: str
     password: str = field(repr=False)
     groups: frozenset[str]
-    api_keys: set[str] = field(default_factory=set, repr=False)
+    api_keys: dict[str, int] = field(default_factory=dict, repr=False)
     two_factor: bool = False
     denied: set[tuple[str, str]] = field(default_factory=set)
 
@@ -103,10 +104,8 @@ class Account:
             self.groups | {each for group in self.groups for each in _IMPLIED.get(group, ())}
         )
 
-    def accepts(self, secret: object) -> bool:
-        """Whether this password or API key logs the user in over RPC (a password not with two factors)."""
-        if secret in self.api_keys:
-            return True
+    def accepts_password(self, secret: object) -> bool:
+        """Whether this password logs the user in over RPC (none does with two factors)."""
         return not self.two_factor and bool(self.password) and secret == self.password
 
     def may(self, operation: Operation, model: str) -> bool:
@@ -177,5 +176,10 @@ STANDARD_RULES = (
         lambda env: "admin" not in env.groups,
     ),
     RecordRule("sale.order", _own_documents, _only_own_documents),
+    RecordRule(
+        "res.users.apikeys",
+        lambda env: [("user_id", "=", env.uid)],
+        lambda env: "admin" not in env.groups,
+    ),
 )
 """What a plain Odoo has: companies, and "Own Documents Only" for such sales people."""

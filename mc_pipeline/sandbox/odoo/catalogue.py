@@ -433,6 +433,11 @@ _MODELS: dict[str, str] = {
         work_contact_id many2one >res.partner
         company_id many2one >res.company !
         """,
+    "res.users.apikeys": """
+        name char ! ro
+        user_id many2one >res.users ! ro
+        scope char ro
+        """,
     "ir.model": """
         model char !
         name char !
@@ -496,6 +501,9 @@ _ONLY: dict[int, dict[str, str]] = {
         "res.partner.title": """
             name char !
             """,
+        "res.users.apikeys": """
+            expiration_date datetime ro
+            """,
         "res.users": """
             groups_id many2many >res.groups
             """,
@@ -514,6 +522,9 @@ _ONLY: dict[int, dict[str, str]] = {
             """,
     },
     19: {
+        "res.users.apikeys": """
+            expiration_date datetime ro
+            """,
         "res.users": """
             group_ids many2many >res.groups
             """,

@@ -135,7 +135,7 @@ class Database:
         for account in self.accounts.values():
             user = self.models["res.users"].table.rows.get(account.uid)
             if account.login == login and user is not None and user.get("active", True):
-                return account.uid if account.accepts(secret) else False
+                return account.uid if self._accepts(account, secret) else False
         return False
 
     def authenticated(self, uid: object, secret: object) -> Account:
@@ -148,12 +148,30 @@ class Database:
             )
         if (account.uid, str(secret)) in self._warm:
             return account
-        if not account.accepts(secret) or not self.models["res.users"].table.rows[account.uid].get(
+        if not self._accepts(account, secret) or not self.models["res.users"].table.rows[account.uid].get(
             "active", True
         ):
             raise AccessDeniedError()
         self._warm.add((account.uid, str(secret)))
         return account
+
+    def _accepts(self, account: Account, secret: object) -> bool:
+        return account.accepts_password(secret) or self._is_key(account, secret)
+
+    def _is_key(self, account: Account, secret: object) -> bool:
+        """Whether this is an API key of the account that has not ended."""
+        if secret not in account.api_keys:
+            return False
+        row = self.models["res.users.apikeys"].table.rows[account.api_keys[str(secret)]]
+        return not row.get("expiration_date") or row["expiration_date"] >= self.now()
+
+    def holder_of_key(self, key: str) -> Account | None:
+        """The active user who has this API key; nobody for one that has expired."""
+        users = self.models["res.users"].table.rows
+        for account in self.accounts.values():
+            if self._is_key(account, key) and users.get(account.uid, {}).get("active", True):
+                return account
+        return None
 
     def restart_workers(self) -> None:
         """Forget which secrets were checked."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class ServerError(Exception):
@@ -75,3 +75,16 @@ class DatabaseError(ServerError):
             'connection to server at "localhost" (127.0.0.1), port 5432 failed: '
             f'FATAL:  database "{database}" does not exist\n'
         )
+
+
+_HTTP_NAMES = {400: "BadRequest", 401: "Unauthorized", 404: "NotFound", 422: "UnprocessableEntity"}
+
+
+class HttpError(ServerError):
+    """What Odoo's web server itself refuses, before a model is asked: known to JSON-2 only."""
+
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = headers
+        self.name = f"werkzeug.exceptions.{_HTTP_NAMES[status]}"

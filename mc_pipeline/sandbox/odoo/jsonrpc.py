@@ -37,23 +37,16 @@ class JsonRpc:
         }
 
     def routes(self) -> list[Route]:
-        routes = [
+        return [
             Route("/jsonrpc", self._serve, methods=["POST"]),
             Route("/web/webclient/version_info", self._version_info, methods=["POST"]),
         ]
-        if self._release.major >= 19:
-            routes.append(Route("/web/version", self._web_version, methods=["GET"]))
-        return routes
 
     async def _version_info(self, request: Request) -> Response:
         call = await _body(request)
         if call is None:
             return _not_json()
         return self._answer(call, {"result": self._release.version_info()})
-
-    async def _web_version(self, request: Request) -> Response:
-        info = self._release.version_info()
-        return JSONResponse({"version_info": info["server_version_info"], "version": info["server_version"]})
 
     async def _serve(self, request: Request) -> Response:
         call = await _body(request)

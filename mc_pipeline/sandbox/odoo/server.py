@@ -10,12 +10,13 @@ import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
+from starlette.types import ASGIApp
 
 from mc_pipeline.sandbox.faults import Faults, Latency
 from mc_pipeline.sandbox.journal import Journal, utc_now
@@ -25,6 +26,8 @@ from mc_pipeline.sandbox.odoo.basics import put_basics
 from mc_pipeline.sandbox.odoo.catalogue import OPTIONAL_MODULES, built_in_models
 from mc_pipeline.sandbox.odoo.database import Database
 from mc_pipeline.sandbox.odoo.environment import Environment
+from mc_pipeline.sandbox.odoo.json2 import PATH as JSON2_PATH
+from mc_pipeline.sandbox.odoo.json2 import Json2
 from mc_pipeline.sandbox.odoo.jsonrpc import JsonRpc
 from mc_pipeline.sandbox.odoo.models.accounting import Move
 from mc_pipeline.sandbox.odoo.models.base import Model
@@ -82,20 +85,35 @@ class SandboxOdoo:
                 put_basics(database)
         self.database = self.databases[databases[0]]
         self.rpc = JsonRpc(self.release, self.databases)
+        self.json2 = Json2(self.release, self.databases)
         self.app = self._application()
 
     # serving
 
     def _application(self) -> Starlette:
         def watches(path: str) -> bool:
-            return path.startswith(("/jsonrpc", "/web/", "/json/"))
+            return path.startswith(("/jsonrpc", "/web/", JSON2_PATH))
 
         def broken(status: int) -> tuple[str, bytes]:
             return "application/json", json.dumps(self.rpc.internal_error()).encode()
 
-        api = Starlette(routes=self.rpc.routes())
-        troubled = TroubleLayer(api, self.faults, self.latency, watches=watches, error_body=broken)
-        journalled = JournalLayer(troubled, self.journal, watches=watches)
+        api: ASGIApp = Starlette(routes=[*self.rpc.routes(), *self.json2.routes()])
+        # each API has its own way to say that the server broke
+        api = TroubleLayer(
+            api,
+            self.faults,
+            self.latency,
+            watches=lambda path: watches(path) and not path.startswith(JSON2_PATH),
+            error_body=broken,
+        )
+        api = TroubleLayer(
+            api,
+            self.faults,
+            self.latency,
+            watches=lambda path: path.startswith(JSON2_PATH),
+            error_body=self.json2.error_body,
+        )
+        journalled = JournalLayer(api, self.journal, watches=watches)
         routes: list[Route | Mount] = [
             *control_routes(self.journal, self.faults, self.latency),
             *pages.routes(self),
@@ -207,15 +225,28 @@ class SandboxOdoo:
         self.database.accounts[uid] = Account(uid, login, password, frozenset(groups), two_factor=two_factor)
         return uid
 
-    def add_api_key(self, uid: int) -> str:
-        """A new API key of a user: 40 hexadecimal characters."""
+    def add_api_key(
+        self,
+        uid: int,
+        *,
+        name: str = "integration",
+        expires: datetime | None = None,
+        database: str | None = None,
+    ) -> str:
+        """A new API key of a user: 40 hexadecimal characters. From Odoo 18 on it may end at ``expires``."""
         key = secrets.token_hex(20)
-        self.database.accounts[uid].api_keys.add(key)
+        held = self.database if database is None else self.databases[database]
+        values = {"name": name, "user_id": uid, "create_date": held.now()}
+        if expires is not None:
+            values["expiration_date"] = expires.astimezone(UTC).replace(tzinfo=None)
+        held.accounts[uid].api_keys[key] = held.models["res.users.apikeys"].table.insert(values)
         return key
 
     def expire_api_key(self, uid: int, key: str) -> None:
         """The key no longer logs in; workers that know it go on accepting it until they restart."""
-        self.database.accounts[uid].api_keys.discard(key)
+        row = self.database.accounts[uid].api_keys[key]
+        ended = self.database.now() - timedelta(seconds=1)
+        self.model("res.users.apikeys").table.update(row, {"expiration_date": ended})
 
     def restart_workers(self) -> None:
         """Workers start anew: they forget which secrets they had checked."""

@@ -34,21 +34,24 @@ if TYPE_CHECKING:
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-def remote(*, on_records: bool = False, since: int = 0, until: int = 99) -> Callable[[Method], Method]:
+def remote(
+    *, on_records: bool = False, since: int = 0, until: int = 99, name: str = ""
+) -> Callable[[Method], Method]:
     """Marks a method that RPC may call, in the versions where Odoo has it public.
 
-    ``on_records``: the first argument is a list of ids.
+    ``on_records``: the first argument is a list of ids. ``name``: what Odoo calls it, where a method has
+    another form in other versions.
     """
 
     def mark(method: Method) -> Method:
-        method.remote_facts = (on_records, since, until)  # type: ignore[attr-defined]
+        method.remote_facts = (name or method.__name__, on_records, since, until)  # type: ignore[attr-defined]
         return method
 
     return mark
 
 
 @cache
-def _parts(kind: type[Model]) -> tuple[list[str], list[tuple[str, bool, int, int]]]:
+def _parts(kind: type[Model]) -> tuple[list[str], list[tuple[str, str, bool, int, int]]]:
     """The fields that a class computes, and the methods that RPC may call in which versions."""
     names = dir(kind)
     computes = [name.removeprefix("compute_") for name in names if name.startswith("compute_")]
@@ -61,6 +64,7 @@ class Model:
 
     A method ``compute_<field>(env, row)`` gives a field's value whenever it is asked for; other fields have
     the value in the row. ``indexed_texts`` are text fields by which rows are found quickly.
+    ``ignores_missing``: operations that succeed on records that do not exist, as Odoo's own model does.
     """
 
     name: str = ""
@@ -69,6 +73,7 @@ class Model:
     indexed_texts: ClassVar[frozenset[str]] = frozenset()
     unique: ClassVar[tuple[tuple[str, ...], ...]] = ()
     transient: ClassVar[bool] = False
+    ignores_missing: ClassVar[frozenset[Operation]] = frozenset()
 
     def __init__(self, database: Database, name: str, fields: Mapping[str, Field]) -> None:
         self.database = database
@@ -87,8 +92,8 @@ class Model:
             if field.required and field.store and not field.to_many and name not in self._computes
         ]
         self._methods = {
-            method: (getattr(self, method), on_records)
-            for method, on_records, since, until in methods
+            called: (getattr(self, method), on_records)
+            for method, called, on_records, since, until in methods
             if since <= database.release.major <= until
         }
 
@@ -275,14 +280,18 @@ class Model:
 
     # what RPC may call
 
-    def call(self, env: Environment, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """Call a public method; errors in the name, the rights and the arguments are Odoo's."""
+    def public_method(self, env: Environment, method: str) -> tuple[Callable[..., Any], bool]:
+        """The method, and whether it is one on records; errors for private and unknown ones are Odoo's."""
         release = env.release
         if method.startswith("_") or (method == "exists" and release.major >= 19):
             raise AccessError(release.private_method(self.name, method))
         if method not in self._methods:
             raise BuiltinError(AttributeError, release.unknown_method(self.name, method))
-        function, on_records = self._methods[method]
+        return self._methods[method]
+
+    def call(self, env: Environment, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Call a public method; errors in the name, the rights and the arguments are Odoo's."""
+        function, on_records = self.public_method(env, method)
         args = list(args)
         if on_records:
             ids = args.pop(0) if args else kwargs.get("ids", ())
@@ -343,7 +352,10 @@ class Model:
         load: str | None = "_classic_read",
     ) -> list[dict[str, Any]]:
         names = self._readable(env, fields)
-        return self._read_rows(env, self.check_access(env, ids, "read"), names, load)
+        existing = self.check_access(env, ids, "read")
+        if set(names) == {"id"}:  # nothing is looked up then: ids of missing records come back too
+            return [{"id": id} for id in ids]
+        return self._read_rows(env, existing, names, load)
 
     def _readable(self, env: Environment, fields: Sequence[str] | None) -> list[str]:
         env.check_right("read", self)
@@ -488,17 +500,14 @@ class Model:
 
     @remote(on_records=True)
     def write(self, env: Environment, ids: Sequence[int], vals: Mapping[str, Any]) -> bool:
-        self._must_exist(env, ids)
-        self.check_access(env, ids, "write")
+        ids = self._existing(env, ids, "write")
         self.write_records(env, ids, vals)
         self.check_access(env, ids, "write")
         return True
 
     @remote(on_records=True)
     def unlink(self, env: Environment, ids: Sequence[int]) -> bool:
-        self._must_exist(env, ids)
-        self.check_access(env, ids, "unlink")
-        self.unlink_records(env, ids)
+        self.unlink_records(env, self._existing(env, ids, "unlink"))
         return True
 
     @remote(on_records=True)
@@ -704,10 +713,11 @@ class Model:
                 for each in wanted - current:
                     other.write_records(env, [each], {inverse: row["id"]})
 
-    def _must_exist(self, env: Environment, ids: Sequence[int]) -> None:
+    def _existing(self, env: Environment, ids: Sequence[int], operation: Operation) -> list[int]:
         missing = [id for id in ids if id not in self.table]
-        if missing:
+        if missing and operation not in self.ignores_missing:
             raise MissingError.of(self.name, missing, env.uid)
+        return self.check_access(env, ids, operation)
 
     def _missing_value(self, field: Field) -> ValidationError:
         return ValidationError(

@@ -19,6 +19,7 @@ class Blacklist(Model):
 
     description = "Mail Blacklist"
     indexed_texts = frozenset({"email"})
+    ignores_missing = frozenset({"unlink"})
 
     def own_name(self, env: Environment, row: Row) -> str:
         return str(row.get("email", ""))

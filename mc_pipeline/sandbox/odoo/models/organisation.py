@@ -7,6 +7,7 @@ from typing import Any
 
 from mc_pipeline.sandbox.odoo.access import EXTERNAL_IDS
 from mc_pipeline.sandbox.odoo.environment import Environment
+from mc_pipeline.sandbox.odoo.errors import BuiltinError
 from mc_pipeline.sandbox.odoo.models.base import Model, remote
 from mc_pipeline.sandbox.odoo.tables import Row
 
@@ -60,10 +61,18 @@ class User(Model):
         row = self.table.rows[env.uid]
         return {"lang": self.compute_lang(env, row), "tz": self.compute_tz(env, row), "uid": env.uid}
 
-    @remote()
-    def has_group(self, env: Environment, *arguments: Any) -> bool:
-        """Whether the calling user is in a group, by its external id (the last argument)."""
-        return EXTERNAL_IDS.get(arguments[-1], "") in env.groups
+    @remote(until=17, name="has_group")
+    def has_group_myself(self, env: Environment, group_ext_id: str) -> bool:
+        """Whether the calling user is in a group, by its external id."""
+        return EXTERNAL_IDS.get(group_ext_id, "") in env.groups
+
+    @remote(on_records=True, since=18)
+    def has_group(self, env: Environment, ids: Sequence[int], group_ext_id: str) -> bool:
+        """Whether a user is in a group, by its external id."""
+        if len(ids) != 1:
+            raise BuiltinError(ValueError, f"Expected singleton: res.users({', '.join(map(str, ids))})")
+        account = self.database.accounts.get(ids[0])
+        return account is not None and EXTERNAL_IDS.get(group_ext_id, "") in account.groups
 
 
 class Company(Model):

@@ -226,6 +226,7 @@ class PartnerCategory(Model):
 
     description = "Partner Tags"
     order = "name, id"
+    ignores_missing = frozenset({"write", "unlink"})
 
     def own_name(self, env: Environment, row: Row) -> str:
         names = [str(row.get("name") or "")]
