@@ -4,13 +4,15 @@ Whether an amount is kept revenue is decided in ``domain``; here is what Odoo's 
 nothing until they are posted, so they are not read.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from mc_pipeline.odoo.client import OdooClient, Record
+from mc_pipeline.odoo.changes import Reading, Stale, changed_since
+from mc_pipeline.odoo.client import Domain, OdooClient, Record
 from mc_pipeline.odoo.currencies import read_currencies
 from mc_pipeline.odoo.fields import available_fields
-from mc_pipeline.odoo.paging import PagedRead, read_all
+from mc_pipeline.odoo.paging import PagedRead
 from mc_pipeline.odoo.reading import (
     OdooRead,
     dates,
@@ -39,8 +41,10 @@ _LINE_FIELDS = (
 )  # fmt: skip
 
 
-def read_documents(client: OdooClient, company_id: int) -> OdooRead:
+def read_documents(client: OdooClient, company_id: int, *, reading: Reading | None = None) -> OdooRead:
     """Headers of all posted customer invoices and credit notes of the company.
+
+    ``reading`` may take unchanged ones from an earlier read.
 
     Columns: move_id int64, move_type ("out_invoice" or "out_refund"), state ("posted"), name,
     reversed_entry_id Int64 (the invoice a credit note was made from; missing for one made by invoicing a
@@ -54,7 +58,7 @@ def read_documents(client: OdooClient, company_id: int) -> OdooRead:
     """
     observed_at = now()
     limited = client.with_companies([company_id])
-    found, records = _documents(limited, company_id)
+    found, records = _documents(limited, company_id, reading or Reading())
     currencies = read_currencies(limited)
     document_currencies = [currencies[record["currency_id"]] for record in records]
 
@@ -89,8 +93,16 @@ def read_documents(client: OdooClient, company_id: int) -> OdooRead:
     return OdooRead(rows, observed_at, not because, because)
 
 
-def read_document_lines(client: OdooClient, company_id: int, documents: OdooRead | None = None) -> OdooRead:
+def read_document_lines(
+    client: OdooClient,
+    company_id: int,
+    documents: OdooRead | None = None,
+    *,
+    reading: Reading | None = None,
+) -> OdooRead:
     """Goods and cash-rounding lines of the documents of ``read_documents`` (read when not given).
+
+    ``reading`` may take unchanged lines from an earlier read.
 
     Columns: line_id, move_id int64, move_type, state, reversed_entry_id Int64, currency (these four of the
     document), sale_line_ids list of int (the order lines; empty for a line typed by hand), display_type
@@ -102,7 +114,7 @@ def read_document_lines(client: OdooClient, company_id: int, documents: OdooRead
     """
     observed_at = now()
     limited = client.with_companies([company_id])
-    headers = documents or read_documents(limited, company_id)
+    headers = documents or read_documents(limited, company_id, reading=reading)
     by_move: Mapping[int, Mapping[Hashable, Any]] = {
         row["move_id"]: row
         for row in headers.rows[["move_id", "move_type", "state", "reversed_entry_id", "currency"]].to_dict(
@@ -110,16 +122,19 @@ def read_document_lines(client: OdooClient, company_id: int, documents: OdooRead
         )
     }
     fields = available_fields(limited, "account.move.line", _LINE_FIELDS, ["tax_repartition_line_id"])
-    found = read_all(
+    domain = [
+        ("move_id.company_id", "=", company_id),
+        ("move_id.move_type", "in", _DOCUMENT_TYPES),
+        ("move_id.state", "=", "posted"),
+        ("display_type", "in", _LINE_TYPES),
+    ]
+    found = (reading or Reading()).read(
         limited,
         "account.move.line",
-        [
-            ("move_id.company_id", "=", company_id),
-            ("move_id.move_type", "in", _DOCUMENT_TYPES),
-            ("move_id.state", "=", "posted"),
-            ("display_type", "in", _LINE_TYPES),
-        ],
+        [domain],
         fields,
+        bumped_by=["move_id"],
+        stale=_with_changed_ties(limited, company_id, domain),
     )
     records = [record for record in found.records if record["move_id"] in by_move]
     moves = [by_move[record["move_id"]] for record in records]
@@ -161,12 +176,45 @@ def _cash_rounding(record: Record, move_type: str) -> float:
     return sign * float(record["amount_currency"] or 0.0)
 
 
-def _documents(client: OdooClient, company_id: int) -> tuple[PagedRead, list[Record]]:
-    found = read_all(
+def _with_changed_ties(client: OdooClient, company_id: int, domain: Domain) -> Stale:
+    """Finds document lines whose ties to order lines changed from the other side.
+
+    A tie is a row of a relation: made or deleted with an order line, it leaves no date on the document line.
+    """
+
+    def stale(known: Mapping[int, Record], listed: Sequence[int], since: datetime) -> set[int]:
+        company = ("order_id.company_id", "=", company_id)
+        there = set(client.search("sale.order.line", [company], order="id"))
+        changed = client.search("sale.order.line", [company, *changed_since(since)], order="id")
+        tied_now = (
+            client.search("account.move.line", [*domain, ("sale_line_ids", "in", changed)], order="id")
+            if changed
+            else []
+        )
+        touched = set(changed)
+        return {
+            line
+            for line, record in known.items()
+            if not there.issuperset(record["sale_line_ids"])
+            or not touched.isdisjoint(record["sale_line_ids"])
+        } | {*tied_now}
+
+    return stale
+
+
+def _documents(client: OdooClient, company_id: int, reading: Reading) -> tuple[PagedRead, list[Record]]:
+    found = reading.read(
         client,
         "account.move",
-        [("company_id", "=", company_id), ("move_type", "in", _DOCUMENT_TYPES), ("state", "=", "posted")],
+        [[("company_id", "=", company_id), ("move_type", "in", _DOCUMENT_TYPES), ("state", "=", "posted")]],
         available_fields(client, "account.move", _DOCUMENT_FIELDS),
+        stale=_reversing_what_is_gone,
     )
     # Read by id, a document reset to draft meanwhile comes too.
     return found, [record for record in found.records if record["state"] == "posted"]
+
+
+def _reversing_what_is_gone(known: Mapping[int, Record], listed: Sequence[int], since: datetime) -> set[int]:
+    """Credit notes of documents that are not posted any more: a deleted one leaves them without a date."""
+    there = {*listed, False}
+    return {move for move, record in known.items() if record["reversed_entry_id"] not in there}

@@ -1,12 +1,13 @@
 """Sale orders of a company, and their lines."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from mc_pipeline.odoo.changes import Reading, Stale
 from mc_pipeline.odoo.client import OdooClient, Record
 from mc_pipeline.odoo.currencies import company_currency, read_currencies
 from mc_pipeline.odoo.fields import available_fields
-from mc_pipeline.odoo.paging import read_all
 from mc_pipeline.odoo.reading import (
     OdooRead,
     flags,
@@ -34,8 +35,12 @@ _LINE_FIELDS = (
 )  # fmt: skip
 
 
-def read_orders(client: OdooClient, company_id: int, timezone: str) -> OdooRead:
+def read_orders(
+    client: OdooClient, company_id: int, timezone: str, *, reading: Reading | None = None
+) -> OdooRead:
     """All confirmed and cancelled orders of the company, of all time.
+
+    ``reading`` may take unchanged orders from an earlier read.
 
     Columns: order_id int64, name, partner_id, partner_invoice_id int64, state ("sale" or "cancel"),
     date_order (UTC), currency (ISO 4217), company_currency, decimal_places, company_decimal_places (of the
@@ -52,7 +57,9 @@ def read_orders(client: OdooClient, company_id: int, timezone: str) -> OdooRead:
     limited = client.with_companies([company_id])
     fields = available_fields(limited, "sale.order", _ORDER_FIELDS)
     domain = [("company_id", "=", company_id), ("state", "in", _STATES)]
-    found = read_all(limited, "sale.order", domain, fields)
+    found = (reading or Reading()).read(
+        limited, "sale.order", [domain], fields, stale=_of_partners_gone(limited)
+    )
     # Read by id, an order reset to a quotation meanwhile comes too; it is none of this table's.
     records = [
         record
@@ -110,16 +117,32 @@ def read_orders(client: OdooClient, company_id: int, timezone: str) -> OdooRead:
     return OdooRead(rows, observed_at, not because, because)
 
 
+def _of_partners_gone(client: OdooClient) -> Stale:
+    """Finds orders whose partner is no longer there: a merge points them to the survivor without a date."""
+
+    def stale(known: Mapping[int, Record], listed: Sequence[int], since: datetime) -> set[int]:
+        there = set(client.search("res.partner", [], order="id"))
+        return {
+            order
+            for order, record in known.items()
+            if record["partner_id"] not in there or record["partner_invoice_id"] not in there
+        }
+
+    return stale
+
+
 def read_order_lines(
     client: OdooClient,
     company_id: int,
     order_ids: Iterable[int] | None = None,
     *,
     line_ids: Iterable[int] | None = None,
+    reading: Reading | None = None,
 ) -> OdooRead:
     """The lines of the company's confirmed and cancelled orders; or of the orders, or the lines, named.
 
-    Named ones are read in whatever state their order is.
+    Named ones are read in whatever state their order is. ``reading`` may take unchanged lines from an earlier
+    read.
 
     Columns: line_id, order_id int64, product_id Int64 (missing on sections and notes), name, quantity (as
     ordered now), price_unit, discount (percent), price_subtotal (untaxed), price_tax, price_total (order
@@ -131,12 +154,14 @@ def read_order_lines(
     observed_at = now()
     limited = client.with_companies([company_id])
     fields = available_fields(limited, "sale.order.line", _LINE_FIELDS, ["is_delivery"])
-    records: list[Record] = []
-    reasons = [hidden_sales_documents(limited)]
-    for domain in _line_domains(company_id, order_ids, line_ids):
-        found = read_all(limited, "sale.order.line", domain, fields)
-        records.extend(found.records)
-        reasons.append(found.incomplete_because)
+    found = (reading or Reading()).read(
+        limited,
+        "sale.order.line",
+        _line_domains(company_id, order_ids, line_ids),
+        fields,
+        bumped_by=["order_id"],
+    )
+    records = found.records
     rows = frame(
         {
             "line_id": ids(record["id"] for record in records),
@@ -154,7 +179,7 @@ def read_order_lines(
             "display_type": texts(record["display_type"] for record in records),
         }
     )
-    because = joined(reasons)
+    because = joined([hidden_sales_documents(limited), found.incomplete_because])
     return OdooRead(rows, observed_at, not because, because)
 
 

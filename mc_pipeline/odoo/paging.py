@@ -7,7 +7,7 @@ then lists and counts was read. Rows that appeared meanwhile are read too; rows 
 (deleted, or no longer matching) are left out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -34,17 +34,19 @@ def read_all(
     *,
     page_size: int = 1000,
     connections: int = 2,
+    unchanged: Callable[[Sequence[int]], Mapping[int, Record]] | None = None,
 ) -> PagedRead:
     """Read the fields of all records that match, archived ones included, many2one as bare ids.
 
-    ``connections`` pages are read at the same time. Raises OdooAccessError when the model may not be read at
-    all; rows that Odoo lists but does not let the user read make the result incomplete.
+    ``connections`` pages are read at the same time. ``unchanged`` gives, for the ids that Odoo lists at the
+    start, the records that are known and need not be read. Raises OdooAccessError when the model may not be
+    read at all; rows that Odoo lists but does not let the user read make the result incomplete.
     """
     wanted, miscounted = _listed_ids(client, model, domain)
-    read: dict[int, Record] = {}
+    read: dict[int, Record] = dict(unchanged(wanted)) if unchanged else {}
     asked: set[int] = set()
     withheld: set[int] = set()
-    pending = wanted
+    pending = [record_id for record_id in wanted if record_id not in read]
     for _ in range(_ROUNDS):
         asked.update(pending)
         for page, refused in _pages(client, model, pending, fields, page_size, connections):

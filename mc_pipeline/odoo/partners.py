@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence, Set
+from datetime import datetime
 
 import pandas as pd
 
+from mc_pipeline.odoo.changes import Reading, Stale, changed_since
 from mc_pipeline.odoo.client import Domain, OdooClient, Record
 from mc_pipeline.odoo.consent import (
     Evidence,
@@ -14,7 +16,6 @@ from mc_pipeline.odoo.consent import (
 )
 from mc_pipeline.odoo.exclusions import read_not_customers
 from mc_pipeline.odoo.fields import available_fields, optional_model_fields
-from mc_pipeline.odoo.paging import read_all
 from mc_pipeline.odoo.reading import (
     OdooRead,
     flags,
@@ -45,18 +46,32 @@ _OPTIONAL = (
 )  # fmt: skip
 
 
-def read_partners(client: OdooClient, company: int, *, boolean_fields: Iterable[str] = ()) -> OdooRead:
+# Fields that Odoo and its modules set without a trace in write_date (ranks and imports by SQL).
+_UNDATED = ("supplier_rank", "employee")
+
+
+def read_partners(
+    client: OdooClient,
+    company: int,
+    *,
+    boolean_fields: Iterable[str] = (),
+    reading: Reading | None = None,
+) -> OdooRead:
     """The company's partners and those shared by all companies, archived ones included.
 
     ``company`` is the res.company id; ``boolean_fields`` are fields of res.partner that mean consent.
+    ``reading`` may take unchanged partners from an earlier read; users, employees, tags, the blacklist and
+    subscriptions are read whole each time. Of tags, what only the whole read sees are links that another
+    program made in Odoo's database by itself; of supplier_rank, a count that grows above 1.
 
     Columns: partner_id int64, active bool, name ("" where Odoo has none, as on many addresses), first_name,
     last_name (only where partner_firstname gives them), email (as typed in Odoo), email_normalized (Odoo's;
     the first of several addresses), is_company bool, parent_id, commercial_partner_id, company_id (Int64,
     missing = shared), type, lang (Odoo's code), street, street2, zip, city, state (the state's name),
     country_code (ISO 3166-1 alpha-2), phone (else mobile),
-    company_name (of the commercial company), industry, tag_ids list of int, tag_names list of str (full path
-    "Parent / Child", in the order of tag_ids), supplier_rank int64, message_bounce int64, is_internal_user,
+    company_name (of the commercial company), industry, tag_ids list of int (ascending), tag_names list of str
+    (full path "Parent / Child", in the order of tag_ids), supplier_rank int64, message_bounce int64,
+    is_internal_user,
     is_employee, is_own_company, is_public_or_template_user, is_blacklisted (bool), evidence_json (list of
     consent evidence for email_normalized, see ``consent``), write_date (UTC). Names are in English (en_US).
 
@@ -69,7 +84,14 @@ def read_partners(client: OdooClient, company: int, *, boolean_fields: Iterable[
     consent_fields = [*dates, *(date for date in dates.values() if date)]
     fields = available_fields(limited, _MODEL, (*_REQUIRED, *consent_fields), _OPTIONAL)
     domain = ["|", ("company_id", "=", company), ("company_id", "=", False)]
-    found = read_all(limited, _MODEL, domain, fields)
+    found = (reading or Reading()).read(
+        limited,
+        _MODEL,
+        [domain],
+        fields,
+        bumped_by=["parent_id", "commercial_partner_id"],
+        stale=_stale(limited, domain, [*(name for name in _UNDATED if name in fields), *dates]),
+    )
     # One read by id does not apply the domain: a partner that went to another company meanwhile is theirs.
     records = [record for record in found.records if record["company_id"] in (company, False)]
     not_customers = read_not_customers(client)
@@ -93,6 +115,35 @@ def read_partners(client: OdooClient, company: int, *, boolean_fields: Iterable[
     return OdooRead(rows, observed_at, not because, because, (*not_customers.notes, *mailing.notes))
 
 
+def _stale(client: OdooClient, domain: Domain, undated: Iterable[str]) -> Stale:
+    """Finds partners that changed without a new write_date.
+
+    A merge deletes partners and points their contacts to the survivor by SQL; a deleted parent leaves its
+    contacts without one. A tag linked from its own side dates the tag, not the partner. Numbers and flags set
+    by SQL are compared as lists of ids.
+    """
+
+    def stale(known: Mapping[int, Record], listed: Sequence[int], since: datetime) -> set[int]:
+        there = {*listed, False}
+        found = {
+            partner
+            for partner, record in known.items()
+            if record["parent_id"] not in there or record["commercial_partner_id"] not in there
+        }
+        for tag in client.search("res.partner.category", changed_since(since), order="id"):
+            tagged = client.search(_MODEL, [*domain, ("category_id", "in", [tag])], order="id")
+            found |= {partner for partner, record in known.items() if tag in record["category_id"]} ^ {
+                *tagged
+            }
+        for name in undated:
+            condition = (name, ">", 0) if name == "supplier_rank" else (name, "=", True)
+            marked = client.search(_MODEL, [*domain, condition], order="id")
+            found |= {partner for partner, record in known.items() if record[name]} ^ {*marked}
+        return found
+
+    return stale
+
+
 def _blacklisted(client: OdooClient, domain: Domain) -> frozenset[int]:
     """Ids of partners whose address is on the blacklist.
 
@@ -114,7 +165,8 @@ def _rows(
     countries = _lookup(client, "res.country", "code", records, "country_id")
     states = _lookup(client, "res.country.state", "name", records, "state_id")
     industries = _lookup(client, "res.partner.industry", "name", records, "industry_id")
-    known_tags = [[tag for tag in record["category_id"] if tag in tags] for record in records]
+    # Odoo orders them by name, which changes with every name.
+    known_tags = [sorted(tag for tag in record["category_id"] if tag in tags) for record in records]
     return frame(
         {
             "partner_id": ids(record["id"] for record in records),

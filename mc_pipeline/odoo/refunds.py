@@ -3,12 +3,15 @@
 import pandas as pd
 
 from mc_pipeline.odoo.accounting import read_document_lines, read_documents
+from mc_pipeline.odoo.changes import Reading
 from mc_pipeline.odoo.client import OdooClient
 from mc_pipeline.odoo.reading import OdooRead
 
 
-def read_refunds(client: OdooClient, company_id: int) -> OdooRead:
+def read_refunds(client: OdooClient, company_id: int, *, reading: Reading | None = None) -> OdooRead:
     """All posted customer invoices and credit notes of the company, line by line.
+
+    ``reading`` may take unchanged documents and lines from an earlier read.
 
     Columns: those of ``read_documents``, the same on every line of a document, and of
     ``read_document_lines``: line_id Int64, sale_line_ids, display_type, quantity, price_subtotal,
@@ -18,8 +21,8 @@ def read_refunds(client: OdooClient, company_id: int) -> OdooRead:
     Not complete when the user sees its own documents only. Raises OdooAccessError without the right
     Invoicing / Auditor or Billing.
     """
-    documents = read_documents(client, company_id)
-    lines = read_document_lines(client, company_id, documents)
+    documents = read_documents(client, company_id, reading=reading)
+    lines = read_document_lines(client, company_id, documents, reading=reading)
     own = lines.rows.drop(columns=["move_type", "state", "reversed_entry_id", "currency"])
     rows = documents.rows.merge(own, on="move_id", how="left")
     rows["line_id"] = rows["line_id"].astype("Int64")

@@ -71,6 +71,7 @@ def write_table(columns: schemas.TableColumns, table: Table, path: UPath) -> Non
         "observed_at": table.observed_at.isoformat(),
         "complete": table.complete,
         "incomplete_because": table.incomplete_because,
+        "facts": dict(table.facts),
     }
     arrow = arrow.replace_schema_metadata({_FACTS: json.dumps(facts).encode()})
     if not _is_local(path):
@@ -101,6 +102,7 @@ def read_table(columns: schemas.TableColumns, path: UPath) -> Table:
         observed_at=datetime.fromisoformat(facts["observed_at"]),
         complete=facts["complete"],
         incomplete_because=facts["incomplete_because"],
+        facts=facts.get("facts", {}),
     )
 
 

@@ -317,6 +317,15 @@ MAILCHIMP_UNSUBSCRIBES = TableColumns(
     ),
 )
 
+ODOO_RECORDS = TableColumns(
+    "odoo_records",
+    (
+        Column("record_id", INTEGER, "id of the record in Odoo"),
+        Column("record_json", TEXT, "the fields as Odoo gave them"),
+    ),
+)
+"""Records of one model as they were read, for the next read to build upon; no asset."""
+
 ALL = {
     table.name: table
     for table in (

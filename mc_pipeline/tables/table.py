@@ -1,6 +1,7 @@
 """The value that every asset hands on: rows, and how far they can be trusted."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ class Table:
     """When reading began (UTC): anything that changed later may be missing."""
     complete: bool = True
     incomplete_because: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What else its maker wants to find again with the stored table; tables derived from it have none."""
 
     def __post_init__(self) -> None:
         if self.observed_at.utcoffset() is None:

@@ -72,7 +72,7 @@ def test_recorded_partners_are_read_as_their_server_showed_them(version):
             f"{tags[tag]['parent_id'][1]} / {tags[tag]['name']}"
             if tags[tag]["parent_id"]
             else tags[tag]["name"]
-            for tag in record["category_id"]
+            for tag in sorted(record["category_id"])
             if tag in tags
         ]
         assert row["tag_names"] == paths

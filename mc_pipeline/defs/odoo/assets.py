@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from mc_pipeline.defs.odoo.snapshots import StoredSnapshots
+from mc_pipeline.defs.partitions import CHANGES, READ_TAG
 from mc_pipeline.defs.presentation import (
     SAMPLE_ROWS,
     column_schema,
@@ -26,6 +28,7 @@ from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table, TableColumns, schemas
 
 if TYPE_CHECKING:
+    from mc_pipeline.odoo.changes import Reading
     from mc_pipeline.odoo.reading import OdooRead
 
 DATA_ENGINEERS = "team:data-engineering"
@@ -54,19 +57,26 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
             for audience in company.audiences.values()
             if audience.consent and audience.consent.boolean_field
         }
+        stored = StoredSnapshots(company.key, schemas.ODOO_PARTNERS.name)
+        reading = _reading(context, systems, stored)
         table = _observe(
             systems,
             company,
             schemas.ODOO_PARTNERS,
             lambda: read_partners(
-                systems.odoo(company), company.odoo_company_id, boolean_fields=sorted(consent_fields)
+                systems.odoo(company),
+                company.odoo_company_id,
+                boolean_fields=sorted(consent_fields),
+                reading=reading,
             ),
         )
+        _remember(stored, reading, table)
         rows = table.rows
         return dg.MaterializeResult(
             value=table,
             metadata=table_metadata(table)
             | {
+                "read": _how(reading),
                 "archived": int((~rows["active"]).sum()),
                 "opted_out_in_odoo": int(rows["is_blacklisted"].sum()),
                 "by_type": counts_table(counts(rows["type"]), "type"),
@@ -94,19 +104,31 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
 
         company = systems.company(context.partition_key)
         odoo = systems.odoo(company)
+        stored = StoredSnapshots(company.key, schemas.ODOO_REFUNDS.name)
+        reading = _reading(context, systems, stored)
         read = _observe(
-            systems, company, schemas.ODOO_REFUNDS, lambda: read_refunds(odoo, company.odoo_company_id)
+            systems,
+            company,
+            schemas.ODOO_REFUNDS,
+            lambda: read_refunds(odoo, company.odoo_company_id, reading=reading),
         )
         order_lines = _table(
-            read_order_lines(odoo, company.odoo_company_id, line_ids=lines_of_credited_orders(read.rows))
+            read_order_lines(
+                odoo,
+                company.odoo_company_id,
+                line_ids=lines_of_credited_orders(read.rows),
+                reading=reading,
+            )
         )
         table = read.derive(match_credits(read.rows, order_lines.rows), order_lines)
+        _remember(stored, reading, table)
         documents = table.rows.drop_duplicates("move_id")
         unmatched = unmatched_credits(table.rows)
         return dg.MaterializeResult(
             value=table,
             metadata=table_metadata(table)
             | {
+                "read": _how(reading),
                 "by_type": counts_table(counts(documents["move_type"]), "type"),
                 "credited_orders": int(table.rows["order_id"].nunique()),
                 "credit_notes": int((documents["move_type"] == CREDIT_NOTE).sum()),
@@ -130,14 +152,17 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
 
         company = systems.company(context.partition_key)
         odoo = systems.odoo(company)
+        stored = StoredSnapshots(company.key, schemas.ODOO_ORDERS.name)
+        reading = _reading(context, systems, stored)
         read = _observe(
             systems,
             company,
             schemas.ODOO_ORDERS,
-            lambda: read_orders(odoo, company.odoo_company_id, company.timezone),
+            lambda: read_orders(odoo, company.odoo_company_id, company.timezone, reading=reading),
         )
         credited = odoo_refunds.rows["order_id"].dropna().unique()
-        lines = _table(read_order_lines(odoo, company.odoo_company_id, map(int, credited)))
+        lines = _table(read_order_lines(odoo, company.odoo_company_id, map(int, credited), reading=reading))
+        _remember(stored, reading, read.derive(read.rows, lines))
         kept = kept_by_order(read.rows, lines.rows, odoo_refunds.rows)
         table = read.derive(read.rows.join(kept.drop(columns="order_id")), lines, odoo_refunds)
         rows = table.rows
@@ -146,6 +171,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
             value=table,
             metadata=table_metadata(table)
             | {
+                "read": _how(reading),
                 "by_state": counts_table(counts(rows["state"]), "state"),
                 "ordered_untaxed": round(float(confirmed["amount_untaxed_company"].sum()), 2),
                 "kept_untaxed": round(float(rows["kept_untaxed_company"].sum()), 2),
@@ -179,6 +205,27 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         )
 
     return [odoo_partners, odoo_refunds, odoo_orders, odoo_blacklist]
+
+
+def _reading(context: dg.AssetExecutionContext, systems: Systems, stored: StoredSnapshots) -> "Reading":
+    """Read whole, or, in a run that its tag tells to, what changed since the last complete read."""
+    from mc_pipeline.odoo.changes import Reading
+
+    odoo = systems.settings.odoo
+    only_changes = context.run.tags.get(READ_TAG) == CHANGES
+    return Reading(stored.load if only_changes else None, source=f"{odoo.url} {odoo.database} {odoo.user}")
+
+
+def _remember(stored: StoredSnapshots, reading: "Reading", table: Table) -> None:
+    """Keep a complete read for the next run to build upon; after an incomplete one, that reads whole."""
+    if table.complete:
+        stored.keep(reading)
+    else:
+        stored.drop()
+
+
+def _how(reading: "Reading") -> dg.MetadataValue:
+    return dg.MetadataValue.md("\n".join(f"- {note}" for note in reading.notes))
 
 
 def _table(answer: "OdooRead") -> Table:
