@@ -136,9 +136,12 @@ def _fill_what_was_not_recorded(database: Database, records: Records) -> None:
         defaults = {field: value for field, value in _DEFAULTS.get(name, {}).items() if field not in recorded}
         for record in records[name]:
             row = model.table.rows[record["id"]]
+            filled = dict(defaults)
             owner = database.models[owners].table.rows.get(row.get(link) or 0) if missing else None
-            copied = {copy: owner[own] for copy, own in missing.items() if own in owner} if owner else {}
-            values = {field: value for field, value in {**defaults, **copied}.items() if field not in row}
+            if owner is not None:
+                fields = database.models[owners].fields
+                filled |= {copy: owner.get(own, fields[own].default) for copy, own in missing.items()}
+            values = {field: value for field, value in filled.items() if field not in row}
             if values:
                 model.table.update(record["id"], values)
 
