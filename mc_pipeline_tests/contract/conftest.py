@@ -1,32 +1,60 @@
-"""The Odoo servers that the contract is held against: the stand-in in three versions, and a real one.
+"""The Odoo servers that the contract is held against, over each transport: the stand-in and a real one.
 
 A real server is used when ODOO_TEST_URL is set, with ODOO_TEST_DATABASE, ODOO_TEST_USER (default admin),
-ODOO_TEST_SECRET (default admin) and ODOO_TEST_COMPANY (default 1). Use a database made for tests: records are
-created there and stay. Sales, Invoicing (with a chart of accounts) and Email Marketing must be installed.
+ODOO_TEST_SECRET (its password, default admin) and ODOO_TEST_COMPANY (default 1); an Odoo 19 over JSON-2 too
+when ODOO_TEST_API_KEY has a key of that user. Use a database made for tests: records are created there and
+stay. Sales, Invoicing (with a chart of accounts) and Email Marketing must be installed.
 """
 
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import pytest
 from pydantic import SecretStr
 
-from mc_pipeline.odoo.client import ConnectedClient, connect
+from mc_pipeline.odoo.client import ConnectedClient, TransportName, connect
+from mc_pipeline.odoo.errors import OdooVersionError
 from mc_pipeline.sandbox.odoo import SandboxOdoo
 from mc_pipeline_tests.odoo.connection import OdooAt, Patience
 
-VERSIONS = {"sandbox 17": (17, 0), "sandbox 18": (18, 0), "sandbox 19": (19, 0)}
-REAL = ["real server"] if os.environ.get("ODOO_TEST_URL") else []
+REAL_URL = os.environ.get("ODOO_TEST_URL", "")
+REAL_KEY = os.environ.get("ODOO_TEST_API_KEY", "")
+
+
+class Server(NamedTuple):
+    """What the suite runs against; ``version`` None is the real server."""
+
+    version: tuple[int, int] | None
+    transport: TransportName
+
+    def __str__(self) -> str:
+        return f"{f'sandbox {self.version[0]}' if self.version else 'real server'} {self.transport}"
+
+
+SERVERS = [
+    Server((17, 0), "jsonrpc"),
+    Server((18, 0), "jsonrpc"),
+    Server((19, 0), "jsonrpc"),
+    Server((19, 0), "json2"),
+    *([Server(None, "jsonrpc")] if REAL_URL else []),
+    *([Server(None, "json2")] if REAL_URL and REAL_KEY else []),
+]
 
 
 @dataclass(frozen=True)
 class OdooUnderTest:
-    """A server, its settings and an administrator's connection; ``sandbox`` when it is the stand-in."""
+    """A server, its settings and an administrator's connection; ``sandbox`` when it is the stand-in.
+
+    ``password`` and ``api_key`` are the administrator's, the key empty where none is known.
+    """
 
     settings: OdooAt
+    password: str
+    api_key: str
     company: int
     client: ConnectedClient
     sandbox: SandboxOdoo | None = None
@@ -60,27 +88,45 @@ class OdooUnderTest:
             self.client.execute("sale.order", "action_cancel", [order])
 
 
-@pytest.fixture(scope="session", params=[*VERSIONS, *REAL])
-def odoo(request: pytest.FixtureRequest) -> Iterator[OdooUnderTest]:
+@contextmanager
+def served(server: Server) -> Iterator[OdooUnderTest]:
+    """Connect to a server as its administrator, starting it where it is the stand-in."""
     with ExitStack() as stack:
-        server = None
-        if request.param in VERSIONS:
-            server = stack.enter_context(SandboxOdoo(VERSIONS[request.param]).serve())
-            settings, company = (
-                OdooAt(server.url, database="sandbox", user="admin", secret=SecretStr("admin")),
-                1,
-            )
+        sandbox, key, company = None, REAL_KEY, int(os.environ.get("ODOO_TEST_COMPANY", "1"))
+        if server.version is not None:
+            sandbox = stack.enter_context(SandboxOdoo(server.version).serve())
+            (administrator,) = sandbox.search("res.users", [("login", "=", "admin")])
+            key, company = sandbox.add_api_key(administrator), 1
+            settings = OdooAt(sandbox.url, database="sandbox", user="admin", secret=SecretStr("admin"))
         else:
             settings = OdooAt(
-                os.environ["ODOO_TEST_URL"],
+                REAL_URL,
                 database=os.environ.get("ODOO_TEST_DATABASE", "odoo"),
                 user=os.environ.get("ODOO_TEST_USER", "admin"),
                 secret=SecretStr(os.environ.get("ODOO_TEST_SECRET", "admin")),
                 timeout_seconds=60,
             )
-            company = int(os.environ.get("ODOO_TEST_COMPANY", "1"))
-        client = stack.enter_context(connect(settings, [company], retry=Patience().policy))
-        yield OdooUnderTest(settings, company, client, server)
+        password = settings.secret.get_secret_value()
+        if server.transport == "json2":
+            settings = replace(settings, secret=SecretStr(key))
+        settings = replace(settings, api=server.transport)
+        try:
+            client = stack.enter_context(connect(settings, [company], retry=Patience().policy))
+        except OdooVersionError as too_old:
+            pytest.skip(str(too_old))
+        yield OdooUnderTest(settings, password, key, company, client, sandbox)
+
+
+@pytest.fixture(scope="session", params=SERVERS, ids=str)
+def odoo(request: pytest.FixtureRequest) -> Iterator[OdooUnderTest]:
+    with served(request.param) as under_test:
+        yield under_test
+
+
+@pytest.fixture(scope="session", params=[each for each in SERVERS if each.transport == "json2"], ids=str)
+def odoo_with_json2(request: pytest.FixtureRequest) -> Iterator[OdooUnderTest]:
+    with served(request.param) as under_test:
+        yield under_test
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""How Odoo answers: logins, errors by name, reads. The same on the stand-in and on real servers."""
+"""How Odoo answers: logins, errors by name, reads.
+
+The same over both transports, on the stand-in and on real servers.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,6 +19,7 @@ from mc_pipeline.odoo.errors import (
     OdooModelMissingError,
     OdooRecordMissingError,
     OdooValidationError,
+    OdooVersionError,
 )
 from mc_pipeline.odoo.paging import read_all
 from mc_pipeline_tests.odoo.connection import Patience
@@ -24,6 +28,34 @@ from mc_pipeline_tests.odoo.connection import Patience
 def test_the_version_and_the_companies_of_the_user_are_known(odoo):
     assert odoo.client.version in {(17, 0), (18, 0), (19, 0)}
     assert odoo.company in odoo.client.user_company_ids
+    assert odoo.client.transport == odoo.settings.api
+
+
+def test_json2_is_taken_by_itself_for_an_api_key_on_odoo_19_and_for_nothing_else(odoo):
+    automatic = replace(odoo.settings, api="auto")
+    for secret, is_key in ((odoo.password, False), (odoo.api_key, True)):
+        if not secret:
+            continue  # a real server without a key
+        settings = replace(automatic, secret=SecretStr(secret))
+        with connect(settings, [odoo.company], retry=Patience().policy) as client:
+            over_json2 = is_key and client.version >= (19, 0)
+            assert client.transport == ("json2" if over_json2 else "jsonrpc")
+            assert client.transport_note.startswith("over JSON-2: " if over_json2 else "over JSON-RPC: ")
+            assert client.search_count("res.company", [("id", "=", odoo.company)]) == 1
+
+
+def test_a_transport_that_the_server_lacks_is_refused_with_the_fix(odoo):
+    if odoo.client.version >= (19, 0):
+        pytest.skip("Odoo 19 has both transports")
+    settings = replace(odoo.settings, api="json2", secret=SecretStr("a" * 40))
+    with pytest.raises(OdooVersionError, match=r"came with Odoo 19.*auto or jsonrpc"):
+        connect(settings, [odoo.company], retry=Patience().policy)
+
+
+def test_a_password_is_no_key_for_json2(odoo_with_json2):
+    settings = replace(odoo_with_json2.settings, secret=SecretStr(odoo_with_json2.password))
+    with pytest.raises(OdooAuthenticationError, match="API keys only, no password"):
+        connect(settings, [odoo_with_json2.company], retry=Patience().policy)
 
 
 @pytest.mark.parametrize(
@@ -59,9 +91,14 @@ def test_calls_for_a_company_the_user_lacks_are_refused_by_odoo_too(odoo):
         (lambda c: c.search("res.partner", [("nope", "=", 1)]), OdooFieldMissingError),
         (lambda c: c.search("res.partner", [], order="nope"), OdooFieldMissingError),
         (lambda c: c.execute("res.partner", "nope"), OdooValidationError),
-        (lambda c: c.execute("mail.blacklist", "_add", ["x@example.com"]), OdooAccessError),
+        (lambda c: c.execute("mail.blacklist", "_add", emails=["x@example.com"]), OdooAccessError),
         (lambda c: c.execute("res.partner", "search_read", [], nope=1), OdooValidationError),
         (lambda c: c.search("res.partner", [("name", "~~", "x")]), OdooValidationError),
+        (lambda c: c.execute("res.partner", "search", [], nope=1), OdooValidationError),
+        (lambda c: c.execute("res.partner", "read", [1], ["id"], nope=1), OdooValidationError),
+        (lambda c: c.execute("res.partner", "unlink", [99999999]), OdooRecordMissingError),
+        (lambda c: c.execute("res.partner.category", "create", {"color": 1}), OdooValidationError),
+        (lambda c: c.execute("mail.blacklist", "create", {}), OdooValidationError),
         (lambda c: c.execute("res.partner", "write", [99999999], {"name": "x"}), OdooRecordMissingError),
         (lambda c: c.execute("mail.blacklist", "create", {"email": "not an email"}), OdooValidationError),
     ],
@@ -76,6 +113,34 @@ def test_each_refusal_has_its_type(odoo, call, kind):
 def test_records_that_do_not_exist_are_left_out_of_a_read(odoo):
     partner = odoo.client.search("res.partner", [], limit=1, order="id")[0]
     assert [row["id"] for row in odoo.client.read("res.partner", [partner, 99999999], ["name"])] == [partner]
+
+
+def test_a_read_of_nothing_but_ids_gives_back_those_of_deleted_records_too(odoo):
+    assert odoo.client.read("res.partner", [1, 99999999], ["id"]) == [{"id": 1}, {"id": 99999999}]
+
+
+def test_tags_and_blacklist_rows_that_do_not_exist_are_deleted_without_a_word(odoo):
+    for model in ("res.partner.category", "mail.blacklist"):
+        assert odoo.client.execute(model, "unlink", [99999999]) is True
+
+
+def test_one_record_created_gives_its_id_and_several_give_a_list(odoo, mark):
+    one = odoo.client.execute("res.partner.category", "create", {"name": mark})
+    several = odoo.client.execute("res.partner.category", "create", [{"name": f"{mark} {n}"} for n in (1, 2)])
+    assert isinstance(one, int)
+    domain = [("name", "like", mark)]
+    assert odoo.client.search("res.partner.category", domain, order="id") == [one, *several]
+    assert odoo.client.execute("res.partner.category", "write", [one], {"color": 3}) is True
+    assert odoo.client.read("res.partner.category", [one], ["color"]) == [{"id": one, "color": 3}]
+    assert odoo.client.execute("res.partner.category", "unlink", several) is True
+    assert odoo.client.search("res.partner.category", domain) == [one]
+
+
+def test_a_blacklist_row_is_archived_and_taken_back(odoo, mark):
+    row = odoo.client.execute("mail.blacklist", "create", {"email": f"{mark}@example.com"})
+    for method, active in (("action_archive", False), ("action_unarchive", True)):
+        odoo.client.execute("mail.blacklist", method, [row])
+        assert odoo.client.read("mail.blacklist", [row], ["active"]) == [{"id": row, "active": active}]
 
 
 def test_related_records_come_as_bare_ids_and_absent_ones_as_false(odoo, mark):

@@ -48,11 +48,11 @@ class Branch:
 
 
 def read_domain(domain: Any) -> Branch:
-    """The tree of a domain in prefix notation; raises ValueError in Odoo's name when it is malformed."""
+    """The tree of a domain in prefix notation; raises Odoo's ValueError or TypeError when it is malformed."""
     if not domain:
         return Branch("&", ())
     if not isinstance(domain, (list, tuple)):
-        raise BuiltinError(ValueError, f"Invalid domain: {domain!r}")
+        raise BuiltinError(TypeError, f"Domain() invalid argument type for domain: {domain!r}")  # as 19 does
     stack: list[Branch | Leaf] = []
     for item in reversed(domain):
         if item == "!":

@@ -34,7 +34,7 @@ class Blacklist(Model):
         ids: list[int] = []
         for values in vals_list:
             if "email" not in values:
-                raise BuiltinError(KeyError, "'email'")
+                raise BuiltinError(KeyError, "email")
             email = normalized(values["email"], only_one=True)
             if not email:
                 raise UserError(env.release.invalid_email(values["email"]))
