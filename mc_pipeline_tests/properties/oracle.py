@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Person:
-    """One address that belongs into an audience. ``names`` are those of the partners who could speak for it."""
+    """One address that belongs into an audience, and the names of the partners who could speak for it."""
 
     email: str
     list_id: str

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -21,6 +21,8 @@ from typing import Any
 import dagster as dg
 
 from mc_pipeline.definitions import build_defs
+from mc_pipeline.defs.jobs import SYNC_COMPANY
+from mc_pipeline.defs.partitions import CHANGES, READ_TAG
 from mc_pipeline.defs.systems import Systems, utc_now
 from mc_pipeline.ledger import Ledger
 from mc_pipeline.mailchimp.connections import ConnectionSlots, InProcessSlots
@@ -36,7 +38,7 @@ class Killed(BaseException):
     """The process dies here; no ``Exception``, like everything that ends a process or a Dagster step."""
 
 
-class Blocked(Exception):
+class BlockedError(Exception):
     """A blocking check failed; ``checks`` are its results."""
 
     def __init__(self, checks: list[dg.AssetCheckResult]) -> None:
@@ -96,10 +98,12 @@ class MortalSystems(Systems):
         clock: Callable[[], datetime] = utc_now,
         attempts: int = 3,
         pause: Callable[[float], None] = lambda seconds: None,
+        lease_time_to_live: timedelta = timedelta(minutes=3),
     ) -> None:
         super().__init__(
             settings,
             clock=clock,
+            lease_time_to_live=lease_time_to_live,
             odoo_retry=OdooRetryPolicy(attempts=attempts, sleep=pause),
             mailchimp_retry=MailchimpRetryPolicy(attempts=attempts, sleep=pause),
         )
@@ -134,14 +138,21 @@ class Run:
     @property
     def needs_approval(self) -> bool:
         """Whether nothing but a person's approval was missing."""
-        return isinstance(self.failure, Blocked) and self.failure.names == ["within_guards"]
+        return isinstance(self.failure, BlockedError) and self.failure.names == ["within_guards"]
 
 
-def run_company(systems: Systems, company: str) -> Run:
-    """Sync one company and return what came of it; nothing is raised, not even a death."""
+def run_company(systems: Systems, company: str, *, only_changes: bool = False) -> Run:
+    """Sync one company and return what came of it; nothing is raised, not even a death.
+
+    ``only_changes``: Odoo is asked only for what changed since the last complete read.
+    """
     run = Run(run_id=f"run-{next(_run_numbers)}")
     context = SimpleNamespace(
-        partition_key=company, run=SimpleNamespace(run_id=run.run_id), log=logging.getLogger(__name__)
+        partition_key=company,
+        run=dg.DagsterRun(
+            job_name=SYNC_COMPANY, run_id=run.run_id, tags={READ_TAG: CHANGES} if only_changes else {}
+        ),
+        log=logging.getLogger(__name__),
     )
     try:
         for name, step in _steps(systems.settings).items():
@@ -179,7 +190,7 @@ def _take(run: Run, step: str, results: list[Any]) -> None:
         and result.severity == dg.AssetCheckSeverity.ERROR
     ]
     if failed:
-        raise Blocked(failed)
+        raise BlockedError(failed)
 
 
 _made: dict[tuple[str, ...], dict[str, Callable[..., Any]]] = {}

@@ -4,6 +4,7 @@ Few addresses and a handful of people, so that stories cross each other's path: 
 left, taken by somebody else and opted out within one story.
 """
 
+import os
 import textwrap
 import time
 from collections import Counter
@@ -64,6 +65,7 @@ companies:
         merge_fields: {{{{FNAME: name, SPENT: total_spent}}}}
         tags: {{{{B2C: always, VIP: {{{{field: total_spent, at_least: 1000}}}}}}}}
 """
+SECRETS = {"ODOO_SECRET": "admin", "MAILCHIMP_API_KEY": DEFAULT_KEY}
 ORDERED = datetime(2026, 5, 4, 10, tzinfo=UTC)
 
 
@@ -94,12 +96,12 @@ class SmallWorld:
             pause=lambda seconds: time.sleep(min(seconds, 0.005)),
         )
 
-    def run(self, death: Death | None = None) -> Run:
+    def run(self, death: Death | None = None, *, only_changes: bool = False) -> Run:
         """Sync once, in whatever trouble the servers and the process are."""
-        mark = self._begin_run()
+        mark = self.begin_run()
         systems = self.systems(death)
         try:
-            run = run_company(systems, COMPANY)
+            run = run_company(systems, COMPANY, only_changes=only_changes)
         finally:
             if death is None or not death.dead:
                 systems.close()
@@ -108,7 +110,8 @@ class SmallWorld:
         self.last_run = run
         return run
 
-    def _begin_run(self) -> RunMark:
+    def begin_run(self) -> RunMark:
+        """Note what the world is like now, for the auditor: a run begins."""
         truth = tell_truth(self.odoo)
         for number, email in truth.addresses.items():
             self.former.setdefault(number, set()).add(email)
@@ -133,20 +136,21 @@ class SmallWorld:
         self.story.runs.append(mark)
         return mark
 
-    def run_until_done(self) -> Run:
+    def run_until_done(self, *, only_changes: bool = False) -> Run:
         """Sync without any trouble until nothing waits for a person, who approves whatever is asked."""
         self.odoo.faults.clear()
         self.mailchimp.faults.clear()
         self.mailchimp.resume_batches()
         for _ in range(6):
-            run = self.run()
+            run = self.run(only_changes=only_changes)
             if run.failure is not None and not run.needs_approval:
                 raise AssertionError("a run without any trouble failed") from run.failure
-            if not self._approve_what_waits(run):
+            if not self.approve_what_waits(run):
                 return run
         raise AssertionError("approvals are asked for again and again")
 
-    def _approve_what_waits(self, run: Run) -> bool:
+    def approve_what_waits(self, run: Run) -> bool:
+        """Approve plans and partial reads; return whether anything waited."""
         with self._ledger_of_a_person() as systems:
             plans, reads = systems.ledger.plans, systems.ledger.reads
             waiting = plans.waiting(COMPANY)
@@ -170,6 +174,11 @@ class SmallWorld:
             yield systems
         finally:
             systems.close()
+
+    def member_fields(self, list_id: str, email: str) -> dict[str, object]:
+        """The merge fields of a member."""
+        member = self.mailchimp.member(list_id, email)
+        return dict(member.merge_fields) if member else {}
 
     # --- what is judged -----------------------------------------------------------------------------
 
@@ -274,6 +283,19 @@ def _hash(email: str) -> str:
 
 
 @contextmanager
+def _tables_in(folder: str) -> Iterator[None]:
+    """What runs keep of Odoo's records for later runs lies in this world's folder."""
+    before = os.environ.get("MC_PIPELINE_STORAGE")
+    os.environ["MC_PIPELINE_STORAGE"] = f"{folder}/tables"
+    try:
+        yield
+    finally:
+        os.environ.pop("MC_PIPELINE_STORAGE")
+        if before is not None:
+            os.environ["MC_PIPELINE_STORAGE"] = before
+
+
+@contextmanager
 def small_world(
     *, prepare: Callable[[SandboxOdoo, SandboxMailchimp], None] | None = None
 ) -> Iterator[SmallWorld]:
@@ -289,9 +311,9 @@ def small_world(
         for list_id in (*LISTS, FOREIGN)
         for email, status in mailchimp.statuses(list_id).items()
     }
-    with odoo.serve(), mailchimp.serve(), TemporaryDirectory() as folder:
+    with odoo.serve(), mailchimp.serve(), TemporaryDirectory() as folder, _tables_in(folder):
         config = Path(folder) / "companies.yaml"
         config.write_text(textwrap.dedent(SETTINGS).format(odoo=odoo.url, mailchimp=mailchimp.api_url))
-        settings = load_settings(config, {"ODOO_SECRET": "admin", "MAILCHIMP_API_KEY": DEFAULT_KEY})
+        settings = load_settings(config, SECRETS)
         story = Story(lists=frozenset(LISTS), members=members, upgrading=frozenset({WHOLESALE}))
         yield SmallWorld(odoo, mailchimp, Path(folder), settings, newsletter, quiet, story)

@@ -1,4 +1,4 @@
-"""The auditor is no witness who never saw anything: every invariant, broken in a forged journal, is noticed."""
+"""The auditor is no witness who never saw anything: every invariant broken in a forged journal is noticed."""
 
 import json
 from collections.abc import Callable
@@ -223,57 +223,107 @@ APPROVAL = "nothing but opt-outs before an approval"
 LEAK = "nobody leaks into an audience"
 NEVER = "nothing is sent about users, employees and suppliers"
 CREATIONS = "creations cannot touch members"
-
-FORGERIES: list[tuple[str, str, Callable[[Forgery], None]]] = [
-    ("unsubscribed elsewhere", OPTED_OUT, _somewhere("unsubscribe", WHOLESALE)),
-    ("complained elsewhere", OPTED_OUT, _somewhere("complain", WHOLESALE)),
-    ("bounced elsewhere", OPTED_OUT, _somewhere("bounce_hard", WHOLESALE)),
-    ("archived elsewhere", OPTED_OUT, _somewhere("archive", WHOLESALE)),
-    ("erased elsewhere", OPTED_OUT, _somewhere("delete_permanently", WHOLESALE)),
-    ("on Odoo's blacklist", OPTED_OUT, _blacklisted),
-    ("opted out long ago", OPTED_OUT, _opted_out_long_ago),
-    ("inside a batch", OPTED_OUT, _in_a_batch),
-    ("renamed into an opt-out", OPTED_OUT, _renamed_into_an_opt_out),
-    ("subscribed without consent", "nobody is subscribed without dated consent", _created(RETAIL, BEN, "subscribed", consented=frozenset())),
-    ("double opt-in", "nobody is subscribed past the confirmation of the audience", _past_the_confirmation),
-    ("PUT on a member", "no PUT on members", _one("PUT", _member(RETAIL, BEN), {"status_if_new": "transactional"})),
-    ("erased by us", "nobody is erased", _one("POST", f"{_member(RETAIL, FAY)}/actions/delete-permanent")),
-    ("update_existing", CREATIONS, lambda forged: (forged.run(), forged.create(RETAIL, BEN, update_existing=True))),
-    ("update_existing null", CREATIONS, lambda forged: (forged.run(), forged.create(RETAIL, BEN, update_existing=None))),
-    ("single creation", CREATIONS, _one("POST", f"/lists/{RETAIL}/members", {"email_address": BEN})),
-    ("sync_tags", "creations replace no tags", lambda forged: (forged.run(), forged.create(RETAIL, BEN, sync_tags=True))),
-    ("opting in by a customer", "e-commerce never opts in", _one("PUT", "/ecommerce/stores/s/customers/1", {"opt_in_status": True})),
-    ("opting in by an order", "e-commerce never opts in", _one("POST", "/ecommerce/stores/s/orders", {"customer": {"opt_in_status": None}})),
-    ("upgrade of a stranger", STATUS, _upgrade(by_us=False)),
-    ("upgrade without the setting", STATUS, _upgrade(list_id=RETAIL)),
-    ("upgrade without consent", STATUS, _upgrade(consented=frozenset())),
-    ("another status", STATUS, _one("PATCH", _member(RETAIL, FAY), {"status": "cleaned"})),
-    ("creation of a member", STATUS, lambda forged: (forged.run(), forged.create(RETAIL, FAY))),
-    ("unsubscribed without cause", "nobody is unsubscribed without an opt-out", _one("PATCH", _member(RETAIL, FAY), {"status": "unsubscribed"})),
-    ("archived by somebody else", "nobody who was archived by somebody else comes back", _comes_back("them", "transactional")),
-    ("archived by us, subscribed", "who was archived by us comes back as transactional", _comes_back("us", "subscribed")),
-    ("erased and created again", "nobody who was erased is created again", _erased),
-    ("wrong audience", LEAK, _created(WHOLESALE, BEN)),
-    ("no audience at all", LEAK, _created(RETAIL, BEN, routes={})),
-    ("renamed into an audience", LEAK, _one("PATCH", _member(RETAIL, FAY), {"email_address": "x@example.com"})),
-    ("an employee", NEVER, _created(RETAIL, BEN, never=frozenset({BEN}))),
-    ("fields of an employee", NEVER, lambda forged: (forged.run(replace(FACTS, never=frozenset({FAY}))), forged.change(RETAIL, FAY, merge_fields={"FNAME": "F"}))),
-    ("created before the approval", APPROVAL, _before_the_approval("POST", f"/lists/{RETAIL}", {"members": [{"email_address": BEN, "status": "transactional"}]})),
-    ("merge field before the approval", APPROVAL, _before_the_approval("POST", f"/lists/{RETAIL}/merge-fields", {"tag": "SPENT"})),
-    ("batch before the approval", APPROVAL, _before_the_approval("POST", "/batches", {"operations": [{"method": "DELETE", "path": _member(RETAIL, FAY)}]})),
-    ("before the moment of approval", APPROVAL, _too_early),
-    ("somebody else's audience", "an audience that is nobody's is left alone", _one("POST", "/lists/foreign1/segments", {"name": "x"})),
-    ("a run without changes", "a run without changes writes nothing", _again),
-    ("a write to Odoo", "nothing is written to Odoo", _written_to_odoo),
-]  # fmt: skip
+OPT_IN = "e-commerce never opts in"
+NO_CONSENT = "nobody is subscribed without dated consent"
 
 
-@pytest.mark.parametrize(
-    ("invariant", "story"), [each[1:] for each in FORGERIES], ids=[each[0] for each in FORGERIES]
-)
-def test_a_forged_journal_that_breaks_an_invariant_is_caught(
-    invariant: str, story: Callable[[Forgery], None]
-):
+def _create(email: str, **body: Any) -> Callable[[Forgery], None]:
+    """One creation in retail, with more in its body."""
+
+    def story(forged: Forgery) -> None:
+        forged.run()
+        forged.create(RETAIL, email, **body)
+
+    return story
+
+
+def _fields_of_an_employee(forged: Forgery) -> None:
+    forged.run(replace(FACTS, never=frozenset({FAY})))
+    forged.change(RETAIL, FAY, merge_fields={"FNAME": "F"})
+
+
+FAYS, BENS = _member(RETAIL, FAY), _member(RETAIL, BEN)
+NOBODY: frozenset[str] = frozenset()
+NEW_BEN = {"members": [{"email_address": BEN, "status": "transactional"}]}
+ARCHIVING = {"operations": [{"method": "DELETE", "path": FAYS}]}
+
+FORGERIES: dict[str, tuple[str, Callable[[Forgery], None]]] = {
+    "unsubscribed elsewhere": (OPTED_OUT, _somewhere("unsubscribe", WHOLESALE)),
+    "complained elsewhere": (OPTED_OUT, _somewhere("complain", WHOLESALE)),
+    "bounced elsewhere": (OPTED_OUT, _somewhere("bounce_hard", WHOLESALE)),
+    "archived elsewhere": (OPTED_OUT, _somewhere("archive", WHOLESALE)),
+    "erased elsewhere": (OPTED_OUT, _somewhere("delete_permanently", WHOLESALE)),
+    "on Odoo's blacklist": (OPTED_OUT, _blacklisted),
+    "opted out long ago": (OPTED_OUT, _opted_out_long_ago),
+    "inside a batch": (OPTED_OUT, _in_a_batch),
+    "renamed into an opt-out": (OPTED_OUT, _renamed_into_an_opt_out),
+    "subscribed without consent": (NO_CONSENT, _created(RETAIL, BEN, "subscribed", consented=NOBODY)),
+    "double opt-in": ("nobody is subscribed past the confirmation of the audience", _past_the_confirmation),
+    "PUT on a member": ("no PUT on members", _one("PUT", BENS, {"status_if_new": "transactional"})),
+    "erased by us": ("nobody is erased", _one("POST", f"{FAYS}/actions/delete-permanent")),
+    "update_existing": (CREATIONS, _create(BEN, update_existing=True)),
+    "update_existing null": (CREATIONS, _create(BEN, update_existing=None)),
+    "single creation": (CREATIONS, _one("POST", f"/lists/{RETAIL}/members", {"email_address": BEN})),
+    "sync_tags": ("creations replace no tags", _create(BEN, sync_tags=True)),
+    "opting in by a customer": (
+        OPT_IN,
+        _one("PUT", "/ecommerce/stores/s/customers/1", {"opt_in_status": True}),
+    ),
+    "opting in by an order": (
+        OPT_IN,
+        _one("POST", "/ecommerce/stores/s/orders", {"customer": {"opt_in_status": None}}),
+    ),
+    "upgrade of a stranger": (STATUS, _upgrade(by_us=False)),
+    "upgrade without the setting": (STATUS, _upgrade(list_id=RETAIL)),
+    "upgrade without consent": (STATUS, _upgrade(consented=NOBODY)),
+    "another status": (STATUS, _one("PATCH", FAYS, {"status": "cleaned"})),
+    "creation of a member": (STATUS, _create(FAY)),
+    "unsubscribed without cause": (
+        "nobody is unsubscribed without an opt-out",
+        _one("PATCH", FAYS, {"status": "unsubscribed"}),
+    ),
+    "archived by somebody else": (
+        "nobody who was archived by somebody else comes back",
+        _comes_back("them", "transactional"),
+    ),
+    "archived by us, subscribed": (
+        "who was archived by us comes back as transactional",
+        _comes_back("us", "subscribed"),
+    ),
+    "erased and created again": ("nobody who was erased is created again", _erased),
+    "wrong audience": (LEAK, _created(WHOLESALE, BEN)),
+    "no audience at all": (LEAK, _created(RETAIL, BEN, routes={})),
+    "renamed into an audience": (LEAK, _one("PATCH", FAYS, {"email_address": "x@example.com"})),
+    "an employee": (NEVER, _created(RETAIL, BEN, never=frozenset({BEN}))),
+    "fields of an employee": (NEVER, _fields_of_an_employee),
+    "created before the approval": (APPROVAL, _before_the_approval("POST", f"/lists/{RETAIL}", NEW_BEN)),
+    "merge field before the approval": (
+        APPROVAL,
+        _before_the_approval("POST", f"/lists/{RETAIL}/merge-fields", {"tag": "SPENT"}),
+    ),
+    "batch before the approval": (APPROVAL, _before_the_approval("POST", "/batches", ARCHIVING)),
+    "before the moment of approval": (APPROVAL, _too_early),
+    "somebody else's audience": (
+        "an audience that is nobody's is left alone",
+        _one("POST", "/lists/foreign1/segments", {"name": "x"}),
+    ),
+    "a run without changes": ("a run without changes writes nothing", _again),
+    "a write to Odoo": ("nothing is written to Odoo", _written_to_odoo),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_forged_journal_that_breaks_an_invariant_is_caught(name: str):
+    invariant, story = FORGERIES[name]
     forged = Forgery()
     story(forged)
     assert invariant in forged.broken()
+
+
+def test_an_opt_out_may_go_before_any_approval():
+    story = Forgery()
+    story.story.approvals = []
+    story.odoo.act("person", "blacklist", "mail.blacklist", {"email": FAY})
+    story.run()
+    story.change(RETAIL, FAY, status="unsubscribed")
+    assert story.broken() == []

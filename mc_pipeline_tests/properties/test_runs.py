@@ -42,7 +42,7 @@ def _live(world: SmallWorld, sync: Callable[[SmallWorld], None]) -> dict[str, li
 
 
 def _asked(entries: list[JournalEntry]) -> list[str]:
-    """Requests without moments and order; asking for a batch until it is done depends on the machine's speed."""
+    """Requests without moments and order. How often a batch is asked for depends on the machine's speed."""
     counted = Counter(
         _MOMENT.sub("T", f"{entry.method} {entry.path}?{entry.query_string} {entry.raw_body.decode()}")
         for entry in entries

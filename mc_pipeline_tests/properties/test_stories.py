@@ -266,15 +266,16 @@ class Stories(RuleBasedStateMachine):
         in_mailchimp=st.lists(mailchimp_faults, min_size=1, max_size=3),
         in_odoo=st.just([]) | st.just([]) | st.lists(odoo_faults, max_size=2),
         batches_stand_still=st.booleans(),
+        only_changes=st.booleans(),
     )
-    def sync_in_trouble(self, in_mailchimp, in_odoo, batches_stand_still):
+    def sync_in_trouble(self, in_mailchimp, in_odoo, batches_stand_still, only_changes):
         for fault in in_mailchimp:
             self.world.mailchimp.faults.add(replace(fault))
         for fault in in_odoo:
             self.world.odoo.faults.add(replace(fault))
         if batches_stand_still:
             self.world.mailchimp.pause_batches()
-        self._sync(Death())
+        self._sync(Death(), only_changes=only_changes)
         self.world.mailchimp.faults.clear()
         self.world.odoo.faults.clear()
 
@@ -287,9 +288,9 @@ class Stories(RuleBasedStateMachine):
         """Reading takes about forty requests to Mailchimp; what comes behind them is mostly written."""
         self._sync(Death(place, number, writes_afterwards=interrupted))
 
-    def _sync(self, death: Death) -> None:
+    def _sync(self, death: Death, *, only_changes: bool = False) -> None:
         self.is_judged = False
-        run = self.world.run(death)
+        run = self.world.run(death, only_changes=only_changes)
         event(f"ended by {type(run.failure).__name__}")
         note(f"ended by {run.failure!r}")
         assert self.world.violations() == []
@@ -300,7 +301,10 @@ class Stories(RuleBasedStateMachine):
         self._in_peace()
 
     @rule()
-    def sync_in_peace_again(self):
+    def sync_changes_in_peace(self):
+        self.is_judged = False
+        self.world.run_until_done(only_changes=True)
+        assert self.world.violations() == []
         self._in_peace()
 
     def teardown(self) -> None:

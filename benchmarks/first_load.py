@@ -1,0 +1,147 @@
+"""The first load of a large company: time and memory of the process that runs the pipeline.
+
+``python -m benchmarks.first_load 100000`` starts both stand-in servers in a process of their own, puts so
+many customers into Odoo, and syncs the company: a plan, its approval, the push, and a second sync that writes
+nothing. Prints how long each took, how many requests it made, and the process's peak of memory.
+"""
+
+import multiprocessing
+import os
+import resource
+import sys
+import tempfile
+import textwrap
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+KEY = "0123456789abcdef0123456789abcdef-us1"
+COMPANIES = """
+odoo: {{url: "{odoo}", database: sandbox, user: admin, secret: "${{ODOO_SECRET}}"}}
+mailchimp:
+  main: {{api_key: "${{MAILCHIMP_API_KEY}}", base_url: "{mailchimp}"}}
+companies:
+  acme:
+    odoo_company_id: 1
+    mailchimp: main
+    timezone: Europe/Paris
+    audiences:
+      retail:
+        list_id: retail1
+        when: {{}}
+        merge_fields: {{FNAME: first_name, LNAME: last_name, ORDERS: order_count, SPENT: total_spent}}
+        tags: {{B2C: always}}
+"""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One sync: what it did, for how long, and the peak of memory since the process began."""
+
+    what: str
+    outcome: str
+    seconds: float
+    requests: dict[str, int]
+    peak_megabytes: float
+
+    def __str__(self) -> str:
+        asked = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.requests.items()))
+        return (
+            f"{self.what}: {self.outcome}; {self.seconds:.1f} s; {asked}; "
+            f"peak of {self.peak_megabytes:,.0f} MB"
+        )
+
+
+def serve_both(people: int, pipe: Connection) -> None:
+    """Run both stand-ins, tell their addresses, and whenever asked what Mailchimp was asked since."""
+    from mc_pipeline.sandbox.mailchimp import SandboxMailchimp
+    from mc_pipeline.sandbox.odoo import SandboxOdoo
+    from mc_pipeline.sandbox.seed.scale import seed_many
+
+    odoo, mailchimp = SandboxOdoo(), SandboxMailchimp({"main": KEY})
+    mailchimp.add_audience("retail1", "Retail")
+    seed_many(odoo, people)
+    with odoo.serve(), mailchimp.serve():
+        pipe.send((odoo.url, mailchimp.url))
+        while True:
+            try:
+                pipe.recv()
+            except EOFError:
+                return
+            requests = mailchimp.journal.requests
+            pipe.send(
+                Counter("operations in batches" if each.batch_id else f"{each.method}s" for each in requests)
+            )
+            mailchimp.journal.clear()
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Both stand-ins in a process of their own."""
+
+    odoo: str
+    mailchimp: str
+    pipe: Connection
+
+    def requests(self) -> dict[str, int]:
+        """What Mailchimp was asked since this was called last."""
+        self.pipe.send("requests")
+        return dict(self.pipe.recv())
+
+
+@contextmanager
+def both_servers(people: int) -> Iterator[Servers]:
+    """Start the servers with so many customers; they are gone afterwards."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=serve_both, args=(people, there), daemon=True)
+    process.start()
+    there.close()
+    try:
+        yield Servers(*here.recv(), pipe=here)
+    finally:
+        here.close()
+        process.join(timeout=20)
+        process.terminate()
+
+
+def measure(people: int) -> Iterator[Measured]:
+    """Sync a company of so many customers: plan, push, and once more."""
+    from mc_pipeline.defs.systems import Systems
+    from mc_pipeline.settings import load_settings
+    from mc_pipeline_tests.properties.runs import run_company
+
+    with tempfile.TemporaryDirectory() as folder, both_servers(people) as servers:
+        os.environ["DAGSTER_HOME"] = folder
+        config = Path(folder) / "companies.yaml"
+        config.write_text(textwrap.dedent(COMPANIES).format(odoo=servers.odoo, mailchimp=servers.mailchimp))
+        settings = load_settings(config, {"ODOO_SECRET": "admin", "MAILCHIMP_API_KEY": KEY})
+        for what in ("plan", "first load", "second sync"):
+            began = time.monotonic()
+            systems = Systems(settings)
+            run = run_company(systems, "acme")
+            seconds = time.monotonic() - began
+            for plan in systems.ledger.plans.waiting("acme"):
+                systems.ledger.plans.approve(plan.plan_id, by="benchmark", reason="measuring")
+            systems.close()
+            if run.failure is not None and not run.needs_approval:
+                raise run.failure
+            plan_rows = run.tables["audience_plan"].rows
+            outcome = dict(Counter(plan_rows["operation"]))
+            if "audience_push" in run.tables:
+                pushed = run.tables["audience_push"].rows
+                outcome = {
+                    f"{operation} {result}": int(count)
+                    for (operation, result), count in pushed.groupby(["operation", "outcome"]).size().items()
+                }
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            yield Measured(what, f"{outcome or 'nothing to do'}", seconds, servers.requests(), peak)
+
+
+if __name__ == "__main__":
+    for measured in measure(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000):
+        print(measured, flush=True)
