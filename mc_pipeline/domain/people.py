@@ -129,7 +129,7 @@ def attribute_orders(judged: pd.DataFrame, orders: pd.DataFrame) -> pd.DataFrame
     kept = confirmed["amount_untaxed_company"]
     if "kept_untaxed_company" in confirmed.columns:
         kept = confirmed["kept_untaxed_company"].where(confirmed["kept_untaxed_company"].notna(), kept)
-        # An order credited with more than it asked counts as nothing (rule 8.1): it takes nothing from others.
+        # An order credited with more than it asked counts as nothing (rule 8.1) and takes from no other.
         kept = kept.clip(lower=0.0)
     units = (kept.astype("float64").fillna(0.0) * _UNITS).round().astype("int64")
     currency = texts(confirmed, "company_currency")

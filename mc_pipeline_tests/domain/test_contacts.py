@@ -282,8 +282,8 @@ def test_every_partner_has_one_place_and_the_decision_depends_on_nothing_else(
         for value in json.loads(row["merge_fields_json"]).values():
             assert len(value.encode("utf-8")) <= TEXT_BYTES
 
-    # People who share an address: all but one point to the one who speaks for it. Who stands for a person is
-    # not told by the reasons: whoever speaks for an employee's address is set aside as that employee.
+    # People who share an address: all but one point to the one who speaks for it. Who stands for a person
+    # is not told by the reasons: whoever speaks for an employee's address is set aside as that employee.
     judged = judge_partners(partner_rows)
     people = Counter(judged.loc[judged["is_person"] & judged["person_email"].notna(), "person_email"])
     pointing = set_aside[set_aside["duplicate_of"].notna()]
@@ -294,7 +294,8 @@ def test_every_partner_has_one_place_and_the_decision_depends_on_nothing_else(
     attributed = attribute_orders(judged, order_rows)
     purchases = sum_purchases(attributed)
     nobodys = total_of(attributed[attributed["person_email"].isna()])
-    ordered = sum(max(0, round(row["kept_untaxed_company"] * 100)) for row in orders if row["state"] == "sale")
+    kept = [round(row["kept_untaxed_company"] * 100) for row in orders if row["state"] == "sale"]
+    ordered = sum(max(0, cents) for cents in kept)
     assert round((purchases["total_spent"].sum() + nobodys) * 100) == ordered
     assert purchases["order_count"].sum() + len(result.unattributed_orders) == sum(
         row["state"] == "sale" for row in orders

@@ -118,6 +118,11 @@ def test_2_2_before_credit_notes_are_read_the_total_is_what_was_ordered() -> Non
     assert total_of(attribute_orders(partners, orders.drop(columns="kept_untaxed_company"))) == 100
 
 
+def test_2_2_an_order_credited_with_more_than_it_asked_takes_nothing_from_another() -> None:
+    orders = [order(1, 1, 100), order(2, 1, 120, kept_untaxed_company=-25.0)]
+    assert contact(built([partner(1)], orders), "person1@example.com")["total_spent"] == 100
+
+
 def test_2_2_orders_since_does_not_shorten_a_customers_history() -> None:
     result = built([partner(1)], [order(1, 1, day="2015-03-01")], company(orders_since="2024-01"))
     assert contact(result, "person1@example.com")["order_count"] == 1
