@@ -65,7 +65,9 @@ def test_records_that_are_nobody_to_write_to_are_not_reported(exclusion):
 
 def test_everything_below_an_own_company_is_its_own_too():
     missing = {"email": None, "email_normalized": None}
-    rows = partners(missing | {"is_own_company": True}, missing | {"parent_id": 1}, missing | {"parent_id": 2})
+    rows = partners(
+        missing | {"is_own_company": True}, missing | {"parent_id": 1}, missing | {"parent_id": 2}
+    )
     assert offenders(rows)["emails_present"] == ()
 
 
