@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, or_, select, update
+from sqlalchemy import Connection, RowMapping, select, update
 
 from mc_pipeline.ledger.database import Database
 from mc_pipeline.ledger.errors import PlanError
@@ -220,25 +220,40 @@ class Plans:
             return set(connection.execute(query).scalars())
 
     def loading_audiences(self, company: str) -> set[str]:
-        """List ids whose approved first load is not finished: no plan was applied to its end since."""
-        finished = select(func.max(plan.c.applied_at)).where(plan.c.company == company).scalar_subquery()
+        """List ids whose first load was approved and is not finished: see ``mark_applied``."""
         query = select(opened_audience.c.list_id).where(
-            opened_audience.c.company == company,
-            or_(finished.is_(None), opened_audience.c.opened_at > finished),
+            opened_audience.c.company == company, opened_audience.c.loaded_at.is_(None)
         )
         with self._database.read() as connection:
             return set(connection.execute(query).scalars())
 
-    def mark_applied(self, plan_id: str, observed_at: datetime) -> None:
-        """The plan, as observed then, was applied to its end: not due again before a newer observation."""
+    def mark_applied(
+        self, plan_id: str, observed_at: datetime, *, still_loading: Collection[str] = ()
+    ) -> None:
+        """The plan, as observed then, was applied to its end: not due again before a newer observation.
+
+        It finishes the first load of the company's opened audiences, but for those ``still_loading`` (list
+        ids): where it is not known of some writes whether they were applied, a later plan sends them again.
+        """
         with self._database.write() as connection:
-            marked = connection.execute(
+            now = self._database.now()
+            row = _find(connection, plan_id)
+            if row is None:
+                raise PlanError(f"there is no plan {plan_id}; save a plan before applying it")
+            connection.execute(
                 update(plan)
                 .where(plan.c.plan_id == plan_id)
-                .values(applied_at=self._database.now(), applied_observed_at=observed_at)
+                .values(applied_at=now, applied_observed_at=observed_at)
             )
-            if marked.rowcount == 0:
-                raise PlanError(f"there is no plan {plan_id}; save a plan before applying it")
+            connection.execute(
+                update(opened_audience)
+                .where(
+                    opened_audience.c.company == row["company"],
+                    opened_audience.c.loaded_at.is_(None),
+                    opened_audience.c.list_id.not_in(sorted(still_loading)),
+                )
+                .values(loaded_at=now)
+            )
 
     def is_applied(self, plan_id: str) -> bool:
         """Whether the plan was applied since it was last made."""

@@ -227,6 +227,7 @@ opened_audience = Table(
     Column("list_id", Text(), primary_key=True),
     Column("plan_id", Text(), nullable=False),
     Column("opened_at", UtcDateTime(), nullable=False),
+    Column("loaded_at", UtcDateTime()),
 )
 
 observation = Table(

@@ -62,6 +62,8 @@ def test_a_first_load_that_crashed_goes_on_under_its_approval(ledger: Ledger, cl
     assert ledger.plans.approved_row_keys("acme") >= set(rest.row_keys)
     assert ledger.plans.approved_row_keys("other") == set()
     assert ledger.plans.loading_audiences("acme") == {"list1"}
+    ledger.plans.mark_applied("plan-2", rest.observed_at, still_loading=["list1"])
+    assert ledger.plans.loading_audiences("acme") == {"list1"}
     ledger.plans.mark_applied("plan-2", rest.observed_at)
     assert ledger.plans.loading_audiences("acme") == set()
     assert ledger.plans.opened_audiences("acme") == {"list1"}

@@ -76,7 +76,8 @@ def apply_plan(
         observed_at=plan.observed_at,
         now=systems.now(),
     )
-    plans.mark_applied(identity, plan.observed_at)
+    unfinished = outcome["outcome"].isin(["unknown", "not_sent", "held_back"])
+    plans.mark_applied(identity, plan.observed_at, still_loading=set(outcome.loc[unfinished, "list_id"]))
     return outcome
 
 

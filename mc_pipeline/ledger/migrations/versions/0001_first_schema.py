@@ -188,6 +188,7 @@ def upgrade() -> None:
         sa.Column("list_id", sa.Text(), nullable=False),
         sa.Column("plan_id", sa.Text(), nullable=False),
         sa.Column("opened_at", UtcDateTime(), nullable=False),
+        sa.Column("loaded_at", UtcDateTime(), nullable=True),
         sa.PrimaryKeyConstraint("company", "list_id", name=op.f("pk_ledger_opened_audience")),
     )
     op.create_table(
