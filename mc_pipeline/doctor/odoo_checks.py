@@ -56,7 +56,7 @@ def check_connection(systems: CheckupSystems) -> Iterator[Result]:
     client = systems.odoo_user()
     version = ".".join(map(str, client.version))
     user = mask_email(systems.settings.odoo.user)
-    found = f"Odoo {version} at {client.address}, logged in as {user}"
+    found = f"Odoo {version} at {client.address}, logged in as {user}, {client.transport_note}"
     if client.version > NEWEST_TESTED:
         tested = ".".join(map(str, NEWEST_TESTED))
         yield warning(

@@ -126,6 +126,12 @@ class OdooConnection:
                     f"{where} does not speak HTTPS as expected: check scheme and port in odoo.url "
                     "(a server without HTTPS needs http://)"
                 )
+            if "mismatch" in str(error):
+                return OdooConnectionError(
+                    f"{where} has a certificate for another host name: set odoo.url to the name it is for"
+                )
+            if "certificate has expired" in str(error):
+                return OdooConnectionError(f"{where} has a certificate that has expired: renew it there")
             return OdooConnectionError(
                 f"{where} has a certificate that is not trusted here: check odoo.url, or name the "
                 f"certificate authority's file in the environment variable {_certificates_variable()}"

@@ -170,6 +170,8 @@ def from_exception(data: Mapping[str, Any], model: str, method: str) -> OdooErro
     message = str(data.get("message") or "")
     call = _call(model, method)
     short = name.rpartition(".")[2]
+    if (name, message) == ("builtins.KeyError", "res.users"):
+        return _no_odoo_database(model, method, name)
     if short == "Unauthorized":
         return OdooAuthenticationError(
             "Odoo refused odoo.secret over JSON-2: it takes API keys only, no password, and a key ends on "
@@ -187,7 +189,7 @@ def from_exception(data: Mapping[str, Any], model: str, method: str) -> OdooErro
             method,
             name,
         )
-    if name.startswith("psycopg2"):
+    if name.startswith("psycopg2") or short == "PoolError":
         return _database_failure(name, message, model, method)
     if short == "AccessError":
         right = _RIGHTS.get(model)
@@ -228,13 +230,8 @@ def _database_failure(name: str, message: str, model: str, method: str) -> OdooE
             method,
             name,
         )
-    if name.rpartition(".")[2] == "UndefinedTable":
-        return OdooDatabaseError(
-            f"the database in odoo.database is no Odoo database, or its upgrade is unfinished ({call})",
-            model,
-            method,
-            name,
-        )
+    if name.rpartition(".")[2] in ("UndefinedTable", "UndefinedColumn"):
+        return _no_odoo_database(model, method, name)
     if name.rpartition(".")[2] in _ROLLED_BACK:
         return OdooServerError(
             f"Odoo gave up {call} because other users changed the same records ({name})",
@@ -249,6 +246,16 @@ def _database_failure(name: str, message: str, model: str, method: str) -> OdooE
         method,
         name,
         retry=Retry.READS,
+    )
+
+
+def _no_odoo_database(model: str, method: str, name: str) -> OdooDatabaseError:
+    return OdooDatabaseError(
+        "the database in odoo.database is no Odoo database, is of another version than the server, or its "
+        f"upgrade is unfinished ({_call(model, method)})",
+        model,
+        method,
+        name,
     )
 
 

@@ -110,14 +110,14 @@ class Json2Transport:
         single = method == "create" and isinstance(named.get("vals_list"), Mapping)
         if single:
             named["vals_list"] = [named["vals_list"]]
-        answer = self._connection.request(
-            "POST",
-            f"/json/2/{model}/{method}",
-            body=json.dumps(named).encode(),
-            headers={"Content-Type": "application/json", "X-Odoo-Database": self._database},
-            auth=self._auth,
-        )
         try:
+            answer = self._connection.request(
+                "POST",
+                f"/json/2/{model}/{method}",
+                body=json.dumps(named).encode(),
+                headers={"Content-Type": "application/json", "X-Odoo-Database": self._database},
+                auth=self._auth,
+            )
             result = self._result(answer, model, method)
         except OdooError as error:
             error.model, error.method = error.model or model, error.method or method

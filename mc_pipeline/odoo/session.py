@@ -130,6 +130,11 @@ class OdooSession:
         json2 = Json2Transport(self._connection)
         if settings.api == "json2":
             self._know_version(self._retry.repeat(json2.asked_version, reads=True))
+            if self.version < FIRST_JSON2:
+                raise OdooVersionError(
+                    f"Odoo {'.'.join(map(str, self.version))} at {self.address} has no JSON-2 (it came with "
+                    "Odoo 19): set odoo.api to auto or jsonrpc"
+                )
             self._log_in(json2, settings)
             self.transport_note = "over JSON-2: odoo.api says so"
             return json2

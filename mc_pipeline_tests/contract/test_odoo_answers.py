@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from pydantic import SecretStr
 
+from mc_pipeline.odoo.api_keys import read_api_keys
 from mc_pipeline.odoo.client import connect
 from mc_pipeline.odoo.errors import (
     OdooAccessError,
@@ -194,3 +195,10 @@ def test_threads_on_one_connection_get_each_their_own_answer(odoo, mark):
 def test_groups_of_the_user_can_be_asked(odoo):
     assert odoo.client.has_group("base.group_user") is True
     assert odoo.client.has_group("base.group_portal") is False
+
+
+def test_the_keys_of_the_user_are_told_with_their_end(odoo):
+    keys = read_api_keys(odoo.client)
+    assert bool(keys) == bool(odoo.api_key)
+    if odoo.client.version < (18, 0):
+        assert {key.ends_at for key in keys} <= {None}

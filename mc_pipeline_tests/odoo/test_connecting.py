@@ -89,6 +89,18 @@ NO_DATABASE = error(
             id="a database of something else",
         ),
         pytest.param(
+            [VERSION, error("builtins.KeyError", "res.users")],
+            OdooDatabaseError,
+            ["no Odoo database", "odoo.database"],
+            id="an empty database",
+        ),
+        pytest.param(
+            [VERSION, error("psycopg2.errors.UndefinedColumn", "column res_users.x does not exist")],
+            OdooDatabaseError,
+            ["another version"],
+            id="a database of another version",
+        ),
+        pytest.param(
             [VERSION, result(False)],
             OdooAuthenticationError,
             ["i•••@example.com", "odoo.secret", "API key"],

@@ -86,9 +86,8 @@ class Json2:
 
     def error_body(self, status: int) -> tuple[str, bytes]:
         """The answer of a server that broke."""
-        return "application/json; charset=utf-8", json.dumps(
-            _described(ServerError("division by zero"))
-        ).encode()
+        broken = _described(BuiltinError(ZeroDivisionError, "division by zero"))
+        return "application/json; charset=utf-8", json.dumps(broken).encode()
 
     async def _version(self, request: Request) -> Response:
         info = self._release.version_info()
