@@ -1,6 +1,5 @@
 """``mc-pipeline demo``: the whole job on stand-in servers, told as a story, with its promises checked."""
 
-import os
 import sys
 import tempfile
 import time
@@ -40,13 +39,11 @@ def demo(partners: int) -> None:
     """
     console = Console()
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="mc_pipeline_demo_") as folder:
-        os.environ["DAGSTER_HOME"] = folder
-        for name in ("MC_PIPELINE_STORAGE", "MC_PIPELINE_DATABASE_URL", "DAGSTER_POSTGRES_URL"):
-            # The demo never touches what a real installation has set up.
-            os.environ.pop(name, None)
-        with stand_ins(Path(folder), partners=partners) as servers:
-            broken = _Story(console, servers, load_settings()).tell()
+    with (
+        tempfile.TemporaryDirectory(prefix="mc_pipeline_demo_") as folder,
+        stand_ins(Path(folder), partners=partners) as servers,
+    ):
+        broken = _Story(console, servers, load_settings()).tell()
     console.print(Rule())
     for promise in broken:
         console.print(f"[red]Broken promise:[/] {promise}", highlight=False)

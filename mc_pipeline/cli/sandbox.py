@@ -1,77 +1,112 @@
 """``mc-pipeline sandbox``: stand-ins of both systems to play with, alone or with the Dagster UI."""
 
-import os
 import signal
-import subprocess
+import socket
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
 import click
 from rich.console import Console
 
-from mc_pipeline.cli.home import dagster_home
+from mc_pipeline.cli.dagster_dev import dagster_dev, wait_until_ready
 from mc_pipeline.cli.stand_ins import StandIns, stand_ins
+from mc_pipeline.instance import HOME_VARIABLE
+
+_ODOO_PORT, _MAILCHIMP_PORT, _DAGSTER_PORT = 8069, 8070, 3000
+_POLL_SECONDS = 0.5
 
 
 @click.command()
 @click.option("--with-dagster", is_flag=True, help="Open the Dagster UI on the stand-ins too.")
-@click.option("--odoo-port", default=8069, show_default=True)
-@click.option("--mailchimp-port", default=8070, show_default=True)
-@click.option("--dagster-port", default=3000, show_default=True)
+@click.option("--odoo-port", type=int, help=f"{_ODOO_PORT}, or a free one, when not given.")
+@click.option("--mailchimp-port", type=int, help=f"{_MAILCHIMP_PORT}, or a free one, when not given.")
+@click.option("--dagster-port", type=int, help=f"{_DAGSTER_PORT}, or a free one, when not given.")
 @click.option("--partners", default=2000, show_default=True, help="About so many partners in Odoo.")
 def sandbox(
-    with_dagster: bool, odoo_port: int, mailchimp_port: int, dagster_port: int, partners: int
+    with_dagster: bool,
+    odoo_port: int | None,
+    mailchimp_port: int | None,
+    dagster_port: int | None,
+    partners: int,
 ) -> None:
     """Serve stand-ins of Odoo and Mailchimp with invented people, until interrupted.
 
-    Both have a page to look at the data and to act as a person. Nothing leaves this machine.
+    Both have a page to look at the data and to act as a person. Nothing leaves this machine, nothing of a
+    real installation is used, and everything is forgotten at the end.
     """
     console = Console()
-    home = dagster_home()
-    with stand_ins(home, partners=partners, odoo_port=odoo_port, mailchimp_port=mailchimp_port) as servers:
-        _say(console, servers)
-        if with_dagster:
-            sys.exit(_dagster_dev(console, dagster_port))
-        stopped = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stopped.set())
-        stopped.wait()
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stopped.set())
+    ports = {
+        "odoo_port": _port("--odoo-port", odoo_port, _ODOO_PORT),
+        "mailchimp_port": _port("--mailchimp-port", mailchimp_port, _MAILCHIMP_PORT),
+    }
+    ui = _port("--dagster-port", dagster_port, _DAGSTER_PORT)
+    with tempfile.TemporaryDirectory(prefix="mc_pipeline_sandbox_") as folder:
+        home = Path(folder)
+        with stand_ins(home, partners=partners, **ports) as servers:
+            _say(console, servers, home)
+            if with_dagster and not stopped.is_set():
+                sys.exit(_with_dagster(console, home, ui, stopped))
+            console.print("Stop with Ctrl-C.")
+            stopped.wait()
 
 
-def _say(console: Console, servers: StandIns) -> None:
+def _port(option: str, asked: int | None, usual: int) -> int:
+    """Return the port asked for, the usual one, or a free one where somebody else has that.
+
+    Raises:
+        click.BadParameter: the port asked for is taken.
+    """
+    for port in (usual, 0) if asked is None else (asked,):
+        with socket.socket() as attempt:
+            attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                attempt.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(attempt.getsockname()[1])
+    raise click.BadParameter(
+        f"another program listens on port {asked}: choose another one, or none", param_hint=option
+    )
+
+
+def _say(console: Console, servers: StandIns, home: Path) -> None:
+    world = servers.world
     console.print(f"Odoo       {servers.odoo.url}", highlight=False)
     console.print(f"Mailchimp  {servers.mailchimp.url}", highlight=False)
-    console.print("To use them from another terminal:", highlight=False)
+    console.print(
+        f"{world.partners:,} invented partners of {' and '.join(world.companies)}. "
+        "To sync them from another terminal:",
+        highlight=False,
+    )
     settings = {
         "MC_PIPELINE_CONFIG": str(servers.config),
-        "DAGSTER_HOME": os.environ["DAGSTER_HOME"],
-        **servers.world.environment(),
+        HOME_VARIABLE: str(home),
+        **world.environment(),
     }
     for name, value in settings.items():
         console.print(f"  export {name}={value}", highlight=False, soft_wrap=True)
+    console.print(f"  mc-pipeline sync {next(iter(world.companies))}", highlight=False)
 
 
-def _dagster_dev(console: Console, port: int) -> int:
-    """Run ``dagster dev`` until it ends or we are interrupted; its processes end with it."""
-    console.print(f"Dagster    http://127.0.0.1:{port} (starting, about 20 seconds)", highlight=False)
-    command = [
-        str(Path(sys.executable).with_name("dagster")),
-        "dev",
-        "--module-name",
-        "mc_pipeline.definitions",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
-    # In a session of its own: an interrupt at the terminal reaches us, and we pass it on once.
-    process = subprocess.Popen(command, start_new_session=True)
-
-    def pass_on(*_: object) -> None:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, pass_on)
-    return process.wait()
+def _with_dagster(console: Console, home: Path, port: int, stopped: threading.Event) -> int:
+    """Run ``dagster dev`` until we are stopped, or until it ends by itself, which is a failure."""
+    console.print(f"Dagster    http://127.0.0.1:{port} is starting, about 20 seconds", highlight=False)
+    with dagster_dev(home, port) as process:
+        if wait_until_ready(process, port, give_up=stopped.is_set):
+            console.print(
+                f"Dagster    http://127.0.0.1:{port} is ready: Jobs › sync_company › Materialize all…, "
+                "choose a company. Stop with Ctrl-C.",
+                highlight=False,
+                soft_wrap=True,
+            )
+        while not stopped.wait(_POLL_SECONDS):
+            if process.poll() is not None:
+                console.print(f"[red]Dagster ended by itself[/] (exit code {process.returncode}).")
+                return 1
+        console.print("Stopping Dagster …")
+    return 0
