@@ -75,10 +75,12 @@ def routes(odoo: SandboxOdoo) -> list[Route]:
 
     return [
         Route("/", lambda request: RedirectResponse("/sandbox/partners"), methods=["GET"]),
+        Route("/web", lambda request: HTMLResponse(_FORM_LINK), methods=["GET"]),
         get("/sandbox/partners", shown.partners),
         get("/sandbox/partners/{id:int}", shown.partner),
         get("/sandbox/orders", shown.orders),
         get("/sandbox/orders/{id:int}", shown.order),
+        get("/sandbox/documents/{id:int}", shown.document),
         get("/sandbox/blacklist", shown.blacklist),
         get("/sandbox/requests", shown.requests),
         Route("/sandbox/partners/{id:int}/{act}", _posted(shown.act_on_partner), methods=["POST"]),
@@ -86,6 +88,18 @@ def routes(odoo: SandboxOdoo) -> list[Route]:
         Route("/sandbox/blacklist/{act}", _posted(shown.act_on_blacklist), methods=["POST"]),
     ]
 
+
+# Links to Odoo's forms name the record behind the #, which no server gets to see.
+_FORM_LINK = """<!doctype html>
+<title>Odoo</title>
+<script>
+  const link = new URLSearchParams(location.hash.slice(1));
+  const pages = {"res.partner": "partners", "sale.order": "orders", "account.move": "documents"};
+  const page = pages[link.get("model")];
+  location.replace(page ? `/sandbox/${page}/${Number(link.get("id"))}` : "/sandbox/partners");
+</script>
+<noscript>Without JavaScript this link leads to the <a href="/sandbox/partners">contacts</a> only.</noscript>
+"""
 
 Form = dict[str, str]
 
@@ -211,6 +225,19 @@ class Pages:
                 fields = ["name", "move_type", "state", "payment_state", "amount_total"]
                 moves = self._odoo.model("account.move").search_read(env, ["|", *tied], fields, order="id")
         return self._render("order.html", request, "Orders", order=order, lines=lines, moves=moves)
+
+    def document(self, request: Request) -> Response:
+        """Invoices and credit notes have no page of their own: lead to their order, or their customer."""
+        with self._odoo.database.lock:
+            found = self._odoo.search("account.move", [("id", "=", request.path_params["id"])])
+            if not found:
+                return PlainTextResponse("There is no such document.", 404)
+            move = self._odoo.read("account.move", found[0], "name", "invoice_origin", "partner_id")
+            origin = move["invoice_origin"]
+            orders = self._odoo.search("sale.order", [("name", "=", origin)]) if origin else []
+        page = f"orders/{orders[0]}" if orders else f"partners/{move['partner_id']}"
+        said = urlencode({"said": f"{move['name']} belongs here."})
+        return RedirectResponse(f"/sandbox/{page}?{said}")
 
     def blacklist(self, request: Request) -> Response:
         fields = ("email", "active", "write_date")
