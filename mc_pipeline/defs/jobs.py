@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from mc_pipeline.defs.partitions import COMPANY_TAG
 from mc_pipeline.defs.systems import Systems
@@ -21,9 +22,9 @@ WRITING_ASSETS = ("mailchimp_unsubscribes", "audience_push")
 class ApprovePlan(dg.Config):
     """Which plan to release, and why."""
 
-    plan_id: str
-    reason: str
-    approved_by: str
+    plan_id: str = Field(description="Of the plan that waits: in the metadata of the check within_guards.")
+    approved_by: str = Field(description="Your name; kept with the approval.")
+    reason: str = Field(description="Why; kept with the approval.")
 
 
 @dg.op(description="Releases one plan that waits for a person: who, when and why are recorded.")
@@ -31,7 +32,16 @@ def release_plan(
     context: dg.OpExecutionContext, config: ApprovePlan, systems: dg.ResourceParam[Systems]
 ) -> None:
     """Approve the plan of the config; the next sync of its company pushes it."""
-    approval = systems.ledger.plans.approve(config.plan_id, by=config.approved_by, reason=config.reason)
+    from mc_pipeline.ledger import PlanError
+
+    plans = systems.ledger.plans
+    try:
+        approval = plans.approve(config.plan_id, by=config.approved_by, reason=config.reason)
+    except PlanError as error:
+        waiting = [f"{plan.plan_id} ({plan.company}, {plan.row_count:,} changes)" for plan in plans.waiting()]
+        raise dg.Failure(
+            f"{error}. Plans that wait: {', '.join(waiting) or 'none'}.", allow_retries=False
+        ) from None
     context.log.info(
         f"Plan {config.plan_id} of {approval.company} is approved by {config.approved_by}: "
         f"{approval.row_count:,} changes. Sync the company to apply them."
@@ -39,7 +49,12 @@ def release_plan(
 
 
 @dg.job(
-    name=APPROVE_PLAN, description="Release one plan that waits for approval; then sync its company again."
+    name=APPROVE_PLAN,
+    description="Release one plan that waits for a person; then sync its company again.\n\nIn the launchpad, "
+    "fill in the plan's id (metadata of the failed check `within_guards` of `audience_plan`), your name and "
+    "the reason. An approval holds for 24 hours.",
+    # Only what the launchpad shows at first: an approval that says no more than this is refused.
+    config={"ops": {"release_plan": {"config": {"plan_id": "", "approved_by": "", "reason": ""}}}},
 )
 def approve_plan() -> None:
     """Release one plan."""
@@ -52,7 +67,9 @@ def company_jobs() -> Sequence[Any]:
         dg.define_asset_job(
             SYNC_COMPANY,
             selection=dg.AssetSelection.all(),
-            description="Everything for one company: read both systems, apply opt-outs, plan, push.",
+            description="Everything for one company: read both systems, apply opt-outs, plan, push.\n\n"
+            "*Materialize all…*, choose one company, *Launch run*. A plan that changes much, or loads an "
+            "audience for the first time, waits for a person: the check `within_guards` says what to do.",
         ),
         dg.define_asset_job(
             OPT_OUTS,

@@ -3,7 +3,8 @@
 Nothing that leaves this module carries a full address or a name (invariant 10).
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 SAMPLE_ROWS = 5
 LISTED_ROWS = 100
 
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|#~])")
+
 
 def partner_link(settings: Settings, partner_id: int | None) -> str:
     """Return the address of a partner's form in Odoo (the form works on 17 to 19)."""
@@ -33,11 +36,11 @@ def document_link(settings: Settings, move_id: int) -> str:
     return f"{settings.odoo.url.rstrip('/')}/web#id={int(move_id)}&model=account.move&view_type=form"
 
 
-def audience_link(settings: Settings, company: CompanySettings, web_id: int | None) -> str:
-    """Return the address of an audience's contacts in Mailchimp."""
+def audience_link(settings: Settings, company: CompanySettings, list_id: str, web_id: int | None) -> str:
+    """Return the address of an audience's contacts in Mailchimp, or in the stand-in for it."""
     account = settings.mailchimp[company.mailchimp]
     if account.base_url:
-        return account.base_url.removesuffix("/3.0").rstrip("/")
+        return f"{account.base_url.rstrip('/').removesuffix('/3.0')}/audiences/{quote(list_id)}"
     data_centre = account.api_key.get_secret_value().rpartition("-")[2]
     return f"https://{data_centre}.admin.mailchimp.com/lists/members/?id={quote(str(web_id))}"
 
@@ -79,6 +82,61 @@ def records_table(rows: "pd.DataFrame", limit: int = LISTED_ROWS) -> dg.Metadata
     )
 
 
+def partners_in_odoo(
+    settings: Settings, name: str, rows: "pd.DataFrame", limit: int = LISTED_ROWS
+) -> dict[str, dg.MetadataValue]:
+    """Show rows of partners twice: ``name`` at a glance, ``name_in_odoo`` with links that can be clicked.
+
+    ``rows`` have a column ``partner_id``, which may be empty (a member whom Odoo does not know).
+    """
+    return listed(name, rows, limit, "partner_id", lambda partner_id: partner_link(settings, partner_id))
+
+
+def listed(
+    name: str, rows: "pd.DataFrame", limit: int, id_column: str, link: Callable[[int], str]
+) -> dict[str, dg.MetadataValue]:
+    """Show rows of Odoo records as a table and, since tables have no links, as Markdown; nothing if empty."""
+    if rows.empty:
+        return {}
+    return {name: records_table(rows, limit), f"{name}_in_odoo": _markdown(rows, limit, id_column, link)}
+
+
+def _markdown(
+    rows: "pd.DataFrame", limit: int, id_column: str, link: Callable[[int], str]
+) -> dg.MetadataValue:
+    shown = rows.head(limit)
+    lines = [
+        f"The first {limit:,} of {len(rows):,}.\n" if len(rows) > limit else "",
+        "| " + " | ".join(_plain(column) for column in shown.columns) + " |",
+        "|---" * len(shown.columns) + "|",
+    ]
+    for row in shown.to_dict("records"):
+        cells = {str(name): _plain(_cell(str(name), value)) for name, value in row.items()}
+        if cells[id_column]:
+            cells[id_column] = f"[{cells[id_column]}]({link(row[id_column])})"
+        lines.append("| " + " | ".join(cells.values()) + " |")
+    return dg.MetadataValue.md("\n".join(filter(None, lines)))
+
+
+def _plain(value: Any) -> str:
+    """Return a value as text that Markdown takes literally: what systems say may hold anything."""
+    return "" if value is None else _MARKDOWN.sub(r"\\\1", " ".join(str(value).split()))
+
+
+def unless_empty(**tables: dg.MetadataValue) -> dict[str, dg.MetadataValue]:
+    """Leave out tables without a row: nothing to report is no line to read."""
+    return {
+        name: table
+        for name, table in tables.items()
+        if not (isinstance(table, dg.TableMetadataValue) and not table.records)
+    }
+
+
+def count_by(rows: "pd.DataFrame", *columns: str, of: str) -> dg.MetadataValue:
+    """Count rows by the values of some columns, as a table whose last column says what was counted."""
+    return records_table(rows.groupby(list(columns), as_index=False).size().rename(columns={"size": of}))
+
+
 def counts(series: "pd.Series") -> dict[str, int]:
     """Count the values of a column, the most frequent first."""
     return {str(value): int(count) for value, count in series.value_counts().items()}
@@ -102,6 +160,8 @@ def _cell(name: str, value: Any) -> str | int | float | bool | None:
     if isinstance(value, str):
         # Mailchimp's own words quote addresses.
         return mask_text(value)
+    if isinstance(value, float) and value.is_integer() and name.endswith("_id"):
+        return int(value)  # an id among empty ones
     if isinstance(value, (bool, int, float)):
         return value
     if hasattr(value, "item"):

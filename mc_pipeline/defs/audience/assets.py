@@ -12,11 +12,13 @@ from mc_pipeline.defs.presentation import (
     SAMPLE_ROWS,
     audience_link,
     column_schema,
+    count_by,
     counts,
     counts_table,
-    partner_link,
+    partners_in_odoo,
     records_table,
     table_metadata,
+    unless_empty,
 )
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.settings import CompanySettings
@@ -68,17 +70,18 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
             value=table,
             metadata=table_metadata(table)
             | {
-                "by_audience_and_status": records_table(
-                    table.rows.groupby(["audience", "status"], as_index=False).size()
-                ),
-                "consent_events": counts_table(summary.events, "event"),
+                "by_audience_and_status": count_by(table.rows, "audience", "status", of="members"),
+                **unless_empty(new_consent_events=counts_table(summary.events, "event")),
                 "settled_from_an_interrupted_run": from_batches.settled + from_observation,
                 "still_under_way_in_batches": len(from_batches.under_way),
                 "vanished": vanished,
                 **{
-                    f"link_{key}": dg.MetadataValue.url(
+                    f"{key}_in_mailchimp": dg.MetadataValue.url(
                         audience_link(
-                            systems.settings, company, systems.audience(company, audience.list_id).web_id
+                            systems.settings,
+                            company,
+                            audience.list_id,
+                            systems.audience(company, audience.list_id).web_id,
                         )
                     )
                     for key, audience in company.audiences.items()
@@ -140,23 +143,23 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
             value=contact_table,
             metadata=table_metadata(contact_table)
             | {
-                "by_audience_and_status": records_table(
-                    rows.assign(status=rows["status_for_new"].replace("", "not created"))
-                    .groupby(["audience", "status"], as_index=False)
-                    .size()
+                "by_audience_and_status_if_new": count_by(
+                    rows.assign(status_if_new=rows["status_for_new"].replace("", "not created")),
+                    "audience",
+                    "status_if_new",
+                    of="contacts",
                 ),
                 "orders_without_a_person": len(result.unattributed_orders),
-                "notes": dg.MetadataValue.md("\n".join(f"- {note}" for note in result.notes) or "none"),
-                "sample": records_table(
+                **(
+                    {"notes": dg.MetadataValue.md("\n".join(f"- {note}" for note in result.notes))}
+                    if result.notes
+                    else {}
+                ),
+                **partners_in_odoo(
+                    systems.settings,
+                    "sample",
                     rows[
-                        [
-                            "email",
-                            "partner_id",
-                            "audience",
-                            "audience_because",
-                            "order_count",
-                            "status_for_new",
-                        ]
+                        ["partner_id", "email", "audience", "order_count", "total_spent", "audience_because"]
                     ],
                     SAMPLE_ROWS,
                 ),
@@ -173,8 +176,15 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
             value=aside_table,
             metadata=table_metadata(aside_table)
             | {
-                "by_reason": counts_table(counts(aside["reason"]), "reason"),
-                "sample": _linked(systems, aside[["partner_id", "email", "reason", "detail", "fix"]]),
+                **unless_empty(by_reason=_reasons(aside)),
+                **partners_in_odoo(
+                    systems.settings,
+                    "to_do",
+                    aside.loc[
+                        ~aside["fix"].str.startswith("Nothing to do"),
+                        ["partner_id", "email", "reason", "detail"],
+                    ],
+                ),
             },
         )
 
@@ -198,8 +208,6 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         mailchimp_members: Table,
         systems: dg.ResourceParam[Systems],
     ) -> dg.MaterializeResult:
-        import pandas as pd
-
         from mc_pipeline.defs.audience.planning import make_plan
 
         company = systems.company(context.partition_key)
@@ -217,21 +225,24 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
             | {
                 "plan_id": made.plan_id,
                 "verdict": made.report.sentence,
-                "by_audience_and_operation": records_table(
-                    sent.groupby(["audience", "operation"], as_index=False).size()
+                **unless_empty(
+                    by_audience_and_operation=count_by(sent, "audience", "operation", of="rows"),
+                    created_by_status=counts_table(
+                        counts(sent.loc[sent["operation"] == "create", "status"]), "status"
+                    ),
+                    held_back=counts_table(
+                        counts(plan.loc[plan["held_back_because"] != "", "held_back_because"]), "because"
+                    ),
+                    first_load=_first_load_table(made.first_load),
                 ),
-                "created_by_status": counts_table(
-                    counts(sent.loc[sent["operation"] == "create", "status"]), "status"
-                ),
-                "held_back": counts_table(
-                    counts(plan.loc[plan["held_back_because"] != "", "held_back_because"]), "because"
-                ),
-                "first_load": records_table(pd.DataFrame(made.first_load)),
                 "consented_not_subscribed": len(made.changes.consented_not_subscribed),
                 "not_written": counts_table(counts(made.changes.not_written["reason"]), "reason"),
-                "sample": _linked(
-                    systems,
-                    sent[["partner_id", "operation", "audience", "email", "tag", "status", "because"]],
+                **partners_in_odoo(
+                    systems.settings,
+                    "sample",
+                    sent.groupby(["audience", "operation"]).head(1)[
+                        ["partner_id", "email", "audience", "operation", "status", "tag", "because"]
+                    ],
                 ),
             },
         )
@@ -264,14 +275,14 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
             value=table,
             metadata=table_metadata(table)
             | {
-                "by_outcome": records_table(
-                    outcome.groupby(["audience", "operation", "outcome"], as_index=False).size()
+                **unless_empty(
+                    by_outcome=count_by(outcome, "audience", "operation", "outcome", of="rows"),
+                    requests=_progress(systems.ledger.intents.progress(company.key, context.run.run_id)),
                 ),
-                "requests": _progress(systems.ledger.intents.progress(company.key, context.run.run_id)),
-                "not_applied": _linked(
-                    systems,
-                    trouble[["partner_id", "operation", "audience", "email", "outcome", "detail"]],
-                    limit=100,
+                **partners_in_odoo(
+                    systems.settings,
+                    "not_applied",
+                    trouble[["partner_id", "email", "audience", "operation", "outcome", "detail"]],
                 ),
             },
         )
@@ -323,11 +334,20 @@ def _confirm_absences(systems: Systems, company: CompanySettings) -> int:
     return vanished
 
 
-def _linked(systems: Systems, rows: "pd.DataFrame", limit: int = SAMPLE_ROWS) -> dg.MetadataValue:
-    """Show rows of partners with a link to each in Odoo."""
-    shown = rows.head(limit)
-    links = [partner_link(systems.settings, partner) for partner in shown["partner_id"]]
-    return records_table(shown.assign(link=links), limit)
+def _reasons(aside: "pd.DataFrame") -> dg.MetadataValue:
+    """Count by reason, the most frequent first, with what is usually to be done about it."""
+    by_reason = aside.groupby("reason").agg(partners=("reason", "size"), what_to_do=("fix", "first"))
+    return records_table(by_reason.sort_values("partners", ascending=False).reset_index())
+
+
+def _first_load_table(first_load: list[dict[str, Any]]) -> dg.MetadataValue:
+    """Show the facts of a first load one below the other: an audience a column."""
+    import pandas as pd
+
+    audiences = {load["audience"]: load for load in first_load}
+    facts = [fact for load in first_load[:1] for fact in load if fact != "audience"]
+    rows = [{"fact": fact, **{key: load[fact] for key, load in audiences.items()}} for fact in facts]
+    return records_table(pd.DataFrame(rows, dtype=object))
 
 
 def _progress(requests: "pd.DataFrame") -> dg.MetadataValue:

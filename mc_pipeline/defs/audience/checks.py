@@ -7,12 +7,18 @@ import dagster as dg
 
 from mc_pipeline.defs.check_specs import company_check_spec
 from mc_pipeline.defs.odoo.checks import read_is_complete_check
-from mc_pipeline.defs.presentation import LISTED_ROWS, counts, counts_table, partner_link, records_table
+from mc_pipeline.defs.presentation import (
+    counts,
+    counts_table,
+    partners_in_odoo,
+    records_table,
+    unless_empty,
+)
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.tables import Table
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from mc_pipeline.domain.guards import GuardReport
 
 NO_LEAKS = "no_leaks"
 WITHIN_GUARDS = "within_guards"
@@ -44,7 +50,8 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
                 judged_with=_JUDGED_WITH,
                 blocking=True,
                 description="The plan changes no more than the company's guards allow, or a person approved "
-                "it. For marketing ops: look at the plan, then `mc-pipeline approve PLAN_ID` and sync again.",
+                "it. For marketing ops: look at the plan, release it (job `approve_plan`, or "
+                "`mc-pipeline approve PLAN_ID`), and sync the company again.",
                 owner="marketing ops",
                 companies=companies,
             ),
@@ -59,8 +66,6 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
         mailchimp_members: Table,
         systems: dg.ResourceParam[Systems],
     ) -> Iterator[dg.AssetCheckResult]:
-        import pandas as pd
-
         from mc_pipeline.defs.audience.planning import judge_plan
         from mc_pipeline.domain.leaks import find_leaks
         from mc_pipeline.domain.plan_rows import plan_id
@@ -85,24 +90,31 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
             if leaks.empty
             else f"{leaks['row_key'].nunique():,} rows would harm somebody; nothing is pushed.",
             metadata={
-                "by_reason": counts_table(counts(leaks["reason"]), "reason"),
-                "who": _offenders(systems, leaks[["partner_id", "operation", "audience", "email", "reason"]]),
+                "leaking_rows": len(leaks),
+                **unless_empty(by_reason=counts_table(counts(leaks["reason"]), "reason")),
+                **partners_in_odoo(
+                    systems.settings,
+                    "who",
+                    leaks[["partner_id", "email", "audience", "operation", "reason"]],
+                ),
             },
         )
         report = judge_plan(systems, company, audience_plan.rows, mailchimp_members.rows)
         identity = plan_id(company.key, audience_plan.rows)
-        guards = pd.DataFrame([vars(guard) for guard in report.guards])
         yield dg.AssetCheckResult(
             check_name=WITHIN_GUARDS,
             asset_key="audience_plan",
             passed=not report.needs_approval,
             severity=dg.AssetCheckSeverity.ERROR,
-            description=f"{report.sentence} Release it with: mc-pipeline approve {identity}"
+            description=f"{report.sentence} Release it with the job approve_plan, or: "
+            f"mc-pipeline approve {identity}"
             if report.needs_approval
             else report.sentence,
             metadata={
                 "plan_id": identity,
-                "guards": records_table(guards[["name", "audience", "count", "limit", "exceeded"]]),
+                "because": report.sentence,
+                "guards": _guards_table(report),
+                **({"approve": _how_to_approve(identity, company.key)} if report.needs_approval else {}),
             },
         )
 
@@ -134,9 +146,12 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
             if trouble.empty
             else f"{len(trouble):,} of {len(rows):,} rows were not applied.",
             metadata={
-                "by_outcome": counts_table(counts(trouble["outcome"]), "outcome"),
-                "who": _offenders(
-                    systems, trouble[["partner_id", "operation", "audience", "email", "outcome", "detail"]]
+                "not_applied": len(trouble),
+                **unless_empty(by_outcome=counts_table(counts(trouble["outcome"]), "outcome")),
+                **partners_in_odoo(
+                    systems.settings,
+                    "who",
+                    trouble[["partner_id", "email", "audience", "operation", "outcome", "detail"]],
                 ),
             },
         )
@@ -148,7 +163,22 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
     ]
 
 
-def _offenders(systems: Systems, rows: "pd.DataFrame") -> dg.MetadataValue:
-    shown = rows.head(LISTED_ROWS)
-    links = [partner_link(systems.settings, partner) for partner in shown["partner_id"]]
-    return records_table(shown.assign(link=links))
+def _guards_table(report: "GuardReport") -> dg.MetadataValue:
+    """Show how much of each guard is used, exceeded ones first; the company as a whole counts for itself."""
+    import pandas as pd
+
+    guards = pd.DataFrame([vars(guard) for guard in report.guards])
+    guards = guards.sort_values(["exceeded", "count"], ascending=False, kind="stable")
+    guards["audience"] = guards["audience"].replace("", "all")
+    guards["exceeded"] = guards["exceeded"].map({True: "yes", False: ""})
+    return records_table(guards[["name", "audience", "count", "limit", "exceeded"]])
+
+
+def _how_to_approve(plan_id: str, company: str) -> dg.MetadataValue:
+    """Tell both ways to release a plan; the configuration is ready to paste."""
+    return dg.MetadataValue.md(
+        "Look at the metadata of `audience_plan`. To release it, launch the job `approve_plan` with\n\n"
+        "```yaml\nops:\n  release_plan:\n    config:\n"
+        f'      plan_id: "{plan_id}"\n      approved_by: your name\n      reason: why\n```\n\n'
+        f"or run `mc-pipeline approve {plan_id}`; then sync {company} again. It holds for 24 hours."
+    )

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from mc_pipeline.defs.company_lease import company_lease
-from mc_pipeline.defs.presentation import column_schema, counts, counts_table, records_table, table_metadata
+from mc_pipeline.defs.presentation import (
+    column_schema,
+    counts,
+    counts_table,
+    records_table,
+    table_metadata,
+    unless_empty,
+)
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.tables import Table, schemas
 
@@ -49,12 +56,14 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
             value=table,
             metadata=table_metadata(table)
             | {
-                "by_outcome": counts_table(counts(done["outcome"]), "outcome"),
-                "by_cause": counts_table(counts(done["cause"]), "cause"),
-                "who": records_table(
-                    done[["audience", "email", "status_before", "cause", "outcome", "detail"]]
-                ),
                 "conflicts": len(conflicts),
+                **unless_empty(
+                    by_outcome=counts_table(counts(done["outcome"]), "outcome"),
+                    by_cause=counts_table(counts(done["cause"]), "cause"),
+                    who=records_table(
+                        done[["audience", "email", "status_before", "cause", "outcome", "detail"]]
+                    ),
+                ),
             },
         )
 

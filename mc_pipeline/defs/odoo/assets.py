@@ -12,8 +12,10 @@ from mc_pipeline.defs.presentation import (
     column_schema,
     counts,
     counts_table,
+    partners_in_odoo,
     records_table,
     table_metadata,
+    unless_empty,
 )
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.domain.completeness import shrunk_because
@@ -28,6 +30,8 @@ from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table, TableColumns, schemas
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from mc_pipeline.odoo.changes import Reading
     from mc_pipeline.odoo.reading import OdooRead
 
@@ -80,7 +84,9 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
                 "archived": int((~rows["active"]).sum()),
                 "opted_out_in_odoo": int(rows["is_blacklisted"].sum()),
                 "by_type": counts_table(counts(rows["type"]), "type"),
-                "sample": records_table(
+                **partners_in_odoo(
+                    systems.settings,
+                    "sample",
                     rows[["partner_id", "email", "type", "is_company", "country_code", "tag_names"]],
                     SAMPLE_ROWS,
                 ),
@@ -177,7 +183,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
                 "kept_untaxed": round(float(rows["kept_untaxed_company"].sum()), 2),
                 "currency": ", ".join(sorted(rows["company_currency"].unique())),
                 "orders_below_zero": int(rows["below_zero"].sum()),
-                "by_month": counts_table(dict(sorted(counts(rows["month"]).items())), "month"),
+                **unless_empty(by_month=_months_table(rows)),
             },
         )
 
@@ -226,6 +232,14 @@ def _remember(stored: StoredSnapshots, reading: "Reading", table: Table) -> None
 
 def _how(reading: "Reading") -> dg.MetadataValue:
     return dg.MetadataValue.md("\n".join(f"- {note}" for note in reading.notes))
+
+
+def _months_table(orders: "pd.DataFrame") -> dg.MetadataValue:
+    """Show orders and what is kept of them by month, the latest first."""
+    months = orders.groupby("month", as_index=False).agg(
+        orders=("order_id", "size"), kept_untaxed=("kept_untaxed_company", "sum")
+    )
+    return records_table(months.sort_values("month", ascending=False).round({"kept_untaxed": 2}))
 
 
 def _table(answer: "OdooRead") -> Table:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from mc_pipeline.defs.check_specs import company_check_spec
-from mc_pipeline.defs.presentation import document_link, partner_link, records_table
+from mc_pipeline.defs.presentation import LISTED_ROWS, document_link, listed, partner_link
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.domain.documents import UNMATCHED, unmatched_credits
 from mc_pipeline.masking import mask_email
@@ -110,10 +110,7 @@ def credit_notes_have_an_order(systems: Systems, odoo_refunds: Table) -> dg.Asse
     """List the credit notes that count to no order, with what they give back (rule 8.2)."""
     unmatched = unmatched_credits(odoo_refunds.rows)
     notes = unmatched["move_id"].nunique()
-    shown = unmatched.assign(
-        because=unmatched["because"].map(UNMATCHED),
-        link=[document_link(systems.settings, move_id) for move_id in unmatched["move_id"]],
-    )
+    shown = unmatched.assign(because=unmatched["because"].map(UNMATCHED))
     return dg.AssetCheckResult(
         check_name=CREDIT_NOTES_HAVE_AN_ORDER,
         asset_key="odoo_refunds",
@@ -125,7 +122,13 @@ def credit_notes_have_an_order(systems: Systems, odoo_refunds: Table) -> dg.Asse
         metadata={
             "owner": "finance",
             "offenders": notes,
-            **({} if unmatched.empty else {"credit_notes": records_table(shown)}),
+            **listed(
+                "credit_notes",
+                shown,
+                LISTED_ROWS,
+                "move_id",
+                lambda move_id: document_link(systems.settings, move_id),
+            ),
         },
     )
 
