@@ -8,9 +8,10 @@ import dagster as dg
 from mc_pipeline.defs.audience.assets import audience_assets
 from mc_pipeline.defs.audience.checks import audience_checks
 from mc_pipeline.defs.consent.assets import consent_assets
-from mc_pipeline.defs.jobs import company_jobs, nightly_schedules
+from mc_pipeline.defs.jobs import SYNC_COMPANY, company_jobs, nightly_schedules
 from mc_pipeline.defs.odoo.assets import odoo_assets
 from mc_pipeline.defs.odoo.checks import odoo_checks
+from mc_pipeline.defs.odoo.sensors import odoo_sensors
 from mc_pipeline.defs.partitions import company_partitions
 from mc_pipeline.defs.systems import systems_resource
 from mc_pipeline.settings import Settings, load_settings
@@ -32,6 +33,7 @@ def build_defs(
         asset_checks=[*odoo_checks(companies), *audience_checks(companies)],
         jobs=company_jobs(),
         schedules=nightly_schedules(settings),
+        sensors=odoo_sensors(settings, job=SYNC_COMPANY),
         resources={
             "io_manager": ParquetTablesResource(),
             "systems": systems_resource(settings),

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from mc_pipeline.cli.progress import progress_logger
 from mc_pipeline.defs.jobs import SYNC_COMPANY, WRITING_ASSETS
-from mc_pipeline.defs.partitions import COMPANY_TAG
+from mc_pipeline.defs.partitions import CHANGES, COMPANY_TAG, READ_TAG
 from mc_pipeline.masking import mask_text
 from mc_pipeline.settings import Settings
 
@@ -39,8 +39,12 @@ def run_company(
     console: Console,
     *,
     plan_only: bool = False,
+    only_changes: bool = False,
 ) -> CompanyRun:
-    """Sync one company in this process, or stop before anything is written."""
+    """Sync one company in this process, or stop before anything is written.
+
+    ``only_changes``: of Odoo, read what changed since the last sync.
+    """
     from mc_pipeline.definitions import build_defs
 
     definitions = build_defs(settings, loggers={"console": progress_logger(console)})
@@ -49,7 +53,7 @@ def run_company(
         partition_key=company,
         instance=instance,
         raise_on_error=False,
-        tags={COMPANY_TAG: company},
+        tags={COMPANY_TAG: company} | ({READ_TAG: CHANGES} if only_changes else {}),
         # Without naming it, Dagster adds its own console log beside ours.
         run_config={"loggers": {"console": {}}},
         asset_selection=_assets_up_to_the_plan(job) if plan_only else None,

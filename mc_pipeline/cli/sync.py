@@ -15,7 +15,8 @@ from mc_pipeline.settings import Settings, load_settings
 @click.argument("companies", nargs=-1, metavar="COMPANY...")
 @click.option("--all", "every", is_flag=True, help="Every company of companies.yaml.")
 @click.option("--plan", "plan_only", is_flag=True, help="Show what would change and stop before any write.")
-def sync(companies: tuple[str, ...], every: bool, plan_only: bool) -> None:
+@click.option("--changes", is_flag=True, help="Read from Odoo only what changed since the last sync.")
+def sync(companies: tuple[str, ...], every: bool, plan_only: bool, changes: bool) -> None:
     """Sync companies: read both systems, apply opt-outs, plan, push.
 
     Exit code: 0 done, 1 something failed, 3 a plan waits for approval (mc-pipeline approve).
@@ -25,7 +26,9 @@ def sync(companies: tuple[str, ...], every: bool, plan_only: bool) -> None:
     instance = dagster_instance()
     runs = []
     for company in chosen(settings, companies, every):
-        runs.append(run_company(settings, company, instance, console, plan_only=plan_only))
+        runs.append(
+            run_company(settings, company, instance, console, plan_only=plan_only, only_changes=changes)
+        )
         report(console, settings, runs[-1], plan_only=plan_only)
     sys.exit(exit_code(runs))
 
