@@ -19,13 +19,6 @@ from mc_pipeline.defs.presentation import (
 )
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.domain.completeness import shrunk_because
-from mc_pipeline.domain.documents import (
-    CREDIT_NOTE,
-    lines_of_credited_orders,
-    match_credits,
-    unmatched_credits,
-)
-from mc_pipeline.domain.orders import kept_by_order
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table, TableColumns, schemas
 
@@ -105,6 +98,12 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
     def odoo_refunds(
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult:
+        from mc_pipeline.domain.documents import (
+            CREDIT_NOTE,
+            lines_of_credited_orders,
+            match_credits,
+            unmatched_credits,
+        )
         from mc_pipeline.odoo.orders import read_order_lines
         from mc_pipeline.odoo.refunds import read_refunds
 
@@ -154,6 +153,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
     def odoo_orders(
         context: dg.AssetExecutionContext, odoo_refunds: Table, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult:
+        from mc_pipeline.domain.orders import kept_by_order
         from mc_pipeline.odoo.orders import read_order_lines, read_orders
 
         company = systems.company(context.partition_key)

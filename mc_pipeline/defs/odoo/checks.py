@@ -7,7 +7,6 @@ import dagster as dg
 from mc_pipeline.defs.check_specs import company_check_spec
 from mc_pipeline.defs.presentation import LISTED_ROWS, document_link, listed, partner_link
 from mc_pipeline.defs.systems import Systems
-from mc_pipeline.domain.documents import UNMATCHED, unmatched_credits
 from mc_pipeline.masking import mask_email
 from mc_pipeline.quality import suites
 from mc_pipeline.quality.results import check_result
@@ -108,6 +107,8 @@ def read_is_complete(asset: str, table: Table) -> dg.AssetCheckResult:
 
 def credit_notes_have_an_order(systems: Systems, odoo_refunds: Table) -> dg.AssetCheckResult:
     """List the credit notes that count to no order, with what they give back (rule 8.2)."""
+    from mc_pipeline.domain.documents import UNMATCHED, unmatched_credits
+
     unmatched = unmatched_credits(odoo_refunds.rows)
     notes = unmatched["move_id"].nunique()
     shown = unmatched.assign(because=unmatched["because"].map(UNMATCHED))
