@@ -12,9 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mc_pipeline.instance import HOME_VARIABLE
+
 _WORKSPACE = Path(__file__).resolve().parents[2] / "workspace.yaml"
+_LOG = "dagster_dev.log"
 _SECONDS_TO_SHUT_DOWN = 20.0
-_SECONDS_BEFORE_KILL = 5.0
+_SECONDS_BEFORE_KILL = 2.0
 _POLL_SECONDS = 0.2
 # It tells people to install another command; this one is started by us.
 _SUPERSEDED = "ignore:Function `dev_command` is superseded"
@@ -25,19 +28,24 @@ def dagster_dev(home: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
     """Start the UI and the daemon on ``port`` with their state in ``home``; all their processes end with us.
 
     They run in ``home``: Dagster reads a .env of its working directory, and lets it win over the environment.
+    What they print goes to a file there, since every event of every run is in it (see :func:`last_words`).
     """
     command = [
         *(sys.executable, "-m", "dagster", "dev", "--workspace", str(_WORKSPACE)),
         *("--host", "127.0.0.1", "--port", str(port), "--log-level", "error"),
     ]
     warnings = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), _SUPERSEDED)))
-    process = subprocess.Popen(
-        command,
-        cwd=home,
-        env={**os.environ, "DAGSTER_HOME": str(home), "PYTHONWARNINGS": warnings},
-        # A group of its own: an interrupt at the terminal reaches us alone, and we end them in order.
-        start_new_session=True,
-    )
+    with (home / _LOG).open("ab") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=home,
+            env={**os.environ, HOME_VARIABLE: str(home), "PYTHONWARNINGS": warnings},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            # A group of its own: an interrupt at the terminal reaches us alone, and we end them in order.
+            start_new_session=True,
+        )
     try:
         yield process
     finally:
@@ -58,6 +66,11 @@ def wait_until_ready(
     return False
 
 
+def last_words(home: Path, lines: int = 20) -> str:
+    """Return the end of what Dagster's processes printed."""
+    return "\n".join((home / _LOG).read_text(errors="replace").splitlines()[-lines:])
+
+
 def _end(process: "subprocess.Popen[bytes]") -> None:
     """Ask for an orderly end, then end what is left of the group: code servers, runs under way."""
     if process.poll() is None:
@@ -74,7 +87,10 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _await_end(process: "subprocess.Popen[bytes]", seconds: float) -> None:
-    """Wait until nobody of the group is left, which raises ProcessLookupError, or the time is over."""
+    """Wait until nobody of the group is left, which raises ProcessLookupError, or the time is over.
+
+    Ended processes count until their parent notices; in some containers that takes for ever.
+    """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         process.poll()

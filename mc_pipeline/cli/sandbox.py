@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from mc_pipeline.cli.dagster_dev import dagster_dev, wait_until_ready
+from mc_pipeline.cli.dagster_dev import dagster_dev, last_words, wait_until_ready
 from mc_pipeline.cli.stand_ins import StandIns, stand_ins
 from mc_pipeline.instance import HOME_VARIABLE
 
@@ -82,6 +82,7 @@ def _say(console: Console, servers: StandIns, home: Path) -> None:
         f"{world.partners:,} invented partners of {' and '.join(world.companies)}. "
         "To sync them from another terminal:",
         highlight=False,
+        soft_wrap=True,
     )
     settings = {
         "MC_PIPELINE_CONFIG": str(servers.config),
@@ -106,6 +107,7 @@ def _with_dagster(console: Console, home: Path, port: int, stopped: threading.Ev
             )
         while not stopped.wait(_POLL_SECONDS):
             if process.poll() is not None:
+                console.print(last_words(home), markup=False, highlight=False)
                 console.print(f"[red]Dagster ended by itself[/] (exit code {process.returncode}).")
                 return 1
         console.print("Stopping Dagster …")
