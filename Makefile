@@ -10,7 +10,7 @@ DEVELOPMENT := $(VENV)/.installed-development
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
 TESTS ?= mc_pipeline_tests
 
-.PHONY: help demo test dev lint lock clean chromium
+.PHONY: help demo test dev bench lint lock clean chromium
 
 help:  ## say what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -23,6 +23,9 @@ dev: $(RUNTIME)  ## open the Dagster UI on the stand-in servers
 
 test: $(DEVELOPMENT) chromium  ## run the tests (TESTS=… for some of them)
 	$(BIN)/pytest -n auto --dist worksteal $(TESTS)
+
+bench: $(RUNTIME)  ## measure how fast and how large, on stand-in servers
+	@$(BIN)/python -m benchmarks.odoo_extraction
 
 lint: $(DEVELOPMENT)  ## check style and types
 	$(BIN)/ruff check .

@@ -33,7 +33,7 @@ def read_all(
     fields: Sequence[str],
     *,
     page_size: int = 1000,
-    connections: int = 2,
+    connections: int = 3,
     unchanged: Callable[[Sequence[int]], Mapping[int, Record]] | None = None,
 ) -> PagedRead:
     """Read the fields of all records that match, archived ones included, many2one as bare ids.
