@@ -376,6 +376,20 @@ def test_a_record_without_any_date_is_read_every_time(desk):
     assert reread(reader, "partners").rows.set_index("partner_id").loc[ben, "name"] == "Benjamin"
 
 
+def test_a_long_transaction_that_commits_after_the_read_is_not_lost(desk):
+    people, reader = desk
+    (ben,) = people.odoo.search("res.partner", [("name", "=", "Ben")])
+    # Somebody else writes meanwhile, so that Odoo's clock is seen to be where ours is.
+    people.create_partner(0)
+    reader.whole("partners")
+    with people.odoo.at(datetime.now(UTC) - timedelta(minutes=14)):
+        people.odoo.edit_partner(ben, name="Benjamin")
+        late = people.create_partner(0)
+    rows = reread(reader, "partners").rows.set_index("partner_id")
+    assert rows.loc[ben, "name"] == "Benjamin"
+    assert late in rows.index
+
+
 def test_a_second_change_within_the_second_of_the_read_is_not_lost(desk):
     people, reader = desk
     (ben,) = people.odoo.search("res.partner", [("name", "=", "Ben")])
