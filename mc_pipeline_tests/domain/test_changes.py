@@ -214,6 +214,10 @@ class TestExistingMembers:
         world = World([Person(ADA, tags=("VIP",))], one_member(Member("archived", {"FNAME": "A"})))
         assert world.plan().empty
 
+    def test_a_contact_whom_somebody_archived_is_listed(self):
+        world = World([Person(ADA)], one_member(Member("archived")))
+        assert world.decide().not_written["reason"].tolist() == ["archived"]
+
     def test_a_member_who_is_right_already_is_adopted_without_a_write(self):
         world = World(
             [Person(ADA, tags=("VIP",))], one_member(Member("subscribed", FIELDS, frozenset({"vip"})), None)
