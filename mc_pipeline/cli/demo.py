@@ -31,7 +31,13 @@ _NEVER_MAILED = ("unsubscribed", "cleaned", "archived")
 
 
 @click.command()
-@click.option("--partners", default=2000, show_default=True, help="About so many partners in Odoo.")
+@click.option(
+    "--partners",
+    type=click.IntRange(min=300),
+    default=2000,
+    show_default=True,
+    help="About so many partners in Odoo.",
+)
 def demo(partners: int) -> None:
     """Run the whole job on invented people: two companies, four audiences, three runs.
 

@@ -23,7 +23,13 @@ _POLL_SECONDS = 0.5
 @click.option("--odoo-port", type=int, help=f"{_ODOO_PORT}, or a free one, when not given.")
 @click.option("--mailchimp-port", type=int, help=f"{_MAILCHIMP_PORT}, or a free one, when not given.")
 @click.option("--dagster-port", type=int, help=f"{_DAGSTER_PORT}, or a free one, when not given.")
-@click.option("--partners", default=2000, show_default=True, help="About so many partners in Odoo.")
+@click.option(
+    "--partners",
+    type=click.IntRange(min=300),
+    default=2000,
+    show_default=True,
+    help="About so many partners in Odoo.",
+)
 def sandbox(
     with_dagster: bool,
     odoo_port: int | None,
