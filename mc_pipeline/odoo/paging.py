@@ -103,13 +103,16 @@ def _page(
     """One page, and the ids that were refused.
 
     Odoo refuses the whole call for one record outside the user's companies or record rules; the others are
-    then read alone.
+    then read alone, as often as further ones disappear meanwhile.
     """
-    try:
-        return client.read(model, record_ids, fields), set()
-    except OdooAccessError:
-        visible = client.search(model, [("id", "in", list(record_ids))], order="id")
-        if len(visible) == len(record_ids):
-            raise
-        readable = client.read(model, visible, fields) if visible else []
-        return readable, set(record_ids) - set(visible)
+    readable = list(record_ids)
+    while True:
+        try:
+            page = client.read(model, readable, fields) if readable else []
+        except OdooAccessError:
+            visible = client.search(model, [("id", "in", readable)], order="id")
+            if len(visible) == len(readable):
+                raise
+            readable = visible
+        else:
+            return page, set(record_ids) - set(readable)

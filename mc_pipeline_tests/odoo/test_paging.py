@@ -144,6 +144,13 @@ def test_reading_takes_one_request_per_page_and_four_more():
     assert sorted(odoo.requests) == ["read"] * 3 + ["search"] * 2 + ["search_count"] * 2
 
 
+def test_rows_that_disappear_one_after_the_other_while_a_page_is_read_refuse_nothing_else():
+    odoo = ChangingOdoo(rows(1, 2, 3, 4))
+    odoo.edits = {2: [_edit("hide", 1)], 4: [_edit("hide", 2)]}
+    read = read_from(odoo, connections=1)
+    assert [record["id"] for record in read.records] == [3, 4]
+
+
 Edit = tuple[int, str, int]
 edits = st.lists(
     st.tuples(
