@@ -1,0 +1,59 @@
+"""What the README tells people is so: its example loads, its commands, options, names and pictures exist."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from mc_pipeline.cli.main import commands
+from mc_pipeline.definitions import build_defs
+from mc_pipeline.settings import Settings, load_settings
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Settings:
+    (block,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    path = tmp_path / "companies.yaml"
+    path.write_text(block)
+    secrets = {"ODOO_SECRET": "secret", "MAILCHIMP_API_KEY": "0123456789abcdef0123456789abcdef-us1"}
+    return load_settings(path, secrets)
+
+
+def test_the_example_of_companies_yaml_is_valid(example: Settings):
+    assert list(example.companies["acme_uk"].audiences) == ["wholesale", "retail"]
+
+
+def test_every_command_it_names_exists_with_its_options():
+    named = set(re.findall(r"`mc-pipeline ([a-z]+)", README))
+    assert named == set(commands.commands)
+    options = {
+        option
+        for command in commands.commands.values()
+        for parameter in command.params
+        if isinstance(parameter, click.Option)
+        for option in parameter.opts
+    }
+    assert set(re.findall(r"`[^`\n]*?(?<!\S)(--[a-z-]+)[^`\n]*`", README)) <= options
+
+
+def test_every_schedule_and_job_it_names_exists(example: Settings):
+    definitions = build_defs(example)
+    assert "nightly_acme_uk" in {schedule.name for schedule in definitions.schedules or []}
+    jobs = {job.name for job in definitions.resolve_all_job_defs()}
+    assert {"sync_company", "approve_plan"} <= jobs
+
+
+def test_every_variable_of_the_example_environment_is_explained():
+    variables = re.findall(r"^(?:# )?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    assert [name for name in variables if f"`{name}`" not in README] == []
+
+
+def test_its_pictures_and_links_lead_somewhere():
+    linked = re.findall(r"\]\((?!https?://)([^)#]+)\)", README)
+    assert linked
+    assert [path for path in linked if not (ROOT / path).is_file()] == []
+    assert sum(path.stat().st_size for path in (ROOT / "docs").iterdir()) < 500_000
