@@ -15,8 +15,15 @@ def addresses_inheriting_opt_outs(
         partners: the odoo_partners table (``partner_id``, ``email_normalized``).
         opted_out: addresses that opted out anywhere, in Mailchimp or in Odoo.
     """
-    known = records[records["partner_id"].notna() & records["email"].isin(opted_out)]
+    known = records.loc[records["partner_id"].notna(), ["email", "partner_id"]]
     present = partners.set_index("partner_id")["email_normalized"]
     now = known["partner_id"].astype("int64").map(present)
     changed = now.notna() & (now != known["email"])
-    return frozenset(now[changed])
+    former, now = known.loc[changed, "email"], now[changed]
+    inheriting: Set[str] = frozenset()
+    # Who inherits has opted out as well, and may be another partner's former address: until nobody is added.
+    while True:
+        more = inheriting | set(now[former.isin(opted_out | inheriting)])
+        if more == inheriting:
+            return inheriting
+        inheriting = more

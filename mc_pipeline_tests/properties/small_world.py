@@ -121,11 +121,16 @@ class SmallWorld:
             self.opted_out |= {
                 email.lower() for email, status in statuses if status in ("unsubscribed", "cleaned")
             }
-        inheriting = {
-            truth.addresses[number]
-            for number, before in self.former.items()
-            if number in truth.addresses and before & self.opted_out
-        }
+        inheriting: set[str] = set()
+        while (
+            more := {
+                truth.addresses[number]
+                for number, before in self.former.items()
+                if number in truth.addresses and before & (self.opted_out | inheriting)
+            }
+            - inheriting
+        ):
+            inheriting |= more
         facts = Facts(
             routes={email: person.list_id for email, person in truth.persons.items()},
             never=truth.never - set(truth.persons),

@@ -233,13 +233,24 @@ class Stories(RuleBasedStateMachine):
 
     @rule(
         act=st.sampled_from(
-            "unsubscribe sign_up complain bounce_hard unsubscribe_by_admin archive delete_permanently".split()
+            "unsubscribe complain bounce_hard unsubscribe_by_admin archive delete_permanently".split()
         ),
-        list_id=lists,
-        email=emails,
+        position=positions,
     )
-    def act_in_mailchimp(self, act, list_id, email):
-        self._act(act, list_id, email)
+    def act_in_mailchimp(self, act, position):
+        """Somebody who is a member, and may be a contact of ours, does something or has it done to them."""
+        members = sorted(
+            (list_id, email)
+            for list_id in (WHOLESALE, RETAIL)
+            for email in self.world.mailchimp.statuses(list_id)
+            if email in ADDRESSES
+        )
+        if members:
+            self._act(act, *members[position % len(members)])
+
+    @rule(list_id=lists, email=emails)
+    def sign_up(self, list_id, email):
+        self._act("sign_up", list_id, email)
 
     @rule(list_id=lists, email=emails, value=st.sampled_from(["Typed by hand", ""]))
     def edit_a_field(self, list_id, email, value):
