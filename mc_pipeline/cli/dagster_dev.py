@@ -15,7 +15,7 @@ from pathlib import Path
 from mc_pipeline.instance import HOME_VARIABLE
 
 _WORKSPACE = Path(__file__).resolve().parents[2] / "workspace.yaml"
-_LOG = "dagster_dev.log"
+_FOLDER, _LOG = "dagster_dev", "output.log"
 _SECONDS_TO_SHUT_DOWN = 20.0
 _SECONDS_BEFORE_KILL = 2.0
 _POLL_SECONDS = 0.2
@@ -27,18 +27,22 @@ _SUPERSEDED = "ignore:Function `dev_command` is superseded"
 def dagster_dev(home: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
     """Start the UI and the daemon on ``port`` with their state in ``home``; all their processes end with us.
 
-    They run in ``home``: Dagster reads a .env of its working directory, and lets it win over the environment.
-    What they print goes to a file there, since every event of every run is in it (see :func:`last_words`).
+    They run in an empty folder in it. Dagster reads a .env of its working directory, and lets it win over the
+    environment; and it imports from there, so that ``home`` itself, where the tables are in a folder
+    ``mc_pipeline``, would hide the package of that name. What they print goes to a file in that folder, since
+    every event of every run is in it (see :func:`last_words`).
     """
+    folder = home / _FOLDER
+    folder.mkdir(mode=0o700, exist_ok=True)
     command = [
         *(sys.executable, "-m", "dagster", "dev", "--workspace", str(_WORKSPACE)),
         *("--host", "127.0.0.1", "--port", str(port), "--log-level", "error"),
     ]
     warnings = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), _SUPERSEDED)))
-    with (home / _LOG).open("ab") as log:
+    with (folder / _LOG).open("ab") as log:
         process = subprocess.Popen(
             command,
-            cwd=home,
+            cwd=folder,
             env={**os.environ, HOME_VARIABLE: str(home), "PYTHONWARNINGS": warnings},
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -68,7 +72,7 @@ def wait_until_ready(
 
 def last_words(home: Path, lines: int = 20) -> str:
     """Return the end of what Dagster's processes printed."""
-    return "\n".join((home / _LOG).read_text(errors="replace").splitlines()[-lines:])
+    return "\n".join((home / _FOLDER / _LOG).read_text(errors="replace").splitlines()[-lines:])
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -22,6 +22,7 @@ from mc_pipeline.cli.home import dagster_instance
 from mc_pipeline.cli.running import CompanyRun, run_company
 from mc_pipeline.cli.stand_ins import StandIns, stand_ins
 from mc_pipeline.settings import load_settings
+from mc_pipeline.tables.parquet import storage_folder
 
 ARGUMENTS = (
     "--no-sandbox",
@@ -68,6 +69,7 @@ def dagster_ui(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
         with stand_ins(home, partners=300) as servers, dagster_instance() as instance:
             # The first to open the instance lays out its database; two at a time would collide.
             assert instance.get_runs_count() == 0
+            storage_folder()  # as after a sync: what is stored must not hide what is imported
             port = _free_port()
             with _nobody_left_behind(home), dagster_dev(home, port) as process:
                 run = run_company(load_settings(), "acme_uk", instance, Console(quiet=True))
