@@ -215,6 +215,9 @@ class SmallWorld:
         listed = Counter(
             {row["reason"]: row["count"] for row in _records(run, "audience_plan", "not_written")}
         )
+        pushed = run.tables["audience_push"].rows
+        refused = (pushed["operation"] == "create") & pushed["outcome"].isin(["rejected", "deferred"])
+        listed["rejected_by_mailchimp"] += int(refused.sum())
         assert +missing == +listed, f"absent: {missing}, listed by the run: {listed}"
         self._check_leavers(truth)
 

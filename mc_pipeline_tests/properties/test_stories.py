@@ -89,7 +89,7 @@ class Stories(RuleBasedStateMachine):
         for email, is_company, amount in chosen:
             self.customer(email, is_company, amount, False, False)
         for email in subscribed:
-            self.subscribe_to_newsletter(email, True)
+            self._subscribe(email, dated=True)
         if loaded:
             self._in_peace()
 
@@ -128,64 +128,43 @@ class Stories(RuleBasedStateMachine):
         moment = ORDERED + timedelta(days=len(self.orders))
         self.orders.append(self.world.odoo.add_order(partner, amount, date_order=moment))
 
-    @rule(position=positions, email=st.sampled_from(TYPED))
-    def change_address(self, position, email):
+    @rule(
+        position=positions,
+        values=st.one_of(
+            st.fixed_dictionaries({"name": st.sampled_from(NAMES)}),
+            st.fixed_dictionaries({"email": st.sampled_from(TYPED)}),
+            st.fixed_dictionaries({"email": emails}),
+            st.fixed_dictionaries({"active": st.booleans()}),
+            st.fixed_dictionaries({"is_company": st.booleans()}),
+            st.fixed_dictionaries({"supplier_rank": st.sampled_from([0, 1])}),
+        ),
+    )
+    def edit_a_partner(self, position, values):
         if self.partners:
-            self.world.odoo.edit_partner(self._partner(position), email=email or False)
+            if "email" in values:
+                values = {"email": values["email"] or False}
+            self._in_odoo(lambda: self.world.odoo.edit_partner(self._partner(position), **values))
 
-    @rule(first=positions, second=positions, third=positions)
-    def rotate_addresses(self, first, second, third):
-        """Two swap their addresses, or three pass them round."""
-        chosen = (
-            list(dict.fromkeys(self._partner(each) for each in (first, second, third)))
-            if self.partners
-            else []
-        )
+    @rule(position=positions, change=st.sampled_from(["quiet", "quiet", "loud", "loud", "employ"]))
+    def tag_or_employ(self, position, change):
+        if not self.partners:
+            return
+        partner, odoo = self._partner(position), self.world.odoo
+        match change:
+            case "quiet":
+                odoo.tag_partner(partner, self.world.quiet)
+            case "loud":
+                odoo.untag_partner(partner, self.world.quiet)
+            case "employ":
+                odoo.add_user(f"user{len(odoo.search('res.users'))}", partner_id=partner)
+
+    @rule(chosen=st.lists(positions, min_size=2, max_size=3), new_email=st.none() | emails)
+    def pass_addresses_on(self, chosen, new_email):
+        """Two swap their addresses, or three pass them round; with a new one at the end it is a chain."""
+        chosen = list(dict.fromkeys(map(self._partner, chosen))) if self.partners else []
         old = [self.world.odoo.read("res.partner", partner, "email")["email"] for partner in chosen]
-        for partner, email in zip(chosen, old[1:] + old[:1], strict=True):
+        for partner, email in zip(chosen, [*old[1:], new_email or old[0]] if chosen else [], strict=True):
             self.world.odoo.edit_partner(partner, email=email)
-
-    @rule(position=positions, email=emails)
-    def chain_of_addresses(self, position, email):
-        """The first partner takes the address of the second, who takes a new one."""
-        if len(self.partners) > 1:
-            first, second = self._partner(position), self._partner(position + 1)
-            taken = self.world.odoo.read("res.partner", second, "email")["email"]
-            self.world.odoo.edit_partner(second, email=email)
-            self.world.odoo.edit_partner(first, email=taken)
-
-    @rule(position=positions, name=st.sampled_from(NAMES))
-    def rename(self, position, name):
-        if self.partners:
-            self.world.odoo.edit_partner(self._partner(position), name=name)
-
-    @rule(position=positions, active=st.booleans())
-    def archive_or_bring_back(self, position, active):
-        if self.partners:
-            self._in_odoo(lambda: self.world.odoo.edit_partner(self._partner(position), active=active))
-
-    @rule(position=positions, quiet=st.booleans())
-    def tag_as_quiet(self, position, quiet):
-        if self.partners:
-            change = self.world.odoo.tag_partner if quiet else self.world.odoo.untag_partner
-            change(self._partner(position), self.world.quiet)
-
-    @rule(position=positions, is_company=st.booleans())
-    def become_a_company(self, position, is_company):
-        if self.partners:
-            self.world.odoo.edit_partner(self._partner(position), is_company=is_company)
-
-    @rule(position=positions, rank=st.sampled_from([0, 1]))
-    def supply(self, position, rank):
-        if self.partners:
-            self.world.odoo.edit_partner(self._partner(position), supplier_rank=rank)
-
-    @rule(position=positions)
-    def employ(self, position):
-        if self.partners:
-            self.world.odoo.add_user(
-                f"user{len(self.world.odoo.search('res.users'))}", partner_id=self._partner(position)
-            )
 
     @rule(first=positions, second=positions)
     def merge(self, first, second):
@@ -195,16 +174,12 @@ class Stories(RuleBasedStateMachine):
         if self._in_odoo(lambda: self.world.odoo.merge_partners(survivor, source)):
             self.partners.remove(source)
 
-    @rule(position=positions, amount=amounts)
-    def buy(self, position, amount):
-        if self.partners:
+    @rule(position=positions, amount=st.none() | amounts)
+    def buy_or_cancel(self, position, amount):
+        if amount is None and self.orders:
+            self.world.odoo.cancel_order(self.orders.pop(position % len(self.orders)))
+        elif amount is not None and self.partners:
             self._order(self._partner(position), amount)
-
-    @rule(position=positions)
-    def cancel(self, position):
-        if self.orders:
-            order = self.orders.pop(position % len(self.orders))
-            self.world.odoo.cancel_order(order)
 
     @rule()
     def everybody_buys(self):
@@ -212,22 +187,26 @@ class Stories(RuleBasedStateMachine):
             self._order(partner, 600.0)
         del self.orders[-len(self.crowd) :]
 
-    @rule(email=emails, active=st.booleans())
-    def blacklist(self, email, active):
-        (self.world.odoo.blacklist if active else self.world.odoo.unblacklist)(email)
+    @rule(
+        email=emails,
+        act=st.sampled_from(["blacklist", "unblacklist", "dated", "dated", "undated", "opt_out"]),
+    )
+    def consent_in_odoo(self, email, act):
+        match act:
+            case "blacklist" | "unblacklist":
+                getattr(self.world.odoo, act)(email)
+            case "dated" | "undated":
+                self._subscribe(email, dated=act == "dated")
+            case "opt_out" if self.subscriptions:
+                chosen = self.subscriptions[ADDRESSES.index(email) % len(self.subscriptions)]
+                self.world.odoo.opt_out(chosen)
 
-    @rule(email=emails, dated=st.booleans())
-    def subscribe_to_newsletter(self, email, dated):
+    def _subscribe(self, email: str, *, dated: bool) -> None:
         self._in_odoo(
             lambda: self.subscriptions.append(
                 self.world.odoo.subscribe(self.world.newsletter, email, dated=dated)
             )
         )
-
-    @rule(position=positions)
-    def opt_out_of_newsletter(self, position):
-        if self.subscriptions:
-            self.world.odoo.opt_out(self.subscriptions[position % len(self.subscriptions)])
 
     # --- Mailchimp ----------------------------------------------------------------------------------
 
@@ -248,24 +227,23 @@ class Stories(RuleBasedStateMachine):
         if members:
             self._act(act, *members[position % len(members)])
 
-    @rule(list_id=lists, email=emails)
-    def sign_up(self, list_id, email):
-        self._act("sign_up", list_id, email)
-
-    @rule(list_id=lists, email=emails, value=st.sampled_from(["Typed by hand", ""]))
-    def edit_a_field(self, list_id, email, value):
-        self._act("edit_field", list_id, email, "FNAME", value)
-
-    @rule(list_id=lists, email=emails, tag=st.sampled_from(["VIP", "Own"]))
-    def tag_by_hand(self, list_id, email, tag):
-        if self._act("add_tag", list_id, email, tag):
-            self.world.tagged_by_hand.add((list_id, email))
-
-    @rule(list_id=lists, email=emails, new_email=emails)
-    def change_own_address(self, list_id, email, new_email):
-        if self._act("change_address", list_id, email, new_email):
-            # The member under the new address is nobody's that we know, whatever tags came along.
-            self.world.tagged_by_hand.add((list_id, new_email))
+    @rule(
+        act=st.sampled_from(["sign_up", "edit", "clear", "tag", "change_address"]),
+        list_id=lists,
+        email=emails,
+        new_email=emails,
+    )
+    def do_something_else_in_mailchimp(self, act, list_id, email, new_email):
+        match act:
+            case "sign_up":
+                self._act("sign_up", list_id, email)
+            case "edit" | "clear":
+                self._act("edit_field", list_id, email, "FNAME", "Typed by hand" if act == "edit" else "")
+            case "tag" if self._act("add_tag", list_id, email, "VIP"):
+                self.world.tagged_by_hand.add((list_id, email))
+            case "change_address" if self._act("change_address", list_id, email, new_email):
+                # The member under the new address is nobody's that we know, whatever tags came along.
+                self.world.tagged_by_hand.add((list_id, new_email))
 
     def _act(self, act: str, list_id: str, email: str, *values: str) -> bool:
         try:

@@ -86,7 +86,9 @@ def _prepare_merge_fields(systems: Systems, company: CompanySettings, plan: pd.D
     from mc_pipeline.domain.fields import MERGE_FIELD_SOURCES
     from mc_pipeline.mailchimp.merge_fields import ensure_merge_fields
 
-    written = set(plan.loc[plan["operation"].isin(["create", "update", "change_email"]), "audience"])
+    # A row that is held back writes nothing, and its audience may not even be released for a first load.
+    sent = plan[plan["held_back_because"] == ""]
+    written = set(sent.loc[sent["operation"].isin(["create", "update", "change_email"]), "audience"])
     for key in sorted(written):
         audience = company.audiences[key]
         wanted = {tag: MERGE_FIELD_SOURCES[source] for tag, source in audience.merge_fields.items()}
