@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -220,6 +221,9 @@ class SmallWorld:
         listed["rejected_by_mailchimp"] += int(refused.sum())
         assert +missing == +listed, f"absent: {missing}, listed by the run: {listed}"
         self._check_leavers(truth)
+        for list_id, email in product(LISTS, truth.blacklisted):
+            status = self.mailchimp.status(list_id, email)
+            assert status not in ("subscribed", "pending", "transactional"), f"{email} opted out in Odoo"
 
     def _why_absent(self, person: Person, truth: Truth) -> str:
         audience = self.mailchimp.audience(person.list_id)
