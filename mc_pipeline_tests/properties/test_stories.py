@@ -327,8 +327,8 @@ class Stories(RuleBasedStateMachine):
 
 TestStories = Stories.TestCase
 TestStories.settings = settings(
-    max_examples=int(os.environ.get("MC_PIPELINE_STORIES", "6")),
-    stateful_step_count=int(os.environ.get("MC_PIPELINE_STORY_STEPS", "14")),
+    max_examples=int(os.environ.get("MC_PIPELINE_STORIES", "4")),
+    stateful_step_count=int(os.environ.get("MC_PIPELINE_STORY_STEPS", "10")),
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # making a story shorter takes many minutes
     suppress_health_check=list(HealthCheck),
