@@ -199,6 +199,73 @@ ODOO_REFUNDS = TableColumns(
     ),
 )
 
+ODOO_PRODUCTS = TableColumns(
+    "odoo_products",
+    (
+        Column("product_id", INTEGER, "id of the product.product record (a variant)"),
+        Column("product_template_id", INTEGER, "id of its product.template record"),
+        Column("active", BOOLEAN, "false: archived in Odoo"),
+        Column("name", TEXT, "name of the product"),
+        Column("variant_name", TEXT, "what tells the variant from its siblings; else the name", True),
+        Column("default_code", TEXT, "internal reference (SKU)", True),
+        Column("list_price", NUMBER, "sales price, untaxed or taxed as the company enters it"),
+        Column("write_date", TIME, "last change in Odoo", True),
+    ),
+)
+
+ODOO_ORDER_LINES = TableColumns(
+    "odoo_order_lines",
+    (
+        Column("line_id", INTEGER, "id of the sale.order.line record"),
+        Column("order_id", INTEGER, "order that it is a line of"),
+        Column("month", TEXT, "month of the order, YYYY-MM, in the company's timezone"),
+        Column("product_id", INTEGER, "product; empty on sections, notes and free text", True),
+        Column("name", TEXT, "text of the line"),
+        Column("quantity", NUMBER, "quantity as ordered now"),
+        Column("price_unit", NUMBER, "price of one, order currency"),
+        Column("discount", NUMBER, "discount in per cent"),
+        Column("price_subtotal", NUMBER, "line without tax, order currency"),
+        Column("price_tax", NUMBER, "tax of the line, order currency"),
+        Column("price_total", NUMBER, "line with tax, order currency"),
+        Column("is_downpayment", BOOLEAN, "down payment: payment for the same goods"),
+        Column("is_delivery", BOOLEAN, "shipping"),
+        Column("display_type", TEXT, "section or note; empty on ordinary lines", True),
+    ),
+)
+
+STORE_ORDERS = TableColumns(
+    "store_orders",
+    (
+        Column("order_id", INTEGER, "id of the sale.order record"),
+        Column("name", TEXT, "order number in Odoo"),
+        Column("month", TEXT, "month of the order, YYYY-MM, in the company's timezone"),
+        Column("state", TEXT, "sale or cancel"),
+        Column("partner_id", INTEGER, "partner that the order counts to", True),
+        Column("email", TEXT, "normalised address of the person that it counts to", True),
+        Column("audience", TEXT, "audience whose store holds it, by its name in the settings", True),
+        Column("list_id", TEXT, "Mailchimp's id of the audience", True),
+        Column("store_id", TEXT, "id of the store that should hold it", True),
+        Column("foreign_order_id", TEXT, "id of the order in the store"),
+        Column("processed_at", TIME, "date of the order, UTC"),
+        Column("cancelled_at", TIME, "when it was seen cancelled, UTC; empty unless state is cancel", True),
+        Column("currency", TEXT, "ISO 4217 currency of the amounts below: the store's"),
+        Column("order_total", NUMBER, "kept goods + shipping + tax"),
+        Column("tax_total", NUMBER, "kept tax, on shipping too"),
+        Column("shipping_total", NUMBER, "kept shipping, untaxed"),
+        Column("goods_total", NUMBER, "kept goods, untaxed: order_total - tax_total - shipping_total"),
+        Column(
+            "lines_json",
+            TEXT,
+            "kept lines as the store should hold them: id, product_id, product_variant_id, quantity, price",
+        ),
+        Column("kept_untaxed_company", NUMBER, "kept goods and shipping, untaxed, by Odoo, company currency"),
+        Column("ordered_untaxed_company", NUMBER, "ordered, untaxed, company currency"),
+        Column("below_zero", BOOLEAN, "more was given back than the order says: sent as zero"),
+        Column("excluded_because", TEXT, "code of the reason why no store holds it; empty: it is due"),
+        Column("excluded_detail", TEXT, "the reason in words", True),
+    ),
+)
+
 ODOO_BLACKLIST = TableColumns(
     "odoo_blacklist",
     (
@@ -313,6 +380,62 @@ MAILCHIMP_UNSUBSCRIBES = TableColumns(
         Column("subscriber_hash", TEXT, "Mailchimp's member id"),
         Column("status_before", TEXT, "status before"),
         Column("cause", TEXT, "blacklist, or evidence withdrawn"),
+        *OUTCOME,
+    ),
+)
+
+PRODUCT_PUSH = TableColumns(
+    "product_push",
+    (
+        Column("store_id", TEXT, "id of the store"),
+        Column("audience", TEXT, "audience of the store"),
+        Column("foreign_product_id", TEXT, "id of the product in the store"),
+        Column("product_template_id", INTEGER, "product.template in Odoo; empty: a stand-in", True),
+        Column("operation", TEXT, "create or update"),
+        *OUTCOME,
+    ),
+)
+
+ORDER_PUSH = TableColumns(
+    "order_push",
+    (
+        Column("store_id", TEXT, "id of the store"),
+        Column("audience", TEXT, "audience of the store"),
+        Column("order_id", INTEGER, "id of the sale.order record", True),
+        Column("foreign_order_id", TEXT, "id of the order in the store"),
+        Column("month", TEXT, "month of the order, YYYY-MM"),
+        Column("operation", TEXT, "create, update, replace or delete"),
+        Column("because", TEXT, "what differs, or why it leaves the store"),
+        *OUTCOME,
+    ),
+)
+
+MAILCHIMP_OPT_OUTS = TableColumns(
+    "mailchimp_opt_outs",
+    (
+        Column("audience", TEXT, "audience by its name in the settings"),
+        Column("list_id", TEXT, "Mailchimp's id of the audience"),
+        Column("email", TEXT, "address in lower case"),
+        Column("event", TEXT, "opt_out, clean, complaint, subscribe, archive, …"),
+        Column("origin", TEXT, "ours, person, admin or unknown"),
+        Column("status_from", TEXT, "status before; empty: not known"),
+        Column("status_to", TEXT, "status after"),
+        Column("occurred_at", TIME, "when it happened, by Mailchimp, UTC"),
+        Column("seen_at", TIME, "when it was learned of, UTC"),
+        Column("source", TEXT, "poll, webhook, observation or write"),
+    ),
+)
+
+ODOO_OPT_OUTS = TableColumns(
+    "odoo_opt_outs",
+    (
+        Column("email", TEXT, "normalised address: the person"),
+        Column("partner_id", INTEGER, "one partner with the address; empty: Odoo does not know it", True),
+        Column("action", TEXT, "opt_out, lift or none"),
+        Column("cause", TEXT, "event that asks for it"),
+        Column("occurred_at", TIME, "when that event happened, UTC", True),
+        Column("conflict", TEXT, "what a person has to decide; empty: nothing", True),
+        Column("because", TEXT, "why, in words"),
         *OUTCOME,
     ),
 )
