@@ -1,4 +1,4 @@
-"""Jobs and schedules: the whole sync of a company, its opt-outs alone, and the approval of a plan."""
+"""Jobs and schedules: the whole sync of a company, its opt-outs alone, an approval, an erasure."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from mc_pipeline.defs.consent.erasure import erase_person
 from mc_pipeline.defs.partitions import COMPANY_TAG
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.settings import Settings
@@ -62,7 +63,7 @@ def approve_plan() -> None:
 
 
 def company_jobs() -> Sequence[Any]:
-    """Make the jobs; all but the approval are partitioned by company, like their assets."""
+    """Make the jobs; all but approval and erasure are partitioned by company, like their assets."""
     return [
         dg.define_asset_job(
             SYNC_COMPANY,
@@ -77,6 +78,7 @@ def company_jobs() -> Sequence[Any]:
             description="Opt-outs alone: fast, and held back by no check, guard or plan.",
         ),
         approve_plan,
+        erase_person,
     ]
 
 

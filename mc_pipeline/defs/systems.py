@@ -12,6 +12,7 @@ import dagster as dg
 from mc_pipeline.settings import CompanySettings, Settings
 
 if TYPE_CHECKING:
+    from mc_pipeline.defs.erased_people import ErasedPeople
     from mc_pipeline.ledger import Ledger
     from mc_pipeline.mailchimp.client import MailchimpClient
     from mc_pipeline.mailchimp.connections import ConnectionSlots
@@ -75,6 +76,13 @@ class Systems:
         from mc_pipeline.ledger import Ledger
 
         return Ledger.open(clock=self.now)
+
+    @cached_property
+    def erased(self) -> "ErasedPeople":
+        """Who was erased by now, as the whole run sees it."""
+        from mc_pipeline.defs.erased_people import ErasedPeople
+
+        return ErasedPeople.of(self.ledger)
 
     def odoo(self, company: CompanySettings) -> "OdooClient":
         """Connect to Odoo as the company sees it: its own and the shared records, nothing else."""

@@ -63,6 +63,23 @@ class Database:
         with self._transaction(self._writing) as connection:
             yield connection
 
+    def compact(self) -> None:
+        """Write the file anew, so that it holds nothing of rows that were deleted or changed (SQLite).
+
+        PostgreSQL does so by itself, by and by.
+        """
+        if self.dialect != "sqlite":
+            return
+        try:
+            with closing(self.engine.raw_connection()) as connection:
+                connection.cursor().execute("VACUUM")
+                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.OperationalError as error:
+            raise LedgerUnavailableError(
+                f"the ledger at {self.location} could not be written anew ({error}): try again when nobody "
+                "else uses it"
+            ) from error
+
     @contextmanager
     def _transaction(self, engine: Engine) -> Iterator[Connection]:
         try:

@@ -5,6 +5,7 @@ from types import TracebackType
 from mc_pipeline.ledger.connections import Connections
 from mc_pipeline.ledger.consent import Consent
 from mc_pipeline.ledger.database import Clock, Database, database_url, utc_now
+from mc_pipeline.ledger.erasures import Erasures
 from mc_pipeline.ledger.intents import Intents
 from mc_pipeline.ledger.leases import Leases
 from mc_pipeline.ledger.members import Members
@@ -28,6 +29,7 @@ class Ledger:
         self.reads = Reads(database)
         self.leases = Leases(database)
         self.connections = Connections(database)
+        self.erasures = Erasures(database)
 
     @classmethod
     def open(cls, url: str | None = None, *, clock: Clock = utc_now) -> "Ledger":

@@ -283,3 +283,16 @@ connection_waiter = Table(
     Column("since", UtcDateTime(), nullable=False),
     Column("expires_at", UtcDateTime(), nullable=False),
 )
+
+erasure = Table(
+    "ledger_erasure",
+    metadata,
+    Column("pseudonym", Text(), primary_key=True),
+    Column("key_id", Text(), nullable=False),
+    Column("partner_ids_json", Text(), nullable=False),
+    Column("reason", Text(), nullable=False),
+    Column("requested_by", Text(), nullable=False),
+    Column("requested_at", UtcDateTime(), nullable=False),
+    Column("completed_at", UtcDateTime()),
+    Column("report_json", Text(), nullable=False),
+)

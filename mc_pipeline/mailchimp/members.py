@@ -44,6 +44,7 @@ __all__ = [
     "archive_member",
     "change_member_tags",
     "create_members",
+    "delete_member_permanently",
     "get_member",
     "member_tags",
     "member_tags_body",
@@ -410,6 +411,21 @@ def archive_member(
         if error.status == 405 and error.title == "Method Not Allowed":
             return "unchanged"
         raise
+    return "applied"
+
+
+def delete_member_permanently(
+    client: MailchimpClient, list_id: str, subscriber_hash: str
+) -> Literal["applied", "unchanged"]:
+    """Delete a member with everything that tells who they are. ``unchanged``: Mailchimp has none (404).
+
+    Mailchimp API: POST …/actions/delete-permanent; the address can never be imported again, only the person
+    can come back, by a form of Mailchimp's.
+    """
+    try:
+        client.lists.delete_list_member_permanent(list_id, subscriber_hash)
+    except MailchimpNotFoundError:
+        return "unchanged"
     return "applied"
 
 

@@ -9,6 +9,7 @@ import json
 import os
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import dagster as dg
@@ -16,6 +17,9 @@ from upath import UPath
 
 from mc_pipeline.tables import schemas
 from mc_pipeline.tables.table import Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _FACTS = b"mc_pipeline"
 
@@ -64,8 +68,6 @@ def write_table(columns: schemas.TableColumns, table: Table, path: UPath) -> Non
     Raises:
         ValueError: the rows do not fit ``columns``.
     """
-    import pyarrow.parquet as pq
-
     arrow = columns.to_arrow(table.rows)
     facts = {
         "observed_at": table.observed_at.isoformat(),
@@ -73,7 +75,13 @@ def write_table(columns: schemas.TableColumns, table: Table, path: UPath) -> Non
         "incomplete_because": table.incomplete_because,
         "facts": dict(table.facts),
     }
-    arrow = arrow.replace_schema_metadata({_FACTS: json.dumps(facts).encode()})
+    write_arrow(arrow.replace_schema_metadata({_FACTS: json.dumps(facts).encode()}), path)
+
+
+def write_arrow(arrow: "pa.Table", path: UPath) -> None:
+    """Write a file for its owner only; a reader sees the old one or the new one, never a part."""
+    import pyarrow.parquet as pq
+
     if not _is_local(path):
         # An object appears only when its upload is complete.
         with path.open("wb") as file:

@@ -311,7 +311,7 @@ def _observe_audiences(systems: Systems, company: CompanySettings) -> Table:
         observed.append(read.observed_at)
         if not read.complete:
             reasons.append(f"{key}: {read.incomplete_because}")
-    rows = pd.concat(parts, ignore_index=True)
+    rows = systems.erased.without(pd.concat(parts, ignore_index=True))
     table = Table(rows, min(observed), complete=not reasons, incomplete_because="; ".join(reasons))
     return judge_read(systems, company, schemas.MAILCHIMP_MEMBERS.name, table)
 

@@ -1,6 +1,7 @@
 """Assets of the group ``odoo``: what Odoo holds, without judgement."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -67,7 +68,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
                 reading=reading,
             ),
         )
-        _remember(stored, reading, table)
+        _remember(systems, stored, reading, table)
         rows = table.rows
         return dg.MaterializeResult(
             value=table,
@@ -126,7 +127,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
             )
         )
         table = read.derive(match_credits(read.rows, order_lines.rows), order_lines)
-        _remember(stored, reading, table)
+        _remember(systems, stored, reading, table)
         documents = table.rows.drop_duplicates("move_id")
         unmatched = unmatched_credits(table.rows)
         return dg.MaterializeResult(
@@ -168,7 +169,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         )
         credited = odoo_refunds.rows["order_id"].dropna().unique()
         lines = _table(read_order_lines(odoo, company.odoo_company_id, map(int, credited), reading=reading))
-        _remember(stored, reading, read.derive(read.rows, lines))
+        _remember(systems, stored, reading, read.derive(read.rows, lines))
         kept = kept_by_order(read.rows, lines.rows, odoo_refunds.rows)
         table = read.derive(read.rows.join(kept.drop(columns="order_id")), lines, odoo_refunds)
         rows = table.rows
@@ -222,10 +223,10 @@ def _reading(context: dg.AssetExecutionContext, systems: Systems, stored: Stored
     return Reading(stored.load if only_changes else None, source=f"{odoo.url} {odoo.database} {odoo.user}")
 
 
-def _remember(stored: StoredSnapshots, reading: "Reading", table: Table) -> None:
+def _remember(systems: Systems, stored: StoredSnapshots, reading: "Reading", table: Table) -> None:
     """Keep a complete read for the next run to build upon; after an incomplete one, that reads whole."""
     if table.complete:
-        stored.keep(reading)
+        stored.keep(reading, systems.erased)
     else:
         stored.drop()
 
@@ -249,8 +250,10 @@ def _table(answer: "OdooRead") -> Table:
 def _observe(
     systems: Systems, company: CompanySettings, columns: TableColumns, read: Callable[[], "OdooRead"]
 ) -> Table:
-    """Read one table and judge, with the ledger's memory of earlier reads, whether it is complete."""
-    return judge_read(systems, company, columns.name, _table(read()))
+    """Read one table, without people who were erased, and judge with the ledger's memory if it is whole."""
+    answer = _table(read())
+    rows = systems.erased.without(answer.rows)
+    return judge_read(systems, company, columns.name, replace(answer, rows=rows))
 
 
 def judge_read(systems: Systems, company: CompanySettings, name: str, table: Table) -> Table:

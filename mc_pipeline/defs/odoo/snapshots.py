@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from upath import UPath
 
+    from mc_pipeline.defs.erased_people import ErasedPeople
     from mc_pipeline.odoo.changes import Reading, Snapshot
 
 
@@ -43,11 +44,14 @@ class StoredSnapshots:
         except (ValueError, KeyError, OSError):
             return None
 
-    def keep(self, reading: "Reading") -> None:
-        """Store what a run read, in place of what earlier runs read."""
+    def keep(self, reading: "Reading", erased: "ErasedPeople") -> None:
+        """Store what a run read, in place of what earlier runs read; nothing of people who were erased.
+
+        The next run finds such a record missing, reads it again and drops it again.
+        """
         for model, snapshot in reading.snapshots.items():
             table = Table(
-                _rows(snapshot),
+                _rows(snapshot, erased),
                 snapshot.observed_at,
                 facts={"whole_at": snapshot.whole_at.isoformat(), "asked": snapshot.asked},
             )
@@ -63,15 +67,17 @@ class StoredSnapshots:
         return self._folder / f"{model}.parquet"
 
 
-def _rows(snapshot: "Snapshot") -> "pd.DataFrame":
+def _rows(snapshot: "Snapshot", erased: "ErasedPeople") -> "pd.DataFrame":
     import pandas as pd
+
+    kept = {id: record for id, record in snapshot.records.items() if not erased.is_about(record)}
 
     def text(record: dict[str, Any]) -> str:
         return json.dumps(record, ensure_ascii=False, separators=(",", ":"))
 
     return pd.DataFrame(
         {
-            "record_id": pd.Series(list(snapshot.records), dtype="int64"),
-            "record_json": pd.Series([text(record) for record in snapshot.records.values()], dtype="str"),
+            "record_id": pd.Series(list(kept), dtype="int64"),
+            "record_json": pd.Series([text(record) for record in kept.values()], dtype="str"),
         }
     )

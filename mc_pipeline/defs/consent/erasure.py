@@ -1,0 +1,259 @@
+"""The job ``erase_person``: takes people out of every audience, table and record that we keep (rule 10.1).
+
+Odoo is not changed: its administrator decides there, and an opt-out in Odoo's blacklist stays. Whoever was
+erased is dropped from every later read, so that they do not come back while Odoo still has them.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from pydantic import Field
+
+from mc_pipeline.defs.company_lease import company_lease
+from mc_pipeline.defs.erased_people import erasure_pseudonyms
+from mc_pipeline.defs.presentation import partner_link, records_table
+from mc_pipeline.defs.systems import Systems
+from mc_pipeline.masking import mask_email
+
+if TYPE_CHECKING:
+    from mc_pipeline.domain.erasure import Pseudonyms
+    from mc_pipeline.mailchimp.client import MailchimpClient
+
+ERASE_PERSON = "erase_person"
+FORGET_ERASURE_RUNS = "forget_erasure_runs"
+
+
+class ErasePerson(dg.Config):
+    """Whom to erase, and why. At first only looks: set ``dry_run`` to false to erase."""
+
+    partner_ids: list[int] = Field(
+        default=[], description="Ids of contacts in Odoo. Better than addresses: a run keeps what is typed."
+    )
+    emails: list[str] = Field(
+        default=[],
+        description="Addresses, of people whom Odoo no longer has. The run is deleted afterwards.",
+    )
+    reason: str = Field(description="Why, such as the request's date; kept for ever, so name nobody.")
+    requested_by: str = Field(description="Your name; kept for ever.")
+    dry_run: bool = Field(default=True, description="True: only say what would be done where.")
+
+
+@dataclass
+class _Person:
+    """One address to erase, with what is known to belong to it."""
+
+    email: str
+    partner_ids: list[int]
+    done: list[dict[str, Any]] = field(default_factory=list)
+
+    def note(self, where: str, what: str, count: int) -> None:
+        self.done.append({"where": where, "what": what, "count": count})
+
+
+@dg.op(description="Erases people from Mailchimp, the tables and the ledger, or says what would be erased.")
+def erase_people(
+    context: dg.OpExecutionContext, config: ErasePerson, systems: dg.ResourceParam[Systems]
+) -> None:
+    """Erase the people of the config everywhere; done again, it finds nothing and changes nothing.
+
+    Raises:
+        dagster.Failure: the config names nobody or somebody unknown, the key is missing, or a company is
+            being synced. What was begun is finished by running the job again.
+    """
+    pseudonyms = erasure_pseudonyms()
+    people = _people(systems, config)
+    if config.dry_run:
+        for person in people:
+            _look(systems, person)
+    else:
+        erasures = systems.ledger.erasures
+        # From here on nobody reads these people again, whatever happens to this run.
+        for person in people:
+            erasures.request(
+                pseudonyms.of(person.email),
+                pseudonyms.key_id,
+                person.partner_ids,
+                reason=config.reason,
+                by=config.requested_by,
+            )
+        with ExitStack() as leases:
+            for company in systems.settings.companies:
+                leases.enter_context(company_lease(systems, company, context.run_id, context.log))
+            for person in people:
+                _erase(systems, person, pseudonyms)
+            erasures.wipe()
+            for person in people:
+                erasures.complete(pseudonyms.of(person.email), {"done": person.done})
+    _report(context, systems, people, config.dry_run)
+
+
+def _people(systems: Systems, config: ErasePerson) -> list[_Person]:
+    """Find the addresses and the partners that belong together, former addresses too."""
+    from mc_pipeline.domain.erasure import with_former_addresses
+
+    if not config.reason.strip() or not config.requested_by.strip():
+        raise dg.Failure("Fill in reason and requested_by: both are kept.", allow_retries=False)
+    malformed = [email for email in config.emails if email.strip().count("@") != 1]
+    if malformed:
+        raise dg.Failure(
+            f"emails: {', '.join(map(mask_email, malformed))} is no address; write one address per entry",
+            allow_retries=False,
+        )
+    named = {email.strip().lower() for email in config.emails} | _addresses_of(systems, config.partner_ids)
+    if not named:
+        raise dg.Failure("Nobody is named: fill in partner_ids or emails.", allow_retries=False)
+    renames = systems.ledger.erasures.renames()
+    former = {address for email in named for address in with_former_addresses(email, renames)} - named
+    partners = _partners_of(systems, sorted(named | former))
+    # A former address that a contact has today was passed on: it is somebody else's.
+    return [
+        _Person(email, sorted(partners.get(email, ())))
+        for email in sorted(named | (former - partners.keys()))
+    ]
+
+
+def _addresses_of(systems: Systems, partner_ids: Sequence[int]) -> set[str]:
+    if not partner_ids:
+        return set()
+    records = _everywhere(systems).read("res.partner", sorted(set(partner_ids)), ["email_normalized"])
+    found = {record["id"]: record["email_normalized"] for record in records}
+    unknown = [partner for partner in partner_ids if partner not in found]
+    without = [partner for partner, address in found.items() if not address]
+    if unknown or without:
+        raise dg.Failure(
+            "partner_ids: "
+            + "; ".join(
+                f"{', '.join(map(str, ids))} {what}"
+                for ids, what in (
+                    (unknown, "is not in Odoo (any more): name the address under emails"),
+                    (without, "has no valid e-mail in Odoo: nothing of it was ever sent"),
+                )
+                if ids
+            ),
+            allow_retries=False,
+        )
+    return set(found.values())
+
+
+def _partners_of(systems: Systems, addresses: Sequence[str]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    domain = [("email_normalized", "in", list(addresses))]
+    for record in _everywhere(systems).search_read("res.partner", domain, ["email_normalized"]):
+        found.setdefault(record["email_normalized"], []).append(record["id"])
+    return found
+
+
+def _everywhere(systems: Systems) -> Any:
+    """Odoo with all companies that its user may see: a person belongs to none alone."""
+    client = systems.odoo(next(iter(systems.settings.companies.values())))
+    return client.with_companies(client.user_company_ids)
+
+
+def _look(systems: Systems, person: _Person) -> None:
+    from mc_pipeline.mailchimp.members import get_member, subscriber_hash
+    from mc_pipeline.tables.erasing import erase_from_tables
+
+    for where, client, list_id in _audiences(systems):
+        member = get_member(client, list_id, subscriber_hash(person.email))
+        if member is not None:
+            person.note(where, f"member, {member['status']}: would be deleted for good", 1)
+    for table, count in systems.ledger.erasures.traces(person.email).items():
+        person.note(f"ledger: {table}", "rows: would lose the address", count)
+    for file, count in erase_from_tables([person.email], person.partner_ids, dry_run=True).items():
+        person.note(f"table: {file}", "rows: would be removed", count)
+
+
+def _erase(systems: Systems, person: _Person, pseudonyms: "Pseudonyms") -> None:
+    from mc_pipeline.mailchimp.members import delete_member_permanently, subscriber_hash
+    from mc_pipeline.tables.erasing import erase_from_tables
+
+    for where, client, list_id in _audiences(systems):
+        if delete_member_permanently(client, list_id, subscriber_hash(person.email)) == "applied":
+            person.note(where, "member: deleted for good", 1)
+    for file, count in erase_from_tables([person.email], person.partner_ids).items():
+        person.note(f"table: {file}", "rows: removed", count)
+    # Last: until then the ledger knows which addresses belong together, should this be interrupted.
+    for table, count in systems.ledger.erasures.forget(person.email, pseudonyms.of(person.email)).items():
+        person.note(f"ledger: {table}", "rows: lost the address", count)
+
+
+def _audiences(systems: Systems) -> list[tuple[str, "MailchimpClient", str]]:
+    """Every audience of every company: how it is called, the client for it, and its id."""
+    return [
+        (f"audience: {company.key}/{key}", systems.mailchimp(company), audience.list_id)
+        for company in systems.settings.companies.values()
+        for key, audience in company.audiences.items()
+    ]
+
+
+def _report(
+    context: dg.OpExecutionContext, systems: Systems, people: Sequence[_Person], dry_run: bool
+) -> None:
+    import pandas as pd
+
+    rows = pd.DataFrame(
+        [{"email": person.email, **entry} for person in people for entry in person.done],
+        columns=["email", "where", "what", "count"],
+    )
+    partners = sorted({partner for person in people for partner in person.partner_ids})
+    links = "\n".join(f"- [{partner}]({partner_link(systems.settings, partner)})" for partner in partners)
+    context.add_output_metadata(
+        {
+            "dry_run": dry_run,
+            "people": len(people),
+            "report": records_table(rows),
+            "still_in_odoo": dg.MetadataValue.md(
+                f"Odoo is not changed. Anonymise or delete there:\n\n{links}"
+                if partners
+                else "Odoo has no contact with these addresses."
+            ),
+        }
+    )
+    context.log.info(
+        f"{len(people)} addresses {'would be' if dry_run else 'are'} erased, {int(rows['count'].sum()):,} "
+        f"traces; {len(partners)} contacts are still in Odoo."
+    )
+
+
+@dg.job(
+    name=ERASE_PERSON,
+    description="Erase people from every audience and store, from the tables and the ledger, for good.\n\nIn "
+    "the launchpad name the contacts (`partner_ids`), the reason and yourself. `dry_run: true` only says "
+    "what would be done where; look at it, then run with `dry_run: false`. Odoo itself is not changed, "
+    "an opt-out there stays. `MC_PIPELINE_ERASURE_KEY` must be set, and kept for ever.",
+    config={
+        "ops": {
+            "erase_people": {
+                "config": {
+                    "partner_ids": [],
+                    "emails": [],
+                    "reason": "",
+                    "requested_by": "",
+                    "dry_run": True,
+                }
+            }
+        }
+    },
+)
+def erase_person() -> None:
+    """Erase people, or say what would be erased."""
+    erase_people()
+
+
+@dg.run_status_sensor(
+    name=FORGET_ERASURE_RUNS,
+    run_status=dg.DagsterRunStatus.SUCCESS,
+    monitored_jobs=[erase_person],
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Deletes finished runs of erase_person that were told addresses: a run keeps what was typed. "
+    "What was done stays in the ledger.",
+)
+def forget_erasure_runs(context: dg.RunStatusSensorContext) -> None:
+    """Delete the run if addresses stand in its config and it erased them."""
+    config: Any = context.dagster_run.run_config
+    told = config["ops"]["erase_people"]["config"]
+    if told.get("emails") and not told.get("dry_run", True):
+        context.instance.delete_run(context.dagster_run.run_id)
