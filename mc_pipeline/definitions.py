@@ -14,6 +14,7 @@ from mc_pipeline.defs.odoo.assets import odoo_assets
 from mc_pipeline.defs.odoo.checks import odoo_checks
 from mc_pipeline.defs.odoo.sensors import odoo_sensors
 from mc_pipeline.defs.partitions import company_partitions
+from mc_pipeline.defs.store.assets import store_assets
 from mc_pipeline.defs.systems import systems_resource
 from mc_pipeline.settings import Settings, load_settings
 from mc_pipeline.tables.parquet import ParquetTablesResource
@@ -30,7 +31,12 @@ def build_defs(
     """
     companies = company_partitions(settings)
     return dg.Definitions(
-        assets=[*odoo_assets(companies), *consent_assets(companies), *audience_assets(companies)],
+        assets=[
+            *odoo_assets(companies),
+            *consent_assets(companies),
+            *audience_assets(companies),
+            *store_assets(companies),
+        ],
         asset_checks=[*odoo_checks(companies), *audience_checks(companies)],
         jobs=company_jobs(),
         schedules=nightly_schedules(settings),

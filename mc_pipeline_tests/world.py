@@ -124,6 +124,8 @@ _UP_TO_THE_PLAN = [
     "odoo_partners",
     "odoo_refunds",
     "odoo_orders",
+    "odoo_order_lines",
+    "odoo_products",
     "odoo_blacklist",
     "mailchimp_members",
     "contacts",
@@ -133,14 +135,19 @@ _UP_TO_THE_PLAN = [
 assert not set(_UP_TO_THE_PLAN) & set(WRITING_ASSETS)
 
 
+def set_environment(environment: pytest.MonkeyPatch, folder: Path) -> None:
+    """Keep all state in a folder, and know both systems' secrets."""
+    environment.setenv("DAGSTER_HOME", str(folder))
+    environment.delenv("MC_PIPELINE_STORAGE", raising=False)
+    environment.delenv("MC_PIPELINE_DATABASE_URL", raising=False)
+    environment.setenv("ODOO_SECRET", "admin")
+    environment.setenv("MAILCHIMP_API_KEY", DEFAULT_KEY)
+
+
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """A world with one company, acme, and two empty audiences, wholesale and retail."""
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
-    monkeypatch.delenv("MC_PIPELINE_STORAGE", raising=False)
-    monkeypatch.delenv("MC_PIPELINE_DATABASE_URL", raising=False)
-    monkeypatch.setenv("ODOO_SECRET", "admin")
-    monkeypatch.setenv("MAILCHIMP_API_KEY", DEFAULT_KEY)
+    set_environment(monkeypatch, tmp_path)
     odoo, mailchimp = SandboxOdoo(), SandboxMailchimp()
     mailchimp.add_audience("wholesale1", "Wholesale")
     mailchimp.add_audience("retail1", "Retail")

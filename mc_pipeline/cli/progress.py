@@ -11,6 +11,8 @@ _WORDS = {
     "odoo_partners": "partners read from Odoo",
     "odoo_refunds": "lines of posted invoices and credit notes read from Odoo",
     "odoo_orders": "orders read from Odoo",
+    "odoo_order_lines": "lines of orders read from Odoo",
+    "odoo_products": "products that were ordered read from Odoo",
     "odoo_blacklist": "opted-out addresses read from Odoo",
     "mailchimp_members": "members read from Mailchimp",
     "mailchimp_unsubscribes": "opt-outs of Odoo applied in Mailchimp",
@@ -18,6 +20,7 @@ _WORDS = {
     "set_aside": "partners set aside",
     "audience_plan": "changes planned",
     "audience_push": "changes pushed",
+    "store_orders": "orders worked out for the stores",
 }
 
 

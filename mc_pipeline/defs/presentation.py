@@ -36,6 +36,11 @@ def document_link(settings: Settings, move_id: int) -> str:
     return f"{settings.odoo.url.rstrip('/')}/web#id={int(move_id)}&model=account.move&view_type=form"
 
 
+def order_link(settings: Settings, order_id: int) -> str:
+    """Return the address of a sale order's form in Odoo."""
+    return f"{settings.odoo.url.rstrip('/')}/web#id={int(order_id)}&model=sale.order&view_type=form"
+
+
 def audience_link(settings: Settings, company: CompanySettings, list_id: str, web_id: int | None) -> str:
     """Return the address of an audience's contacts in Mailchimp, or in the stand-in for it."""
     account = settings.mailchimp[company.mailchimp]

@@ -16,6 +16,7 @@ import pandas as pd
 
 from mc_pipeline.domain.columns import flags, require_unique
 from mc_pipeline.domain.documents import BookedDocuments, book_documents
+from mc_pipeline.domain.money import convert, scale_of, units
 
 # Parts of an order that are no line of it; ids of lines are above zero.
 _UNTIED = 0
@@ -83,7 +84,7 @@ def kept_by_order(orders: pd.DataFrame, lines: pd.DataFrame, refunds: pd.DataFra
     shipping = (
         parts[parts["is_delivery"]].groupby("order_id")[amounts].sum().reindex(known.index, fill_value=0)
     )
-    units = pd.DataFrame(
+    kept_units = pd.DataFrame(
         {
             "kept_untaxed": total["kept_untaxed"],
             "kept_tax": total["kept_tax"],
@@ -92,9 +93,9 @@ def kept_by_order(orders: pd.DataFrame, lines: pd.DataFrame, refunds: pd.DataFra
             "kept_shipping_tax": shipping["kept_tax"],
         }
     )
-    kept = units.div(known["scale"], axis=0)
-    kept["kept_untaxed_company"] = _in_company_currency(units["kept_untaxed"], known)
-    kept["below_zero"] = (units < 0).any(axis=1)
+    kept = kept_units.div(known["scale"], axis=0)
+    kept["kept_untaxed_company"] = _in_company_currency(kept_units["kept_untaxed"], known)
+    kept["below_zero"] = (kept_units < 0).any(axis=1)
     kept.insert(0, "order_id", known.index)
     return kept.set_axis(orders.index)
 
@@ -103,11 +104,11 @@ def _orders_by_id(orders: pd.DataFrame) -> pd.DataFrame:
     """Orders by id, with their headers in smallest units of their currency, of which ``scale`` make one."""
     require_unique(orders, "order_id")
     by_id = orders.set_index(orders["order_id"].astype("int64").rename("order_id"))
-    scale = 10.0 ** by_id["decimal_places"].astype("float64")
+    scale = scale_of(by_id["decimal_places"])
     return by_id.assign(
         scale=scale,
-        untaxed_units=_units(by_id["amount_untaxed"], scale),
-        tax_units=_units(by_id["amount_tax"], scale),
+        untaxed_units=units(by_id["amount_untaxed"], scale),
+        tax_units=units(by_id["amount_tax"], scale),
         currency_rate=by_id["currency_rate"].astype("float64").fillna(0.0),
     )
 
@@ -154,8 +155,8 @@ def _ordered(orders: pd.DataFrame, lines: pd.DataFrame, taken_whole: set[int]) -
             "order_id": order,
             "part": own["line_id"].astype("int64"),
             "is_delivery": flags(own, "is_delivery"),
-            "ordered_untaxed": _units(own["price_subtotal"], scale),
-            "ordered_tax": _units(own["price_tax"], scale),
+            "ordered_untaxed": units(own["price_subtotal"], scale),
+            "ordered_tax": units(own["price_tax"], scale),
         }
     )
     sums = said.groupby("order_id")[["ordered_untaxed", "ordered_tax"]].sum()
@@ -226,9 +227,9 @@ def _add_amounts(
     factor = order["scale"].to_numpy() * np.where(foreign, rate, 1.0)
     is_credit = of_document["is_credit"].to_numpy(dtype=bool)
     for amount, values in (("untaxed", untaxed), ("tax", tax)):
-        units = _units(values, factor)
-        billed[f"invoiced_{amount}"] = np.where(is_credit, 0, units)
-        billed[f"credited_{amount}"] = np.where(is_credit, units, 0)
+        billed_units = units(values, factor)
+        billed[f"invoiced_{amount}"] = np.where(is_credit, 0, billed_units)
+        billed[f"credited_{amount}"] = np.where(is_credit, billed_units, 0)
     return billed
 
 
@@ -238,19 +239,12 @@ def _whole_parts(parts: pd.DataFrame, taken_whole: set[int]) -> pd.Series:
     return parts["part"].where(~parts["order_id"].isin(taken_whole), whole)
 
 
-def _in_company_currency(units: pd.Series, orders: pd.DataFrame) -> pd.Series:
+def _in_company_currency(kept: pd.Series, orders: pd.DataFrame) -> pd.Series:
     """Convert at the order's own rate, rounded half up; an order that kept all is worth what Odoo says."""
     rate = orders["currency_rate"]
     has_rate = rate > 0
-    scale = 10.0 ** orders["company_decimal_places"].astype("float64")
-    exact = units / orders["scale"] / rate.where(has_rate, 1.0) * scale
-    # Rounded first to what a float can tell, so that a half is seen as one.
-    rounded = np.sign(exact) * np.floor(exact.abs().round(6) + 0.5) / scale
-    all_kept = (units == orders["untaxed_units"]) & (units != 0)
+    scale = scale_of(orders["company_decimal_places"])
+    rounded = convert(kept, scale / orders["scale"] / rate.where(has_rate, 1.0)) / scale
+    all_kept = (kept == orders["untaxed_units"]) & (kept != 0)
     as_odoo_says = orders["amount_untaxed_company"].astype("float64").fillna(0.0)
     return rounded.where(has_rate, 0.0).mask(all_kept, as_odoo_says) + 0.0
-
-
-def _units(amounts: pd.Series, scale: np.ndarray | pd.Series) -> pd.Series:
-    """Amounts as whole numbers of the smallest unit: exact to add, and without Odoo's float noise."""
-    return (amounts.astype("float64").fillna(0.0) * scale).round().astype("int64")

@@ -97,11 +97,35 @@ def _in_own_company(partners: pd.DataFrame) -> pd.Series:
     return partners["partner_id"].isin(own)
 
 
-def attribute_orders(judged: pd.DataFrame, orders: pd.DataFrame) -> pd.DataFrame:
-    """Say whose each confirmed order is: the customer's; without a usable address, the invoice address's.
+def persons_of_orders(judged: pd.DataFrame, orders: pd.DataFrame) -> pd.DataFrame:
+    """Say whose each order is: the customer's; without a usable address, the invoice address's.
 
     Usable means written correctly. An order of an internal user stays theirs (and so counts to no contact):
     it does not move on to the invoice address.
+
+    Args:
+        judged: result of ``judge_partners``.
+        orders: rows of ``odoo_orders``, in any state.
+
+    Returns:
+        With the index of ``orders``: ``partner_id`` (the partner that it counts to, nullable) and
+        ``person_email`` (None: nobody's).
+    """
+    address_of = judged.set_index("partner_id")["person_email"]
+    customer, invoiced = ids(orders, "partner_id"), ids(orders, "partner_invoice_id")
+    of_customer = customer.map(address_of).astype(object)
+    of_invoiced = invoiced.map(address_of).astype(object)
+    by_customer = of_customer.notna()
+    email = of_customer.where(by_customer, of_invoiced)
+    email = email.where(email.notna(), None)
+    partner = customer.where(by_customer, invoiced).where(email.notna(), pd.NA)
+    return pd.DataFrame(
+        {"partner_id": partner.astype("Int64"), "person_email": email.astype(object)}, index=orders.index
+    )
+
+
+def attribute_orders(judged: pd.DataFrame, orders: pd.DataFrame) -> pd.DataFrame:
+    """List the confirmed orders with the person that each counts to (see ``persons_of_orders``).
 
     Args:
         judged: result of ``judge_partners``.
@@ -118,14 +142,7 @@ def attribute_orders(judged: pd.DataFrame, orders: pd.DataFrame) -> pd.DataFrame
     """
     require_unique(orders, "order_id")
     confirmed = orders[orders["state"] == "sale"].sort_values("order_id", kind="stable", ignore_index=True)
-    address_of = judged.set_index("partner_id")["person_email"]
-    customer, invoiced = ids(confirmed, "partner_id"), ids(confirmed, "partner_invoice_id")
-    of_customer = customer.map(address_of).astype(object)
-    of_invoiced = invoiced.map(address_of).astype(object)
-    by_customer = of_customer.notna()
-    email = of_customer.where(by_customer, of_invoiced)
-    email = email.where(email.notna(), None)
-    partner = customer.where(by_customer, invoiced).where(email.notna(), pd.NA)
+    persons = persons_of_orders(judged, confirmed)
     kept = confirmed["amount_untaxed_company"]
     if "kept_untaxed_company" in confirmed.columns:
         kept = confirmed["kept_untaxed_company"].where(confirmed["kept_untaxed_company"].notna(), kept)
@@ -142,11 +159,11 @@ def attribute_orders(judged: pd.DataFrame, orders: pd.DataFrame) -> pd.DataFrame
         {
             "order_id": confirmed["order_id"].astype("int64"),
             "date_order": times(confirmed, "date_order"),
-            "partner_id": partner.astype("Int64"),
-            "person_email": email.astype(object),
+            "partner_id": persons["partner_id"],
+            "person_email": persons["person_email"],
             "kept_units": units,
             "currency": currency,
-            "customer_id": customer,
+            "customer_id": ids(confirmed, "partner_id"),
         }
     )
 

@@ -62,6 +62,12 @@ def storage_folder(folder: str = "") -> UPath:
     return path
 
 
+def stored_table(columns: schemas.TableColumns, company: str) -> Table | None:
+    """Return a company's table as it was last stored; None when it never was."""
+    path = storage_folder() / columns.name / f"{company}.parquet"
+    return read_table(columns, path) if path.exists() else None
+
+
 def write_table(columns: schemas.TableColumns, table: Table, path: UPath) -> None:
     """Write ``table`` so that a reader sees the old file or the new one, never a part.
 

@@ -455,6 +455,8 @@ ALL = {
         ODOO_PARTNERS,
         ODOO_REFUNDS,
         ODOO_ORDERS,
+        ODOO_ORDER_LINES,
+        ODOO_PRODUCTS,
         ODOO_BLACKLIST,
         MAILCHIMP_MEMBERS,
         CONTACTS,
@@ -462,5 +464,6 @@ ALL = {
         AUDIENCE_PLAN,
         AUDIENCE_PUSH,
         MAILCHIMP_UNSUBSCRIBES,
+        STORE_ORDERS,
     )
 }

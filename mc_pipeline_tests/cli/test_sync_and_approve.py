@@ -120,9 +120,9 @@ def test_approving_is_refused_for_what_is_not_there(shop: World):
     unknown = mc_pipeline("approve", "000000000000")
     assert unknown.exit_code == 1
     assert "Error: there is no plan 000000000000" in unknown.told
-    never_read = mc_pipeline("approve", "--read", "acme/odoo_products")
+    never_read = mc_pipeline("approve", "--read", "acme/odoo_invoices")
     assert never_read.exit_code == 1
-    assert "no read of table odoo_products of company acme is recorded" in never_read.told
+    assert "no read of table odoo_invoices of company acme is recorded" in never_read.told
 
 
 def test_a_first_load_waits_for_approval_and_is_then_pushed(shop: World):

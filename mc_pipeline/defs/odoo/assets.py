@@ -193,6 +193,75 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         group_name="odoo",
         kinds={"odoo", "parquet"},
         owners=[DATA_ENGINEERS],
+        description="Every line of the confirmed and cancelled orders of the company, ever.",
+        metadata={"dagster/column_schema": column_schema(schemas.ODOO_ORDER_LINES)},
+    )
+    def odoo_order_lines(
+        context: dg.AssetExecutionContext, odoo_orders: Table, systems: dg.ResourceParam[Systems]
+    ) -> dg.MaterializeResult:
+        from mc_pipeline.odoo.orders import read_order_lines
+
+        company = systems.company(context.partition_key)
+        stored = StoredSnapshots(company.key, schemas.ODOO_ORDER_LINES.name)
+        reading = _reading(context, systems, stored)
+        read = _observe(
+            systems,
+            company,
+            schemas.ODOO_ORDER_LINES,
+            lambda: read_order_lines(systems.odoo(company), company.odoo_company_id, reading=reading),
+        )
+        _remember(systems, stored, reading, read)
+        # An order confirmed after the orders were read is none of theirs yet.
+        rows = read.rows.merge(odoo_orders.rows[["order_id", "month"]], on="order_id")
+        table = read.derive(rows, odoo_orders)
+        return dg.MaterializeResult(
+            value=table,
+            metadata=table_metadata(table)
+            | {
+                "read": _how(reading),
+                "orders_without_lines": len(set(odoo_orders.rows["order_id"]) - set(rows["order_id"])),
+                "free_text_lines": int((rows["product_id"].isna() & rows["display_type"].isna()).sum()),
+            },
+        )
+
+    @dg.asset(
+        partitions_def=companies,
+        group_name="odoo",
+        kinds={"odoo", "parquet"},
+        owners=[DATA_ENGINEERS],
+        description="Every product that was ever ordered, archived ones included: one row per variant.",
+        metadata={"dagster/column_schema": column_schema(schemas.ODOO_PRODUCTS)},
+    )
+    def odoo_products(
+        context: dg.AssetExecutionContext, odoo_order_lines: Table, systems: dg.ResourceParam[Systems]
+    ) -> dg.MaterializeResult:
+        from mc_pipeline.odoo.products import read_products
+
+        company = systems.company(context.partition_key)
+        ordered = odoo_order_lines.rows["product_id"].dropna().unique()
+        read = _observe(
+            systems,
+            company,
+            schemas.ODOO_PRODUCTS,
+            lambda: read_products(systems.odoo(company), company.odoo_company_id, map(int, ordered)),
+        )
+        table = read.derive(read.rows, odoo_order_lines)
+        rows = table.rows
+        return dg.MaterializeResult(
+            value=table,
+            metadata=table_metadata(table)
+            | {
+                "templates": int(rows["product_template_id"].nunique()),
+                "archived": int((~rows["active"]).sum()),
+                "deleted": len(ordered) - len(rows),
+            },
+        )
+
+    @dg.asset(
+        partitions_def=companies,
+        group_name="odoo",
+        kinds={"odoo", "parquet"},
+        owners=[DATA_ENGINEERS],
         description="Every address that was ever opted out in Odoo (mail.blacklist), lifted ones included. "
         "Odoo keeps one list for all companies.",
         metadata={"dagster/column_schema": column_schema(schemas.ODOO_BLACKLIST)},
@@ -211,7 +280,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
             metadata=table_metadata(table) | {"active": int(table.rows["active"].sum())},
         )
 
-    return [odoo_partners, odoo_refunds, odoo_orders, odoo_blacklist]
+    return [odoo_partners, odoo_refunds, odoo_orders, odoo_order_lines, odoo_products, odoo_blacklist]
 
 
 def _reading(context: dg.AssetExecutionContext, systems: Systems, stored: StoredSnapshots) -> "Reading":

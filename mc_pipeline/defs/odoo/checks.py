@@ -76,6 +76,8 @@ def odoo_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefini
         odoo_partners_checks,
         odoo_refunds_checks,
         read_is_complete_check("odoo_orders", companies),
+        read_is_complete_check("odoo_order_lines", companies),
+        read_is_complete_check("odoo_products", companies),
         read_is_complete_check("odoo_blacklist", companies),
     ]
 

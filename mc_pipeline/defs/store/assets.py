@@ -1,0 +1,130 @@
+"""Assets of the group ``store``: the orders as Mailchimp's stores should hold them."""
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from mc_pipeline.defs.presentation import (
+    LISTED_ROWS,
+    column_schema,
+    listed,
+    order_link,
+    records_table,
+    table_metadata,
+    unless_empty,
+)
+from mc_pipeline.defs.systems import Systems
+from mc_pipeline.settings import CompanySettings
+from mc_pipeline.tables import Table, schemas
+from mc_pipeline.tables.parquet import stored_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FINANCE = "team:finance"
+
+
+def store_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """Make the assets of the stores, partitioned by company."""
+
+    @dg.asset(
+        partitions_def=companies,
+        group_name="store",
+        kinds={"pandas", "parquet"},
+        owners=[FINANCE],
+        # Whoever that made a member has a store for their orders from this run on.
+        deps=["audience_push"],
+        description="Every confirmed or cancelled order with what is kept of it, as the store of its "
+        "audience should hold it; or the one reason why none does.",
+        metadata={"dagster/column_schema": column_schema(schemas.STORE_ORDERS)},
+    )
+    def store_orders(
+        context: dg.AssetExecutionContext,
+        odoo_orders: Table,
+        odoo_order_lines: Table,
+        odoo_refunds: Table,
+        odoo_products: Table,
+        odoo_partners: Table,
+        contacts: Table,
+        set_aside: Table,
+        systems: dg.ResourceParam[Systems],
+    ) -> dg.MaterializeResult:
+        from mc_pipeline.domain.store_orders import build_store_orders
+
+        company = systems.company(context.partition_key)
+        earlier = _earlier(company)
+        rows = build_store_orders(
+            odoo_orders.rows,
+            odoo_order_lines.rows,
+            odoo_refunds.rows,
+            odoo_products.rows,
+            odoo_partners.rows,
+            contacts.rows,
+            set_aside.rows,
+            _members(systems, company),
+            company,
+            held_orders=earlier.loc[earlier["excluded_because"] == "", "order_id"].tolist(),
+            cancelled_since=dict(zip(earlier["order_id"], earlier["cancelled_at"], strict=True)),
+            erased_partners=systems.erased.partner_ids,
+        )
+        table = odoo_orders.derive(
+            rows, odoo_order_lines, odoo_refunds, odoo_products, odoo_partners, contacts, set_aside
+        )
+        due = rows[rows["excluded_because"] == ""]
+        below = rows[rows["below_zero"]]
+        return dg.MaterializeResult(
+            value=table,
+            metadata=table_metadata(table)
+            | {
+                "due": len(due),
+                "excluded": len(rows) - len(due),
+                **unless_empty(by_store=_sums(due, "store_id"), excluded_because=_sums_excluded(rows)),
+                **listed(
+                    "below_zero",
+                    below[["order_id", "name", "month", "kept_untaxed_company", "currency"]],
+                    LISTED_ROWS,
+                    "order_id",
+                    lambda order_id: order_link(systems.settings, order_id),
+                ),
+            },
+        )
+
+    return [store_orders]
+
+
+def _earlier(company: CompanySettings) -> "pd.DataFrame":
+    """Return what the last run made of the orders: which were due, and since when others are cancelled."""
+    table = stored_table(schemas.STORE_ORDERS, company.key)
+    rows = schemas.STORE_ORDERS.empty() if table is None else table.rows
+    return rows[["order_id", "excluded_because", "cancelled_at"]]
+
+
+def _members(systems: Systems, company: CompanySettings) -> "pd.DataFrame":
+    """Return who is in the company's audiences by now, whoever made them members, by list and address."""
+    lists = {audience.list_id for audience in company.audiences.values()}
+    known = systems.ledger.members.load(lists)
+    there = known["last_status"].notna() & (known["last_status"] != "archived") & (known["absent_reads"] == 0)
+    return known.loc[there & ~known["vanished"], ["list_id", "email"]]
+
+
+def _sums(orders: "pd.DataFrame", by: str) -> dg.MetadataValue:
+    sums = orders.groupby(by, as_index=False).agg(
+        orders=("order_id", "size"),
+        goods=("goods_total", "sum"),
+        shipping=("shipping_total", "sum"),
+        tax=("tax_total", "sum"),
+        currency=("currency", "first"),
+    )
+    return records_table(sums.round({"goods": 3, "shipping": 3, "tax": 3}))
+
+
+def _sums_excluded(orders: "pd.DataFrame") -> dg.MetadataValue:
+    """Count what no store holds by reason, the dearest first."""
+    from mc_pipeline.domain.store_orders import EXCLUDED
+
+    excluded = orders[orders["excluded_because"] != ""]
+    sums = excluded.groupby("excluded_because", as_index=False).agg(
+        orders=("order_id", "size"), kept_untaxed=("kept_untaxed_company", "sum")
+    )
+    sums["in_words"] = sums["excluded_because"].map(EXCLUDED)
+    return records_table(sums.sort_values("kept_untaxed", ascending=False).round({"kept_untaxed": 3}))

@@ -1,0 +1,35 @@
+"""The ids that products, orders and lines have in a Mailchimp store; ids of customers are not made here.
+
+An id is made from Odoo's own, so that the same record is always the same thing in the store, whatever it is
+called. All are short (Mailchimp takes 50 characters), have no slash, and never hold the word "server".
+"""
+
+FREE_TEXT = "free-text"
+"""Product and variant of lines without a product in Odoo."""
+ADJUSTMENT = "adjustment"
+"""Product, variant and line of amounts of an order that are on no line of it."""
+
+
+def order_id(sale_order: int) -> str:
+    """Return the id of an order."""
+    return f"o{sale_order}"
+
+
+def line_id(sale_order_line: int) -> str:
+    """Return the id of an order's line."""
+    return f"l{sale_order_line}"
+
+
+def product_id(product_template: int) -> str:
+    """Return the id of a product; in Odoo, a template."""
+    return f"p{product_template}"
+
+
+def variant_id(product: int) -> str:
+    """Return the id of a variant; in Odoo, a product."""
+    return f"v{product}"
+
+
+def deleted_product_id(product: int) -> str:
+    """Return the id of the stand-in, product and variant alike, for a product that Odoo no longer has."""
+    return f"deleted-{product}"

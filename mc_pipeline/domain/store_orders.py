@@ -1,0 +1,320 @@
+"""Which store holds an order, with which amounts and lines; or the one reason why none does.
+
+Amounts are kept revenue, in the currency of the company, which is the store's: goods and shipping without
+tax, and all tax. They are worked out in smallest units and always add up. What falls below zero becomes zero;
+goods and shipping make up for each other first.
+"""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Protocol
+
+import pandas as pd
+
+from mc_pipeline.domain import store_ids
+from mc_pipeline.domain.columns import texts, times
+from mc_pipeline.domain.money import convert, scale_of, units
+from mc_pipeline.domain.orders import kept_by_line
+from mc_pipeline.domain.people import first_reason, judge_partners, persons_of_orders
+from mc_pipeline.domain.revenue_due import invoiced_orders, unsettled_orders
+from mc_pipeline.domain.store_lines import store_lines
+
+BEFORE_ORDERS_SINCE = "before_orders_since"
+CANCELLED = "cancelled"
+NO_USABLE_ADDRESS = "no_usable_address"
+ERASED = "erased"
+NO_AUDIENCE = "no_audience"
+NOT_A_CONTACT = "not_a_contact"
+AUDIENCE_WITHOUT_STORE = "audience_without_store"
+STORE_IN_OTHER_CURRENCY = "store_in_other_currency"
+NOT_A_MEMBER = "not_a_member"
+OTHER_CURRENCY_WITHOUT_RATE = "other_currency_without_rate"
+NOT_INVOICED = "not_invoiced"
+NOT_PAID = "not_paid"
+
+EXCLUDED = {
+    BEFORE_ORDERS_SINCE: "the order is of a month before orders_since in companies.yaml",
+    CANCELLED: "the order was cancelled before a store held it",
+    ERASED: "the person was erased on request",
+    NO_USABLE_ADDRESS: "neither the customer nor the invoice address has an e-mail address that can be used",
+    NO_AUDIENCE: "the person meets the rule of no audience",
+    NOT_A_CONTACT: "the person is no contact",
+    AUDIENCE_WITHOUT_STORE: "companies.yaml names no store for the person's audience",
+    STORE_IN_OTHER_CURRENCY: "the store's currency in companies.yaml is not the company's",
+    NOT_A_MEMBER: "the person is no member of the audience, or is archived there",
+    OTHER_CURRENCY_WITHOUT_RATE: "the order is in another currency, and Odoo has no rate for it",
+    NOT_INVOICED: "something of the order is still to be invoiced, and revenue counts when it is invoiced",
+    NOT_PAID: "an invoice of the order is not paid, and revenue counts when it is paid",
+}
+"""Why no store holds an order, the first that applies: code and sentence."""
+
+
+class StoreLike(Protocol):
+    """A store as the settings name it."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def currency(self) -> str: ...
+
+
+class SellingAudience(Protocol):
+    """An audience, perhaps with a store."""
+
+    @property
+    def list_id(self) -> str: ...
+    @property
+    def store(self) -> StoreLike | None: ...
+
+
+class SellingCompany(Protocol):
+    """A company: since when its orders count, which of them are revenue, and its audiences."""
+
+    @property
+    def orders_since(self) -> str | None: ...
+    @property
+    def revenue(self) -> str: ...
+    @property
+    def audiences(self) -> Mapping[str, SellingAudience]: ...
+
+
+def build_store_orders(
+    orders: pd.DataFrame,
+    lines: pd.DataFrame,
+    refunds: pd.DataFrame,
+    products: pd.DataFrame,
+    partners: pd.DataFrame,
+    contacts: pd.DataFrame,
+    set_aside: pd.DataFrame,
+    members: pd.DataFrame,
+    company: SellingCompany,
+    *,
+    fixed_rates: Mapping[int, float] | None = None,
+    held_orders: Collection[int] = (),
+    cancelled_since: Mapping[int, datetime] | None = None,
+    erased_partners: Collection[int] = (),
+) -> pd.DataFrame:
+    """Say of every order where it belongs and what the store should hold of it.
+
+    Args:
+        orders: rows of ``odoo_orders``.
+        lines: rows of ``odoo_order_lines``.
+        refunds: rows of ``odoo_refunds``.
+        products: rows of ``odoo_products``; a product that is not there was deleted.
+        partners: all rows of ``odoo_partners``.
+        contacts: rows of ``contacts``.
+        set_aside: rows of ``set_aside``.
+        members: ``list_id`` and ``email`` of everybody in an audience, in whatever status but archived.
+        company: the company's settings.
+        fixed_rates: order id to rate (order currency per unit of company currency), of orders in another
+            currency that a store holds already: they stay at the rate of their first push.
+        held_orders: ids of the orders that a store holds already. A cancelled order is brought to none.
+        cancelled_since: order id to the moment at which the order was seen cancelled first.
+        erased_partners: ids of partners of people who were erased; they are among the partners no more.
+
+    Returns:
+        Rows of ``store_orders``, one per order, by id: due in one store, or excluded for one reason. The
+        amounts are there either way. ``kept_untaxed_company`` is Odoo's, below zero where it is.
+
+    Raises:
+        RuleError: an order, line or partner is there twice.
+    """
+    orders = orders.sort_values("order_id", ignore_index=True)
+    parts = _in_units(kept_by_line(orders, lines, refunds), orders)
+    amounts = _amounts(orders, parts, fixed_rates or {})
+    where = _places(orders, persons_of_orders(judge_partners(partners), orders), contacts, company)
+    reasons = {
+        **_reasons_of_place(orders, where, set_aside, members, company),
+        CANCELLED: (orders["state"] != "sale") & ~orders["order_id"].isin(set(held_orders)),
+        ERASED: _erased(orders, where, set_aside, erased_partners),
+        **_reasons_of_revenue(orders, lines, refunds, parts, amounts, company),
+    }
+    because = first_reason({code: reasons[code] for code in EXCLUDED}, orders.index)
+    rows = pd.DataFrame(
+        {
+            "order_id": orders["order_id"].astype("int64"),
+            "name": texts(orders, "name"),
+            "month": texts(orders, "month"),
+            "state": texts(orders, "state"),
+            "partner_id": where["partner_id"],
+            "email": where["person_email"],
+            "audience": where["audience"],
+            "list_id": where["list_id"],
+            "store_id": where["store_id"],
+            "foreign_order_id": orders["order_id"].map(store_ids.order_id),
+            "processed_at": times(orders, "date_order"),
+            "cancelled_at": _cancelled_at(orders, cancelled_since or {}),
+            "currency": texts(orders, "company_currency"),
+            **_sums(orders, amounts),
+            "lines_json": store_lines(orders, lines, parts, products, amounts),
+            "kept_untaxed_company": orders["kept_untaxed_company"].astype("float64"),
+            "ordered_untaxed_company": orders["amount_untaxed_company"].astype("float64"),
+            "below_zero": amounts["below_zero"],
+            "excluded_because": because,
+            "excluded_detail": _details(because, where, set_aside),
+        }
+    )
+    return rows
+
+
+def _in_units(parts: pd.DataFrame, orders: pd.DataFrame) -> pd.DataFrame:
+    """Turn the amounts of the orders' parts into whole smallest units of the order's currency."""
+    scale = scale_of(orders.set_index("order_id")["decimal_places"]).reindex(parts["order_id"]).array
+    names = [f"{what}_{amount}" for what in ("ordered", "invoiced", "kept") for amount in ("untaxed", "tax")]
+    return parts[["order_id", "line_id", "is_delivery"]].assign(
+        **{name: units(parts[name], scale) for name in names}
+    )
+
+
+def _amounts(orders: pd.DataFrame, parts: pd.DataFrame, fixed_rates: Mapping[int, float]) -> pd.DataFrame:
+    """Work out goods, shipping and tax of every order in smallest units of the company's currency.
+
+    With the index of ``orders``. ``factor``: what a smallest unit of the order's currency is worth, 0 without
+    a rate; ``scale``: how many smallest units make one of the company's currency.
+    """
+    own_currency = orders["currency"] == orders["company_currency"]
+    own_rate = orders["currency_rate"].astype("float64").fillna(0.0)
+    rate = orders["order_id"].map(dict(fixed_rates)).astype("float64").fillna(own_rate)
+    scale = scale_of(orders["company_decimal_places"])
+    exchanged = scale / scale_of(orders["decimal_places"]) / rate.where(rate > 0)
+    factor = exchanged.fillna(0.0).mask(own_currency, 1.0)
+
+    def total(of: pd.DataFrame, amount: str) -> pd.Series:
+        sums = of.groupby("order_id")[amount].sum()
+        return sums.reindex(orders["order_id"], fill_value=0).set_axis(orders.index)
+
+    untaxed = convert(total(parts, "kept_untaxed"), factor)
+    # At the order's own rate it is worth what Odoo's kept revenue adds up.
+    by_odoo = units(orders["kept_untaxed_company"], scale)
+    untaxed = untaxed.mask(~own_currency & (rate == own_rate), by_odoo)
+    shipping = convert(total(parts[parts["is_delivery"]], "kept_untaxed"), factor)
+    tax = convert(total(parts, "kept_tax"), factor)
+    goods = untaxed - shipping
+    return pd.DataFrame(
+        {
+            "factor": factor,
+            "scale": scale,
+            "goods": (goods + shipping.clip(upper=0)).clip(lower=0),
+            "shipping": (shipping + goods.clip(upper=0)).clip(lower=0),
+            "tax": tax.clip(lower=0),
+            "below_zero": (goods < 0) | (shipping < 0) | (tax < 0),
+        }
+    )
+
+
+def _sums(orders: pd.DataFrame, amounts: pd.DataFrame) -> dict[str, pd.Series]:
+    whole = amounts["goods"] + amounts["shipping"] + amounts["tax"]
+    units = {
+        "order_total": whole,
+        "tax_total": amounts["tax"],
+        "shipping_total": amounts["shipping"],
+        "goods_total": amounts["goods"],
+    }
+    return {name: value / amounts["scale"] for name, value in units.items()}
+
+
+def _places(
+    orders: pd.DataFrame, persons: pd.DataFrame, contacts: pd.DataFrame, company: SellingCompany
+) -> pd.DataFrame:
+    """Say of every order whose it is, and which audience and store that leads to."""
+    by_email = contacts.set_index("email")["audience"]
+    audience = persons["person_email"].map(by_email)
+    stores = {key: each.store.id for key, each in company.audiences.items() if each.store is not None}
+    lists = {key: each.list_id for key, each in company.audiences.items()}
+
+    def text(values: pd.Series) -> pd.Series:
+        values = values.astype(object)
+        return values.where(values.notna(), None)
+
+    return persons.assign(
+        audience=text(audience), list_id=text(audience.map(lists)), store_id=text(audience.map(stores))
+    )
+
+
+def _reasons_of_place(
+    orders: pd.DataFrame,
+    where: pd.DataFrame,
+    set_aside: pd.DataFrame,
+    members: pd.DataFrame,
+    company: SellingCompany,
+) -> dict[str, pd.Series]:
+    aside = _aside(where, set_aside)["reason"]
+    in_audience = pd.MultiIndex.from_frame(where[["list_id", "person_email"]]).isin(
+        pd.MultiIndex.from_frame(members[["list_id", "email"]])
+    )
+    currencies = {key: each.store.currency for key, each in company.audiences.items() if each.store}
+    store_currency = where["audience"].map(currencies)
+    nobody = where["audience"].isna()
+    return {
+        BEFORE_ORDERS_SINCE: orders["month"] < (company.orders_since or ""),
+        NO_USABLE_ADDRESS: where["person_email"].isna(),
+        NO_AUDIENCE: nobody & (aside == "no_audience"),
+        NOT_A_CONTACT: nobody,
+        AUDIENCE_WITHOUT_STORE: where["store_id"].isna(),
+        STORE_IN_OTHER_CURRENCY: store_currency.notna() & (store_currency != orders["company_currency"]),
+        NOT_A_MEMBER: pd.Series(~in_audience, index=orders.index),
+    }
+
+
+def _reasons_of_revenue(
+    orders: pd.DataFrame,
+    lines: pd.DataFrame,
+    refunds: pd.DataFrame,
+    parts: pd.DataFrame,
+    amounts: pd.DataFrame,
+    company: SellingCompany,
+) -> dict[str, pd.Series]:
+    confirmed = orders["state"] == "sale"
+    nothing = pd.Series(False, index=orders.index)
+    reasons = {
+        OTHER_CURRENCY_WITHOUT_RATE: confirmed & (amounts["factor"] == 0),
+        NOT_INVOICED: nothing,
+        NOT_PAID: nothing,
+    }
+    if company.revenue in ("invoiced", "paid"):
+        # An order without lines and amounts has no part, and nothing to invoice.
+        with_parts = orders["order_id"].isin(parts["order_id"])
+        reasons[NOT_INVOICED] = confirmed & with_parts & ~orders["order_id"].isin(invoiced_orders(parts))
+    if company.revenue == "paid":
+        reasons[NOT_PAID] = confirmed & orders["order_id"].isin(unsettled_orders(refunds, lines))
+    return reasons
+
+
+def _erased(
+    orders: pd.DataFrame, where: pd.DataFrame, set_aside: pd.DataFrame, erased_partners: Collection[int]
+) -> pd.Series:
+    """Mark the orders of people who were erased: their partners are not known any more, or set aside so."""
+    gone = set(erased_partners)
+    unknown = where["person_email"].isna()
+    of_them = orders["partner_id"].isin(gone) | orders["partner_invoice_id"].isin(gone)
+    return (unknown & of_them) | (_aside(where, set_aside)["reason"] == "erased")
+
+
+def _aside(where: pd.DataFrame, set_aside: pd.DataFrame) -> pd.DataFrame:
+    """Find why the person of each order was set aside: what is said of the order's partner comes first."""
+    said = set_aside[["partner_id", "person_email", "reason", "detail"]]
+    of_partner = said.drop_duplicates("partner_id").set_index("partner_id")[["reason", "detail"]]
+    of_person = (
+        said[said["person_email"].notna()]
+        .sort_values("partner_id")
+        .drop_duplicates("person_email")
+        .set_index("person_email")[["reason", "detail"]]
+    )
+    found = of_partner.reindex(where["partner_id"]).set_axis(where.index)
+    return found.fillna(of_person.reindex(where["person_email"]).set_axis(where.index))
+
+
+def _details(because: pd.Series, where: pd.DataFrame, set_aside: pd.DataFrame) -> pd.Series:
+    sentence = because.map(EXCLUDED).astype(object)
+    detail = _aside(where, set_aside)["detail"]
+    known = (because == NOT_A_CONTACT) & detail.notna()
+    sentence = sentence.where(~known, sentence + ": " + detail.astype(object))
+    return sentence.where(sentence.notna(), None)
+
+
+def _cancelled_at(orders: pd.DataFrame, cancelled_since: Mapping[int, datetime]) -> pd.Series:
+    """Since when an order is cancelled: as seen first; Odoo keeps no date, so its last change stands in."""
+    seen = pd.to_datetime(orders["order_id"].map(cancelled_since), utc=True)
+    changed = times(orders, "write_date").fillna(times(orders, "date_order"))
+    since = seen.fillna(changed).where(orders["state"] == "cancel")
+    return since.astype("datetime64[us, UTC]")
