@@ -16,6 +16,7 @@ _OPERATIONS = {
     "create": "created",
     "update": "updated",
     "upgrade": "updated",
+    "permit": "updated",
     "archive": "archived",
     "tag": "tag changes",
     "untag": "tag changes",

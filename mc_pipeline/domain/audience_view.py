@@ -5,7 +5,7 @@ and audience. Nothing is decided here.
 """
 
 import json
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -31,6 +31,7 @@ _MEMBER_COLUMNS = (
     "merge_fields_json",
     "tags",
     "language",
+    "permissions_json",
 )
 _RECORD_COLUMNS = (
     "list_id",
@@ -44,6 +45,7 @@ _RECORD_COLUMNS = (
     "archived_by_us",
     "ever_subscribed",
     "opted_out",
+    "permitted",
     "partner_id",
     "name_sent",
     "absent_reads",
@@ -74,6 +76,9 @@ class ConsentLike(Protocol):
 
     @property
     def max_confirmations(self) -> int: ...
+
+    @property
+    def marketing_permissions(self) -> Sequence[str]: ...
 
 
 class AudienceLike(Protocol):
@@ -109,9 +114,10 @@ class AudienceView:
     Attributes:
         desired: one row per contact: the contact's columns and ``list_id``; of the member with that address
             in that audience ``status``, ``subscriber_hash``, ``observed_fields_json``, ``observed_tags``,
-            ``observed_language`` (missing values: not a member); of our record the ledger's columns, with
-            ``record_tags`` and ``record_partner_id``; ``was_member``: the ledger knows that the address was
-            a member of this audience once; ``managed``: we wrote to it. Sorted by list and address.
+            ``observed_language``, ``permissions_json`` (missing values: not a member); of our record the
+            ledger's columns, with ``record_tags`` and ``record_partner_id``; ``was_member``: the ledger
+            knows that the address was a member of this audience once; ``managed``: we wrote to it. Sorted by
+            list and address.
         present: one row per member of the company's audiences with the same columns of member and record.
         blocked: addresses that anywhere opted out, bounced, disappeared or were archived by somebody else:
             never to become subscribed or pending.
@@ -248,7 +254,14 @@ def _records(records: pd.DataFrame, lists: set[str]) -> pd.DataFrame:
     seen = records["last_status"].notna() if "last_status" in records.columns else False
     ours = ours.assign(seen=seen)
     ours = ours[ours["list_id"].isin(lists)].reset_index(drop=True)
-    for column in ("created_by_us", "archived_by_us", "ever_subscribed", "opted_out", "vanished"):
+    for column in (
+        "created_by_us",
+        "archived_by_us",
+        "ever_subscribed",
+        "opted_out",
+        "permitted",
+        "vanished",
+    ):
         ours[column] = ours[column].astype("boolean").fillna(False).astype(bool)
     ours["partner_id"] = ours["partner_id"].astype("Int64")
     ours["created_at"] = pd.to_datetime(ours["created_at"], utc=True)
@@ -276,6 +289,7 @@ def _with_records(frame: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
         "archived_by_us",
         "ever_subscribed",
         "opted_out",
+        "permitted",
         "vanished",
         "managed",
         "was_member",

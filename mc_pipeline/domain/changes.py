@@ -25,6 +25,7 @@ from mc_pipeline.domain.changes_of_members import (
     rows_for_upgrades,
     still_refused,
 )
+from mc_pipeline.domain.changes_of_permissions import rows_for_permissions
 from mc_pipeline.domain.changes_of_tags import rows_for_tags
 from mc_pipeline.domain.former_addresses import addresses_inheriting_opt_outs
 from mc_pipeline.domain.plan_rows import (
@@ -112,6 +113,8 @@ def plan_changes(
     opted_out_ever: Set[str] = frozenset(),
     double_optin_list_ids: Set[str] = frozenset(),
     first_load_list_ids: Set[str] = frozenset(),
+    permission_list_ids: Set[str] = frozenset(),
+    subscribed_by_us: Set[tuple[str, str]] = frozenset(),
     merge_field_types: Mapping[str, Mapping[str, str]] = _NO_TYPES,
 ) -> pd.DataFrame:
     """Return the plan alone; arguments as for :func:`decide_changes`."""
@@ -128,6 +131,8 @@ def plan_changes(
         opted_out_ever=opted_out_ever,
         double_optin_list_ids=double_optin_list_ids,
         first_load_list_ids=first_load_list_ids,
+        permission_list_ids=permission_list_ids,
+        subscribed_by_us=subscribed_by_us,
         merge_field_types=merge_field_types,
     ).plan
 
@@ -146,6 +151,8 @@ def decide_changes(
     opted_out_ever: Set[str] = frozenset(),
     double_optin_list_ids: Set[str] = frozenset(),
     first_load_list_ids: Set[str] = frozenset(),
+    permission_list_ids: Set[str] = frozenset(),
+    subscribed_by_us: Set[tuple[str, str]] = frozenset(),
     merge_field_types: Mapping[str, Mapping[str, str]] = _NO_TYPES,
 ) -> AudienceChanges:
     """Compare what should be with what is.
@@ -164,6 +171,8 @@ def decide_changes(
         opted_out_ever: addresses that ever opted out of any audience of any company: no consent counts.
         double_optin_list_ids: audiences that ask people to confirm.
         first_load_list_ids: audiences that were never written to: no confirmation mails go out.
+        permission_list_ids: audiences that ask people for marketing permissions (GDPR).
+        subscribed_by_us: list id and address of members whom we subscribed on evidence of Odoo.
         merge_field_types: list_id -> merge tag -> Mailchimp's type; makes comparisons exact for numbers kept
             as text and for dates.
 
@@ -218,9 +227,23 @@ def decide_changes(
     upgrades = decide_upgrades(view, consent_of_list, double_optin_list_ids)
     upgraded, _ = rows_for_upgrades(upgrades[stays.loc[upgrades.index]], planned_at)
 
+    wanted_permissions = {
+        list_id: tuple(consent.marketing_permissions)
+        for list_id, consent in consent_of_list.items()
+        if consent is not None and list_id in permission_list_ids
+    }
     stopped = find_stopped(view, set_aside, partners, renamed)
     sent_creations = created[created["held_back_because"] == ""]
     sent_renames = renames[renames["held_back_because"] == ""]
+    permitted = rows_for_permissions(
+        live,
+        view.desired.loc[sent_creations.index[sent_creations["status"] == "subscribed"]],
+        _still_subscribed(live, subscribed_by_us)
+        | set(zip(upgraded["list_id"], upgraded["email"], strict=True)),
+        view.blocked,
+        wanted_permissions,
+        planned_at,
+    )
     tagged = [live, view.desired.loc[sent_creations.index]]
     if len(sent_renames):
         tagged.append(_taking_over(view, sent_renames))
@@ -229,6 +252,7 @@ def decide_changes(
         created,
         updated,
         upgraded,
+        permitted,
         *rows_for_stopped(stopped, tags_of_list, held_back),
         *rows_for_tags(pd.concat(tagged, ignore_index=True), tags_of_list, held_back),
     ]
@@ -297,6 +321,11 @@ def _taking_over(view: AudienceView, renames: pd.DataFrame) -> pd.DataFrame:
     members = view.present[["list_id", "email", *member_columns]].rename(columns={"email": "old_email"})
     joined = joined.merge(members, how="left", on=["list_id", "old_email"])
     return joined.rename(columns={"new_email": "email"})
+
+
+def _still_subscribed(members: pd.DataFrame, subscribed_by_us: Set[tuple[str, str]]) -> Set[tuple[str, str]]:
+    subscribed = members[members["status"] == "subscribed"]
+    return subscribed_by_us & set(zip(subscribed["list_id"], subscribed["email"], strict=True))
 
 
 def _consented_not_subscribed(upgrades: pd.DataFrame) -> pd.DataFrame:

@@ -19,7 +19,9 @@ _STATUSES_OF = {
     "create": frozenset({"transactional", "subscribed", "pending", "unsubscribed"}),
     "upgrade": frozenset({"subscribed"}),
 }
-_OPERATIONS = frozenset({"create", "update", "change_email", "archive", "tag", "untag", "upgrade"})
+_OPERATIONS = frozenset(
+    {"create", "update", "change_email", "archive", "tag", "untag", "upgrade"} | {"permit"}
+)
 
 LEAK_COLUMNS: tuple[str, ...] = (
     "row_key",
@@ -92,7 +94,7 @@ def find_leaks(
     before = pd.Series(
         [status_of.get(key) for key in zip(rows["list_id"], rows["email"], strict=True)], dtype=object
     )
-    writes_contact = operation.isin({"create", "update", "change_email", "upgrade"})
+    writes_contact = operation.isin({"create", "update", "change_email", "upgrade", "permit"})
     subscribes = rows["status"].isin({"subscribed", "pending"})
     refused = set(opted_out_ever) | set(blacklisted_emails)
     returning = (operation == "create") & (rows["cause"] == "returning") & (before == "archived")
@@ -126,7 +128,14 @@ def find_leaks(
             body_status & ~operation.isin({"create", "upgrade"}),
             "the body would send a status for an existing member",
         ),
-        (subscribes & target.isin(refused), "the address opted out and would be subscribed"),
+        (
+            subscribes & target.isin(refused),
+            "the address opted out and would be subscribed",
+        ),
+        (
+            (operation == "permit") & target.isin(refused),
+            "the address opted out and would get a marketing permission",
+        ),
         (
             (operation == "create") & before.notna() & ~returning,
             "the address is in the audience already and would be created",

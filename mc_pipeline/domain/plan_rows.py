@@ -37,10 +37,11 @@ ORDER_OF_OPERATIONS: tuple[str, ...] = (
     "create",
     "update",
     "upgrade",
+    "permit",
     "untag",
     "tag",
 )
-"""Addresses are freed before they are taken, and a member exists before it is tagged."""
+"""Addresses are freed before they are taken, and a member exists before it is permitted or tagged."""
 
 CAUSES: tuple[str, ...] = (
     "new_contact",
@@ -52,6 +53,7 @@ CAUSES: tuple[str, ...] = (
     "fields_differ",
     "tag_rule",
     "consent_given",
+    "permission_given",
 )
 
 NOT_QUALIFYING_TAG = "odoo-not-qualifying"

@@ -40,10 +40,11 @@ _RETURNED_PARTS = (
 class Intent:
     """One write that is about to be sent to one member of an audience.
 
-    operation   create | update | change_email | archive | tag | untag | upgrade | unsubscribe
+    operation   create | update | change_email | archive | tag | untag | upgrade | permit | unsubscribe
     body        what is sent. create: email_address, status, merge_fields?, language?, timestamps?;
                 update: merge_fields?, language?; change_email: the same and email_address (the new one);
-                tag, untag: {"tag": name} or {"tags": [name, …]}; the others: {} or what is sent
+                tag, untag: {"tag": name} or {"tags": [name, …]}; permit: {"marketing_permissions":
+                [name, …]}; the others: {} or what is sent
     email       the member's present address (the old one for change_email)
     partner_id, name_sent   the Odoo partner behind it, kept with the member once it is accepted
     evidence    the evidence of consent that a subscription relies on; kept in the consent history

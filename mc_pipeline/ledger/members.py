@@ -42,6 +42,7 @@ _LOADED = (
     "archived_by_us",
     "ever_subscribed",
     "opted_out",
+    "permitted",
     "partner_id",
     "name_sent",
     "last_status",
@@ -120,6 +121,7 @@ class Members:
         archived_by_us    archived by us, and not seen otherwise since
         ever_subscribed   was subscribed at any time that we know of; never cleared
         opted_out         was unsubscribed or cleaned at any time that we know of; never cleared
+        permitted         we gave it marketing permissions; never cleared, so that it is done once
         partner_id        Odoo partner last sent (Int64); name_sent its name then
         last_status       Mailchimp status last seen or set by us; None: never there as far as we know
         absent_reads      complete reads in a row that did not find it; vanished: confirmed gone

@@ -14,7 +14,9 @@ from typing import Any, Literal, get_args
 from mc_pipeline.ledger.consent import EVENT_OF_STATUS, ConsentEvent
 from mc_pipeline.ledger.serialization import body_digest, canonical_json
 
-Operation = Literal["create", "update", "change_email", "archive", "tag", "untag", "upgrade", "unsubscribe"]
+Operation = Literal[
+    "create", "update", "change_email", "archive", "tag", "untag", "upgrade", "permit", "unsubscribe"
+]
 OutcomeKind = Literal["applied", "unchanged", "rejected", "deferred", "held_back", "not_sent", "unknown"]
 
 OPERATIONS = frozenset(get_args(Operation))
@@ -64,6 +66,7 @@ class MemberRecord:
     archived_by_us: bool = False
     ever_subscribed: bool = False
     opted_out: bool = False
+    permitted: bool = False
     last_status: str | None = None
     last_changed: datetime | None = None
     written_at: datetime | None = None
@@ -132,6 +135,7 @@ def renamed_over(moving: MemberRecord, present: MemberRecord | None, new_email: 
         moved,
         ever_subscribed=moving.ever_subscribed or present.ever_subscribed,
         opted_out=moving.opted_out or present.opted_out,
+        permitted=moving.permitted or present.permitted,
     )
 
 
@@ -195,6 +199,8 @@ def _accepted(record: MemberRecord, write: SettledWrite) -> Changes:
             changes = {"tags_json": _tags(record, remove=tags_of(write.body))}
         case "upgrade":
             changes = _partner(write)
+        case "permit":
+            changes = {"permitted": True}
     if status is not None:
         changes["last_status"] = status
         changes["ever_subscribed"] = record.ever_subscribed or status == "subscribed"

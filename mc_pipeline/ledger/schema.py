@@ -119,6 +119,7 @@ member = Table(
     _flag("archived_by_us"),
     _flag("ever_subscribed"),
     _flag("opted_out"),
+    _flag("permitted"),
     Column("last_status", Text()),
     Column("last_changed", UtcDateTime()),
     Column("written_at", UtcDateTime()),

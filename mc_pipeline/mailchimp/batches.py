@@ -371,13 +371,13 @@ def member_update_operation(
     """Change fields, language or address of an existing member, without a word about the status."""
     body = member_update_body(merge_fields=merge_fields, language=language, email_address=email_address)
     params = {"skip_merge_validation": True} if skip_merge_validation else {}
-    return Operation(operation_id, "PATCH", _member_path(list_id, subscriber_hash), params, body)
+    return Operation(operation_id, "PATCH", member_path(list_id, subscriber_hash), params, body)
 
 
 def unsubscribe_operation(operation_id: str, list_id: str, subscriber_hash: str) -> Operation:
     """Set an existing member to ``unsubscribed`` (rule 5.4 or 5.6)."""
     body = {"status": "unsubscribed"}
-    return Operation(operation_id, "PATCH", _member_path(list_id, subscriber_hash), body=body)
+    return Operation(operation_id, "PATCH", member_path(list_id, subscriber_hash), body=body)
 
 
 def subscribe_operation(
@@ -385,12 +385,12 @@ def subscribe_operation(
 ) -> Operation:
     """Set a transactional member of ours to ``subscribed``: the one upgrade of rule 4.4."""
     body = subscribe_body(consented_at)
-    return Operation(operation_id, "PATCH", _member_path(list_id, subscriber_hash), body=body)
+    return Operation(operation_id, "PATCH", member_path(list_id, subscriber_hash), body=body)
 
 
 def archive_operation(operation_id: str, list_id: str, subscriber_hash: str) -> Operation:
     """Archive a member; a result of 404 or 405 means that there was nothing to archive."""
-    return Operation(operation_id, "DELETE", _member_path(list_id, subscriber_hash))
+    return Operation(operation_id, "DELETE", member_path(list_id, subscriber_hash))
 
 
 def member_tags_operation(
@@ -404,10 +404,11 @@ def member_tags_operation(
 ) -> Operation:
     """Add and remove tags of one member; ``is_syncing`` keeps automations on tags from firing."""
     body = member_tags_body(active=active, inactive=inactive, is_syncing=is_syncing)
-    return Operation(operation_id, "POST", _member_path(list_id, subscriber_hash) + "/tags", body=body)
+    return Operation(operation_id, "POST", member_path(list_id, subscriber_hash) + "/tags", body=body)
 
 
-def _member_path(list_id: str, subscriber_hash: str) -> str:
+def member_path(list_id: str, subscriber_hash: str) -> str:
+    """The path of a member, for an operation of a batch."""
     for name, value in (("list_id", list_id), ("subscriber_hash", subscriber_hash)):
         if not value or "/" in value:
             raise ValueError(f"{name} is {value!r}: ids are not empty and contain no '/'")

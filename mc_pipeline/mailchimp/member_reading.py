@@ -44,6 +44,7 @@ MEMBER_FIELDS = (
     "timestamp_opt",
     "unsubscribe_reason",
     "source",
+    "marketing_permissions",
 )
 _WINDOW_READS = 3
 _ROUNDS = 6
@@ -66,6 +67,7 @@ _COLUMNS: dict[str, str] = {
     "timestamp_opt": "datetime64[us, UTC]",
     "unsubscribe_reason": "str",
     "source": "str",
+    "permissions_json": "str",
 }
 
 
@@ -76,7 +78,8 @@ class MembersRead:
     ``rows``: one row per member of any status; columns list_id, email (lower-cased), email_address (as
     Mailchimp has it), subscriber_hash, contact_id, status, merge_fields_json (canonical JSON), tags
     (list of names), language, last_changed, timestamp_signup, timestamp_opt (UTC), unsubscribe_reason,
-    source. ``complete`` is False when the counts prove that someone may be missing.
+    source, permissions_json (each marketing permission by name and whether it is given; missing where the
+    audience asks for none). ``complete`` is False when the counts prove that someone may be missing.
     """
 
     rows: pd.DataFrame
@@ -280,6 +283,7 @@ class _Member:
     timestamp_opt: datetime | None
     unsubscribe_reason: str | None
     source: str | None
+    permissions_json: str | None
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], tags: list[str]) -> "_Member":
@@ -302,6 +306,7 @@ class _Member:
             timestamp_opt=_time(record.get("timestamp_opt")),
             unsubscribe_reason=_shared_text(record.get("unsubscribe_reason")),
             source=_shared_text(record.get("source")),
+            permissions_json=_permissions(record.get("marketing_permissions")),
         )
 
     @property
@@ -315,6 +320,13 @@ def _keep_later(members: dict[str, _Member], member: _Member) -> None:
     known_at = known.last_changed if known else None
     if known_at is None or member.last_changed is None or member.last_changed >= known_at:
         members[member.key] = member
+
+
+def _permissions(permissions: Any) -> str | None:
+    if not permissions:
+        return None
+    given = {str(each.get("text")): bool(each.get("enabled")) for each in permissions}
+    return sys.intern(json.dumps(given, sort_keys=True, ensure_ascii=False, separators=(",", ":")))
 
 
 def _shared_text(value: Any) -> str | None:

@@ -21,6 +21,7 @@ PHASES: tuple[tuple[str, ...], ...] = (
     ("create",),
     ("update",),
     ("upgrade",),
+    ("permit",),
     ("untag", "tag"),
 )
 
@@ -74,11 +75,11 @@ def push_plan(
             detail.update(pd.Series({result.key: result.detail for result in results}, dtype=object))
         failed_creates = plan.index[(plan["operation"] == "create") & ~outcome.isin(["applied", "unchanged"])]
         if operations == ("create",) and len(failed_creates):
-            # A tag needs its member.
+            # A tag or a permission needs its member.
             missing = pd.MultiIndex.from_frame(plan.loc[failed_creates, ["list_id", "email"]])
             orphaned = (
                 due
-                & plan["operation"].isin(["tag", "untag"])
+                & plan["operation"].isin(["tag", "untag", "permit"])
                 & pd.MultiIndex.from_frame(plan[["list_id", "email"]]).isin(missing)
             )
             outcome[orphaned] = "held_back"
@@ -110,6 +111,8 @@ def _apply(
             return writes.change_in_order(prepared)
         case ("create",):
             return writes.create(prepared)
+        case ("permit",):
+            return writes.permit(prepared)
         case ("untag", "tag"):
             silent = [write for write in prepared if write.list_id in first_load]
             return writes.tag_silently(silent) + writes.tag_by_segment(

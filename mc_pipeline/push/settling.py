@@ -146,6 +146,9 @@ def _is_applied(intent: OpenIntent, member: Mapping[str, Any]) -> bool:
             return bool(member["status"] == "archived")
         case "unsubscribe" | "upgrade":
             return bool(member["status"] == body["status"])
+        case "permit":
+            given = json.loads(member["permissions_json"] or "{}")
+            return all(given.get(name) for name in body["marketing_permissions"])
         case "tag":
             return _has_tag(member, body["tag"])
         case "untag":

@@ -16,6 +16,11 @@ from mc_pipeline.mailchimp.errors import (
     MailchimpRateLimitError,
     MailchimpUnknownOutcomeError,
 )
+from mc_pipeline.mailchimp.marketing_permissions import (
+    give_permissions,
+    permission_ids,
+    permissions_operation,
+)
 from mc_pipeline.mailchimp.parallel import run_concurrently
 
 Item = TypeVar("Item")
@@ -102,6 +107,7 @@ class MemberWrites:
         self._run_id = run_id
         self._workers = workers
         self._progress = progress
+        self._permission_ids: dict[str, dict[str, str]] = {}
 
     def create(self, writes: Sequence[Write]) -> list[Result]:
         """Create members, 500 a call; who exists already is left as they are (``unchanged``)."""
@@ -112,10 +118,29 @@ class MemberWrites:
         )
 
     def change(self, writes: Sequence[Write]) -> list[Result]:
-        """Update, archive, upgrade or unsubscribe existing members: a few directly, more through /batches."""
+        """Update, archive, upgrade, permit or unsubscribe members: a few directly, more through /batches."""
         if len(writes) <= DIRECT_WRITES:
             return self._run(partial(self._change_one, write) for write in writes)
         return self._run(partial(self._change_by_batch, chunk) for chunk in _chunks(writes))
+
+    def permit(self, writes: Sequence[Write]) -> list[Result]:
+        """Give members the marketing permissions that their bodies name.
+
+        Whoever should get one that the audience does not ask for gets none (``rejected``), and is tried again
+        by the next run: what has to be corrected is a setting, or the audience.
+        """
+        unknown: list[Result] = []
+        known: list[Write] = []
+        for list_id, rows in _grouped(writes, lambda write: write.list_id):
+            ids = self._permission_ids[list_id] = permission_ids(self._client, list_id)
+            for write in rows:
+                missing = [name for name in _permissions(write) if name.casefold() not in ids]
+                if missing:
+                    detail = f"the audience has no marketing permission called {', '.join(missing)}"
+                    unknown.append(Result(write.key, "rejected", detail))
+                else:
+                    known.append(write)
+        return unknown + self.change(known)
 
     def change_in_order(self, writes: Sequence[Write]) -> list[Result]:
         """Change addresses one after the other: each frees the address that the next may take."""
@@ -215,12 +240,36 @@ class MemberWrites:
                         client, list_id, member, consented_at=_consented_at(write)
                     ),
                 )
+            case "permit":
+                return Answer(
+                    "applied",
+                    returned=give_permissions(client, list_id, member, self._ids_of_permissions(write)),
+                )
+        raise ValueError(f"{write.operation!r} is not a change of one member")
+
+    def _ids_of_permissions(self, write: Write) -> list[str]:
+        ids = self._permission_ids[write.list_id]
+        return [ids[name.casefold()] for name in _permissions(write)]
+
+    def _operation(self, name: str, write: Write) -> batches.Operation:
+        list_id, member = write.list_id, write.subscriber_hash
+        match write.operation:
+            case "update" | "change_email":
+                return batches.member_update_operation(name, list_id, member, **_changes(write))
+            case "archive":
+                return batches.archive_operation(name, list_id, member)
+            case "unsubscribe":
+                return batches.unsubscribe_operation(name, list_id, member)
+            case "upgrade":
+                return batches.subscribe_operation(name, list_id, member, consented_at=_consented_at(write))
+            case "permit":
+                return permissions_operation(name, list_id, member, self._ids_of_permissions(write))
         raise ValueError(f"{write.operation!r} is not a change of one member")
 
     def _change_by_batch(self, writes: Sequence[Write]) -> list[Result]:
         intents = self._record(writes)
         names = [f"{OPERATION_PREFIX}{intent}" for intent in intents]
-        operations = [_operation(name, write) for name, write in zip(names, writes, strict=True)]
+        operations = [self._operation(name, write) for name, write in zip(names, writes, strict=True)]
         try:
             results = self._submit_and_wait(intents, operations)
         except MailchimpError as error:
@@ -381,23 +430,13 @@ def _changes(write: Write) -> dict[str, Any]:
     }
 
 
+def _permissions(write: Write) -> list[str]:
+    return list(write.body["marketing_permissions"])
+
+
 def _consented_at(write: Write) -> datetime | None:
     moment = write.body.get("timestamp_opt")
     return datetime.fromisoformat(moment) if moment else None
-
-
-def _operation(name: str, write: Write) -> batches.Operation:
-    list_id, member = write.list_id, write.subscriber_hash
-    match write.operation:
-        case "update" | "change_email":
-            return batches.member_update_operation(name, list_id, member, **_changes(write))
-        case "archive":
-            return batches.archive_operation(name, list_id, member)
-        case "unsubscribe":
-            return batches.unsubscribe_operation(name, list_id, member)
-        case "upgrade":
-            return batches.subscribe_operation(name, list_id, member, consented_at=_consented_at(write))
-    raise ValueError(f"{write.operation!r} is not a change of one member")
 
 
 def _chunks(rows: Sequence[Item]) -> Iterator[Sequence[Item]]:

@@ -176,6 +176,11 @@ class ConsentSettings(_Model):
         False,
         description="true or false: whether a transactional member we made is subscribed on newer evidence",
     )
+    marketing_permissions: Annotated[tuple[Text, ...], OneOrMore] = Field(
+        (),
+        description="one or several marketing permissions (GDPR) in Mailchimp's own words, such as Email",
+    )
+    """Given once to members whom we subscribed on this evidence, in an audience that asks for permissions."""
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> Self:

@@ -293,6 +293,7 @@ MAILCHIMP_MEMBERS = TableColumns(
         Column("timestamp_signup", TIME, "when the person signed up", True),
         Column("timestamp_opt", TIME, "when the person confirmed", True),
         Column("unsubscribe_reason", TEXT, "reason given when unsubscribing", True),
+        Column("permissions_json", TEXT, "marketing permissions (GDPR): name and whether given", True),
         Column("source", TEXT, "where the contact came from, by Mailchimp", True),
     ),
 )
@@ -347,7 +348,7 @@ AUDIENCE_PLAN = TableColumns(
         Column("plan_id", TEXT, "digest of the whole plan"),
         Column("row_key", TEXT, "digest of operation, audience and address: what an approval releases"),
         Column("sequence", INTEGER, "order of application: addresses are freed before they are taken"),
-        Column("operation", TEXT, "create, update, change_email, archive, tag, untag or upgrade"),
+        Column("operation", TEXT, "create, update, change_email, archive, tag, untag, upgrade or permit"),
         Column("audience", TEXT, "audience by its name in the settings"),
         Column("list_id", TEXT, "Mailchimp's id of the audience"),
         Column("email", TEXT, "address of the member"),

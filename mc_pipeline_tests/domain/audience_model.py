@@ -23,11 +23,19 @@ EARLIER = datetime(2026, 1, 1, tzinfo=UTC)
 WHOLESALE, RETAIL = "aaaa111111", "bbbb222222"
 
 
-def company(*, upgrade: bool = False, send_confirmation: bool = False, **more: Any) -> CompanySettings:
+def company(
+    *,
+    upgrade: bool = False,
+    send_confirmation: bool = False,
+    permissions: Iterable[str] = (),
+    **more: Any,
+) -> CompanySettings:
     """A company with a wholesale and a retail audience; newsletter subscriptions are evidence in both."""
     consent: dict[str, Any] = {"mailing_list": "Newsletter", "upgrade": upgrade}
     if send_confirmation:
         consent = {"mailing_list": "Newsletter", "send_confirmation": True, "max_confirmations": 2}
+    if permissions:
+        consent["marketing_permissions"] = list(permissions)
     shared = {
         "company": "acme",
         "consent": consent,
@@ -135,6 +143,7 @@ class Member:
     tags: frozenset[str] = frozenset()
     language: str | None = None
     timestamp_opt: datetime | None = None
+    permissions: Mapping[str, bool] | None = None
 
 
 @dataclass(frozen=True)
@@ -150,6 +159,7 @@ class Record:
     archived_by_us: bool = False
     ever_subscribed: bool = False
     opted_out: bool = False
+    permitted: bool = False
     partner_id: int | None = None
     name_sent: str | None = None
     last_status: str | None = None
@@ -191,11 +201,15 @@ class Audiences:
                 "tags": sorted(member.tags),
                 "language": member.language,
                 "timestamp_opt": member.timestamp_opt,
+                "permissions_json": None
+                if member.permissions is None
+                else canonical_json(member.permissions),
             }
             for (list_id, email), member in self.members.items()
         ]
         columns = (
-            "audience list_id email subscriber_hash status merge_fields_json tags language timestamp_opt"
+            "audience list_id email subscriber_hash status merge_fields_json tags language timestamp_opt "
+            "permissions_json"
         ).split()
         return pd.DataFrame(rows, columns=columns)
 
@@ -285,6 +299,12 @@ class Audiences:
                 assert member.status == "transactional"
                 self.members[key] = replace(member, status="subscribed")
                 self.records[key] = replace(record, ever_subscribed=True, last_status="subscribed")
+            case "permit":
+                assert set(body) == {"marketing_permissions"}
+                assert member.status == "subscribed"
+                given = dict.fromkeys(body["marketing_permissions"], True)
+                self.members[key] = replace(member, permissions={**(member.permissions or {}), **given})
+                self.records[key] = replace(record, permitted=True)
             case _:
                 raise AssertionError(f"unknown operation {row.operation}")
 

@@ -105,7 +105,16 @@ def test_subscribing_an_address_that_opted_out_is_found(status, how):
     assert found == ["the address opted out and would be subscribed"]
 
 
-@pytest.mark.parametrize("operation", ["update", "tag", "untag", "archive", "upgrade"])
+@pytest.mark.parametrize("how", ["opted_out", "blacklisted_emails"])
+def test_permitting_an_address_that_opted_out_is_found(how):
+    members = Audiences({(RETAIL, ADA): Member("subscribed")})
+    permit = row("permit", ADA, cause="permission_given")
+    assert reasons(permit, members=members) == []
+    found = reasons(permit, members=members, **{how: frozenset({ADA})})
+    assert found == ["the address opted out and would get a marketing permission"]
+
+
+@pytest.mark.parametrize("operation", ["update", "tag", "untag", "archive", "upgrade", "permit"])
 def test_touching_an_archived_member_is_found(operation):
     archived = Audiences({(RETAIL, BOB): Member("archived")})
     status = {"status": "subscribed"} if operation == "upgrade" else {}

@@ -71,7 +71,7 @@ def test_a_row_has_the_agreed_columns_and_types(connect):
     assert list(rows.columns) == [
         "list_id", "email", "email_address", "subscriber_hash", "contact_id", "status",
         "merge_fields_json", "tags", "language", "last_changed", "timestamp_signup", "timestamp_opt",
-        "unsubscribe_reason", "source",
+        "unsubscribe_reason", "source", "permissions_json",
     ]  # fmt: skip
     assert (row["list_id"], row["email"], row["email_address"]) == (
         LIST,

@@ -68,6 +68,12 @@ def make_plan(
             list_id for list_id, audience in audiences.items() if audience.double_optin
         ),
         first_load_list_ids=frozenset(lists.values()) - ledger.plans.opened_audiences(company.key),
+        permission_list_ids=frozenset(
+            list_id for list_id, audience in audiences.items() if audience.marketing_permissions
+        ),
+        subscribed_by_us=frozenset(
+            (event.list_id, event.email) for event in ledger.consent.subscribed_by_us(lists.values())
+        ),
         merge_field_types={
             list_id: {tag: field.type for tag, field in list_merge_fields(client, list_id).items()}
             for list_id in audiences

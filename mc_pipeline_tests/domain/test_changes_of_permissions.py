@@ -1,0 +1,96 @@
+"""Marketing permissions follow consent once, and never over what a person said since (rule 4.5)."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from mc_pipeline_tests.domain.audience_model import (
+    EARLIER,
+    OURS,
+    RETAIL,
+    Audiences,
+    Member,
+    Person,
+    World,
+    brief,
+    company,
+)
+
+EVIDENCE = {"source": "Newsletter", "kind": "mailing_list", "at": EARLIER.isoformat()}
+ANN = Person("ann@x.org", status="subscribed", evidence=EVIDENCE)
+KEY = (RETAIL, "ann@x.org")
+ASKED = Member("subscribed", fields=ANN.fields, permissions={"Email": False, "Direct Mail": False})
+SUBSCRIBED = replace(OURS, created_status="subscribed", ever_subscribed=True, last_status="subscribed")
+
+
+def world(member: Member | None = ASKED, record=SUBSCRIBED, *, asks=True, ours=True, **more) -> World:
+    audiences = Audiences()
+    if member is not None:
+        audiences.members[KEY] = member
+        audiences.records[KEY] = record
+    arguments = {
+        "permission_list_ids": frozenset({RETAIL} if asks else ()),
+        "subscribed_by_us": frozenset({KEY} if ours else ()),
+    }
+    return World([ANN], audiences, settings=company(permissions=["Email"]), more=arguments, **more)
+
+
+def permits(world: World) -> list[list[str]]:
+    plan = world.plan()
+    rows = plan[plan["operation"] == "permit"]
+    return [json.loads(body)["marketing_permissions"] for body in rows["after_json"]]
+
+
+def test_whom_we_subscribed_on_evidence_gets_the_permission():
+    assert permits(world()) == [["Email"]]
+
+
+def test_somebody_new_gets_it_with_the_same_plan_and_then_no_more():
+    new = world(member=None)
+    plan = new.plan()
+    assert brief(plan) == [("create", "ann@x.org", "subscribed"), ("permit", "ann@x.org")]
+    new.apply(plan)
+    assert permits(new) == []
+
+
+def test_somebody_upgraded_gets_it_with_the_same_plan():
+    transactional = replace(ASKED, status="transactional")
+    upgrading = world(transactional, replace(OURS, created_at=EARLIER.replace(year=2025)), ours=False)
+    upgrading.settings = company(permissions=["Email"], upgrade=True)
+    assert [operation for operation, *_ in brief(upgrading.plan())] == ["upgrade", "permit"]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"asks": False},
+        {"ours": False},
+        {"record": replace(SUBSCRIBED, permitted=True)},
+        {"record": replace(SUBSCRIBED, opted_out=True)},
+        {"member": replace(ASKED, permissions={"email": True})},
+        {"member": replace(ASKED, status="unsubscribed")},
+        {"member": replace(ASKED, status="transactional")},
+        {"member": replace(ASKED, status="archived")},
+        {"opted_out_ever": frozenset({"ann@x.org"})},
+        {"blacklisted": frozenset({"ann@x.org"})},
+    ],
+    ids=str,
+)
+def test_nobody_else_gets_one(case):
+    assert permits(world(**case)) == []
+
+
+def test_a_permission_taken_back_stays_taken_back():
+    given = world()
+    given.apply(given.plan())
+    member = given.audiences.members[KEY]
+    assert member.permissions == {"Email": True, "Direct Mail": False}
+    given.audiences.members[KEY] = replace(member, permissions={"Email": False, "Direct Mail": False})
+    assert permits(given) == []
+
+
+def test_undated_consent_gives_none():
+    undated = world()
+    undated.people = [replace(ANN, evidence={"source": "Newsletter", "kind": "mailing_list", "at": None})]
+    assert permits(undated) == []
