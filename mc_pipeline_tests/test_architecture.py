@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "mailchimp": {"masking"},
     "ledger": {"masking"},
     "push": {"domain", "mailchimp", "ledger", "masking"},
+    "webhooks": {"domain", "mailchimp", "ledger", "settings", "masking"},
     "sandbox": set(),
     "instance": set(),
     "defs": {"domain", "quality", "tables", "odoo", "mailchimp", "ledger", "push", "settings", "masking"},

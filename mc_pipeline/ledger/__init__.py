@@ -10,6 +10,7 @@ is what cannot be read again. It lives in SQLite under ``DAGSTER_HOME`` (one mac
 ``members``        our record of each member of an audience: what we sent and what Mailchimp made of
                    it, whether we created or archived it, what it last looked like, why it was rejected
 ``consent``        opt-outs, bounces, complaints, subscriptions: events with origin and time, append-only
+``inbox``          what webhooks delivered, until it was taken into the history
 ``plans``          the plans that were shown, who approved which and why, which audiences are opened
 ``reads``          how many rows each complete read had, to notice a read that lost some
 ``leases``         one writer per company: owner, expiry, fencing number checked at each write
@@ -41,6 +42,7 @@ from mc_pipeline.ledger.errors import (
     ObservationError,
     PlanError,
 )
+from mc_pipeline.ledger.inbox import InboxDelivery
 from mc_pipeline.ledger.intents import Intent, IntentRecord, OpenIntent, Outcome
 from mc_pipeline.ledger.leases import Lease
 from mc_pipeline.ledger.ledger import Ledger
@@ -52,6 +54,7 @@ __all__ = [
     "Approval",
     "ConnectionSlotsBusyError",
     "ConsentEvent",
+    "InboxDelivery",
     "Intent",
     "IntentError",
     "IntentRecord",

@@ -41,6 +41,7 @@ PERSONAL_COLUMNS: Mapping[str, PersonalColumns] = {
     "ledger_member": PersonalColumns(("email",), {}, is_state=True),
     "ledger_rename": PersonalColumns(("old_email", "new_email"), {}),
     "ledger_consent_event": PersonalColumns(("email",), {"evidence_json": None}),
+    "ledger_webhook_delivery": PersonalColumns(("email", "new_email"), {}, is_state=True),
 }
 """By name of the table; a test holds that no table with an address is missing."""
 

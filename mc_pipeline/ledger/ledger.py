@@ -6,6 +6,7 @@ from mc_pipeline.ledger.connections import Connections
 from mc_pipeline.ledger.consent import Consent
 from mc_pipeline.ledger.database import Clock, Database, database_url, utc_now
 from mc_pipeline.ledger.erasures import Erasures
+from mc_pipeline.ledger.inbox import Inbox
 from mc_pipeline.ledger.intents import Intents
 from mc_pipeline.ledger.leases import Leases
 from mc_pipeline.ledger.members import Members
@@ -25,6 +26,7 @@ class Ledger:
         self.intents = Intents(database)
         self.members = Members(database)
         self.consent = Consent(database)
+        self.inbox = Inbox(database)
         self.plans = Plans(database)
         self.reads = Reads(database)
         self.leases = Leases(database)

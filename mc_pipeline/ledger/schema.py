@@ -188,6 +188,36 @@ consent_event = Table(
     CheckConstraint("origin IN ('ours', 'person', 'admin', 'unknown')", name="origin"),
 )
 
+webhook_delivery = Table(
+    "ledger_webhook_delivery",
+    metadata,
+    Column("id", RowNumber, primary_key=True, autoincrement=True),
+    Column("list_id", Text(), nullable=False),
+    Column("source", Text(), nullable=False),
+    Column("type", Text(), nullable=False),
+    Column("email", Text(), nullable=False),
+    Column("new_email", Text(), nullable=False),
+    Column("contact_id", Text(), nullable=False),
+    Column("action", Text(), nullable=False),
+    Column("reason", Text(), nullable=False),
+    Column("campaign_id", Text(), nullable=False),
+    Column("fired_at", UtcDateTime()),
+    Column("fired_at_raw", Text(), nullable=False),
+    Column("received_at", UtcDateTime(), nullable=False),
+    Column("body_digest", Text(), nullable=False),
+    Column("told_once_key", Text(), nullable=False),
+    Column("processed_at", UtcDateTime()),
+    # Mailchimp repeats deliveries and numbers none of them.
+    Index("uq_ledger_webhook_delivery_told_once", "told_once_key", unique=True),
+    Index(
+        "ix_ledger_webhook_delivery_waiting",
+        "list_id",
+        sqlite_where=text("processed_at IS NULL"),
+        postgresql_where=text("processed_at IS NULL"),
+    ),
+    CheckConstraint("source IN ('user', 'admin')", name="source"),
+)
+
 plan = Table(
     "ledger_plan",
     metadata,
