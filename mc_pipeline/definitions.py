@@ -8,6 +8,7 @@ import dagster as dg
 from mc_pipeline.defs.audience.assets import audience_assets
 from mc_pipeline.defs.audience.checks import audience_checks
 from mc_pipeline.defs.consent.assets import consent_assets
+from mc_pipeline.defs.consent.checks import consent_checks
 from mc_pipeline.defs.consent.erasure import forget_erasure_runs
 from mc_pipeline.defs.jobs import SYNC_COMPANY, company_jobs, nightly_schedules
 from mc_pipeline.defs.odoo.assets import odoo_assets
@@ -37,7 +38,7 @@ def build_defs(
             *audience_assets(companies),
             *store_assets(companies),
         ],
-        asset_checks=[*odoo_checks(companies), *audience_checks(companies)],
+        asset_checks=[*odoo_checks(companies), *consent_checks(companies), *audience_checks(companies)],
         jobs=company_jobs(),
         schedules=nightly_schedules(settings),
         sensors=[*odoo_sensors(settings, job=SYNC_COMPANY), forget_erasure_runs],

@@ -15,7 +15,13 @@ SYNC_COMPANY = "sync_company"
 OPT_OUTS = "opt_outs"
 APPROVE_PLAN = "approve_plan"
 
-OPT_OUT_ASSETS = ("odoo_partners", "odoo_blacklist", "mailchimp_members", "mailchimp_unsubscribes")
+OPT_OUT_ASSETS = (
+    "mailchimp_opt_outs",
+    "odoo_partners",
+    "odoo_blacklist",
+    "mailchimp_members",
+    "mailchimp_unsubscribes",
+)
 WRITING_ASSETS = ("mailchimp_unsubscribes", "audience_push")
 """Assets that write to one of the two systems; a run up to the plan leaves them out."""
 

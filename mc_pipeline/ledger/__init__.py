@@ -11,6 +11,7 @@ is what cannot be read again. It lives in SQLite under ``DAGSTER_HOME`` (one mac
                    it, whether we created or archived it, what it last looked like, why it was rejected
 ``consent``        opt-outs, bounces, complaints, subscriptions: events with origin and time, append-only
 ``inbox``          what webhooks delivered, until it was taken into the history
+``opt_out_reads``  up to when each audience was read for opt-outs
 ``plans``          the plans that were shown, who approved which and why, which audiences are opened
 ``reads``          how many rows each complete read had, to notice a read that lost some
 ``leases``         one writer per company: owner, expiry, fencing number checked at each write
@@ -47,6 +48,7 @@ from mc_pipeline.ledger.intents import Intent, IntentRecord, OpenIntent, Outcome
 from mc_pipeline.ledger.leases import Lease
 from mc_pipeline.ledger.ledger import Ledger
 from mc_pipeline.ledger.members import ObservationSummary
+from mc_pipeline.ledger.observing import Finding, StatusChange
 from mc_pipeline.ledger.plans import Approval, PlanRecord
 from mc_pipeline.ledger.reads import Observation
 
@@ -54,6 +56,7 @@ __all__ = [
     "Approval",
     "ConnectionSlotsBusyError",
     "ConsentEvent",
+    "Finding",
     "InboxDelivery",
     "Intent",
     "IntentError",
@@ -73,4 +76,5 @@ __all__ = [
     "Outcome",
     "PlanError",
     "PlanRecord",
+    "StatusChange",
 ]

@@ -7,10 +7,10 @@ What follows from an event is decided elsewhere (``mc_pipeline.domain``).
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import Connection, RowMapping, func, select
 
 from mc_pipeline.ledger.database import Database
 from mc_pipeline.ledger.errors import LedgerError
@@ -19,6 +19,7 @@ from mc_pipeline.ledger.serialization import address_key, canonical_json
 from mc_pipeline.ledger.statements import chunks, insert_new
 
 Origin = Literal["ours", "person", "admin", "unknown"]
+Source = Literal["poll", "webhook", "observation", "write", ""]
 
 OPT_OUT, CLEAN, COMPLAINT = "opt_out", "clean", "complaint"
 # After one of these, evidence of consent is void in every audience of every company (RULES 5.6).
@@ -44,6 +45,8 @@ class ConsentEvent:
     status_to     Mailchimp status after; "" when the event is no status (in Odoo, for example)
     occurred_at   when it happened, as its source says
     seen_at       when this pipeline learned of it
+    source        how: poll (read for opt-outs), webhook, observation (an audience read whole) or write (by
+                  us); "" in ledgers of earlier versions
     list_id       "" for an event that belongs to no audience
     """
 
@@ -58,6 +61,7 @@ class ConsentEvent:
     occurred_at: datetime
     seen_at: datetime
     evidence: dict[str, Any] | None = None
+    source: Source = ""
 
     def __repr__(self) -> str:
         return f"ConsentEvent({self.event}, {self.origin}, list_id={self.list_id!r}, at={self.occurred_at})"
@@ -105,6 +109,47 @@ class Consent:
             for chunk in chunks(sorted({address_key(email) for email in emails})):
                 found.update(connection.execute(query.where(consent_event.c.email.in_(chunk))).scalars())
             return found
+
+    def last_opt_outs(self, emails: Collection[str]) -> dict[str, datetime]:
+        """When (UTC) each of these addresses last opted out of any audience; none for who never did."""
+        query = (
+            select(consent_event.c.email, func.max(consent_event.c.occurred_at).label("at"))
+            .where(consent_event.c.event.in_(sorted(OPTED_OUT_EVENTS)))
+            .group_by(consent_event.c.email)
+        )
+        found: dict[str, datetime] = {}
+        with self._database.read() as connection:
+            for chunk in chunks(sorted({address_key(email) for email in emails})):
+                these = query.where(consent_event.c.email.in_(chunk))
+                found.update((row.email, row.at) for row in connection.execute(these))
+        return found
+
+    def complaints(self, list_id: str) -> dict[str, list[ConsentEvent]]:
+        """The complaints about an audience, by address."""
+        query = select(consent_event).where(
+            consent_event.c.list_id == list_id, consent_event.c.event == COMPLAINT
+        )
+        found: dict[str, list[ConsentEvent]] = {}
+        with self._database.read() as connection:
+            for row in connection.execute(query).mappings():
+                found.setdefault(row["email"], []).append(_event(row))
+        return found
+
+    def opt_outs_by_day(self, company: str, until: datetime, days: int) -> list[int]:
+        """How many opt-outs that we did not make happened in each 24 hours before ``until``, newest first."""
+        happened = consent_event.c.occurred_at
+        query = select(happened).where(
+            consent_event.c.company == company,
+            consent_event.c.event.in_(sorted(OPTED_OUT_EVENTS)),
+            consent_event.c.origin != "ours",
+            happened > until - timedelta(days=days),
+            happened <= until,
+        )
+        counted = [0] * days
+        with self._database.read() as connection:
+            for at in connection.execute(query).scalars():
+                counted[(until - at) // timedelta(days=1)] += 1
+        return counted
 
     def subscribed_by_us(self, list_ids: Collection[str]) -> list[ConsentEvent]:
         """The latest event per member by which we subscribed them on evidence of Odoo (in ``evidence``)."""
@@ -154,6 +199,7 @@ def _row(event: ConsentEvent) -> dict[str, Any]:
         "occurred_at": event.occurred_at,
         "seen_at": event.seen_at,
         "evidence_json": None if event.evidence is None else canonical_json(event.evidence),
+        "source": event.source,
     }
 
 
@@ -170,4 +216,5 @@ def _event(row: RowMapping) -> ConsentEvent:
         occurred_at=row["occurred_at"],
         seen_at=row["seen_at"],
         evidence=None if row["evidence_json"] is None else json.loads(row["evidence_json"]),
+        source=row["source"],
     )

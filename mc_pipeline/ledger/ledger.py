@@ -1,5 +1,6 @@
 """Opens the ledger and holds its parts together."""
 
+from datetime import datetime
 from types import TracebackType
 
 from mc_pipeline.ledger.connections import Connections
@@ -11,6 +12,7 @@ from mc_pipeline.ledger.intents import Intents
 from mc_pipeline.ledger.leases import Leases
 from mc_pipeline.ledger.members import Members
 from mc_pipeline.ledger.migration import upgrade
+from mc_pipeline.ledger.opt_out_reads import OptOutReads
 from mc_pipeline.ledger.plans import Plans
 from mc_pipeline.ledger.reads import Reads
 
@@ -27,6 +29,7 @@ class Ledger:
         self.members = Members(database)
         self.consent = Consent(database)
         self.inbox = Inbox(database)
+        self.opt_out_reads = OptOutReads(database)
         self.plans = Plans(database)
         self.reads = Reads(database)
         self.leases = Leases(database)
@@ -49,6 +52,10 @@ class Ledger:
             database.close()
             raise
         return cls(database)
+
+    def now(self) -> datetime:
+        """The present moment (UTC) by the ledger's clock."""
+        return self._database.now()
 
     @property
     def location(self) -> str:

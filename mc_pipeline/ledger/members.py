@@ -6,7 +6,7 @@ not belong here.
 """
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,14 +15,24 @@ import pandas as pd
 from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
 from sqlalchemy.sql import ColumnElement
 
-from mc_pipeline.ledger.consent import ConsentEvent, add_events
+from mc_pipeline.ledger.consent import OPTED_OUT_EVENTS, ConsentEvent, Source, add_events
 from mc_pipeline.ledger.database import Database
 from mc_pipeline.ledger.errors import LedgerError
 from mc_pipeline.ledger.leases import lock, require
-from mc_pipeline.ledger.observing import Comparison, checked, compare, event_of, moment, returned_json
+from mc_pipeline.ledger.observing import (
+    Comparison,
+    Finding,
+    StatusChange,
+    change_of,
+    checked,
+    compare,
+    event_of,
+    moment,
+    returned_json,
+)
 from mc_pipeline.ledger.schema import audience_read, consent_event, intent, member, rename
 from mc_pipeline.ledger.serialization import address_key
-from mc_pipeline.ledger.statements import chunks, insert_or_replace
+from mc_pipeline.ledger.statements import CHUNK, chunks, insert_or_replace
 from mc_pipeline.masking import mask_email
 
 # Absent from this many complete reads, each confirmed by asking for the member itself (RULES 1.3).
@@ -57,6 +67,8 @@ _TEXTS = (
     "list_id email company audience created_status sent_json returned_json name_sent last_status "
     "rejection_key rejection_detail rejection_title"
 ).split()
+Key = tuple[str, str]  # (list_id, email)
+
 # The write of ours that would give a member this status.
 _EXPLAINING_OPERATIONS = {
     "unsubscribed": ("unsubscribe", "create"),
@@ -134,6 +146,40 @@ class Members:
         """The records of one address in all audiences, in the columns of ``load``."""
         return self._frame(member.c.email == address_key(email))
 
+    def changes(self, observed: pd.DataFrame, observed_at: datetime) -> list[StatusChange]:
+        """Which of these members have another status than the ledger knows; nothing is recorded.
+
+        For whoever wants to find out more about a change before ``observe`` or ``observe_some`` records it.
+        """
+        rows = checked(observed)
+        with self._database.read() as connection:
+            news = _compared(connection, rows, observed_at, emails=rows["email"])
+            return _changes(connection, news.told, observed_at)
+
+    def observe_some(
+        self,
+        company: str,
+        observed: pd.DataFrame,
+        observed_at: datetime,
+        *,
+        findings: Mapping[Key, Finding] | None = None,
+        fence: int | None = None,
+    ) -> list[ConsentEvent]:
+        """Take over some members as they are now (rows of ``mailchimp_members``); return the events recorded.
+
+        Whoever is not among them is as before. A change that ``observe`` recorded is none here, nor the
+        other way round. ``findings`` say more about changes, by list and address. Raises
+        ``ObservationError`` and, with a ``fence``, ``LeaseLostError``.
+        """
+        rows = checked(observed)
+        with self._database.write() as connection:
+            if fence is None:
+                lock(connection, company)
+            else:
+                require(connection, company, fence, self._database.now())
+            news = _compared(connection, rows, observed_at, emails=rows["email"])
+            return _take_over(connection, company, news, observed_at, "poll", findings or {})
+
     def observe(
         self,
         company: str,
@@ -142,6 +188,7 @@ class Members:
         observed_at: datetime,
         *,
         list_ids: Collection[str] | None = None,
+        findings: Mapping[Key, Finding] | None = None,
         fence: int | None = None,
     ) -> ObservationSummary:
         """Take over a read of the company's audiences (rows of ``mailchimp_members``), in one transaction.
@@ -152,7 +199,8 @@ class Members:
         last one of an audience is left out, so that a retried step counts nothing twice.
 
         ``list_ids`` names the audiences that were read; without it, those that have rows: an audience
-        without members must be named. Raises ``ObservationError`` and, with a ``fence``, ``LeaseLostError``.
+        without members must be named. ``findings`` say more about changes, by list and address. Raises
+        ``ObservationError`` and, with a ``fence``, ``LeaseLostError``.
         """
         rows = checked(observed)
         lists = sorted(set(rows["list_id"]) if list_ids is None else set(list_ids))
@@ -163,13 +211,9 @@ class Members:
                 require(connection, company, fence, self._database.now())
             lists = _not_yet_read(connection, lists, observed_at)
             rows = rows[rows["list_id"].isin(lists)]
-            known = _known(connection, lists)
-            news = compare(known, rows, observed_at, complete)
-            events = _events(connection, company, news.told, observed_at)
-            _insert_first_seen(connection, company, news.first_seen)
-            _update_changed(connection, news)
+            news = _compared(connection, rows, observed_at, lists=lists, complete=complete)
+            events = _take_over(connection, company, news, observed_at, "observation", findings or {})
             _count_absent(connection, news.absent)
-            add_events(connection, events)
             insert_or_replace(
                 connection,
                 audience_read,
@@ -186,6 +230,25 @@ class Members:
             found_again=int((news.changed["absent_reads"] > 0).sum()),
             answers_learned=len(news.to_fill),
         )
+
+    def last_complete_read(self, list_id: str) -> datetime | None:
+        """When the whole audience was last read, if its last read was complete."""
+        query = select(audience_read.c.observed_at).where(
+            audience_read.c.list_id == list_id, audience_read.c.complete
+        )
+        with self._database.read() as connection:
+            moment_of_read: datetime | None = connection.execute(query).scalar()
+            return moment_of_read
+
+    def with_opt_outs(self, list_id: str, emails: Iterable[str]) -> set[str]:
+        """Which of these addresses opted out of any audience, or were in this one without being mailed."""
+        quiet = or_(member.c.opted_out, member.c.last_status.in_(("unsubscribed", "cleaned", "archived")))
+        query = select(member.c.email).where(member.c.list_id == list_id, quiet)
+        with self._database.read() as connection:
+            found = _opted_out_ever(connection, pd.Series(emails))
+            for chunk in chunks(sorted({address_key(email) for email in emails})):
+                found.update(connection.execute(query.where(member.c.email.in_(chunk))).scalars())
+        return found
 
     def absent(self, company: str) -> pd.DataFrame:
         """Members missed by a complete read, to be confirmed one by one: list_id, email, absent_reads."""
@@ -247,6 +310,7 @@ class Members:
                             status_from=row.last_status or "",
                             occurred_at=now,
                             seen_at=now,
+                            source="observation",
                         )
                     )
             add_events(connection, events)
@@ -304,7 +368,53 @@ def _not_yet_read(connection: Connection, lists: Sequence[str], observed_at: dat
     return [list_id for list_id in lists if list_id not in seen]
 
 
-def _known(connection: Connection, lists: Sequence[str]) -> pd.DataFrame:
+def _compared(
+    connection: Connection,
+    rows: pd.DataFrame,
+    observed_at: datetime,
+    *,
+    lists: Sequence[str] | None = None,
+    emails: Iterable[str] | None = None,
+    complete: bool = False,
+) -> Comparison:
+    """Compare rows with the records of whole audiences (``lists``), or of some addresses in them."""
+    known = _known(connection, sorted(set(rows["list_id"])) if lists is None else lists, emails)
+    came = rows.loc[rows["status"] == "subscribed", "email"]
+    return compare(known, rows, observed_at, complete, _opted_out_ever(connection, came))
+
+
+def _take_over(
+    connection: Connection,
+    company: str,
+    news: Comparison,
+    observed_at: datetime,
+    source: Source,
+    findings: Mapping[Key, Finding],
+) -> list[ConsentEvent]:
+    """Record what a comparison found: new members, other statuses, and their events."""
+    events = [
+        event_of(change, company, observed_at, source, findings.get((change.list_id, change.email)))
+        for change in _changes(connection, news.told, observed_at)
+    ]
+    _insert_first_seen(connection, company, news.first_seen)
+    _update_changed(connection, news)
+    add_events(connection, events)
+    return events
+
+
+def _opted_out_ever(connection: Connection, emails: pd.Series) -> set[str]:
+    query = (
+        select(consent_event.c.email).where(consent_event.c.event.in_(sorted(OPTED_OUT_EVENTS))).distinct()
+    )
+    if len(emails) > 10 * CHUNK:
+        return set(connection.execute(query).scalars())
+    found: set[str] = set()
+    for chunk in chunks(emails):
+        found.update(connection.execute(query.where(consent_event.c.email.in_(chunk))).scalars())
+    return found
+
+
+def _known(connection: Connection, lists: Sequence[str], emails: Iterable[str] | None = None) -> pd.DataFrame:
     awaits_answer = and_(member.c.sent_json.is_not(None), member.c.returned_json.is_(None)).label(
         "awaits_answer"
     )
@@ -320,7 +430,15 @@ def _known(connection: Connection, lists: Sequence[str]) -> pd.DataFrame:
         member.c.archived_by_us,
         awaits_answer,
     ]
-    rows = connection.execute(select(*columns).where(member.c.list_id.in_(lists))).all()
+    query = select(*columns).where(member.c.list_id.in_(lists))
+    if emails is None:
+        rows = connection.execute(query).all()
+    else:
+        rows = [
+            row
+            for chunk in chunks(sorted(set(emails)))
+            for row in connection.execute(query.where(member.c.email.in_(chunk)))
+        ]
     frame = pd.DataFrame(rows, columns=[column.name for column in columns])
     return frame.assign(
         **{name: frame[name].astype("str") for name in ("list_id", "email", "last_status")},
@@ -333,12 +451,10 @@ def _known(connection: Connection, lists: Sequence[str]) -> pd.DataFrame:
     )
 
 
-def _events(
-    connection: Connection, company: str, told: pd.DataFrame, observed_at: datetime
-) -> list[ConsentEvent]:
+def _changes(connection: Connection, told: pd.DataFrame, observed_at: datetime) -> list[StatusChange]:
     explained = _explained_by_us(connection, told, observed_at)
     return [
-        event_of(row, company, observed_at, ours=(row.list_id, row.email) in explained)
+        change_of(row, observed_at, ours=(row.list_id, row.email) in explained)
         for row in told.itertuples(index=False)
     ]
 

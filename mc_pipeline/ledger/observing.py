@@ -4,13 +4,22 @@
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Set
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import pandas as pd
 
-from mc_pipeline.ledger.consent import CLEAN, COMPLAINT, EVENT_OF_STATUS, OPT_OUT, ConsentEvent
+from mc_pipeline.ledger.consent import (
+    CLEAN,
+    COMPLAINT,
+    EVENT_OF_STATUS,
+    OPT_OUT,
+    ConsentEvent,
+    Origin,
+    Source,
+)
 from mc_pipeline.ledger.errors import ObservationError
 from mc_pipeline.ledger.serialization import canonical_json
 
@@ -23,6 +32,39 @@ _OPTED_OUT = ("unsubscribed", "cleaned")
 _COMPLAINT = re.compile(r"abuse|complain|spam", re.IGNORECASE)
 
 
+@dataclass(frozen=True, kw_only=True)
+class StatusChange:
+    """A member whose status is another one than the ledger knew, before it becomes a consent event.
+
+    status_from     "" at first sight
+    changed_at      ``last_changed`` of the member (UTC): the latest moment at which it may have happened
+    after_opt_out   the address opted out before, in any audience of any company
+    ours            a write of ours whose outcome never came explains it
+    """
+
+    audience: str
+    list_id: str
+    email: str
+    status_from: str
+    status_to: str
+    changed_at: datetime
+    reason: str
+    after_opt_out: bool
+    ours: bool
+
+    def __repr__(self) -> str:
+        return f"StatusChange({self.status_from or 'unknown'} → {self.status_to}, list_id={self.list_id!r})"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found out about a status change beyond the two statuses: kept with its event."""
+
+    origin: Origin
+    evidence: dict[str, Any] = field(default_factory=dict)
+    is_complaint: bool = False
+
+
 @dataclass(frozen=True)
 class Comparison:
     """News of a read. Every table is indexed by nothing and keyed by list_id and email.
@@ -31,7 +73,7 @@ class Comparison:
     changed      the rows of ``present`` whose record changes
     first_seen   the rows of ``present`` that have no record yet
     to_fill      the rows of ``present`` where we wrote and never learned what Mailchimp made of it
-    told         the rows of ``present`` that are consent events, with ``status_from``
+    told         the rows of ``present`` that are consent events, with ``status_from`` and ``after_opt_out``
     absent       known members that a complete read did not find: list_id, email
     """
 
@@ -67,10 +109,17 @@ def checked(observed: pd.DataFrame) -> pd.DataFrame:
     return rows.drop_duplicates(["list_id", "email"], keep="last").reset_index(drop=True)
 
 
-def compare(known: pd.DataFrame, observed: pd.DataFrame, observed_at: datetime, complete: bool) -> Comparison:
+def compare(
+    known: pd.DataFrame,
+    observed: pd.DataFrame,
+    observed_at: datetime,
+    complete: bool,
+    opted_out_ever: Set[str] = frozenset(),
+) -> Comparison:
     """Set a read beside what the ledger knows of the same audiences.
 
     A member that we wrote at or after ``observed_at`` is left out: the read is older than the write.
+    ``opted_out_ever``: who opted out of any audience of any company; their coming to a further one is news.
     """
     overtaken = known["written_at"].notna() & (known["written_at"] >= pd.Timestamp(observed_at))
     present = observed.merge(
@@ -95,13 +144,16 @@ def compare(known: pd.DataFrame, observed: pd.DataFrame, observed_at: datetime, 
         | (status.isin(_OPTED_OUT) & ~present["opted_out"])
         | (present["archived_by_us"] & (status != "archived"))
     )
+    was_opted_out = present["opted_out"]
     present = present.assign(
         status_from=present["last_status"].where(seen_before, None),
         ever_subscribed=present["ever_subscribed"] | (status == "subscribed"),
         opted_out=present["opted_out"] | status.isin(_OPTED_OUT),
         archived_by_us=present["archived_by_us"] & (status == "archived"),
     )
-    told = status_changed & (seen_before | status.isin(_TELLING_AT_FIRST_SIGHT))
+    came_back = (status == "subscribed") & present["email"].isin(opted_out_ever)
+    told = status_changed & (seen_before | status.isin(_TELLING_AT_FIRST_SIGHT) | came_back)
+    present = present.assign(after_opt_out=present["email"].isin(opted_out_ever) | was_opted_out)
 
     candidates = known[known["last_status"].notna() & ~overtaken & ~known["vanished"].astype(bool)]
     keys_known = pd.MultiIndex.from_frame(candidates[["list_id", "email"]])
@@ -116,30 +168,47 @@ def compare(known: pd.DataFrame, observed: pd.DataFrame, observed_at: datetime, 
     )
 
 
-def event_of(row: Any, company: str, observed_at: datetime, *, ours: bool) -> ConsentEvent:
-    """The consent event that a row of ``Comparison.told`` is."""
-    status_from = row.status_from if isinstance(row.status_from, str) else ""
-    evidence: dict[str, Any] = {"observed_at": observed_at.isoformat()}
-    if not status_from:
-        evidence["first_seen"] = True
-    reason = row.unsubscribe_reason if isinstance(row.unsubscribe_reason, str) else ""
-    if reason:
-        evidence["unsubscribe_reason"] = reason
-    event = EVENT_OF_STATUS.get(row.status, row.status)
-    if event in (OPT_OUT, CLEAN) and _COMPLAINT.search(reason):
-        event = COMPLAINT
-    return ConsentEvent(
-        company=company,
+def change_of(row: Any, observed_at: datetime, *, ours: bool) -> StatusChange:
+    """The status change that a row of ``Comparison.told`` is."""
+    return StatusChange(
         audience=row.audience,
         list_id=row.list_id,
         email=row.email,
-        event=event,
-        origin="ours" if ours else "unknown",
-        status_from=status_from,
+        status_from=row.status_from if isinstance(row.status_from, str) else "",
         status_to=row.status,
-        occurred_at=moment(row.last_changed) or observed_at,
+        changed_at=moment(row.last_changed) or observed_at,
+        reason=row.unsubscribe_reason if isinstance(row.unsubscribe_reason, str) else "",
+        after_opt_out=bool(row.after_opt_out),
+        ours=ours,
+    )
+
+
+def event_of(
+    change: StatusChange, company: str, observed_at: datetime, source: Source, finding: Finding | None = None
+) -> ConsentEvent:
+    """The consent event that a status change is, with what was found out about it."""
+    found = finding or Finding("unknown")
+    evidence: dict[str, Any] = {"observed_at": observed_at.isoformat(), **found.evidence}
+    if not change.status_from:
+        evidence["first_seen"] = True
+    if change.reason:
+        evidence["unsubscribe_reason"] = change.reason
+    event = EVENT_OF_STATUS.get(change.status_to, change.status_to)
+    if event in (OPT_OUT, CLEAN) and (found.is_complaint or _COMPLAINT.search(change.reason)):
+        event = COMPLAINT
+    return ConsentEvent(
+        company=company,
+        audience=change.audience,
+        list_id=change.list_id,
+        email=change.email,
+        event=event,
+        origin="ours" if change.ours else found.origin,
+        status_from=change.status_from,
+        status_to=change.status_to,
+        occurred_at=change.changed_at,
         seen_at=observed_at,
         evidence=evidence,
+        source=source,
     )
 
 

@@ -166,6 +166,7 @@ def consent_event_of(before: MemberRecord, write: SettledWrite) -> ConsentEvent 
         occurred_at=write.at,
         seen_at=write.at,
         evidence=evidence,
+        source="write",
     )
 
 

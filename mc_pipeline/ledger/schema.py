@@ -174,6 +174,8 @@ consent_event = Table(
     Column("occurred_at", UtcDateTime(), nullable=False),
     Column("seen_at", UtcDateTime(), nullable=False),
     Column("evidence_json", Text()),
+    # Empty for events of ledgers older than this column.
+    Column("source", Text(), nullable=False, server_default=""),
     Index("ix_ledger_consent_event_email", "email"),
     # The same event is told several times: by polling, by a webhook, by the answer to our own write.
     Index(
@@ -216,6 +218,16 @@ webhook_delivery = Table(
         postgresql_where=text("processed_at IS NULL"),
     ),
     CheckConstraint("source IN ('user', 'admin')", name="source"),
+)
+
+opt_out_read = Table(
+    "ledger_opt_out_read",
+    metadata,
+    Column("list_id", Text(), primary_key=True),
+    Column("company", Text(), nullable=False),
+    # By Mailchimp's clock: everything that changed before it is in the ledger.
+    Column("read_until", UtcDateTime(), nullable=False),
+    Column("recorded_at", UtcDateTime(), nullable=False),
 )
 
 plan = Table(

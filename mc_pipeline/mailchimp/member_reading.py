@@ -15,7 +15,7 @@ are read: a page boundary then skips or repeats people. How :func:`read_members`
 import json
 import logging
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -124,6 +124,52 @@ def read_members(client: MailchimpClient, list_id: str) -> MembersRead:
     return reading.read()
 
 
+class MemberPages:
+    """The members of one status in a window of time, page after page, the longest unchanged first.
+
+    ``fields`` of each member are asked for; ``window`` are time filters of Mailchimp's API. ``doubt`` is
+    known when the last page is read: why somebody may be missing, or empty.
+    """
+
+    def __init__(
+        self, client: MailchimpClient, list_id: str, status: str, fields: Sequence[str], **window: datetime
+    ) -> None:
+        self._client = client
+        self._list_id = list_id
+        self._status = status
+        self._fields = ["total_items", *(f"members.{name}" for name in fields)]
+        self._window = window
+        self.doubt = "the pages were not read to their end"
+
+    def __iter__(self) -> Iterator[list[dict[str, Any]]]:
+        seen: set[str] = set()
+        offset, total, first_total = 0, 1, None
+        while offset < total:
+            page = self._client.lists.get_list_members_info(
+                self._list_id,
+                status=self._status,
+                count=PAGE_SIZE,
+                offset=offset,
+                sort_field="last_changed",
+                sort_dir="ASC",
+                fields=self._fields,
+                **self._window,
+            )
+            total = require(page, "total_items", int)
+            records = require(page, "members", list)
+            first_total = total if first_total is None else first_total
+            seen.update(str(record["id"]) for record in records)
+            yield records
+            if not records:
+                break
+            offset += len(records)
+        self.doubt = ""
+        if total != first_total:
+            self.doubt = f"the number of members went from {first_total} to {total} while they were read"
+        elif len(seen) != total:
+            self.doubt = f"{len(seen)} different members were read, Mailchimp counts {total}"
+
+
 class _AudienceReading:
     """The state of one reading: per status its window, and the delta over all of them."""
 
@@ -151,7 +197,7 @@ class _AudienceReading:
             _log.info("audience %s changes while it is read: %s", self._list_id, "; ".join(differences))
         because = "; ".join(f"{status}: {why}" for status, why in differences.items())
         return MembersRead(
-            rows=self._frame(members.values()),
+            rows=_frame(self._list_id, members.values()),
             observed_at=observed_at,
             complete=not differences,
             incomplete_because=because,
@@ -193,33 +239,13 @@ class _AudienceReading:
 
     def _read_pages(self, status: str, **window: datetime) -> tuple[dict[str, "_Member"], str]:
         """Return the members by id and, unless it is proven that nothing moved, why it is not."""
+        pages = MemberPages(self._client, self._list_id, status, MEMBER_FIELDS, **window)
         members: dict[str, _Member] = {}
-        offset, total, first_total = 0, 1, None
-        while offset < total:
-            page = self._client.lists.get_list_members_info(
-                self._list_id,
-                status=status,
-                count=PAGE_SIZE,
-                offset=offset,
-                sort_field="last_changed",
-                sort_dir="ASC",
-                fields=["total_items", *(f"members.{name}" for name in MEMBER_FIELDS)],
-                **window,
-            )
-            total = require(page, "total_items", int)
-            records = require(page, "members", list)
-            first_total = total if first_total is None else first_total
+        for records in pages:
             for record in records:
                 member = self._member(record)
                 members[member.subscriber_hash] = member
-            if not records:
-                break
-            offset += len(records)
-        if total != first_total:
-            return members, f"the number of members went from {first_total} to {total} while they were read"
-        if len(members) != total:
-            return members, f"{len(members)} different members were read, Mailchimp counts {total}"
-        return members, ""
+        return members, pages.doubt
 
     def _member(self, record: Mapping[str, Any]) -> "_Member":
         tags = [str(tag["name"]) for tag in record.get("tags") or ()]
@@ -255,17 +281,6 @@ class _AudienceReading:
             self._list_id, status=status, count=1, fields=["total_items"]
         )
         return int(require(page, "total_items", int))
-
-    def _frame(self, members: Iterable["_Member"]) -> pd.DataFrame:
-        ordered = sorted(members, key=lambda member: member.email)
-        columns: dict[str, pd.Series] = {}
-        for name, dtype in _COLUMNS.items():
-            if name == "list_id":
-                values: list[Any] = [self._list_id] * len(ordered)
-            else:
-                values = [getattr(member, name) for member in ordered]
-            columns[name] = pd.Series(values, dtype=dtype)
-        return pd.DataFrame(columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +328,23 @@ class _Member:
     def key(self) -> str:
         """What stays when the address changes (the hash of the address does not)."""
         return self.contact_id or self.subscriber_hash
+
+
+def member_rows(list_id: str, records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Members as Mailchimp gave them, in the columns of :class:`MembersRead`; without their tags."""
+    return _frame(list_id, (_Member.from_record(record, []) for record in records))
+
+
+def _frame(list_id: str, members: Iterable[_Member]) -> pd.DataFrame:
+    ordered = sorted(members, key=lambda member: member.email)
+    columns: dict[str, pd.Series] = {}
+    for name, dtype in _COLUMNS.items():
+        if name == "list_id":
+            values: list[Any] = [list_id] * len(ordered)
+        else:
+            values = [getattr(member, name) for member in ordered]
+        columns[name] = pd.Series(values, dtype=dtype)
+    return pd.DataFrame(columns)
 
 
 def _keep_later(members: dict[str, _Member], member: _Member) -> None:

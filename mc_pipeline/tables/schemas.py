@@ -466,5 +466,6 @@ ALL = {
         AUDIENCE_PUSH,
         MAILCHIMP_UNSUBSCRIBES,
         STORE_ORDERS,
+        MAILCHIMP_OPT_OUTS,
     )
 }

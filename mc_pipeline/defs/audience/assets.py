@@ -37,6 +37,8 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
     @dg.asset(
         partitions_def=companies,
         group_name="audience",
+        # Whose act an opt-out was is found out there; seen here first, its origin would stay unknown.
+        deps=["mailchimp_opt_outs"],
         kinds={"mailchimp", "parquet"},
         owners=[DATA_ENGINEERS],
         pool="mailchimp",
@@ -47,6 +49,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
     def mailchimp_members(
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult:
+        from mc_pipeline.defs.consent.polling import find_origins_of_returns
         from mc_pipeline.push.settling import settle_batches, settle_by_observation
 
         company = systems.company(context.partition_key)
@@ -57,12 +60,14 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
             from_observation = settle_by_observation(
                 table.rows, table.complete, systems.ledger, lease, from_batches.under_way
             )
+            findings = find_origins_of_returns(systems, company, table)
             summary = systems.ledger.members.observe(
                 company.key,
                 table.rows,
                 table.complete,
                 table.observed_at,
                 list_ids=[audience.list_id for audience in company.audiences.values()],
+                findings=findings,
                 fence=lease.fence,
             )
             vanished = _confirm_absences(systems, company)

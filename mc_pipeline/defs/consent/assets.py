@@ -1,4 +1,4 @@
-"""Assets of the group ``consent``: opt-outs of Odoo carried into every audience of the company."""
+"""Assets of the group ``consent``: opt-outs told by Mailchimp, and Odoo's carried into every audience."""
 
 from typing import TYPE_CHECKING
 
@@ -7,6 +7,7 @@ import dagster as dg
 from mc_pipeline.defs.company_lease import company_lease
 from mc_pipeline.defs.presentation import (
     column_schema,
+    count_by,
     counts,
     counts_table,
     records_table,
@@ -21,9 +22,46 @@ if TYPE_CHECKING:
 
 MARKETING = "team:marketing-ops"
 
+LAST_DAY, USUAL, FIRST_READ = "opt_outs_in_24_hours", "usual_in_24_hours", "first_read"
+"""Facts of the table mailchimp_opt_outs."""
+
 
 def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
     """Make the consent assets, partitioned by company."""
+
+    @dg.asset(
+        partitions_def=companies,
+        group_name="consent",
+        kinds={"mailchimp", "parquet"},
+        owners=[MARKETING],
+        pool="mailchimp",
+        description="Who unsubscribed, bounced, complained, was archived or came back since the last run, in "
+        "every audience of the company, and whose act it was. Nothing holds this back, however many.",
+        metadata={"dagster/column_schema": column_schema(schemas.MAILCHIMP_OPT_OUTS)},
+    )
+    def mailchimp_opt_outs(
+        context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
+    ) -> dg.MaterializeResult:
+        from mc_pipeline.defs.consent.polling import poll_company
+
+        company = systems.company(context.partition_key)
+        with company_lease(systems, company.key, context.run.run_id, context.log) as lease:
+            table = poll_company(systems, company, lease, context.log)
+        rows = table.rows
+        return dg.MaterializeResult(
+            value=table,
+            metadata=table_metadata(table)
+            | {
+                "opt_outs_in_24_hours": int(table.facts[LAST_DAY]),
+                "usual_in_24_hours": float(table.facts[USUAL]),
+                **unless_empty(
+                    by_event_and_origin=count_by(rows, "audience", "event", "origin", of="events"),
+                    who=records_table(
+                        rows[["audience", "email", "event", "origin", "status_from", "occurred_at", "source"]]
+                    ),
+                ),
+            },
+        )
 
     @dg.asset(
         partitions_def=companies,
@@ -67,7 +105,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
             },
         )
 
-    return [mailchimp_unsubscribes]
+    return [mailchimp_opt_outs, mailchimp_unsubscribes]
 
 
 def unsubscribes_due(

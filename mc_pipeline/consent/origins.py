@@ -1,0 +1,111 @@
+"""Finds out whose act a change of status was, before it is recorded (rules 5.2 and 5.5).
+
+For opt-outs what is at hand is enough: they restrict whoever made them. Only whether somebody came back by
+their own act is worth a request of its own, and these are few.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from mc_pipeline.domain.origin import CLOCKS_DIFFER, Act, act_of_activity, origin_of
+from mc_pipeline.ledger import Finding, Ledger, StatusChange
+from mc_pipeline.mailchimp.client import MailchimpClient
+from mc_pipeline.mailchimp.errors import MailchimpNotFoundError
+from mc_pipeline.mailchimp.members import subscriber_hash
+from mc_pipeline.mailchimp.opt_out_reading import AbuseReport, read_activity
+
+Key = tuple[str, str]  # (list_id, email)
+
+ASKED_AT_MOST = 200
+"""Members whose activity feed is asked for in a run."""
+
+_OPTED_OUT = frozenset({"unsubscribed", "cleaned"})
+
+
+class Origins:
+    """The origins of the changes that one run sees; asks Mailchimp for at most ``asked_at_most`` feeds.
+
+    ``told`` is what webhooks told of members, by list and address.
+    """
+
+    def __init__(
+        self,
+        client: MailchimpClient,
+        ledger: Ledger,
+        told: Mapping[Key, Sequence[Act]] | None = None,
+        *,
+        asked_at_most: int = ASKED_AT_MOST,
+    ) -> None:
+        self._client = client
+        self._ledger = ledger
+        self._told = told or {}
+        self._left = asked_at_most
+
+    def find(
+        self, changes: Iterable[StatusChange], complaints: Mapping[str, Sequence[AbuseReport]] | None = None
+    ) -> dict[Key, Finding]:
+        """Find out about these changes; ``complaints`` are those about their audience, by address.
+
+        Raises:
+            MailchimpError: an activity feed could not be read. Nothing should be recorded then: what is
+                recorded as unknown stays unknown.
+        """
+        seen = list(changes)
+        came_back = [change.email for change in seen if _came_back(change)]
+        opted_out_at = self._ledger.consent.last_opt_outs(came_back) if came_back else {}
+        return {
+            (change.list_id, change.email): self._finding(
+                change, opted_out_at.get(change.email), (complaints or {}).get(change.email, ())
+            )
+            for change in seen
+        }
+
+    def _finding(
+        self, change: StatusChange, opted_out_at: datetime | None, reports: Sequence[AbuseReport]
+    ) -> Finding:
+        acts = list(self._told.get((change.list_id, change.email), ()))
+        if not _came_back(change):
+            report = _complaint_behind(change, reports)
+            if report is not None and not change.ours:
+                return Finding("person", {"abuse_report": report.id}, is_complaint=True)
+            found = origin_of(change, acts)
+            return Finding(found.origin, {"origin_because": found.because})
+        found = origin_of(change, acts, not_before=opted_out_at)
+        if found.origin == "unknown":
+            if self._left <= 0:
+                because = "the activity feed was not asked for: too many came back at once"
+                return Finding("unknown", {"origin_because": because})
+            self._left -= 1
+            acts += self._activity(change)
+            found = origin_of(change, acts, not_before=opted_out_at)
+        return Finding(found.origin, {"origin_because": found.because})
+
+    def _activity(self, change: StatusChange) -> list[Act]:
+        try:
+            entries = read_activity(self._client, change.list_id, subscriber_hash(change.email))
+        except MailchimpNotFoundError:
+            return []
+        return [act for act in map(act_of_activity, entries) if act is not None]
+
+
+def by_address(reports: Iterable[AbuseReport]) -> dict[str, list[AbuseReport]]:
+    """Group complaints by address."""
+    grouped: dict[str, list[AbuseReport]] = defaultdict(list)
+    for report in reports:
+        grouped[report.email].append(report)
+    return dict(grouped)
+
+
+def _came_back(change: StatusChange) -> bool:
+    return change.status_to == "subscribed" and change.after_opt_out and not change.ours
+
+
+def _complaint_behind(change: StatusChange, reports: Sequence[AbuseReport]) -> AbuseReport | None:
+    """The complaint that made Mailchimp unsubscribe a member: one of that moment, not of years before."""
+    if change.status_to not in _OPTED_OUT:
+        return None
+    for report in reports:
+        if report.at is not None and abs(report.at - change.changed_at) <= CLOCKS_DIFFER:
+            return report
+    return None
