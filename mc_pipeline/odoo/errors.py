@@ -20,7 +20,7 @@ class Retry(Enum):
 
     NEVER = "never"
     READS = "reads"  # a write may have been applied: only calls that change nothing are repeated
-    ALWAYS = "always"  # the request never reached Odoo
+    ALWAYS = "always"  # the request never reached Odoo, or surely left nothing behind
 
 
 class OdooError(Exception):
@@ -238,7 +238,7 @@ def _database_failure(name: str, message: str, model: str, method: str) -> OdooE
             model,
             method,
             name,
-            retry=Retry.READS,
+            retry=Retry.ALWAYS,
         )
     return OdooServerError(
         f"Odoo's database failed during {call} ({name}): look at Odoo's log",

@@ -25,6 +25,9 @@ FaultKind = Literal[
     "slow_after",  # carries out, waits ``seconds``, then answers: a client may have given up by then
     "wrong_content_type",  # carried out; the answer calls itself text/html
     "empty_200",  # carried out; status 200 without a body
+    "restarted",  # all connections are reset, new ones refused for ``seconds``; not carried out
+    "serialization_failure",  # Odoo: other transactions were in the way five times; rolled back
+    "database_gone",  # Odoo: the database that the call names is not there (any more)
 ]
 """What can break. Those that name no "carried out" stop the request before it has an effect, unless the
 fault says ``after_applying``."""
@@ -32,6 +35,9 @@ fault says ``after_applying``."""
 CARRIED_OUT = frozenset(
     {"reset_after", "truncated", "cut_off", "slow", "slow_after", "wrong_content_type", "empty_200"}
 )
+
+OWN_KINDS = frozenset({"serialization_failure", "database_gone"})
+"""Trouble that only a system that words it itself can have."""
 
 
 @dataclass(slots=True)

@@ -11,8 +11,9 @@ import json
 import socket
 import struct
 import threading
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -22,7 +23,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from mc_pipeline.sandbox.faults import Fault, Faults, Latency
+from mc_pipeline.sandbox.faults import OWN_KINDS, Fault, FaultKind, Faults, Latency
 from mc_pipeline.sandbox.journal import Journal, JournalEntry, as_json
 
 ENTRY = "mc_pipeline.sandbox.entry"
@@ -31,7 +32,11 @@ ENTRY = "mc_pipeline.sandbox.entry"
 CONTROL = "/_sandbox"
 """Where other processes read the journal and arrange trouble; never journalled, never faulty."""
 
+OwnError = tuple[int, str, bytes]
+"""An error as only one system words it: status, content type, body."""
+
 _transports: MutableMapping[tuple[Any, Any], asyncio.Transport] = {}
+_servers: MutableMapping[Any, _Server] = {}
 
 
 _HttpProtocol: Any = AutoHTTPProtocol
@@ -64,13 +69,54 @@ async def break_connection(scope: Scope, *, reset: bool) -> None:
             "this connection cannot be broken: run the app through mc_pipeline.sandbox.serving"
         )
     if reset:
-        sock = transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        transport.abort()
+        _reset(transport)
     else:
         transport.close()
-    while between in _transports:
+    await _are_gone(lambda: between in _transports)
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    sock = transport.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+
+
+async def _are_gone(still_there: Callable[[], bool]) -> None:
+    while still_there():
         await asyncio.sleep(0.001)
+
+
+class _Server(uvicorn.Server):
+    """A server that can be away for a moment, as one that is started anew."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for sock in sockets or ():
+            _servers[tuple(sock.getsockname())] = self
+
+    async def be_away(self, address: tuple[Any, ...], until: Awaitable[None]) -> None:
+        """Reset all connections, refuse new ones until the awaitable is done, then listen again."""
+        for server in self.servers:
+            server.close()
+        for between, transport in list(_transports.items()):
+            if between[0] == address:
+                _reset(transport)
+        await _are_gone(lambda: any(between[0] == address for between in _transports))
+        # Bound, nobody else gets the port; without listening, connections are refused.
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        try:
+            await until
+        finally:
+            protocol = partial(
+                _KnownConnection,
+                config=self.config,
+                server_state=self.server_state,
+                app_state=self.lifespan.state,
+            )
+            loop = asyncio.get_running_loop()
+            self.servers = [await loop.create_server(protocol, sock=listener, backlog=256)]
 
 
 class JournalLayer:
@@ -107,7 +153,8 @@ class JournalLayer:
 
 class TroubleLayer:
     """Waits out the latency and lets faults happen. ``error_body`` gives the system's own error as
-    ``(content type, body)`` for a status, so that a 500 looks like that system's 500."""
+    ``(content type, body)`` for a status, so that a 500 looks like that system's 500; ``own_errors`` are the
+    answers to kinds of trouble that only that system has."""
 
     def __init__(
         self,
@@ -117,9 +164,11 @@ class TroubleLayer:
         *,
         watches: Callable[[str], bool],
         error_body: Callable[[int], tuple[str, bytes]] | None = None,
+        own_errors: Mapping[FaultKind, OwnError] | None = None,
     ) -> None:
         self._app, self._faults, self._latency, self._watches = app, faults, latency, watches
         self._error_body = error_body or _plain_error
+        self._own_errors = own_errors or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not self._watches(scope["path"]):
@@ -162,6 +211,13 @@ class TroubleLayer:
         kind = fault.kind
         if kind in ("reset_before", "reset_after"):
             await break_connection(scope, reset=True)
+        elif kind == "restarted":
+            address = tuple(scope["server"])
+            await _servers[address].be_away(address, self._be_slow(fault.seconds))
+        elif kind in OWN_KINDS:
+            if kind not in self._own_errors:
+                raise RuntimeError(f"{kind} is no trouble of this system")
+            await _send(send, *self._own_errors[kind])
         elif kind.startswith("empty_"):
             await _send(send, int(kind[-3:]), None, b"")
         elif kind.startswith("json_"):
@@ -314,13 +370,15 @@ def serve(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[s
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(256)
-        server = uvicorn.Server(server_config(app))
+        address = tuple(listener.getsockname())
+        server = _Server(server_config(app))
         thread = threading.Thread(
             target=server.run, kwargs={"sockets": [listener]}, name="sandbox-server", daemon=True
         )
         thread.start()
         try:
-            yield f"http://{host}:{listener.getsockname()[1]}"
+            yield f"http://{host}:{address[1]}"
         finally:
             server.should_exit = True
             thread.join(timeout=10)
+            _servers.pop(address, None)

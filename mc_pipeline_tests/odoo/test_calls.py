@@ -69,8 +69,6 @@ def test_every_call_names_the_companies_and_shows_archived_records():
     "trouble",
     [
         pytest.param(CLOSE, id="connection closed without an answer"),
-        pytest.param(SERIALIZATION, id="serialization failure"),
-        pytest.param(error("psycopg2.errors.DeadlockDetected", "deadlock"), id="deadlock"),
         pytest.param(
             error("psycopg2.OperationalError", "server closed the connection"), id="database restarted"
         ),
@@ -99,6 +97,20 @@ def test_a_read_is_repeated_after_passing_trouble_and_a_write_is_not(trouble):
         with pytest.raises((OdooConnectionError, OdooServerError)):
             client.execute("mail.blacklist", "write", [1], {"active": True})
     assert server.methods()[4:] == ["mail.blacklist.write"]
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        pytest.param(SERIALIZATION, id="serialization failure"),
+        pytest.param(error("psycopg2.errors.DeadlockDetected", "deadlock"), id="deadlock"),
+    ],
+)
+def test_a_write_that_odoo_rolled_back_is_repeated(trouble):
+    with serve(*LOGGED_IN, trouble, trouble, result(True)) as server:
+        client = connect(OdooAt(server.url), [1], retry=Patience().policy)
+        assert client.execute("mail.blacklist", "write", [1], {"active": True}) is True
+    assert server.methods()[4:] == ["mail.blacklist.write"] * 3
 
 
 def test_a_write_whose_connection_broke_may_have_been_applied():

@@ -375,12 +375,6 @@ def test_the_name_of_odoos_exception_decides_the_error_whatever_the_status(statu
     [
         pytest.param(CLOSE, id="connection closed without an answer"),
         pytest.param(
-            json2_error(
-                "500 Internal Server Error", "psycopg2.errors.SerializationFailure", "could not serialize"
-            ),
-            id="serialization failure",
-        ),
-        pytest.param(
             json2_error("500 Internal Server Error", "psycopg2.OperationalError", "server closed"),
             id="database restarted",
         ),
@@ -414,6 +408,16 @@ def test_a_read_is_repeated_after_passing_trouble_and_a_write_is_not(trouble):
             client.execute("mail.blacklist", "write", [1], {"active": True})
     assert server.methods()[4:] == ["mail.blacklist.write"]
     assert (raised.value.model, raised.value.method) == ("mail.blacklist", "write")
+
+
+def test_a_write_that_odoo_rolled_back_is_repeated():
+    failure = json2_error(
+        "500 Internal Server Error", "psycopg2.errors.SerializationFailure", "could not serialize"
+    )
+    with serve(*LOGGED_IN_JSON2, failure, plain(True)) as server:
+        client = over_json2(server.url, Patience().policy)
+        assert client.execute("mail.blacklist", "write", [1], {"active": True}) is True
+    assert server.methods()[4:] == ["mail.blacklist.write"] * 2
 
 
 def test_a_read_that_times_out_is_repeated():

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 import pytest
 import requests
+from requests.adapters import HTTPAdapter
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from urllib3.util import Retry
 
 from mc_pipeline.sandbox.faults import Fault, Faults, Latency
 from mc_pipeline.sandbox.journal import Journal
@@ -118,6 +120,33 @@ def test_a_slow_answer_outlasts_the_clients_patience(counting: Counting) -> None
         requests.post(f"{counting.url}/count/a", data="x", timeout=0.2)
     assert len(counting.carried_out) == 1
     counting.faults.clear()
+
+
+def test_a_restarting_server_drops_all_connections_and_refuses_new_ones_until_it_is_back(
+    counting: Counting,
+) -> None:
+    address = f"{counting.url}/count/a"
+    with requests.Session() as idle, requests.Session() as asking:
+        assert idle.get(address).json()["count"] == 1
+        counting.faults.add(Fault("restarted", seconds=30))
+        with pytest.raises(BROKEN):
+            asking.post(address, data="x")
+        with pytest.raises(BROKEN, match="refused"):
+            requests.get(address)
+        with pytest.raises(BROKEN, match="refused"):
+            idle.get(address)
+        counting.faults.clear()
+        back = Retry(connect=200, backoff_factor=0.01, backoff_max=0.01)
+        asking.mount("http://", HTTPAdapter(max_retries=back))
+        assert asking.get(address).json()["count"] == 2
+
+
+def test_trouble_that_only_another_system_has_is_refused_loudly(
+    counting: Counting, caplog: pytest.LogCaptureFixture
+) -> None:
+    counting.faults.add(Fault("database_gone"))
+    assert requests.get(f"{counting.url}/count/a").status_code == 500
+    assert "database_gone is no trouble of this system" in caplog.text
 
 
 def test_a_fault_meets_only_the_requests_it_names(counting: Counting) -> None:

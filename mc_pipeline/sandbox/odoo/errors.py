@@ -77,6 +77,15 @@ class DatabaseError(ServerError):
         )
 
 
+class SerializationFailureError(ServerError):
+    """Other transactions changed the same rows; Odoo tried five times. The transaction was rolled back."""
+
+    name = "psycopg2.errors.SerializationFailure"
+
+    def __init__(self) -> None:
+        super().__init__("could not serialize access due to concurrent update\n")
+
+
 _HTTP_NAMES = {400: "BadRequest", 401: "Unauthorized", 404: "NotFound", 422: "UnprocessableEntity"}
 
 

@@ -19,13 +19,20 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from mc_pipeline.sandbox.faults import FaultKind
 from mc_pipeline.sandbox.journal import JournalEntry
 from mc_pipeline.sandbox.odoo.access import Account
 from mc_pipeline.sandbox.odoo.database import Database
 from mc_pipeline.sandbox.odoo.environment import Environment
-from mc_pipeline.sandbox.odoo.errors import BuiltinError, HttpError, ServerError, UserError
+from mc_pipeline.sandbox.odoo.errors import (
+    BuiltinError,
+    HttpError,
+    SerializationFailureError,
+    ServerError,
+    UserError,
+)
 from mc_pipeline.sandbox.odoo.versions import Release
-from mc_pipeline.sandbox.serving import ENTRY
+from mc_pipeline.sandbox.serving import ENTRY, OwnError
 
 PATH = "/json/"
 _METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH"]
@@ -88,6 +95,14 @@ class Json2:
         """The answer of a server that broke."""
         broken = _described(BuiltinError(ZeroDivisionError, "division by zero"))
         return "application/json; charset=utf-8", json.dumps(broken).encode()
+
+    def own_errors(self) -> dict[FaultKind, OwnError]:
+        """Trouble that only Odoo has, in its words."""
+        failure = json.dumps(_described(SerializationFailureError())).encode()
+        return {
+            "serialization_failure": (500, "application/json; charset=utf-8", failure),
+            "database_gone": (404, "text/html; charset=utf-8", _NO_DATABASE.encode()),
+        }
 
     async def _version(self, request: Request) -> Response:
         info = self._release.version_info()

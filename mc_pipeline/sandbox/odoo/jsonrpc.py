@@ -14,12 +14,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from mc_pipeline.sandbox.faults import FaultKind
 from mc_pipeline.sandbox.journal import JournalEntry
 from mc_pipeline.sandbox.odoo.database import Database
 from mc_pipeline.sandbox.odoo.environment import Environment
-from mc_pipeline.sandbox.odoo.errors import AccessDeniedError, BuiltinError, DatabaseError, ServerError
+from mc_pipeline.sandbox.odoo.errors import (
+    AccessDeniedError,
+    BuiltinError,
+    DatabaseError,
+    SerializationFailureError,
+    ServerError,
+)
 from mc_pipeline.sandbox.odoo.versions import Release
-from mc_pipeline.sandbox.serving import ENTRY
+from mc_pipeline.sandbox.serving import ENTRY, OwnError
 
 _SECRET = "•••"
 
@@ -86,11 +93,18 @@ class JsonRpc:
 
     def internal_error(self) -> dict[str, Any]:
         """The answer of a server that broke."""
-        error = ServerError("division by zero")
+        return {"jsonrpc": "2.0", "id": None, "error": self._error(ServerError("division by zero"))}
+
+    def own_errors(self) -> dict[FaultKind, OwnError]:
+        """Trouble that only Odoo has, in its words."""
+
+        def answer(error: ServerError) -> OwnError:
+            content = {"jsonrpc": "2.0", "id": None, "error": self._error(error)}
+            return 200, "application/json", json.dumps(content).encode()
+
         return {
-            "jsonrpc": "2.0",
-            "id": None,
-            "error": self._error(error) | {"code": self._release.error_code},
+            "serialization_failure": answer(SerializationFailureError()),
+            "database_gone": answer(DatabaseError(next(iter(self._databases)))),
         }
 
     # services

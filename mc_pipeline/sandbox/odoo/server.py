@@ -105,6 +105,7 @@ class SandboxOdoo:
             self.latency,
             watches=lambda path: watches(path) and not path.startswith(JSON2_PATH),
             error_body=broken,
+            own_errors=self.rpc.own_errors(),
         )
         api = TroubleLayer(
             api,
@@ -112,6 +113,7 @@ class SandboxOdoo:
             self.latency,
             watches=lambda path: path.startswith(JSON2_PATH),
             error_body=self.json2.error_body,
+            own_errors=self.json2.own_errors(),
         )
         journalled = JournalLayer(api, self.journal, watches=watches)
         routes: list[Route | Mount] = [

@@ -139,6 +139,24 @@ def test_faults_meet_a_real_client(odoo: SandboxOdoo, admin: odoorpc.ODOO) -> No
     ] == ["B"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "message"),
+    [
+        ("serialization_failure", "psycopg2.errors.SerializationFailure", "could not serialize access"),
+        ("database_gone", "psycopg2.OperationalError", 'FATAL:  database "sandbox" does not exist'),
+    ],
+)
+def test_trouble_of_the_database_is_worded_as_odoo_does(
+    odoo: SandboxOdoo, admin: odoorpc.ODOO, kind: str, name: str, message: str
+) -> None:
+    odoo.faults.add(Fault(kind, match_body_regex="res.partner"))
+    values = {"name": "A", "ref": "x"}
+    told = error_of(lambda: admin.execute_kw("res.partner", "create", [values]))
+    assert told[0] == name
+    assert message in told[1]
+    assert odoo.search("res.partner", [("ref", "=", "x")]) == []
+
+
 def test_the_journal_says_who_called_what_and_keeps_no_secret(odoo: SandboxOdoo) -> None:
     odoo.add_user("bot", "quite-secret", groups=("internal",))
     log_in(odoo, "bot", "quite-secret").execute_kw("res.partner", "search_count", [[]])

@@ -136,3 +136,13 @@ def test_the_journal_says_who_called_what_and_never_the_key(odoo19: SandboxOdoo,
     assert (entry.action, entry.account, entry.status) == ("res.partner.create", "admin", 200)
     (key,) = odoo19.database.accounts[odoo19.search("res.users", [("login", "=", "admin")])[0]].api_keys
     assert key not in repr(entry)
+
+
+def test_trouble_of_the_database_is_worded_as_odoo_does(odoo19: SandboxOdoo, ask: Ask) -> None:
+    odoo19.faults.add(Fault("serialization_failure"))
+    answer = ask("res.company.search_count", domain=[])
+    assert (answer.status_code, answer.json()["name"]) == (500, "psycopg2.errors.SerializationFailure")
+    odoo19.faults.add(Fault("database_gone"))
+    answer = ask("res.company.search_count", domain=[])
+    assert (answer.status_code, answer.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
+    assert "No database is selected" in answer.text
