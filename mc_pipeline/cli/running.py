@@ -40,15 +40,17 @@ def run_company(
     *,
     plan_only: bool = False,
     only_changes: bool = False,
+    job_name: str = SYNC_COMPANY,
 ) -> CompanyRun:
     """Sync one company in this process, or stop before anything is written.
 
-    ``only_changes``: of Odoo, read what changed since the last sync.
+    ``only_changes``: of Odoo, read what changed since the last sync. ``job_name``: another job of companies,
+    such as the opt-outs alone.
     """
     from mc_pipeline.definitions import build_defs
 
     definitions = build_defs(settings, loggers={"console": progress_logger(console)})
-    job = definitions.resolve_job_def(SYNC_COMPANY)
+    job = definitions.resolve_job_def(job_name)
     result = job.execute_in_process(
         partition_key=company,
         instance=instance,

@@ -54,6 +54,25 @@ def show_push(console: Console, company: CompanySettings) -> None:
     push = read_stored("audience_push", company.key)
     if push is not None:
         _show(console, company, push.rows, f"{company.key}: done")
+    show_opt_outs(console, company)
+
+
+def show_opt_outs(console: Console, company: CompanySettings) -> None:
+    """Show how many opt-outs were carried into each system, and what a person has to decide."""
+    opted_out = read_stored("odoo_opt_outs", company.key)
+    if opted_out is not None:
+        rows = opted_out.rows
+        for action, words in (
+            ("opt_out", "Opted out in Odoo, because Mailchimp said so"),
+            ("lift", "Lifted"),
+        ):
+            wanted = rows[rows["action"] == action]
+            if len(wanted):
+                applied = int(wanted["outcome"].isin(["applied", "unchanged"]).sum())
+                console.print(f"  {words}: {applied:,} of {len(wanted):,}")
+        conflicts = int(rows["conflict"].fillna("").ne("").sum())
+        if conflicts:
+            console.print(f"  Opt-outs that a person has to decide about: {conflicts:,} (odoo_opt_outs)")
     unsubscribed = read_stored("mailchimp_unsubscribes", company.key)
     if unsubscribed is not None and len(unsubscribed.rows):
         applied = int((unsubscribed.rows["outcome"] == "applied").sum())

@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from mc_pipeline.cli.home import dagster_instance
 from mc_pipeline.cli.running import CompanyRun, Outcome, run_company
+from mc_pipeline.defs.jobs import OPT_OUTS, SYNC_COMPANY
 from mc_pipeline.settings import Settings, load_settings
 
 
@@ -16,20 +17,36 @@ from mc_pipeline.settings import Settings, load_settings
 @click.option("--all", "every", is_flag=True, help="Every company of companies.yaml.")
 @click.option("--plan", "plan_only", is_flag=True, help="Show what would change and stop before any write.")
 @click.option("--changes", is_flag=True, help="Read from Odoo only what changed since the last sync.")
-def sync(companies: tuple[str, ...], every: bool, plan_only: bool, changes: bool) -> None:
+@click.option("--opt-outs", is_flag=True, help="Carry opt-outs between both systems, and nothing else.")
+def sync(companies: tuple[str, ...], every: bool, plan_only: bool, changes: bool, opt_outs: bool) -> None:
     """Sync companies: read both systems, apply opt-outs, plan, push.
 
     Exit code: 0 done, 1 something failed, 3 a plan waits for approval (mc-pipeline approve).
     """
+    if opt_outs and plan_only:
+        raise click.UsageError("--opt-outs and --plan exclude each other: opt-outs are in no plan")
+    from mc_pipeline.cli.summary import show_opt_outs
+
     settings = load_settings()
     console = Console()
     instance = dagster_instance()
+    job = OPT_OUTS if opt_outs else SYNC_COMPANY
     runs = []
     for company in chosen(settings, companies, every):
-        runs.append(
-            run_company(settings, company, instance, console, plan_only=plan_only, only_changes=changes)
+        run = run_company(
+            settings,
+            company,
+            instance,
+            console,
+            plan_only=plan_only,
+            only_changes=changes,
+            job_name=job,
         )
-        report(console, settings, runs[-1], plan_only=plan_only)
+        if opt_outs and run.outcome is Outcome.DONE:
+            show_opt_outs(console, settings.companies[company])
+        else:
+            report(console, settings, run, plan_only=plan_only)
+        runs.append(run)
     sys.exit(exit_code(runs))
 
 

@@ -163,3 +163,19 @@ def test_a_read_that_shrank_is_released_by_name(shop: World):
     assert accepted is not None
     assert accepted.rows == 1
     assert accepted.approved_by == "grace"
+
+
+def test_opt_outs_alone_write_nothing_else(shop: World):
+    shop.mailchimp.add_member("retail1", "grace@example.com", "subscribed")
+    shop.odoo.blacklist("grace@example.com")
+    finished = mc_pipeline("sync", "acme", "--opt-outs")
+    assert finished.exit_code == 0, finished.output
+    assert "Unsubscribed, because Odoo said so: 1 of 1" in finished.output
+    assert shop.mailchimp.status("retail1", "grace@example.com") == "unsubscribed"
+    assert [entry.body for entry in shop.mailchimp.journal.writes] == [{"status": "unsubscribed"}]
+
+
+def test_opt_outs_are_in_no_plan(shop: World):
+    finished = mc_pipeline("sync", "acme", "--opt-outs", "--plan")
+    assert finished.exit_code == 2
+    assert "exclude each other" in finished.output
