@@ -15,6 +15,8 @@ is what cannot be read again. It lives in SQLite under ``DAGSTER_HOME`` (one mac
 ``plans``          the plans that were shown, who approved which and why, which audiences are opened
 ``reads``          how many rows each complete read had, to notice a read that lost some
 ``leases``         one writer per company: owner, expiry, fencing number checked at each write
+``stores``         the stores, and what each holds: products, customers, orders with lines and rates
+``store_intents``  every write to a store, like ``intents``
 ``connections``    how many connections to Mailchimp all processes hold together
 =================  ==============================================================================
 
@@ -51,6 +53,9 @@ from mc_pipeline.ledger.members import ObservationSummary
 from mc_pipeline.ledger.observing import Finding, StatusChange
 from mc_pipeline.ledger.plans import Approval, PlanRecord
 from mc_pipeline.ledger.reads import Observation
+from mc_pipeline.ledger.store_intents import OpenStoreIntent, StoreIntent
+from mc_pipeline.ledger.store_records import StoreRecord
+from mc_pipeline.ledger.stores import StoreState
 
 __all__ = [
     "Approval",
@@ -73,8 +78,12 @@ __all__ = [
     "ObservationError",
     "ObservationSummary",
     "OpenIntent",
+    "OpenStoreIntent",
     "Outcome",
     "PlanError",
     "PlanRecord",
     "StatusChange",
+    "StoreIntent",
+    "StoreRecord",
+    "StoreState",
 ]

@@ -15,6 +15,8 @@ from mc_pipeline.ledger.migration import upgrade
 from mc_pipeline.ledger.opt_out_reads import OptOutReads
 from mc_pipeline.ledger.plans import Plans
 from mc_pipeline.ledger.reads import Reads
+from mc_pipeline.ledger.store_intents import StoreIntents
+from mc_pipeline.ledger.stores import Stores
 
 
 class Ledger:
@@ -35,6 +37,8 @@ class Ledger:
         self.leases = Leases(database)
         self.connections = Connections(database)
         self.erasures = Erasures(database)
+        self.stores = Stores(database)
+        self.store_intents = StoreIntents(database)
 
     @classmethod
     def open(cls, url: str | None = None, *, clock: Clock = utc_now) -> "Ledger":

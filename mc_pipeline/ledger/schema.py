@@ -5,6 +5,7 @@ storage. Times are UTC, JSON is canonical text (``serialization.canonical_json``
 """
 
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -13,6 +14,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Dialect,
+    Float,
     Index,
     Integer,
     LargeBinary,
@@ -338,4 +340,109 @@ erasure = Table(
     Column("requested_at", UtcDateTime(), nullable=False),
     Column("completed_at", UtcDateTime()),
     Column("report_json", Text(), nullable=False),
+)
+
+
+def _refusal() -> list[Column[Any]]:
+    """What Mailchimp refused of a thing in a store, so that the same is not sent again."""
+    return [
+        Column("refused_digest", Text()),
+        Column("refused_detail", Text()),
+        _count("refused_attempts"),
+        Column("retry_at", UtcDateTime()),
+    ]
+
+
+store = Table(
+    "ledger_store",
+    metadata,
+    Column("store_id", Text(), primary_key=True),
+    Column("company", Text(), nullable=False),
+    Column("list_id", Text(), nullable=False),
+    Column("currency", Text(), nullable=False),
+    Column("created_at", UtcDateTime(), nullable=False),
+    # Until the first load is complete the store is_syncing: its automations do not run.
+    Column("loaded_at", UtcDateTime()),
+)
+
+store_product = Table(
+    "ledger_store_product",
+    metadata,
+    Column("store_id", Text(), primary_key=True),
+    Column("object_id", Text(), primary_key=True),
+    Column("company", Text(), nullable=False),
+    _flag("present"),
+    Column("sent_json", Text()),
+    *_refusal(),
+)
+
+store_customer = Table(
+    "ledger_store_customer",
+    metadata,
+    Column("store_id", Text(), primary_key=True),
+    Column("object_id", Text(), primary_key=True),
+    Column("company", Text(), nullable=False),
+    Column("email", Text(), nullable=False),
+    Column("person", Text(), nullable=False),
+    Column("generation", Integer(), nullable=False),
+    _flag("present"),
+    *_refusal(),
+    Index("ix_ledger_store_customer_email", "email"),
+    Index("ix_ledger_store_customer_company_person", "company", "person"),
+)
+
+store_order = Table(
+    "ledger_store_order",
+    metadata,
+    Column("store_id", Text(), primary_key=True),
+    Column("object_id", Text(), primary_key=True),
+    Column("company", Text(), nullable=False),
+    Column("order_id", BigInteger(), nullable=False),
+    Column("month", Text(), nullable=False),
+    Column("customer_id", Text()),
+    # Order currency per unit of the store's, fixed by the first push; empty: the same currency.
+    Column("rate", Float()),
+    _flag("present"),
+    Column("sent_json", Text()),
+    # What Mailchimp attributed the order to when it was taken out: goes along when it comes back.
+    Column("attribution_json", Text()),
+    *_refusal(),
+    Index("ix_ledger_store_order_company_order_id", "company", "order_id"),
+    Index("ix_ledger_store_order_store_id_customer_id", "store_id", "customer_id"),
+)
+
+store_intent = Table(
+    "ledger_store_intent",
+    metadata,
+    Column("id", RowNumber, primary_key=True, autoincrement=True),
+    Column("company", Text(), nullable=False),
+    Column("fence", BigInteger(), nullable=False),
+    Column("run_id", Text(), nullable=False),
+    Column("store_id", Text(), nullable=False),
+    Column("kind", Text(), nullable=False),
+    Column("object_id", Text(), nullable=False),
+    Column("operation", Text(), nullable=False),
+    Column("part_id", Text()),
+    Column("order_id", BigInteger()),
+    Column("month", Text()),
+    Column("customer_id", Text()),
+    Column("rate", Float()),
+    Column("wanted_digest", Text()),
+    # How the thing is when the write is accepted; emptied then, as the record has it.
+    Column("after_json", Text()),
+    Column("attribution_json", Text()),
+    Column("recorded_at", UtcDateTime(), nullable=False),
+    Column("submitted_at", UtcDateTime()),
+    Column("batch_id", Text()),
+    Column("outcome", Text()),
+    Column("settled_at", UtcDateTime()),
+    Column("detail", Text(), nullable=False, server_default=""),
+    Index("ix_ledger_store_intent_company_run_id", "company", "run_id"),
+    Index(
+        "ix_ledger_store_intent_open",
+        "company",
+        "id",
+        sqlite_where=text("settled_at IS NULL"),
+        postgresql_where=text("settled_at IS NULL"),
+    ),
 )
