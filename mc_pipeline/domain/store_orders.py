@@ -122,11 +122,13 @@ def build_store_orders(
     orders = orders.sort_values("order_id", ignore_index=True)
     parts = _in_units(kept_by_line(orders, lines, refunds), orders)
     amounts = _amounts(orders, parts, fixed_rates or {})
-    where = _places(orders, persons_of_orders(judge_partners(partners), orders), contacts, company)
+    where = _places(orders, judge_partners(partners), contacts, set_aside, company)
+    erased = orders[["partner_id", "partner_invoice_id"]].isin(set(erased_partners)).any(axis=1)
     reasons = {
-        **_reasons_of_place(orders, where, set_aside, members, company),
+        BEFORE_ORDERS_SINCE: orders["month"] < (company.orders_since or ""),
         CANCELLED: (orders["state"] != "sale") & ~orders["order_id"].isin(set(held_orders)),
-        ERASED: _erased(orders, where, set_aside, erased_partners),
+        ERASED: (erased & where["person_email"].isna()) | (where["aside_as"] == "erased"),
+        **_reasons_of_place(orders, where, members, company),
         **_reasons_of_revenue(orders, lines, refunds, parts, amounts, company),
     }
     because = first_reason({code: reasons[code] for code in EXCLUDED}, orders.index)
@@ -141,7 +143,7 @@ def build_store_orders(
             "audience": where["audience"],
             "list_id": where["list_id"],
             "store_id": where["store_id"],
-            "foreign_order_id": orders["order_id"].map(store_ids.order_id),
+            "foreign_order_id": _text(orders["order_id"].map(store_ids.order_id)),
             "processed_at": times(orders, "date_order"),
             "cancelled_at": _cancelled_at(orders, cancelled_since or {}),
             "currency": texts(orders, "company_currency"),
@@ -151,7 +153,7 @@ def build_store_orders(
             "ordered_untaxed_company": orders["amount_untaxed_company"].astype("float64"),
             "below_zero": amounts["below_zero"],
             "excluded_because": because,
-            "excluded_detail": _details(because, where, set_aside),
+            "excluded_detail": _details(because, where),
         }
     )
     return rows
@@ -214,31 +216,45 @@ def _sums(orders: pd.DataFrame, amounts: pd.DataFrame) -> dict[str, pd.Series]:
 
 
 def _places(
-    orders: pd.DataFrame, persons: pd.DataFrame, contacts: pd.DataFrame, company: SellingCompany
+    orders: pd.DataFrame,
+    judged: pd.DataFrame,
+    contacts: pd.DataFrame,
+    set_aside: pd.DataFrame,
+    company: SellingCompany,
 ) -> pd.DataFrame:
-    """Say of every order whose it is, and which audience and store that leads to."""
-    by_email = contacts.set_index("email")["audience"]
-    audience = persons["person_email"].map(by_email)
+    """Say of every order whose it is and which audience and store that leads to; or why the person has none.
+
+    Of ``aside_as`` and ``aside_because``, what was said of the order's own partner comes first.
+    """
+    persons = persons_of_orders(judged, orders)
+    audience = persons["person_email"].map(contacts.set_index("email")["audience"])
     stores = {key: each.store.id for key, each in company.audiences.items() if each.store is not None}
     lists = {key: each.list_id for key, each in company.audiences.items()}
+    said = set_aside[["partner_id", "person_email", "reason", "detail"]].sort_values("partner_id")
+    of_partner = said.drop_duplicates("partner_id").set_index("partner_id")
+    of_person = said.dropna(subset="person_email").drop_duplicates("person_email").set_index("person_email")
 
-    def text(values: pd.Series) -> pd.Series:
-        values = values.astype(object)
-        return values.where(values.notna(), None)
+    def aside(what: str) -> pd.Series:
+        found = persons["partner_id"].map(of_partner[what]).astype(object)
+        return found.where(found.notna(), persons["person_email"].map(of_person[what]).astype(object))
 
     return persons.assign(
-        audience=text(audience), list_id=text(audience.map(lists)), store_id=text(audience.map(stores))
+        audience=_text(audience),
+        list_id=_text(audience.map(lists)),
+        store_id=_text(audience.map(stores)),
+        aside_as=aside("reason"),
+        aside_because=aside("detail"),
     )
 
 
+def _text(values: pd.Series) -> pd.Series:
+    values = values.astype(object)
+    return values.where(values.notna(), None)
+
+
 def _reasons_of_place(
-    orders: pd.DataFrame,
-    where: pd.DataFrame,
-    set_aside: pd.DataFrame,
-    members: pd.DataFrame,
-    company: SellingCompany,
+    orders: pd.DataFrame, where: pd.DataFrame, members: pd.DataFrame, company: SellingCompany
 ) -> dict[str, pd.Series]:
-    aside = _aside(where, set_aside)["reason"]
     in_audience = pd.MultiIndex.from_frame(where[["list_id", "person_email"]]).isin(
         pd.MultiIndex.from_frame(members[["list_id", "email"]])
     )
@@ -246,9 +262,8 @@ def _reasons_of_place(
     store_currency = where["audience"].map(currencies)
     nobody = where["audience"].isna()
     return {
-        BEFORE_ORDERS_SINCE: orders["month"] < (company.orders_since or ""),
         NO_USABLE_ADDRESS: where["person_email"].isna(),
-        NO_AUDIENCE: nobody & (aside == "no_audience"),
+        NO_AUDIENCE: nobody & (where["aside_as"] == "no_audience"),
         NOT_A_CONTACT: nobody,
         AUDIENCE_WITHOUT_STORE: where["store_id"].isna(),
         STORE_IN_OTHER_CURRENCY: store_currency.notna() & (store_currency != orders["company_currency"]),
@@ -280,36 +295,10 @@ def _reasons_of_revenue(
     return reasons
 
 
-def _erased(
-    orders: pd.DataFrame, where: pd.DataFrame, set_aside: pd.DataFrame, erased_partners: Collection[int]
-) -> pd.Series:
-    """Mark the orders of people who were erased: their partners are not known any more, or set aside so."""
-    gone = set(erased_partners)
-    unknown = where["person_email"].isna()
-    of_them = orders["partner_id"].isin(gone) | orders["partner_invoice_id"].isin(gone)
-    return (unknown & of_them) | (_aside(where, set_aside)["reason"] == "erased")
-
-
-def _aside(where: pd.DataFrame, set_aside: pd.DataFrame) -> pd.DataFrame:
-    """Find why the person of each order was set aside: what is said of the order's partner comes first."""
-    said = set_aside[["partner_id", "person_email", "reason", "detail"]]
-    of_partner = said.drop_duplicates("partner_id").set_index("partner_id")[["reason", "detail"]]
-    of_person = (
-        said[said["person_email"].notna()]
-        .sort_values("partner_id")
-        .drop_duplicates("person_email")
-        .set_index("person_email")[["reason", "detail"]]
-    )
-    found = of_partner.reindex(where["partner_id"]).set_axis(where.index)
-    return found.fillna(of_person.reindex(where["person_email"]).set_axis(where.index))
-
-
-def _details(because: pd.Series, where: pd.DataFrame, set_aside: pd.DataFrame) -> pd.Series:
+def _details(because: pd.Series, where: pd.DataFrame) -> pd.Series:
     sentence = because.map(EXCLUDED).astype(object)
-    detail = _aside(where, set_aside)["detail"]
-    known = (because == NOT_A_CONTACT) & detail.notna()
-    sentence = sentence.where(~known, sentence + ": " + detail.astype(object))
-    return sentence.where(sentence.notna(), None)
+    says_more = (because == NOT_A_CONTACT) & where["aside_because"].notna()
+    return _text(sentence.mask(says_more, sentence + ": " + where["aside_because"].astype(object)))
 
 
 def _cancelled_at(orders: pd.DataFrame, cancelled_since: Mapping[int, datetime]) -> pd.Series:

@@ -127,7 +127,7 @@ def _stored(schema: schemas.TableColumns, rows: Iterable[Row]) -> pd.DataFrame:
     return schema.to_pandas(schema.to_arrow(table))
 
 
-_PARTS = {"when", "consent", "tags", "merge_fields"}
+_PARTS = {"when", "consent", "tags", "merge_fields", "store"}
 
 
 def company(audiences: dict[str, Any] | None = None, **values: Any) -> CompanySettings:

@@ -22,8 +22,15 @@ def line(line_id: int, order_id: int, untaxed: float, tax: float = 0.0, **values
     row: Row = {
         "line_id": line_id,
         "order_id": order_id,
+        "month": "2024-06",
+        "product_id": 7,
+        "name": f"Line {line_id}",
+        "quantity": 1.0,
+        "price_unit": untaxed,
+        "discount": 0.0,
         "price_subtotal": untaxed,
         "price_tax": tax,
+        "price_total": untaxed + tax,
         "is_downpayment": False,
         "is_delivery": False,
         "display_type": None,
@@ -33,7 +40,8 @@ def line(line_id: int, order_id: int, untaxed: float, tax: float = 0.0, **values
 
 
 def sale(order_id: int, *lines: Row, **values: Any) -> Row:
-    """An order whose header is the sum of its lines, unless other amounts are given."""
+    """An order of partner 1 whose header is the sum of its lines, unless others are given."""
+    partner_id = values.pop("partner_id", 1)
     untaxed = round(sum(each["price_subtotal"] for each in lines), 2)
     tax = round(sum(each["price_tax"] for each in lines), 2)
     amounts = {
@@ -42,7 +50,7 @@ def sale(order_id: int, *lines: Row, **values: Any) -> Row:
         "amount_total": round(untaxed + tax, 2),
         "amount_untaxed_company": untaxed,
     }
-    return order(order_id, 1, untaxed, **{**amounts, **values})
+    return order(order_id, partner_id, untaxed, **{**amounts, **values})
 
 
 def document(move_id: int, kind: str, *held: Held, **values: Any) -> list[Row]:
@@ -102,13 +110,8 @@ def document(move_id: int, kind: str, *held: Held, **values: Any) -> list[Row]:
 
 def order_lines_table(rows: Iterable[Row]) -> pd.DataFrame:
     """The lines as they are read from Odoo."""
-    table = pd.DataFrame(list(rows), columns=list(line(1, 1, 0.0)))
-    return table.astype(
-        {
-            "line_id": "int64", "order_id": "int64", "price_subtotal": "float64", "price_tax": "float64",
-            "is_downpayment": "bool", "is_delivery": "bool", "display_type": "object",
-        }
-    )  # fmt: skip
+    schema = schemas.ODOO_ORDER_LINES
+    return schema.to_pandas(schema.to_arrow(pd.DataFrame(list(rows), columns=schema.names)))
 
 
 def refunds_table(documents: Iterable[list[Row]], order_lines: pd.DataFrame) -> pd.DataFrame:
