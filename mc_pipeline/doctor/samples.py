@@ -41,6 +41,10 @@ class FewRecords:
     def user_company_ids(self) -> tuple[int, ...]:
         return self._client.user_company_ids
 
+    @property
+    def user_id(self) -> int:
+        return self._client.user_id
+
     def with_companies(self, company_ids: Sequence[int]) -> "FewRecords":
         return FewRecords(self._client.with_companies(company_ids))
 

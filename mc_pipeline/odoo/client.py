@@ -57,6 +57,10 @@ class OdooClient(Protocol):
     def user_company_ids(self) -> tuple[int, ...]:
         """All companies the Odoo user has."""
 
+    @property
+    def user_id(self) -> int:
+        """The Odoo user's id: what Odoo notes as ``create_uid`` and ``write_uid`` of what we write."""
+
     def with_companies(self, company_ids: Sequence[int]) -> "OdooClient":
         """The same connection, limited to other companies of the user."""
 
@@ -164,6 +168,10 @@ class ConnectedClient:
     @property
     def user_company_ids(self) -> tuple[int, ...]:
         return self._session.user_company_ids
+
+    @property
+    def user_id(self) -> int:
+        return self._session.user_id
 
     def with_companies(self, company_ids: Sequence[int]) -> "ConnectedClient":
         return ConnectedClient(self._session, tuple(company_ids))
