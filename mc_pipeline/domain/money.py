@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 
-def units(amounts: pd.Series, scale: np.ndarray | pd.Series) -> pd.Series:
+def units(amounts: pd.Series, scale: int | np.ndarray | pd.Series) -> pd.Series:
     """Return amounts in smallest units, of which ``scale`` make one unit of the currency."""
     return (amounts.astype("float64").fillna(0.0) * scale).round().astype("int64")
 

@@ -16,6 +16,7 @@ from mc_pipeline.odoo.paging import PagedRead
 from mc_pipeline.odoo.reading import (
     OdooRead,
     dates,
+    flags,
     frame,
     ids,
     joined,
@@ -28,7 +29,7 @@ from mc_pipeline.odoo.reading import (
 )
 from mc_pipeline.odoo.visibility import hidden_sales_documents
 
-_DOCUMENT_TYPES = ["out_invoice", "out_refund"]
+DOCUMENT_TYPES = ["out_invoice", "out_refund"]
 _DOCUMENT_FIELDS = (
     "move_type", "state", "name", "reversed_entry_id", "currency_id", "amount_untaxed", "amount_tax",
     "amount_total", "amount_total_signed", "date", "invoice_date", "payment_state", "write_date",
@@ -37,8 +38,10 @@ _DOCUMENT_FIELDS = (
 _LINE_TYPES = ["product", "rounding"]
 _LINE_FIELDS = (
     "move_id", "sale_line_ids", "display_type", "price_subtotal", "price_total", "quantity",
-    "amount_currency",
+    "amount_currency", "balance", "account_type",
 )  # fmt: skip
+INCOME_ACCOUNTS = ("income", "income_other")
+"""Account types that hold revenue."""
 
 
 def read_documents(client: OdooClient, company_id: int, *, reading: Reading | None = None) -> OdooRead:
@@ -108,7 +111,9 @@ def read_document_lines(
     document), sale_line_ids list of int (the order lines; empty for a line typed by hand), display_type
     ("product" or "rounding"), price_subtotal (untaxed), price_total (with tax; document currency, positive on
     credit notes unless the line itself is negative), quantity, cash_rounding_untaxed, cash_rounding_tax (what
-    a rounding line adds to the document's amount_untaxed or amount_tax; 0 on goods).
+    a rounding line adds to the document's amount_untaxed or amount_tax; 0 on goods), booked_untaxed_company
+    (the journal item in company currency at the document's own rate, below zero on credit notes), is_income
+    (it is booked on an income account).
 
     A line of a document posted after ``documents`` were read is left out. Raises the client's errors.
     """
@@ -124,7 +129,7 @@ def read_document_lines(
     fields = available_fields(limited, "account.move.line", _LINE_FIELDS, ["tax_repartition_line_id"])
     domain = [
         ("move_id.company_id", "=", company_id),
-        ("move_id.move_type", "in", _DOCUMENT_TYPES),
+        ("move_id.move_type", "in", DOCUMENT_TYPES),
         ("move_id.state", "=", "posted"),
         ("display_type", "in", _LINE_TYPES),
     ]
@@ -162,6 +167,8 @@ def read_document_lines(
                 amount if record.get("tax_repartition_line_id") else 0.0
                 for record, amount in zip(records, rounding, strict=True)
             ),
+            "booked_untaxed_company": numbers(0.0 - (record["balance"] or 0.0) for record in records),
+            "is_income": flags(record["account_type"] in INCOME_ACCOUNTS for record in records),
         }
     )
     because = joined([headers.incomplete_because, found.incomplete_because])
@@ -206,7 +213,7 @@ def _documents(client: OdooClient, company_id: int, reading: Reading) -> tuple[P
     found = reading.read(
         client,
         "account.move",
-        [[("company_id", "=", company_id), ("move_type", "in", _DOCUMENT_TYPES), ("state", "=", "posted")]],
+        [[("company_id", "=", company_id), ("move_type", "in", DOCUMENT_TYPES), ("state", "=", "posted")]],
         available_fields(client, "account.move", _DOCUMENT_FIELDS),
         stale=_reversing_what_is_gone,
     )

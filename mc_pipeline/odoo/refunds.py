@@ -15,8 +15,8 @@ def read_refunds(client: OdooClient, company_id: int, *, reading: Reading | None
 
     Columns: those of ``read_documents``, the same on every line of a document, and of
     ``read_document_lines``: line_id Int64, sale_line_ids, display_type, quantity, price_subtotal,
-    price_total, cash_rounding_untaxed, cash_rounding_tax. A document without goods has one row, without
-    line_id.
+    price_total, cash_rounding_untaxed, cash_rounding_tax, booked_untaxed_company, is_income. A document
+    without goods has one row, without line_id.
 
     Not complete when the user sees its own documents only. Raises OdooAccessError without the right
     Invoicing / Auditor or Billing.

@@ -194,6 +194,13 @@ ODOO_REFUNDS = TableColumns(
         Column("price_total", NUMBER, "line with tax, document currency", True),
         Column("cash_rounding_untaxed", NUMBER, "cash rounding within amount_untaxed", True),
         Column("cash_rounding_tax", NUMBER, "cash rounding within amount_tax", True),
+        Column(
+            "booked_untaxed_company",
+            NUMBER,
+            "line in the books: company currency, at the document's own rate; below zero on credit notes",
+            True,
+        ),
+        Column("is_income", BOOLEAN, "the line is booked on an income account", True),
         Column("order_id", INTEGER, "order that a line of a credit note counts to", True),
         Column("unmatched_because", TEXT, "why a line of a credit note counts to no order; else empty"),
     ),
@@ -411,6 +418,47 @@ ORDER_PUSH = TableColumns(
     ),
 )
 
+REVENUE_RECONCILIATION = TableColumns(
+    "revenue_reconciliation",
+    (
+        Column("order_id", INTEGER, "id of the sale.order record; empty: not Odoo's, or a sum", True),
+        Column("name", TEXT, "order number in Odoo", True),
+        Column("month", TEXT, "month of the order, YYYY-MM, in the company's timezone"),
+        Column("state", TEXT, "sale or cancel", True),
+        Column("audience", TEXT, "audience by its name in the settings", True),
+        Column("store_id", TEXT, "id of the store", True),
+        Column("foreign_order_id", TEXT, "id of the order in the store", True),
+        Column(
+            "orders",
+            INTEGER,
+            "orders of Odoo that the row stands for: 1; more for the sum of erased people's, 0 for an order "
+            "that a store should not hold",
+        ),
+        Column("currency", TEXT, "ISO 4217 currency of the amounts: the company's"),
+        Column("ordered_untaxed", NUMBER, "ordered goods and shipping, untaxed, by Odoo"),
+        Column("given_back_untaxed", NUMBER, "of that credited or cancelled away"),
+        Column("kept_untaxed", NUMBER, "of that kept"),
+        Column(
+            "left_out_because", TEXT, "code of the reason why not all that is kept is in a store; or empty"
+        ),
+        Column("left_out_untaxed", NUMBER, "of what is kept, in no store for that reason"),
+        Column("due_goods", NUMBER, "goods that the store should hold, untaxed: Mailchimp's revenue"),
+        Column("due_shipping", NUMBER, "shipping that the store should hold, untaxed"),
+        Column("due_tax", NUMBER, "tax that the store should hold"),
+        Column("held", BOOLEAN, "the store holds the order"),
+        Column("held_goods", NUMBER, "goods that Mailchimp holds: total - tax - shipping"),
+        Column("held_shipping", NUMBER, "shipping that Mailchimp holds"),
+        Column("held_tax", NUMBER, "tax that Mailchimp holds"),
+        Column("difference_goods", NUMBER, "held less due"),
+        Column("difference_shipping", NUMBER, "held less due"),
+        Column("difference_tax", NUMBER, "held less due"),
+        Column("differs_because", TEXT, "code of how the store differs; empty: it does not"),
+        Column("differs_detail", TEXT, "how it differs, in words", True),
+        Column("push_outcome", TEXT, "of an order that differs: outcome of the last push", True),
+        Column("push_detail", TEXT, "what Mailchimp said then, addresses masked", True),
+    ),
+)
+
 MAILCHIMP_OPT_OUTS = TableColumns(
     "mailchimp_opt_outs",
     (
@@ -467,5 +515,6 @@ ALL = {
         MAILCHIMP_UNSUBSCRIBES,
         STORE_ORDERS,
         MAILCHIMP_OPT_OUTS,
+        REVENUE_RECONCILIATION,
     )
 }

@@ -83,8 +83,11 @@ def document(move_id: int, kind: str, *held: Held, **values: Any) -> list[Row]:
     nothing = {
         "line_id": None, "display_type": None, "sale_line_ids": [], "quantity": None, "price_subtotal": None,
         "price_total": None, "cash_rounding_untaxed": None, "cash_rounding_tax": None,
+        "booked_untaxed_company": None, "is_income": None,
     }  # fmt: skip
     ids = count(move_id * 100)
+    rate = header["amount_total_company"] / header["amount_total"] if header["amount_total"] else 1.0
+    in_company = rate if kind == INVOICE else -rate
     rows = [
         {
             **header,
@@ -96,11 +99,19 @@ def document(move_id: int, kind: str, *held: Held, **values: Any) -> list[Row]:
             "price_total": of_untaxed + of_tax,
             "cash_rounding_untaxed": 0.0,
             "cash_rounding_tax": 0.0,
+            "booked_untaxed_company": round(of_untaxed * in_company, 2),
+            "is_income": True,
         }
         for ties, of_untaxed, of_tax in held
     ]
     if rounding_untaxed or rounding_tax:
-        amounts = {"cash_rounding_untaxed": rounding_untaxed, "cash_rounding_tax": rounding_tax}
+        booked = round((rounding_untaxed + rounding_tax) * in_company, 2)
+        amounts = {
+            "cash_rounding_untaxed": rounding_untaxed,
+            "cash_rounding_tax": rounding_tax,
+            "booked_untaxed_company": booked,
+            "is_income": bool(rounding_untaxed),
+        }
         zero = {"price_subtotal": 0.0, "price_total": 0.0, "quantity": 0.0}
         rows.append(
             {**header, **nothing, **zero, **amounts, "line_id": next(ids), "display_type": "rounding"}

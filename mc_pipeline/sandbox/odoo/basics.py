@@ -52,6 +52,9 @@ def put_basics(database: Database) -> None:
         )
     for name in INDUSTRIES:
         models["res.partner.industry"].create_records(env, [{"name": name}])
+    if "account.account" in models:
+        sales = {"name": "Product Sales", "code": "400000", "account_type": "income"}
+        models["account.account"].create_records(env, [sales])
     for name in ("Email", "Website", "Direct"):
         models["utm.medium"].create_records(env, [{"name": name}])
     euro = next(iter(models["res.currency"].table.with_value("name", "EUR")))

@@ -23,7 +23,7 @@ OPTIONAL_MODULES = {
         "mailing.subscription",
         "mailing.subscription.optout",
     ),
-    "account": ("account.move", "account.move.line", "account.tax"),
+    "account": ("account.account", "account.move", "account.move.line", "account.tax"),
     "sale": ("sale.order", "sale.order.line", "sale.order.cancel"),
     "delivery": (),
 }
@@ -42,6 +42,10 @@ _PAYMENT_STATES = (
 _LINE_TYPES = (
     "product:Product cogs:Cost_of_Goods_Sold tax:Tax discount:Discount rounding:Rounding "
     "payment_term:Payment_Term line_section:Section line_note:Note epd:Early_Payment_Discount"
+)
+_ACCOUNT_TYPES = (
+    "asset_receivable:Receivable asset_cash:Bank_and_Cash liability_current:Current_Liabilities "
+    "income:Income income_other:Other_Income expense:Expenses"
 )
 _INVOICE_STATUS = "upselling:Upselling invoiced:Fully_Invoiced to_invoice:To_Invoice no:Nothing_to_Invoice"
 
@@ -310,6 +314,11 @@ _MODELS: dict[str, str] = {
         amount_total_in_currency_signed monetary ro
         amount_residual_signed monetary ro
         """,
+    "account.account": f"""
+        name char !
+        code char
+        account_type selection ! {_ACCOUNT_TYPES}
+        """,
     "account.move.line": f"""
         move_id many2one >account.move ! ro
         move_type selection computed {_MOVE_TYPES}
@@ -325,6 +334,8 @@ _MODELS: dict[str, str] = {
         price_total monetary ro
         balance monetary
         amount_currency monetary
+        account_id many2one >account.account
+        account_type selection computed {_ACCOUNT_TYPES}
         is_downpayment boolean
         sale_line_ids many2many >sale.order.line ro
         tax_ids many2many >account.tax

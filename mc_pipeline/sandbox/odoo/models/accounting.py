@@ -266,7 +266,17 @@ class MoveLine(Model):
             }
         if not values.get("display_type") or values["display_type"] == "product":
             values.setdefault("quantity", 1.0)
+            values.setdefault("account_id", self._income_account())
         return values
+
+    def _income_account(self) -> int | bool:
+        """The account that goods are booked on."""
+        accounts = self.database.models["account.account"].table
+        return min(accounts.with_value("account_type", "income"), default=False)
+
+    def compute_account_type(self, env: Environment, row: Row) -> Any:
+        accounts = self.database.models["account.account"].table.rows
+        return accounts.get(row.get("account_id") or 0, {}).get("account_type", False)
 
     def after_create(self, env: Environment, row: Row, values: Mapping[str, Any]) -> None:
         if row.get("display_type", "product") != "product":

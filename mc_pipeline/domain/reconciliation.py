@@ -1,0 +1,349 @@
+"""Odoo's kept revenue beside what Mailchimp's stores hold, order by order and month by month (rule 8.5).
+
+Works in whole smallest units of the company's currency, so that sums are exact. All amounts are without tax
+unless their name says tax: what Mailchimp reports as revenue is an order's total less tax and shipping, the
+goods. Where the books differ from kept revenue is told in ``ledger_bridge``.
+"""
+
+from typing import cast
+
+import numpy as np
+import pandas as pd
+
+from mc_pipeline.domain import store_orders as reasons
+from mc_pipeline.domain.columns import require_unique, texts, times
+from mc_pipeline.domain.errors import RuleError
+from mc_pipeline.domain.money import units
+from mc_pipeline.masking import mask_text
+
+BELOW_ZERO = "below_zero"
+FIXED_RATE = "fixed_rate"
+
+LEFT_OUT = reasons.EXCLUDED | {
+    BELOW_ZERO: "more was given back than the order says; a store holds zero",
+    FIXED_RATE: "the order is in another currency and stays at the rate of its first push",
+}
+"""Why a part of the kept revenue is in no store: code and sentence."""
+
+BY_SETTINGS = frozenset({reasons.BEFORE_ORDERS_SINCE, reasons.NOT_INVOICED, reasons.NOT_PAID})
+"""Reasons that companies.yaml asks for (orders_since, revenue); they do not count as excluded too much."""
+
+MISSING = "missing_in_mailchimp"
+NOT_DUE = "not_due"
+NOT_KNOWN = "not_known_to_odoo"
+OTHER_CURRENCY = "other_currency"
+AMOUNT = "amount_differs"
+CANCELLED_STATE = "cancelled_state_differs"
+
+DIFFERENCES = {
+    MISSING: "the store should hold the order and does not",
+    NOT_DUE: "the store holds an order of Odoo that it should not hold",
+    NOT_KNOWN: "the store holds an order that Odoo does not have",
+    OTHER_CURRENCY: "the store holds the order in another currency; its amounts are not added up",
+    AMOUNT: "the amounts are not the same",
+    CANCELLED_STATE: "the order is cancelled in one of the two only",
+}
+"""How a store differs from what it should hold, the first that applies: code and sentence."""
+
+_KEY = ["store_id", "foreign_order_id"]
+_PARTS = ("goods", "shipping", "tax")
+_OF_ODOO = ("ordered", "kept", "left_out")
+# Below any amount of any currency, above the noise of floats.
+_NOISE = 1e-4
+
+
+def reconcile(
+    store_orders: pd.DataFrame,
+    held: pd.DataFrame,
+    pushed: pd.DataFrame,
+    *,
+    currency: str,
+    decimal_places: int,
+    timezone: str,
+) -> pd.DataFrame:
+    """Set every order of Odoo beside what the stores hold of it.
+
+    Args:
+        store_orders: rows of ``store_orders``, due and excluded.
+        held: what the company's stores hold, as read back: ``store_id``, ``foreign_order_id``, ``currency``,
+            ``order_total``, ``tax_total``, ``shipping_total``, ``processed_at`` and ``cancelled_at`` (UTC).
+        pushed: rows of ``order_push``: what became of the last push.
+        currency: the company's currency.
+        decimal_places: of that currency.
+        timezone: of the company, for the month of an order that Odoo does not have.
+
+    Returns:
+        Rows of ``revenue_reconciliation``, by month and order. Each order of Odoo has one row; those of
+        people who were erased are one sum per month. An order that a store holds and should not has a row of
+        its own, with ``orders`` 0 and nothing of Odoo, so that every column adds up.
+
+    Raises:
+        RuleError: an order is there twice, or in another currency than the company's.
+    """
+    require_unique(store_orders, "order_id")
+    if held.duplicated(_KEY).any():
+        raise RuleError("a store holds two orders with the same id; read its orders again")
+    if not store_orders["currency"].isin([currency]).all():
+        raise RuleError(f"store_orders holds amounts that are not in {currency}, the company's currency")
+    scale = 10**decimal_places
+    odoo = _odoo_side(store_orders, scale)
+    mailchimp = _mailchimp_side(held, currency, scale, timezone)
+    due = odoo[odoo["is_due"]].merge(mailchimp.drop(columns="held_month"), how="left", on=_KEY)
+    extra = _held_though_not_due(odoo, mailchimp)
+    rows = pd.concat([due, odoo[~odoo["is_due"]], extra], ignore_index=True)
+    for column in _amount_columns():
+        rows[column] = rows[column].astype("float64").fillna(0).astype("int64")
+    for column in ("held", "held_cancelled", "held_exact"):
+        rows[column] = rows[column].astype("boolean").fillna(column == "held_exact").astype(bool)
+    rows["differs_because"] = _differences(rows, currency)
+    rows = _one_sum_of_the_erased(rows)
+    return _presented(rows, pushed, currency, scale)
+
+
+def by_month(rows: pd.DataFrame, decimal_places: int) -> pd.DataFrame:
+    """Sum up by month of the order, the earliest first.
+
+    Args:
+        rows: rows of ``revenue_reconciliation``.
+        decimal_places: of the company's currency.
+
+    Returns:
+        One row per month: ``orders``, ``ordered``, ``given_back`` (credited or cancelled), ``kept`` (these
+        without tax, by Odoo), ``left_out`` (of what is kept, in no store), ``due_goods``, ``due_shipping``,
+        ``orders_held``, ``mailchimp_goods`` (Mailchimp's revenue), ``mailchimp_shipping``, ``difference``
+        (Mailchimp's goods and shipping less what is due; 0), ``orders_differing``.
+    """
+    scale = 10**decimal_places
+    amounts = {
+        "ordered": "ordered_untaxed",
+        "given_back": "given_back_untaxed",
+        "kept": "kept_untaxed",
+        "left_out": "left_out_untaxed",
+        "due_goods": "due_goods",
+        "due_shipping": "due_shipping",
+        "mailchimp_goods": "held_goods",
+        "mailchimp_shipping": "held_shipping",
+    }
+    sums = pd.DataFrame({name: units(rows[column], scale) for name, column in amounts.items()})
+    sums["orders"] = rows["orders"]
+    sums["orders_held"] = rows["held"].astype("int64")
+    sums["orders_differing"] = (rows["differs_because"] != "").astype("int64")
+    months = sums.groupby(rows["month"], sort=True).sum()
+    held = months["mailchimp_goods"] + months["mailchimp_shipping"]
+    months["difference"] = held - months["due_goods"] - months["due_shipping"]
+    for column in [*amounts, "difference"]:
+        months[column] = months[column] / scale
+    order = [
+        "orders", "ordered", "given_back", "kept", "left_out", "due_goods", "due_shipping", "orders_held",
+        "mailchimp_goods", "mailchimp_shipping", "difference", "orders_differing",
+    ]  # fmt: skip
+    return months[order].rename_axis("month").reset_index()
+
+
+def left_out(rows: pd.DataFrame, decimal_places: int) -> pd.DataFrame:
+    """Sum up by reason what is kept by Odoo and in no store, the dearest first.
+
+    Returns:
+        ``reason``, ``orders``, ``kept_untaxed``, ``by_settings`` (companies.yaml asks for it), ``in_words``.
+    """
+    scale = 10**decimal_places
+    out = rows[rows["left_out_because"] != ""]
+    sums = pd.DataFrame(
+        {
+            "reason": out["left_out_because"],
+            "orders": out["orders"],
+            "kept_untaxed": units(out["left_out_untaxed"], scale),
+        }
+    )
+    found = sums.groupby("reason", as_index=False).sum()
+    found["kept_untaxed"] = found["kept_untaxed"] / scale
+    found["by_settings"] = found["reason"].isin(BY_SETTINGS)
+    found["in_words"] = found["reason"].map(LEFT_OUT)
+    return found.sort_values(["kept_untaxed", "reason"], ascending=[False, True], ignore_index=True)
+
+
+def left_out_share(rows: pd.DataFrame) -> float:
+    """Return how much of the kept revenue that settings ask for is in no store, 0 to 1."""
+    asked = rows[~rows["left_out_because"].isin(BY_SETTINGS)]
+    kept = asked["kept_untaxed"].abs().sum()
+    return float(asked["left_out_untaxed"].abs().sum() / kept) if kept else 0.0
+
+
+def _odoo_side(store_orders: pd.DataFrame, scale: int) -> pd.DataFrame:
+    """What Odoo keeps of each order, and what a store should hold of it, in smallest units."""
+    because = texts(store_orders, "excluded_because").fillna("")
+    due = because == ""
+    goods, shipping, tax = (units(store_orders[f"{part}_total"], scale) for part in _PARTS)
+    kept = units(store_orders["kept_untaxed_company"], scale)
+    not_sent = kept - (goods + shipping).where(due, 0)
+    below_zero = store_orders["below_zero"].astype(bool)
+    partly = pd.Series(np.where(below_zero, BELOW_ZERO, FIXED_RATE), index=store_orders.index)
+    return pd.DataFrame(
+        {
+            "order_id": store_orders["order_id"].astype("Int64"),
+            "name": texts(store_orders, "name"),
+            "month": texts(store_orders, "month"),
+            "state": texts(store_orders, "state"),
+            "audience": texts(store_orders, "audience"),
+            "store_id": texts(store_orders, "store_id"),
+            "foreign_order_id": texts(store_orders, "foreign_order_id"),
+            "orders": 1,
+            "is_due": due,
+            "ordered": units(store_orders["ordered_untaxed_company"], scale),
+            "kept": kept,
+            "left_out_because": because.mask(due & (not_sent != 0), partly),
+            "left_out": not_sent,
+            "due_goods": goods.where(due, 0),
+            "due_shipping": shipping.where(due, 0),
+            "due_tax": tax.where(due, 0),
+        }
+    )
+
+
+def _mailchimp_side(held: pd.DataFrame, currency: str, scale: int, timezone: str) -> pd.DataFrame:
+    """What the stores hold, in smallest units; of an order in another currency the amounts count for 0."""
+    comparable = texts(held, "currency") == currency
+    total, tax, shipping = (
+        units(held[name], scale).where(comparable, 0)
+        for name in ("order_total", "tax_total", "shipping_total")
+    )
+    exact = pd.Series(True, index=held.index)
+    for name in ("order_total", "tax_total", "shipping_total"):
+        sent = held[name].astype("float64").fillna(0.0) * scale
+        exact &= (sent - sent.round()).abs() <= _NOISE
+    month = times(held, "processed_at").dt.tz_convert(timezone).dt.strftime("%Y-%m")
+    return pd.DataFrame(
+        {
+            "store_id": texts(held, "store_id"),
+            "foreign_order_id": texts(held, "foreign_order_id"),
+            "held": True,
+            "held_goods": total - tax - shipping,
+            "held_shipping": shipping,
+            "held_tax": tax,
+            "held_currency": texts(held, "currency"),
+            "held_exact": exact | ~comparable,
+            "held_cancelled": times(held, "cancelled_at").notna(),
+            "held_month": month.where(month.notna(), "").astype(object),
+        }
+    )
+
+
+def _held_though_not_due(odoo: pd.DataFrame, mailchimp: pd.DataFrame) -> pd.DataFrame:
+    """The orders that a store holds and should not: with what Odoo calls them, and nothing of Odoo's sums."""
+    due = pd.MultiIndex.from_frame(odoo.loc[odoo["is_due"], _KEY])
+    extra = mailchimp[~pd.MultiIndex.from_frame(mailchimp[_KEY]).isin(due)]
+    known = odoo.drop_duplicates("foreign_order_id").set_index("foreign_order_id")
+    own = known.reindex(extra["foreign_order_id"]).set_axis(extra.index)
+    audience_of = (
+        odoo.dropna(subset=["store_id"]).drop_duplicates("store_id").set_index("store_id")["audience"]
+    )
+    return extra.drop(columns="held_month").assign(
+        order_id=own["order_id"].astype("Int64"),
+        name=own["name"],
+        month=own["month"].where(own["month"].notna(), extra["held_month"]),
+        state=own["state"],
+        audience=extra["store_id"].map(audience_of),
+        orders=0,
+        is_due=False,
+        left_out_because="",
+        not_due_because=own["left_out_because"].where(own["left_out_because"].notna(), None),
+    )
+
+
+def _differences(rows: pd.DataFrame, currency: str) -> np.ndarray:
+    same = rows["held_exact"].copy()
+    for part in _PARTS:
+        same &= rows[f"held_{part}"] == rows[f"due_{part}"]
+    both = rows["is_due"] & rows["held"]
+    return np.select(
+        [
+            rows["is_due"] & ~rows["held"],
+            rows["held"] & ~rows["is_due"] & rows["order_id"].notna(),
+            rows["held"] & ~rows["is_due"],
+            both & (rows["held_currency"] != currency),
+            both & ~same,
+            both & (rows["held_cancelled"] != (rows["state"] == "cancel")),
+        ],
+        [MISSING, NOT_DUE, NOT_KNOWN, OTHER_CURRENCY, AMOUNT, CANCELLED_STATE],
+        "",
+    )
+
+
+def _one_sum_of_the_erased(rows: pd.DataFrame) -> pd.DataFrame:
+    """Replace the orders of people who were erased by one row a month: only their sum is told (rule 10.1)."""
+    erased = rows["left_out_because"] == reasons.ERASED
+    if not erased.any():
+        return rows
+    columns = ["orders", *_amount_columns()]
+    sums = rows[erased].groupby("month", as_index=False)[columns].sum()
+    sums = sums.assign(
+        left_out_because=reasons.ERASED, differs_because="", is_due=False, held=False, held_exact=True,
+        held_cancelled=False, order_id=pd.Series(pd.NA, index=sums.index, dtype="Int64"),
+    )  # fmt: skip
+    return pd.concat([rows[~erased], sums], ignore_index=True)
+
+
+def _presented(rows: pd.DataFrame, pushed: pd.DataFrame, currency: str, scale: int) -> pd.DataFrame:
+    """Give the rows the columns of the table: amounts in the currency, differences, and the push's words."""
+    last = pushed.drop_duplicates(_KEY, keep="last").set_index(_KEY)[["outcome", "detail"]]
+    differs = rows["differs_because"] != ""
+    outcome = last.reindex(pd.MultiIndex.from_frame(rows[_KEY])).set_axis(rows.index)
+    presented = pd.DataFrame(
+        {
+            **{name: texts(rows, name) for name in ("name", "state", "audience", *_KEY)},
+            "order_id": rows["order_id"].astype("Int64"),
+            "month": rows["month"].astype(object),
+            "orders": rows["orders"].astype("int64"),
+            "currency": currency,
+            "ordered_untaxed": rows["ordered"] / scale,
+            "given_back_untaxed": (rows["ordered"] - rows["kept"]) / scale,
+            "kept_untaxed": rows["kept"] / scale,
+            "left_out_because": texts(rows, "left_out_because").fillna(""),
+            "left_out_untaxed": rows["left_out"] / scale,
+            "held": rows["held"],
+        }
+    )
+    for part in _PARTS:
+        presented[f"due_{part}"] = rows[f"due_{part}"] / scale
+        presented[f"held_{part}"] = rows[f"held_{part}"] / scale
+        presented[f"difference_{part}"] = (rows[f"held_{part}"] - rows[f"due_{part}"]) / scale
+    presented["differs_because"] = rows["differs_because"]
+    presented["differs_detail"] = _details(rows, scale)
+    for name in ("outcome", "detail"):
+        said = outcome[name].astype(object).where(differs)
+        # Mailchimp's own words quote addresses.
+        presented[f"push_{name}"] = [None if pd.isna(text) else mask_text(str(text)) for text in said]
+    return presented.sort_values(["month", "order_id", "orders"], na_position="last", ignore_index=True)
+
+
+def _details(rows: pd.DataFrame, scale: int) -> list[str | None]:
+    """Say in words what differs; only few rows differ."""
+    details: list[str | None] = [None] * len(rows)
+    for position in np.flatnonzero((rows["differs_because"] != "").to_numpy()):
+        row = rows.iloc[position]
+        said = DIFFERENCES[row["differs_because"]]
+        if row["differs_because"] == NOT_DUE and isinstance(row.get("not_due_because"), str):
+            because = LEFT_OUT.get(row["not_due_because"])
+            said += f": {because}" if because else ": another store should hold it"
+        elif row["differs_because"] == OTHER_CURRENCY:
+            said += f": {row['held_currency']}"
+        elif row["differs_because"] == AMOUNT:
+            parts = [
+                f"{part} {row[f'held_{part}'] / scale:.{_places(scale)}f} "
+                f"in place of {row[f'due_{part}'] / scale:.{_places(scale)}f}"
+                for part in _PARTS
+                if row[f"held_{part}"] != row[f"due_{part}"]
+            ]
+            said += f": {', '.join(parts) or 'Mailchimp holds fractions of the smallest coin'}"
+        elif row["differs_because"] == CANCELLED_STATE:
+            said += f": in {'Mailchimp' if row['held_cancelled'] else 'Odoo'}"
+        details[position] = said
+    return details
+
+
+def _places(scale: int) -> int:
+    return len(str(scale)) - 1
+
+
+def _amount_columns() -> list[str]:
+    return cast(list[str], [*_OF_ODOO, *(f"{side}_{part}" for side in ("due", "held") for part in _PARTS)])

@@ -1,0 +1,92 @@
+"""What a company's books hold on income accounts, by month of the accounting date, summed up by Odoo."""
+
+from typing import Any
+
+from mc_pipeline.odoo.accounting import DOCUMENT_TYPES, INCOME_ACCOUNTS
+from mc_pipeline.odoo.client import Domain, OdooClient
+from mc_pipeline.odoo.errors import OdooAccessError, OdooModelMissingError
+from mc_pipeline.odoo.reading import OdooRead, frame, now, numbers, texts
+
+DOCUMENTS = "documents"
+POINT_OF_SALE = "point_of_sale"
+OTHER_ENTRIES = "other_entries"
+
+_GROUPED_SINCE = (19, 0)
+"""Where ``formatted_read_group`` replaces ``read_group``."""
+
+
+def read_income(client: OdooClient, company_id: int) -> OdooRead:
+    """Sum up the posted journal items on income accounts.
+
+    Columns: month ("YYYY-MM"), kind (``documents``: customer invoices and credit notes; ``point_of_sale``:
+    entries of its journals; ``other_entries``: all else), amount (company currency, above zero: revenue).
+
+    Without the right to see the point of sale's settings, its entries are among the others; a note says so.
+    Raises the client's errors.
+    """
+    observed_at = now()
+    limited = client.with_companies([company_id])
+    posted: list[Any] = [
+        ("company_id", "=", company_id),
+        ("parent_state", "=", "posted"),
+        ("account_id.account_type", "in", list(INCOME_ACCOUNTS)),
+    ]
+    of_documents = ("move_id.move_type", "in", list(DOCUMENT_TYPES))
+    of_others = ("move_id.move_type", "not in", list(DOCUMENT_TYPES))
+    journals, note = _point_of_sale_journals(limited, company_id)
+    domains: dict[str, Domain] = {DOCUMENTS: [*posted, of_documents]}
+    if journals:
+        domains[POINT_OF_SALE] = [*posted, of_others, ("journal_id", "in", journals)]
+        domains[OTHER_ENTRIES] = [*posted, of_others, ("journal_id", "not in", journals)]
+    else:
+        domains[OTHER_ENTRIES] = [*posted, of_others]
+    found = [
+        (month, kind, -balance)
+        for kind, domain in domains.items()
+        for month, balance in _balance_by_month(limited, domain)
+    ]
+    rows = frame(
+        {
+            "month": texts(month for month, _, _ in found),
+            "kind": texts(kind for _, kind, _ in found),
+            "amount": numbers(amount for _, _, amount in found),
+        }
+    )
+    return OdooRead(rows, observed_at, notes=(note,) if note else ())
+
+
+def _point_of_sale_journals(client: OdooClient, company_id: int) -> tuple[list[int], str]:
+    try:
+        # Archived shops have booked too.
+        shops = client.search_read(
+            "pos.config",
+            [("company_id", "=", company_id), ("active", "in", [True, False])],
+            ["journal_id"],
+        )
+    except OdooModelMissingError:
+        return [], ""
+    except OdooAccessError:
+        return [], "the Odoo user may not see the point of sale: its entries are among the other entries"
+    return sorted({shop["journal_id"] for shop in shops if shop["journal_id"]}), ""
+
+
+def _balance_by_month(client: OdooClient, domain: Domain) -> list[tuple[str, float]]:
+    """Sum up balances by accounting month. Labels of months are in the user's language; ranges are not."""
+    if client.version >= _GROUPED_SINCE:
+        groups = client.execute(
+            "account.move.line",
+            "formatted_read_group",
+            domain=list(domain),
+            groupby=["date:month"],
+            aggregates=["balance:sum"],
+        )
+        return [(group["date:month"][0][:7], group["balance:sum"] or 0.0) for group in groups]
+    groups = client.execute(
+        "account.move.line",
+        "read_group",
+        domain=list(domain),
+        fields=["balance:sum"],
+        groupby=["date:month"],
+        lazy=False,
+    )
+    return [(group["__range"]["date:month"]["from"][:7], group["balance"] or 0.0) for group in groups]
