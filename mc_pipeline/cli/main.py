@@ -12,6 +12,7 @@ from mc_pipeline.cli.doctor import doctor
 from mc_pipeline.cli.explain import explain
 from mc_pipeline.cli.sandbox import sandbox
 from mc_pipeline.cli.sync import sync
+from mc_pipeline.cli.webhooks import webhooks
 from mc_pipeline.masking import mask_text
 
 
@@ -26,7 +27,7 @@ def commands() -> None:
     """
 
 
-for command in (sync, approve, doctor, explain, sandbox, demo):
+for command in (sync, approve, doctor, explain, webhooks, sandbox, demo):
     commands.add_command(command)
 
 

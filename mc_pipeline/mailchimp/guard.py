@@ -6,7 +6,8 @@ be made is decided in :mod:`mc_pipeline.domain`.
 Mailchimp API, why each is refused: PUT on a member re-adds archived people and overwrites consent;
 POST on /lists/{list_id} with ``update_existing`` overwrites the status of whoever is there; POST on
 /members revives archived people; an e-commerce customer with ``opt_in_status`` true becomes subscribed;
-tags outside the ``tags`` key are answered 204 and dropped silently.
+tags outside the ``tags`` key are answered 204 and dropped silently; a webhook that reports API calls sends
+our own writes back to us.
 """
 
 import json
@@ -47,6 +48,8 @@ def refuse_forbidden(method: str, path: str, body: Any) -> None:
             _check_member_status(method, path, body)
         case ["lists", _, "members", _, "tags"] if method == "POST":
             _check_member_tags(method, path, body)
+        case ["lists", _, "webhooks", *_] if method in {"POST", "PATCH"}:
+            _check_webhook(method, path, body)
         case ["ecommerce", *rest] if method in {"POST", "PUT", "PATCH"}:
             _check_customers(method, path, rest, body)
         case ["batches"] if method == "POST":
@@ -82,6 +85,14 @@ def _check_member_tags(method: str, path: str, body: Any) -> None:
             or tag.get("status") not in {"active", "inactive"}
         ):
             _refuse(method, path, "each tag needs a name and a status active or inactive")
+
+
+def _check_webhook(method: str, path: str, body: Any) -> None:
+    sources = body.get("sources") if isinstance(body, Mapping) else None
+    if not isinstance(sources, Mapping) or not {"user", "admin", "api"} <= set(sources):
+        _refuse(method, path, "a webhook names all its sources: nobody knows what the others are then")
+    if sources["api"] is not False:
+        _refuse(method, path, "a webhook never reports API calls: they would be our own writes")
 
 
 def _check_customers(method: str, path: str, rest: list[str], body: Any) -> None:

@@ -21,7 +21,6 @@ Source = Literal["user", "admin"]
 SOURCES: tuple[Source, ...] = get_args(Source)
 
 SECRET_VARIABLE = "MC_PIPELINE_WEBHOOK_SECRET"
-SIGNING_VARIABLE = "MC_PIPELINE_WEBHOOK_SIGNING"
 _SHORTEST_SECRET = 32
 
 
@@ -47,7 +46,8 @@ class Hook:
     @property
     def signing_variable(self) -> str:
         """The environment variable that holds its signing secrets, separated by commas."""
-        return f"{SIGNING_VARIABLE}_{re.sub('[^A-Za-z0-9]', '_', self.list_id)}_{self.source}".upper()
+        list_id = re.sub("[^A-Za-z0-9]", "_", self.list_id).upper()
+        return f"MC_PIPELINE_WEBHOOK_SIGNING_{list_id}_{self.source.upper()}"
 
     def url(self, base: str) -> str:
         """Its whole address below ``base``; it holds the secret."""

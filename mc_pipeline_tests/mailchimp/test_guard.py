@@ -15,6 +15,7 @@ MEMBERS = {"members": [SUBSCRIBED]}
 CUSTOMER = {"id": "c-1", "email_address": "jane@example.com"}
 ORDERS = "/ecommerce/stores/s/orders"
 
+SOURCES = ("user", "admin", "api")
 FORBIDDEN = {
     "put member": ("PUT", "/lists/1/members/ab", {"status_if_new": "transactional"}),
     "single creation": ("POST", "/lists/1/members", SUBSCRIBED),
@@ -32,6 +33,10 @@ FORBIDDEN = {
     "cleaned": ("PATCH", "/lists/1/members/ab", {"status": "cleaned"}),
     "status if new": ("PATCH", "/lists/1/members/ab", {"status_if_new": "subscribed"}),
     "tags without key": ("POST", "/lists/1/members/ab/tags", {"name": "VIP", "status": "active"}),
+    "webhook for API calls": ("POST", "/lists/1/webhooks", {"sources": dict.fromkeys(SOURCES, True)}),
+    "webhook for API calls later": ("PATCH", "/lists/1/webhooks/7", {"sources": dict.fromkeys(SOURCES, 0)}),
+    "webhook with a source unsaid": ("POST", "/lists/1/webhooks", {"sources": {"api": False}}),
+    "webhook with all unsaid": ("POST", "/lists/1/webhooks", {"url": "https://example.com"}),
     "customer opted in": ("POST", "/ecommerce/stores/s/customers", {**CUSTOMER, "opt_in_status": True}),
     "customer unsaid": ("PUT", "/ecommerce/stores/s/customers/c-1", CUSTOMER),
     "customer opted in later": ("PATCH", "/ecommerce/stores/s/customers/c-1", {"opt_in_status": True}),
@@ -54,6 +59,7 @@ ALLOWED = {
     "order": ("POST", ORDERS, {"id": "1", "customer": {"id": "c-1"}}),
     "order with customer": ("POST", ORDERS, {"customer": {**CUSTOMER, "opt_in_status": False}}),
     "put variant": ("PUT", "/ecommerce/stores/s/products/p/variants/v", {"title": "x"}),
+    "webhook": ("POST", "/lists/1/webhooks", {"sources": {"user": True, "admin": False, "api": False}}),
     "read": ("GET", "/lists/1/members/ab", None),
 }
 

@@ -327,7 +327,9 @@ def _write(
     audience.touch(member, state.now())
 
 
-def _change_address(state: MailchimpState, audience: Audience, member: Member, email: str) -> None:
+def _change_address(
+    state: MailchimpState, audience: Audience, member: Member, email: str, *, by: Actor = "api"
+) -> None:
     if subscriber_hash(email) in audience.members:
         raise member_exists(email)
     check_address(state, audience, email)
@@ -338,7 +340,7 @@ def _change_address(state: MailchimpState, audience: Audience, member: Member, e
         state,
         audience,
         "upemail",
-        "api",
+        by,
         {
             "list_id": audience.id,
             "new_id": member.unique_email_id,
@@ -536,7 +538,7 @@ def bounce_hard(state: MailchimpState, audience: Audience, member: Member) -> No
 
 def change_own_address(state: MailchimpState, audience: Audience, member: Member, email: str) -> None:
     """The person changes their address on their profile page."""
-    _change_address(state, audience, member, email.strip())
+    _change_address(state, audience, member, email.strip(), by="person")
 
 
 def edit_field(

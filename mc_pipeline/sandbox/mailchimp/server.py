@@ -216,12 +216,30 @@ class SandboxMailchimp(People):
 
     # --- webhooks -----------------------------------------------------------------------------------
 
-    def deliver_webhooks(self, *, timeout: float = 10) -> list[int]:
-        """Post every waiting webhook, signed, and give the status codes (0 when nobody answered)."""
+    def deliver_webhooks(
+        self, *, timeout: float = 10, times: int = 1, again_later: bool = False
+    ) -> list[int]:
+        """Post every waiting webhook, signed, and give the status codes (0 when nobody answered).
+
+        Each is posted ``times`` times. Mailchimp repeats for a while what was not answered with 200:
+        ``again_later`` keeps those for the next call; otherwise they are lost.
+        """
         with self.state.lock:
             waiting = list(self.state.webhook_deliveries)
             self.state.webhook_deliveries.clear()
-        return [_post_webhook(delivery, timeout) for delivery in waiting]
+        statuses = []
+        for delivery in waiting:
+            posted = [_post_webhook(delivery, timeout) for _ in range(times)]
+            statuses += posted
+            if again_later and 200 not in posted:
+                with self.state.lock:
+                    self.state.webhook_deliveries.append(delivery)
+        return statuses
+
+    def forget_signing_secrets(self, list_id: str) -> None:
+        """Let the webhooks of an audience be older than signatures: their deliveries carry none."""
+        for webhook in self.state.audiences[list_id].webhooks.values():
+            webhook.signing_secret = ""
 
     # --- looking ------------------------------------------------------------------------------------
 
@@ -273,6 +291,7 @@ _KEPT = (
     "batches",
     "mails",
     "webhook_deliveries",
+    "asks_webhooks_first",
     "refused_signups",
     "fake_addresses",
     "numbers",
@@ -281,16 +300,10 @@ _KEPT = (
 
 def _post_webhook(delivery: Mapping[str, Any], timeout: float) -> int:
     body = encoded(delivery["form"])
-    request = urllib.request.Request(
-        delivery["url"],
-        data=body,
-        headers={
-            "Content-Type": "application/x-www-form-urlencoded",
-            "User-Agent": "MailChimp",
-            "X-Mailchimp-Signature": signature(delivery["signing_secret"], int(time.time()), body),
-        },
-        method="POST",
-    )
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "User-Agent": "MailChimp"}
+    if delivery["signing_secret"]:
+        headers["X-Mailchimp-Signature"] = signature(delivery["signing_secret"], int(time.time()), body)
+    request = urllib.request.Request(delivery["url"], data=body, headers=headers, method="POST")
     try:
         with urllib.request.urlopen(request, timeout=timeout) as answer:
             return int(answer.status)

@@ -112,7 +112,8 @@ class Segment:
 
 @dataclass(slots=True)
 class Webhook:
-    """Where an audience reports its events. ``signing_secret`` is told once, when it is made."""
+    """Where an audience reports its events. ``signing_secret`` is told once, when it is made; empty: it is
+    older than signatures."""
 
     id: str
     url: str
@@ -329,6 +330,7 @@ class MailchimpState:
     batches: dict[str, Batch] = field(default_factory=dict)
     mails: list[Mail] = field(default_factory=list)
     webhook_deliveries: list[dict[str, Any]] = field(default_factory=list)
+    asks_webhooks_first: bool = True
     refused_signups: set[str] = field(default_factory=set)
     fake_addresses: set[str] = field(default_factory=set)
     batches_paused: bool = False

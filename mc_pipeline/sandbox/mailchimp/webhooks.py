@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import urllib.request
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -22,12 +23,17 @@ _SOURCE_OF: dict[Actor, str] = {"person": "user", "admin": "admin", "api": "api"
 
 
 def add_webhook(state: MailchimpState, audience: Audience, body: Mapping[str, Any]) -> Webhook:
-    """Make a webhook. What is not said is on: a careless webhook hears its own API writes."""
+    """Make a webhook. What is not said is on: a careless webhook hears its own API writes.
+
+    Its address is asked first, unless ``state.asks_webhooks_first`` is off, and must answer 200.
+    """
     url = body.get("url") or ""
     if not url.startswith(("http://", "https://")):
         raise invalid("The webhook URL is not valid.", ("url", "Please enter a valid URL"))
     if any(webhook.url == url for webhook in audience.webhooks.values()):
         raise invalid("Sorry, you can't set up multiple WebHooks for one URL", ("url", "Already in use"))
+    if state.asks_webhooks_first and not _answers(url):
+        raise invalid("The webhook URL could not be validated.", ("url", "We couldn't validate that URL."))
     webhook = Webhook(
         state.next_id(),
         url,
@@ -37,6 +43,14 @@ def add_webhook(state: MailchimpState, audience: Audience, body: Mapping[str, An
     )
     audience.webhooks[webhook.id] = webhook
     return webhook
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 def change_webhook(audience: Audience, webhook_id: str, body: Mapping[str, Any]) -> Webhook:

@@ -29,10 +29,11 @@ def listener() -> Iterator[tuple[str, Received]]:
     received: Received = []
 
     async def receive(request: Request) -> Response:
-        received.append((request.headers["x-mailchimp-signature"], await request.body()))
+        if request.method == "POST":
+            received.append((request.headers["x-mailchimp-signature"], await request.body()))
         return Response()
 
-    with serve(Starlette(routes=[Route("/hook", receive, methods=["POST"])])) as url:
+    with serve(Starlette(routes=[Route("/hook", receive, methods=["GET", "POST"])])) as url:
         yield f"{url}/hook", received
 
 
@@ -79,6 +80,7 @@ def test_events_reach_the_listener_as_a_signed_form(
 def test_each_act_has_its_event(
     sandbox: SandboxMailchimp, client: Any, act: Any, event: str, facts: dict[str, str]
 ) -> None:
+    sandbox.state.asks_webhooks_first = False
     client.lists.create_list_webhook(LIST, {"url": "http://127.0.0.1:9/hook"})
     sandbox.add_member(LIST, ADA)
     act(sandbox)
@@ -88,6 +90,7 @@ def test_each_act_has_its_event(
 
 
 def test_a_webhook_nobody_answers_is_lost(sandbox: SandboxMailchimp, client: Any) -> None:
+    sandbox.state.asks_webhooks_first = False
     client.lists.create_list_webhook(LIST, {"url": "http://127.0.0.1:9/hook"})
     sandbox.sign_up(LIST, ADA)
     assert sandbox.deliver_webhooks(timeout=1) == [0]
@@ -95,6 +98,7 @@ def test_a_webhook_nobody_answers_is_lost(sandbox: SandboxMailchimp, client: Any
 
 
 def test_webhooks_are_listed_changed_and_deleted(sandbox: SandboxMailchimp, client: Any) -> None:
+    sandbox.state.asks_webhooks_first = False
     body = {"url": "http://127.0.0.1:9/hook", "events": {"profile": False}}
     made = client.lists.create_list_webhook(LIST, body)
     assert made["sources"] == {"user": True, "admin": True, "api": True}
@@ -107,3 +111,60 @@ def test_webhooks_are_listed_changed_and_deleted(sandbox: SandboxMailchimp, clie
     client.lists.delete_list_webhook(LIST, made["id"])
     with refused(404):
         client.lists.get_list_webhook(LIST, made["id"])
+
+
+def test_an_address_that_does_not_answer_200_gets_no_webhook(
+    client: Any, listener: tuple[str, Received]
+) -> None:
+    url, _ = listener
+    with refused(400, "Invalid Resource"):
+        client.lists.create_list_webhook(LIST, {"url": "http://127.0.0.1:9/hook"})
+    with refused(400, "Invalid Resource"):
+        client.lists.create_list_webhook(LIST, {"url": f"{url}/elsewhere"})
+    assert client.lists.create_list_webhook(LIST, {"url": url})["url"] == url
+
+
+def test_each_source_goes_to_the_webhook_that_hears_it(sandbox: SandboxMailchimp, client: Any) -> None:
+    sandbox.state.asks_webhooks_first = False
+    for source in ("user", "admin"):
+        sources = {name: name == source for name in ("user", "admin", "api")}
+        client.lists.create_list_webhook(LIST, {"url": f"http://127.0.0.1:9/{source}", "sources": sources})
+    for email in (ADA, "bob@example.org"):
+        sandbox.add_member(LIST, email)
+    sandbox.change_address(LIST, ADA, "l@example.org")
+    sandbox.unsubscribe_by_admin(LIST, "bob@example.org")
+    client.lists.update_list_member(LIST, "l@example.org", {"status": "unsubscribed"})
+    told = [(each["form"]["type"], each["url"][-5:]) for each in sandbox.state.webhook_deliveries]
+    assert told == [("upemail", "/user"), ("unsubscribe", "admin")]
+
+
+def test_what_was_not_answered_is_repeated_when_asked_for_and_a_delivery_may_come_twice(
+    sandbox: SandboxMailchimp, client: Any, listener: tuple[str, Received]
+) -> None:
+    url, received = listener
+    client.lists.create_list_webhook(LIST, {"url": url})
+    sandbox.sign_up(LIST, ADA)
+    for webhook in sandbox.state.webhook_deliveries:
+        webhook["url"] = "http://127.0.0.1:9/hook"
+    assert sandbox.deliver_webhooks(timeout=1, again_later=True) == [0]
+    for webhook in sandbox.state.webhook_deliveries:
+        webhook["url"] = url
+    assert sandbox.deliver_webhooks(times=2, again_later=True) == [200, 200]
+    assert len(received) == 2
+    assert len({body for _, body in received}) == 1
+    assert sandbox.deliver_webhooks() == []
+
+
+def test_a_webhook_older_than_signatures_sends_none(sandbox: SandboxMailchimp, client: Any) -> None:
+    seen: list[str | None] = []
+
+    async def receive(request: Request) -> Response:
+        seen.append(request.headers.get("x-mailchimp-signature"))
+        return Response()
+
+    with serve(Starlette(routes=[Route("/hook", receive, methods=["GET", "POST"])])) as url:
+        client.lists.create_list_webhook(LIST, {"url": f"{url}/hook"})
+        sandbox.forget_signing_secrets(LIST)
+        sandbox.sign_up(LIST, ADA)
+        assert sandbox.deliver_webhooks() == [200]
+    assert seen == [None, None]

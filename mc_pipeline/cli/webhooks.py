@@ -1,0 +1,180 @@
+"""``mc-pipeline webhooks``: receive webhooks of Mailchimp, and register, list and remove them."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from mc_pipeline.cli.home import dagster_home
+from mc_pipeline.cli.sync import chosen
+from mc_pipeline.settings import CompanySettings, load_settings
+
+if TYPE_CHECKING:
+    from mc_pipeline.defs.systems import Systems
+    from mc_pipeline.webhooks.hooks import Hook
+
+PORT = 8071
+
+
+@click.group()
+def webhooks() -> None:
+    """Hear of opt-outs at once, and who made them: webhooks of Mailchimp.
+
+    Nothing depends on them: what a webhook misses is found by polling. They need
+    MC_PIPELINE_WEBHOOK_SECRET: at least 32 random characters, the same for serve and register.
+    """
+
+
+@webhooks.command()
+@click.argument("companies", nargs=-1, metavar="[COMPANY...]")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True)
+def serve(companies: tuple[str, ...], host: str, port: int) -> None:
+    """Receive the webhooks of companies (all without COMPANY), until interrupted.
+
+    A proxy with TLS stands in front of it. What is received is in the ledger before it is answered; the next
+    run of the job opt_outs carries it out.
+    """
+    from mc_pipeline.ledger import Ledger
+    from mc_pipeline.ledger.database import utc_now
+    from mc_pipeline.webhooks.receiver import receiver_app, server
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    settings = load_settings()
+    keys = chosen(settings, companies, every=not companies)
+    hooks = _hooks([settings.companies[key] for key in keys])
+    dagster_home()
+    unsigned = sorted({hook.signing_variable for hook in hooks if not hook.signing_secrets})
+    if unsigned:
+        click.echo(f"Signatures are not checked where no secret is set: {', '.join(unsigned)}", err=True)
+    click.echo(
+        f"Receiving webhooks of {', '.join(keys)} on http://{host}:{port}. Stop with Ctrl-C.", err=True
+    )
+    with Ledger.open() as ledger:
+        server(receiver_app(hooks, ledger.inbox.keep, utc_now), host=host, port=port).run()
+
+
+@webhooks.command()
+@click.argument("companies", nargs=-1, required=True, metavar="COMPANY...")
+@click.option("--url", required=True, help="Where Mailchimp reaches the receiver: https://host/path.")
+def register(companies: tuple[str, ...], url: str) -> None:
+    """Make two webhooks for every audience of COMPANY: one hears people, one administrators.
+
+    The receiver must be running: Mailchimp asks it first. Those that are there already are kept. Mailchimp
+    tells the signing secret of a new one once: put the printed lines into the receiver's environment and
+    start it again.
+
+    Exit code: 0 all are there, 1 one is there with other settings.
+    """
+    from mc_pipeline.webhooks.hooks import checked_base
+    from mc_pipeline.webhooks.registration import register as register_hook
+
+    base = checked_base(url)
+    differing = 0
+    with _asking(companies) as (systems, chosen_companies):
+        for company in chosen_companies:
+            for hook in _hooks([company]):
+                done = register_hook(systems.mailchimp(company), hook, base)
+                about = f"{company.key} / {hook.audience}, what {_WHO[hook.source]} do"
+                click.echo(f"{about}: {_OUTCOMES[done.outcome]}", err=True)
+                if done.outcome == "differs":
+                    differing += 1
+                    wrong = ", ".join(done.webhook.differences(hook.source))
+                    click.echo(
+                        f"  {wrong}. Remove it, and register it again: mc-pipeline webhooks remove "
+                        f"{company.key}",
+                        err=True,
+                    )
+                for place in done.elsewhere:
+                    click.echo(f"  another one of ours points to {place}", err=True)
+                if done.webhook.signing_secret:
+                    click.echo(f"{hook.signing_variable}={done.webhook.signing_secret}")
+    if differing:
+        raise SystemExit(1)
+
+
+@webhooks.command("list")
+@click.argument("companies", nargs=-1, metavar="[COMPANY...]")
+def list_webhooks(companies: tuple[str, ...]) -> None:
+    """Show the webhooks of every audience of companies (all without COMPANY), without their secrets."""
+    from mc_pipeline.webhooks.registration import registered
+
+    grid = Grid(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    for title in ("audience", "whose", "hears", "address", "signature", "to do"):
+        grid.add_column(title, overflow="fold")
+    with _asking(companies) as (systems, chosen_companies):
+        for company in chosen_companies:
+            hooks = _hooks([company])
+            for audience in company.audiences.values():
+                found = list(registered(systems.mailchimp(company), audience.list_id, hooks))
+                for each in found:
+                    checked = "checked" if each.hook and each.hook.signing_secrets else "not checked"
+                    cells = (
+                        f"{company.key} / {audience.key}",
+                        "ours" if each.hook else "another's",
+                        ", ".join(each.webhook.hears),
+                        each.place,
+                        checked if each.hook else "",
+                        f"{', '.join(each.differences)}: remove, and register again"
+                        if each.differences
+                        else "",
+                    )
+                    grid.add_row(*(Text(cell) for cell in cells))
+                missing = {hook.source for hook in hooks if hook.list_id == audience.list_id} - {
+                    each.hook.source for each in found if each.hook
+                }
+                for source in sorted(missing):
+                    grid.add_row(
+                        *(Text(cell) for cell in (f"{company.key} / {audience.key}", "ours", source)),
+                        "",
+                        "",
+                        Text("not registered: mc-pipeline webhooks register"),
+                    )
+    Console().print(grid)
+
+
+@webhooks.command()
+@click.argument("companies", nargs=-1, required=True, metavar="COMPANY...")
+def remove(companies: tuple[str, ...]) -> None:
+    """Delete our webhooks of every audience of COMPANY; those of others stay.
+
+    Ours are known by MC_PIPELINE_WEBHOOK_SECRET: remove them before it is changed.
+    """
+    from mc_pipeline.webhooks.registration import remove as remove_hooks
+
+    with _asking(companies) as (systems, chosen_companies):
+        for company in chosen_companies:
+            hooks = _hooks([company])
+            for audience in company.audiences.values():
+                removed = remove_hooks(systems.mailchimp(company), audience.list_id, hooks)
+                click.echo(f"{company.key} / {audience.key}: {len(removed)} removed")
+
+
+_WHO = {"user": "people", "admin": "administrators"}
+_OUTCOMES = {"made": "made", "kept": "there already", "differs": "there already, with other settings"}
+
+
+@contextmanager
+def _asking(companies: tuple[str, ...]) -> "Iterator[tuple[Systems, list[CompanySettings]]]":
+    from mc_pipeline.defs.systems import Systems
+
+    settings = load_settings()
+    keys = chosen(settings, companies, every=not companies)
+    dagster_home()
+    systems = Systems(settings)
+    try:
+        yield systems, [settings.companies[key] for key in keys]
+    finally:
+        systems.close()
+
+
+def _hooks(companies: list[CompanySettings]) -> "list[Hook]":
+    from mc_pipeline.webhooks.hooks import hooks_of
+
+    return hooks_of(companies, os.environ)
