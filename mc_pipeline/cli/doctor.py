@@ -30,13 +30,14 @@ _MARKS = {
 @click.command()
 @click.argument("companies", nargs=-1, metavar="[COMPANY...]")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, for machines.")
-def doctor(companies: tuple[str, ...], as_json: bool) -> None:
+@click.option("--people", is_flag=True, help="Count who gets into which audience in a large Odoo too.")
+def doctor(companies: tuple[str, ...], as_json: bool, people: bool) -> None:
     """Check settings, rights and audiences of companies (all without COMPANY), and say what to fix.
 
     Nothing is written to Odoo or Mailchimp. Exit code: 0 no problem, 1 problems.
     """
     with Console(stderr=True).status("Asking Odoo and Mailchimp"):
-        findings = _findings(companies)
+        findings = _findings(companies, people)
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False, indent=2))
     else:
@@ -44,7 +45,7 @@ def doctor(companies: tuple[str, ...], as_json: bool) -> None:
     sys.exit(1 if any(finding.status == "problem" for finding in findings) else 0)
 
 
-def _findings(companies: tuple[str, ...]) -> "list[Finding]":
+def _findings(companies: tuple[str, ...], count_people: bool) -> "list[Finding]":
     from mc_pipeline.doctor.checkup import examine
     from mc_pipeline.doctor.findings import Finding, Status
 
@@ -61,7 +62,8 @@ def _findings(companies: tuple[str, ...]) -> "list[Finding]":
     read = Finding(
         "settings", "companies.yaml", Status.OK, f"{settings.path}: {', '.join(settings.companies)}"
     )
-    return [read, *examine(settings, [settings.companies[key] for key in wanted], dagster_home)]
+    chosen_companies = [settings.companies[key] for key in wanted]
+    return [read, *examine(settings, chosen_companies, dagster_home, count_people=count_people)]
 
 
 def _in_file(problem: Problem) -> str:

@@ -50,6 +50,11 @@ class ErasedPeople:
         self._erased = frozenset(erased)
         self.partner_ids = frozenset(partner_ids)
 
+    @property
+    def count(self) -> int:
+        """How many addresses were erased."""
+        return len(self._erased)
+
     @classmethod
     def of(cls, ledger: "Ledger") -> Self:
         """Load the tombstones; without any, no key is needed.

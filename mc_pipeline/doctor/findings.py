@@ -17,7 +17,7 @@ Subject = TypeVar("Subject")
 
 
 class Status(StrEnum):
-    """How a check came out; ``NOT_CHECKED`` because of another problem."""
+    """How a check came out; ``NOT_CHECKED`` because of another problem, or since no system tells."""
 
     OK = "ok"
     WARNING = "warning"
@@ -47,11 +47,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check(Generic[Subject]):
-    """One check of a subject. When a ``gate`` finds a problem, the checks after it cannot be made."""
+    """One check of a subject.
+
+    When a ``gate`` finds a problem, the checks after it cannot be made; this one cannot be made when one that
+    it ``needs`` found a problem.
+    """
 
     name: str
     look: Callable[[Subject], Iterable[Result]]
     gate: bool = False
+    needs: tuple[str, ...] = ()
 
 
 def ok(found: str) -> Result:
@@ -64,19 +69,32 @@ def warning(found: str, fix: str) -> Result:
     return Result(Status.WARNING, found, fix)
 
 
+def not_known(found: str) -> Result:
+    """Say what cannot be known, and why."""
+    return Result(Status.NOT_CHECKED, f"not known: {found}")
+
+
 def problem(found: str, fix: str) -> Result:
     """Say that syncs will fail, or leave something out."""
     return Result(Status.PROBLEM, found, fix)
 
 
 def look_at(where: str, subject: Subject, checks: Iterable[Check[Subject]]) -> Iterator[Finding]:
-    """Make the checks of one subject; a check that fails never hides the others."""
+    """Make the checks of one subject; a check that fails never hides the others.
+
+    A problem with the fix of an earlier one is told as that one's consequence.
+    """
     closed_by: str | None = None
+    fixes: dict[str, str] = {}
     for check in checks:
-        if closed_by is not None:
-            yield Finding(where, check.name, Status.NOT_CHECKED, f"because of {closed_by}")
+        cause = closed_by or next((name for name in fixes.values() if name in check.needs), None)
+        if cause is not None:
+            yield Finding(where, check.name, Status.NOT_CHECKED, f"because of {cause}")
             continue
         for result in _results(check, subject):
+            if result.status is Status.PROBLEM and fixes.setdefault(result.fix, check.name) != check.name:
+                yield Finding(where, check.name, Status.NOT_CHECKED, f"because of {fixes[result.fix]}")
+                continue
             yield Finding(where, check.name, result.status, mask_text(result.found), mask_text(result.fix))
             if check.gate and result.status is Status.PROBLEM:
                 closed_by = check.name
@@ -121,6 +139,8 @@ def problem_of(error: Exception) -> Result:
         return problem(
             "cannot be used", f"{error.strerror or type(error).__name__}{place}: correct its rights."
         )
+    if isinstance(description := getattr(error, "description", None), str):
+        return problem("not usable", _sentence(description))  # a failure that a run would end with
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return problem(
         f"the check failed with {type(error).__name__}",

@@ -47,8 +47,15 @@ def check_tables(_: Machine) -> Iterator[Result]:
     yield ok(str(folder))
 
 
+def check_erasure(machine: Machine) -> Iterator[Result]:
+    """Whoever was erased is still recognised, so that nobody of them is sent to Mailchimp again."""
+    count = machine.systems.erased.count
+    yield ok(f"{count:,} erased addresses are recognised and left out" if count else "nobody was erased")
+
+
 MACHINE_CHECKS: tuple[Check[Machine], ...] = (
     Check("Dagster's home", check_home),
-    Check("ledger", check_ledger),
+    Check("ledger", check_ledger, gate=True),
+    Check("erased people", check_erasure),
     Check("tables", check_tables),
 )

@@ -1,46 +1,20 @@
 """Checks of Mailchimp: the API key of each account, and each audience of the settings."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from mc_pipeline.doctor.findings import Check, Result, ok, problem, warning
-from mc_pipeline.doctor.systems import CheckupSystems
+from mc_pipeline.doctor.findings import Check, Result, not_known, ok, problem, warning
+from mc_pipeline.doctor.subjects import Account, AudienceOfCompany
 from mc_pipeline.domain.fields import MERGE_FIELD_SOURCES
 from mc_pipeline.mailchimp.answers import require
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpAuthenticationError, MailchimpNotFoundError
-from mc_pipeline.mailchimp.merge_fields import ROOM, compare_merge_fields, list_merge_fields
-from mc_pipeline.settings import AudienceSettings, CompanySettings
-
-
-@dataclass(frozen=True)
-class Account:
-    """One Mailchimp user of the settings, asked through the client of a company that uses it."""
-
-    systems: CheckupSystems
-    key: str
-    company: CompanySettings
-
-    @property
-    def client(self) -> MailchimpClient:
-        return self.systems.mailchimp(self.company)
-
-
-@dataclass(frozen=True)
-class AudienceOfCompany:
-    """One audience of the settings, in its account."""
-
-    systems: CheckupSystems
-    company: CompanySettings
-    settings: AudienceSettings
-
-    @property
-    def client(self) -> MailchimpClient:
-        return self.systems.mailchimp(self.company)
-
-    def where(self, key: str) -> str:
-        """Name a setting of the audience as companies.yaml has it."""
-        return f"companies.{self.company.key}.audiences.{self.settings.key}.{key}"
+from mc_pipeline.mailchimp.lists import welcome_automations
+from mc_pipeline.mailchimp.merge_fields import (
+    PREMIUM_ROOM,
+    compare_merge_fields,
+    list_merge_fields,
+    room_of,
+)
 
 
 def check_key(account: Account) -> Iterator[Result]:
@@ -117,6 +91,27 @@ def check_double_opt_in(audience: AudienceOfCompany) -> Iterator[Result]:
         )
 
 
+def check_welcome(audience: AudienceOfCompany) -> Iterator[Result]:
+    """Which automation would write to people who are created as subscribed."""
+    found = audience.systems.audience(audience.company, audience.settings.list_id)
+    titles = welcome_automations(audience.client, audience.settings.list_id)
+    if not titles and not found.has_welcome:
+        yield not_known(
+            "no classic welcome automation is connected; customer journeys cannot be listed: look under "
+            "Automations in Mailchimp for one that starts when somebody joins"
+        )
+        return
+    named = f"welcome automation connected: {', '.join(titles) if titles else 'of a name not known'}"
+    if audience.settings.consent is None:
+        yield ok(f"{named}; it does not write to people who are created as transactional")
+        return
+    yield warning(
+        named,
+        "It writes to everybody who is created as subscribed: pause it in Mailchimp during the first load, "
+        "unless that is what you want.",
+    )
+
+
 def check_merge_fields(audience: AudienceOfCompany) -> Iterator[Result]:
     """The merge fields of the settings are there with the right type, or can be created."""
     existing = list_merge_fields(audience.client, audience.settings.list_id)
@@ -134,13 +129,54 @@ def check_merge_fields(audience: AudienceOfCompany) -> Iterator[Result]:
     parts = [f"{len(compared.present)} of {len(wanted)} there"]
     if compared.missing:
         parts.append(f"the first push creates {', '.join(compared.missing)}")
-    parts.append(f"room for {max(ROOM - len(existing) - len(compared.missing), 0)} more")
+    taken, room = len(existing) + len(compared.missing), room_of(existing)
+    parts.append(f"room for {max(room - taken, 0)} more")
+    if room < PREMIUM_ROOM:
+        parts[-1] += f" ({PREMIUM_ROOM - taken} with Mailchimp Premium)"
     if not compared.problems:
         yield ok("; ".join(parts))
+
+
+def check_store(audience: AudienceOfCompany) -> Iterator[Result]:
+    """The store of the settings is this audience's, and the only one that reports revenue there."""
+    stores = audience.systems.stores(audience.company)
+    wanted, list_id = audience.settings.store, audience.settings.list_id
+    others = [
+        f"{store.id} ({store.name})"
+        for store in stores
+        if store.list_id == list_id and (wanted is None or store.id != wanted.id)
+    ]
+    if wanted is None:
+        yield ok(f"none in the settings; the audience has {', '.join(others) or 'none'}")
+        return
+    there = next((store for store in stores if store.id == wanted.id), None)
+    if there is None:
+        yield ok(f"{wanted.id}: the first push creates it, in {wanted.currency}")
+    elif there.list_id != list_id:
+        yield problem(
+            f"store {wanted.id} belongs to audience {there.list_id}",
+            f"Choose another id in {audience.where('store.id')}: Mailchimp never changes a store's audience.",
+        )
+    elif there.currency != wanted.currency:
+        yield problem(
+            f"store {wanted.id} is in {there.currency}",
+            f"Choose another id in {audience.where('store.id')}: its orders and those to come, in "
+            f"{wanted.currency}, would be added up as one currency.",
+        )
+    else:
+        yield ok(f"{wanted.id}: there, in {there.currency}")
+    if others:
+        yield warning(
+            f"other stores of the audience: {', '.join(others)}",
+            "Where they hold the same orders Mailchimp counts the revenue twice: disconnect them there "
+            f"(Integrations), or remove {audience.where('store')}.",
+        )
 
 
 AUDIENCE_CHECKS: tuple[Check[AudienceOfCompany], ...] = (
     Check("audience", check_audience, gate=True),
     Check("double opt-in", check_double_opt_in),
+    Check("welcome automations", check_welcome),
     Check("merge fields", check_merge_fields),
+    Check("store", check_store),
 )

@@ -1,54 +1,29 @@
-"""Checks of Odoo: the login, and per company what a sync reads and what the settings name."""
+"""Checks of Odoo: the login, and per company what a sync reads and writes."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
 
-from mc_pipeline.doctor.findings import Check, Result, ok, problem, warning
-from mc_pipeline.doctor.samples import FewRecords
+from mc_pipeline.doctor.findings import Check, Result, not_known, ok, problem, warning
+from mc_pipeline.doctor.named_records_checks import NAMED_RECORDS_CHECKS
+from mc_pipeline.doctor.subjects import CompanyInOdoo
 from mc_pipeline.doctor.systems import CheckupSystems
-from mc_pipeline.domain.errors import RuleError
-from mc_pipeline.domain.tags import TagCatalogue
 from mc_pipeline.masking import mask_email
 from mc_pipeline.odoo.accounting import read_document_lines, read_documents
+from mc_pipeline.odoo.api_keys import read_api_keys
 from mc_pipeline.odoo.blacklist import read_blacklist
-from mc_pipeline.odoo.client import OdooClient
-from mc_pipeline.odoo.consent import boolean_evidence_fields
-from mc_pipeline.odoo.errors import OdooFieldMissingError
+from mc_pipeline.odoo.errors import OdooAccessError, OdooFieldMissingError, OdooModelMissingError
 from mc_pipeline.odoo.fields import optional_model_fields
 from mc_pipeline.odoo.orders import read_orders
 from mc_pipeline.odoo.partners import read_partners
 from mc_pipeline.odoo.reading import OdooRead
-from mc_pipeline.odoo.tags import read_tag_paths
-from mc_pipeline.settings import AudienceSettings, CompanySettings
+from mc_pipeline.odoo.rights import Operation, may
 
 NEWEST_TESTED = (19, 0)
 NEWEST_ORDERS = 1000
+SOON_DAYS = 14
+_API_KEY = re.compile(r"[0-9a-f]{40}")
 _NO_ONE = "Correct odoo_company_id if this is not the company you mean; until then it has nobody to sync."
-
-
-@dataclass(frozen=True)
-class CompanyInOdoo:
-    """A company of the settings, seen as its sync sees it."""
-
-    systems: CheckupSystems
-    settings: CompanySettings
-
-    @property
-    def client(self) -> OdooClient:
-        return self.systems.odoo(self.settings)
-
-    @cached_property
-    def few_records(self) -> FewRecords:
-        return FewRecords(self.client)
-
-    @property
-    def odoo_id(self) -> int:
-        return self.settings.odoo_company_id
-
-    def where(self, audience: AudienceSettings, key: str) -> str:
-        """Name a setting of one of the company's audiences as companies.yaml has it."""
-        return f"companies.{self.settings.key}.audiences.{audience.key}.{key}"
 
 
 def check_connection(systems: CheckupSystems) -> Iterator[Result]:
@@ -66,7 +41,40 @@ def check_connection(systems: CheckupSystems) -> Iterator[Result]:
         yield ok(found)
 
 
-ODOO_CHECKS: tuple[Check[CheckupSystems], ...] = (Check("connection", check_connection, gate=True),)
+def check_api_key(systems: CheckupSystems) -> Iterator[Result]:
+    """How long the user may still log in. Odoo does not tell which of the user's keys is in use."""
+    if not _API_KEY.fullmatch(systems.settings.odoo.secret.get_secret_value()):
+        yield ok("none in use: odoo.secret is a password")
+        return
+    try:
+        keys = read_api_keys(systems.odoo_user())
+    except (OdooAccessError, OdooFieldMissingError, OdooModelMissingError) as error:
+        yield not_known(f"when it ends: {error.message}")
+        return
+    if not keys:
+        yield not_known("when it ends: Odoo lists no key of the user")
+        return
+    first = keys[0]
+    which = f"{first.name}" if len(keys) == 1 else f"{first.name}, the first of {len(keys)} to end,"
+    if first.ends_at is None:
+        yield ok(f"{which} has no end")
+        return
+    days = (first.ends_at - datetime.now(UTC)).days
+    found = f"{which} ends on {first.ends_at:%Y-%m-%d}, in {days} days"
+    if days > SOON_DAYS:
+        yield ok(found)
+    else:
+        yield warning(
+            found,
+            "Make a new key in Odoo as that user (My Preferences, Security, Add API Key) and put it into the "
+            "variable that odoo.secret names; after that day every sync fails.",
+        )
+
+
+ODOO_CHECKS: tuple[Check[CheckupSystems], ...] = (
+    Check("connection", check_connection, gate=True),
+    Check("API key", check_api_key),
+)
 
 
 def check_company(company: CompanyInOdoo) -> Iterator[Result]:
@@ -113,10 +121,17 @@ def check_accounting(company: CompanyInOdoo) -> Iterator[Result]:
 
 
 def check_blacklist(company: CompanyInOdoo) -> Iterator[Result]:
-    """Odoo's opt-outs can be read."""
+    """Odoo's opt-outs can be read, and those of Mailchimp written there."""
     read = read_blacklist(company.few_records)
     count = company.client.search_count("mail.blacklist", [("active", "=", True)])
     yield from _readable(read, f"{count:,} addresses opted out in Odoo")
+    operations: tuple[Operation, ...] = ("create", "write")
+    lacking = [each for each in operations if not may(company.client, "mail.blacklist", each)]
+    if lacking:
+        yield problem(
+            f"the user may not {' or '.join(lacking)} entries: opt-outs of Mailchimp would not reach Odoo",
+            "Give the Odoo user the right Email Marketing / User.",
+        )
 
 
 def _readable(read: OdooRead, found: str) -> Iterator[Result]:
@@ -172,127 +187,31 @@ def check_modules(company: CompanyInOdoo) -> Iterator[Result]:
         yield ok("Employees (hr) is not installed; nobody is known as an employee")
 
 
-def check_consent(company: CompanyInOdoo) -> Iterator[Result]:
-    """The source of evidence that each audience names exists in Odoo."""
+def check_currency(company: CompanyInOdoo) -> Iterator[Result]:
+    """The stores are in the currency of the company, whose amounts are sent."""
+    currency_id = company.client.read("res.company", [company.odoo_id], ["currency_id"])[0]["currency_id"]
+    currency = str(company.client.read("res.currency", [currency_id], ["name"])[0]["name"])
+    wrong = False
     for audience in company.settings.audiences.values():
-        if audience.consent is None:
-            continue
-        if audience.consent.mailing_list is not None:
-            yield _mailing_list(company, audience, audience.consent.mailing_list)
-        if audience.consent.boolean_field is not None:
-            yield _boolean_field(company, audience, audience.consent.boolean_field)
-
-
-def _mailing_list(company: CompanyInOdoo, audience: AudienceSettings, wanted: str | int) -> Result:
-    if optional_model_fields(company.client, "mailing.list") is None:
-        return problem(
-            f"mailing list {wanted!r}: there are no mailing lists",
-            f"Install Email Marketing in Odoo, or remove {company.where(audience, 'consent')}.",
-        )
-    lists = {
-        record["id"]: str(record["name"] or "")
-        for record in company.client.search_read("mailing.list", [], ["name"], order="id")
-    }
-    if isinstance(wanted, int):
-        found = [wanted] if wanted in lists else []
-    else:
-        found = [each for each, name in lists.items() if name.strip().casefold() == wanted.strip().casefold()]
-    setting = company.where(audience, "consent.mailing_list")
-    if len(found) == 1:
-        count = company.client.search_count("mailing.subscription", [("list_id", "=", found[0])])
-        return ok(f"{audience.key}: mailing list {lists[found[0]]} (id {found[0]}), {count:,} subscriptions")
-    if found:
-        ids = ", ".join(map(str, found))
-        return problem(f"mailing list {wanted!r} fits several", f"Name one by its id in {setting}: {ids}.")
-    return problem(
-        f"no mailing list {wanted!r}",
-        f"Correct {setting}; Odoo has {_listed([f'{name} ({each})' for each, name in lists.items()])}.",
-    )
-
-
-def _boolean_field(company: CompanyInOdoo, audience: AudienceSettings, wanted: str) -> Result:
-    setting = company.where(audience, "consent.boolean_field")
-    try:
-        dated = boolean_evidence_fields(company.client, [wanted])[wanted]
-    except OdooFieldMissingError as error:
-        return problem(f"field {wanted}: not usable", f"Correct {setting}: {error.message}.")
-    count = company.client.search_count("res.partner", [(wanted, "=", True)])
-    found = f"{audience.key}: field {wanted}, ticked on {count:,} partners"
-    assert audience.consent is not None
-    if dated is None and not audience.consent.accept_undated:
-        return warning(
-            f"{found}, without a date",
-            f"Undated consent subscribes nobody: add a date field {wanted}_date in Odoo, or set "
-            f"accept_undated: true beside {setting}.",
-        )
-    return ok(f"{found}, dated by {dated}" if dated else f"{found}; undated consent is accepted")
-
-
-def check_tags_and_industries(company: CompanyInOdoo) -> Iterator[Result]:
-    """Tags and industries that the rules name exist in Odoo, and their names are clear."""
-    audiences = company.settings.audiences.values()
-    if any(audience.when.any_tag or audience.when.all_tags or audience.when.no_tag for audience in audiences):
-        yield from _tags(company)
-    if any(audience.when.industries for audience in audiences):
-        yield from _industries(company)
-
-
-def _tags(company: CompanyInOdoo) -> Iterator[Result]:
-    catalogue = TagCatalogue(read_tag_paths(company.client), complete=True)
-    known = []
-    for audience in company.settings.audiences.values():
-        for key in ("any_tag", "all_tags", "no_tag"):
-            wanted: Sequence[str | int] = getattr(audience.when, key)
-            for name in wanted:
-                try:
-                    known.append(catalogue.describe(name))
-                except RuleError as error:
-                    yield problem(
-                        f"tag {name!r}",
-                        f"Correct {company.where(audience, f'when.{key}')}: {error}; Odoo has "
-                        f"{_listed(sorted(catalogue.paths.values()))}.",
-                    )
-    if known:
-        yield ok(f"tags {', '.join(dict.fromkeys(known))}")
-
-
-def _industries(company: CompanyInOdoo) -> Iterator[Result]:
-    if optional_model_fields(company.client, "res.partner.industry") is None:
-        names: list[str] = []
-    else:
-        records = company.client.search_read("res.partner.industry", [], ["name"], order="id")
-        names = [str(record["name"] or "") for record in records]
-    folded = {name.strip().casefold() for name in names}
-    known = []
-    for audience in company.settings.audiences.values():
-        for wanted in audience.when.industries:
-            setting = company.where(audience, "when.industries")
-            if isinstance(wanted, int):
-                yield problem(f"industry {wanted}", f"Write its English name in {setting}, not its id.")
-            elif wanted.strip().casefold() in folded:
-                known.append(wanted)
-            else:
-                yield problem(
-                    f"no industry {wanted!r}",
-                    f"Correct {setting}; in English Odoo has {_listed(sorted(names))}.",
-                )
-    if known:
-        yield ok(f"industries {', '.join(dict.fromkeys(known))}")
-
-
-def _listed(names: Sequence[str], most: int = 20) -> str:
-    shown = ", ".join(names[:most]) or "none"
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+        if audience.store is not None and audience.store.currency != currency:
+            wrong = True
+            yield problem(
+                f"the company keeps its books in {currency}, the store of {audience.key} is in "
+                f"{audience.store.currency}",
+                f"Write {currency} in {company.where(audience, 'store.currency')}.",
+            )
+    if not wrong:
+        yield ok(currency)
 
 
 COMPANY_CHECKS: tuple[Check[CompanyInOdoo], ...] = (
     Check("company", check_company, gate=True),
     Check("contacts", check_contacts),
     Check("orders", check_orders),
-    Check("visible customers", check_visibility),
+    Check("visible customers", check_visibility, needs=("contacts", "orders")),
     Check("invoices", check_accounting),
     Check("blacklist", check_blacklist),
     Check("modules", check_modules),
-    Check("consent", check_consent),
-    Check("tags and industries", check_tags_and_industries),
+    Check("currency", check_currency),
+    *NAMED_RECORDS_CHECKS,
 )

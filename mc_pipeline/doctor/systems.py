@@ -6,10 +6,11 @@ from mc_pipeline.defs.systems import Systems
 from mc_pipeline.ledger import LedgerError
 from mc_pipeline.mailchimp.retry import RetryPolicy as MailchimpRetryPolicy
 from mc_pipeline.odoo.client import OdooClient, RetryPolicy, connect
-from mc_pipeline.settings import Settings
+from mc_pipeline.settings import CompanySettings, Settings
 
 if TYPE_CHECKING:
     from mc_pipeline.mailchimp.connections import ConnectionSlots
+    from mc_pipeline.mailchimp.lists import ConnectedStore
 
 LONGEST_ANSWER_SECONDS = 30.0
 LONGEST_WAIT_FOR_A_CONNECTION_SECONDS = 30.0
@@ -18,9 +19,12 @@ _PAUSE_SECONDS = 0.5
 
 
 class CheckupSystems(Systems):
-    """Clients that give up after seconds, and that work without a ledger, which may be what is broken."""
+    """Clients that give up after seconds, and that work without a ledger, which may be what is broken.
 
-    def __init__(self, settings: Settings) -> None:
+    ``count_people``: count who gets into which audience however long it takes.
+    """
+
+    def __init__(self, settings: Settings, *, count_people: bool = False) -> None:
         odoo = settings.odoo.model_copy(
             update={"timeout_seconds": min(settings.odoo.timeout_seconds, LONGEST_ANSWER_SECONDS)}
         )
@@ -40,7 +44,9 @@ class CheckupSystems(Systems):
                 longest_wait_seconds=5,
             ),
         )
+        self.count_people = count_people
         self._odoo_user: OdooClient | None = None
+        self._stores: dict[str, list[ConnectedStore]] = {}
 
     def odoo_user(self) -> OdooClient:
         """Log in to Odoo without asking for any company, so that a wrong one is told by itself."""
@@ -48,6 +54,14 @@ class CheckupSystems(Systems):
             assert self.odoo_retry is not None
             self._odoo_user = connect(self.settings.odoo, (), retry=self.odoo_retry)
         return self._odoo_user
+
+    def stores(self, company: CompanySettings) -> "list[ConnectedStore]":
+        """Return the stores of a company's Mailchimp account; asked once."""
+        if company.mailchimp not in self._stores:
+            from mc_pipeline.mailchimp.lists import connected_stores
+
+            self._stores[company.mailchimp] = connected_stores(self.mailchimp(company))
+        return self._stores[company.mailchimp]
 
     def connection_slots(self, account: str, maximum: int) -> "ConnectionSlots | None":
         """Share connections with running syncs, and wait a little for one; without a ledger take our own."""

@@ -1,4 +1,4 @@
-"""Audiences (Mailchimp's API calls them lists): what is set on them, and which automations greet people."""
+"""Audiences (Mailchimp's API calls them lists): settings, who greets people, which stores feed them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +12,14 @@ from mc_pipeline.mailchimp.errors import (
     MailchimpNotSentError,
 )
 
+_PAGE_SIZE = 1000
 _FIELDS = (
     "id",
     "web_id",
     "name",
     "double_optin",
     "marketing_permissions",
+    "has_welcome",
     "stats.member_count",
     "stats.unsubscribe_count",
     "stats.cleaned_count",
@@ -29,7 +31,8 @@ _FIELDS = (
 class Audience:
     """One audience. Mailchimp API: its counts are cached for minutes; they are for display only.
 
-    ``member_count``: subscribed; ``total_contacts``: everyone in any state, None where not told.
+    ``has_welcome``: Mailchimp says that a welcome automation is connected. ``member_count``: subscribed;
+    ``total_contacts``: everyone in any state, None where not told.
     """
 
     id: str
@@ -37,6 +40,7 @@ class Audience:
     web_id: int | None
     double_optin: bool
     marketing_permissions: bool
+    has_welcome: bool
     member_count: int
     unsubscribe_count: int
     cleaned_count: int
@@ -58,6 +62,7 @@ def get_audience(client: MailchimpClient, list_id: str) -> Audience:
         # Without the flag nobody may be created as subscribed: double opt-in is the careful reading.
         double_optin=bool(answer.get("double_optin", True)),
         marketing_permissions=bool(answer.get("marketing_permissions", False)),
+        has_welcome=bool(answer.get("has_welcome", False)),
         member_count=int(stats.get("member_count") or 0),
         unsubscribe_count=int(stats.get("unsubscribe_count") or 0),
         cleaned_count=int(stats.get("cleaned_count") or 0),
@@ -88,3 +93,42 @@ def welcome_automations(client: MailchimpClient, list_id: str) -> list[str] | No
         and (automation.get("recipients") or {}).get("list_id") == list_id
         and "welcome" in str((automation.get("trigger_settings") or {}).get("workflow_type") or "").lower()
     ]
+
+
+@dataclass(frozen=True)
+class ConnectedStore:
+    """A store of the account: the audience that its orders go to, which never changes, and its currency."""
+
+    id: str
+    name: str
+    list_id: str
+    currency: str
+
+
+def connected_stores(client: MailchimpClient) -> list[ConnectedStore]:
+    """Return every store of the account, whoever made it."""
+    found: list[ConnectedStore] = []
+    total = 1
+    while len(found) < total:
+        page = client.ecommerce.stores(
+            count=_PAGE_SIZE,
+            offset=len(found),
+            fields=[
+                "total_items",
+                *(f"stores.{name}" for name in ("id", "name", "list_id", "currency_code")),
+            ],
+        )
+        total = require(page, "total_items", int)
+        stores = require(page, "stores", list)
+        if not stores:
+            break
+        found += [
+            ConnectedStore(
+                str(store["id"]),
+                str(store.get("name") or ""),
+                str(store.get("list_id") or ""),
+                str(store.get("currency_code") or ""),
+            )
+            for store in stores
+        ]
+    return found

@@ -5,7 +5,7 @@ underscores; names and types of existing fields are the audience owner's and are
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpError, MailchimpInvalidError, MailchimpUnknownOutcomeError
 
 ROOM = 30
+PREMIUM_ROOM = 80
 _PAGE_SIZE = 1000
 _TAG = re.compile(r"[A-Z][A-Z0-9_]{0,9}")
 TYPES = frozenset(
@@ -78,9 +79,15 @@ def list_merge_fields(client: MailchimpClient, list_id: str) -> dict[str, MergeF
     return found
 
 
-def compare_merge_fields(
-    existing: Mapping[str, MergeField], wanted: Mapping[str, str], *, room: int = ROOM
-) -> Comparison:
+def room_of(existing: Collection[str]) -> int:
+    """Return how many fields an audience may have: more than the usual ones are there with Premium alone.
+
+    Mailchimp API: which plan an account has is not told.
+    """
+    return ROOM if len(existing) <= ROOM else PREMIUM_ROOM
+
+
+def compare_merge_fields(existing: Mapping[str, MergeField], wanted: Mapping[str, str]) -> Comparison:
     """Say which fields of ``wanted`` (tag to type) an audience has, lacks, or has wrongly."""
     result = Comparison()
     for tag, wanted_type in wanted.items():
@@ -91,6 +98,7 @@ def compare_merge_fields(
             result.present.append(tag)
         else:
             result.missing.append(tag)
+    room = room_of(existing)
     free = max(room - len(existing), 0)
     if len(result.missing) > free:
         for tag in result.missing:
@@ -109,14 +117,13 @@ def ensure_merge_fields(
     wanted: Mapping[str, str],
     *,
     names: Mapping[str, str] | None = None,
-    room: int = ROOM,
 ) -> EnsureResult:
     """Create the fields of ``wanted`` (tag to type) that the audience does not have.
 
     Nothing is created when there is no room for all missing ones, so that an audience is not left half
     way. ``names`` are the labels that people see; the tag otherwise.
     """
-    compared = compare_merge_fields(list_merge_fields(client, list_id), wanted, room=room)
+    compared = compare_merge_fields(list_merge_fields(client, list_id), wanted)
     result = EnsureResult(present=compared.present, problems=compared.problems)
     missing = compared.missing
     for tag in missing:

@@ -33,7 +33,7 @@ MOST_CONNECTIONS = 4
 _READS = frozenset(
     {
         "search", "search_read", "search_count", "read", "fields_get", "has_group", "context_get",
-        "read_group", "formatted_read_group", "name_search",
+        "read_group", "formatted_read_group", "name_search", "has_access", "check_access_rights",
     }
 )  # fmt: skip
 

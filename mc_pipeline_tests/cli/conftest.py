@@ -17,7 +17,8 @@ from mc_pipeline.sandbox.odoo import SandboxOdoo
 from mc_pipeline_tests.world import TWO_AUDIENCES, World
 
 _READS = frozenset(
-    "search search_read search_count read fields_get has_group context_get login version".split()
+    "search search_read search_count read fields_get has_group has_access check_access_rights"
+    " context_get login version".split()
 )
 
 

@@ -1,11 +1,15 @@
 """The doctor names what is broken and its fix, whatever else is broken, and writes nothing."""
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from mc_pipeline.defs.erased_people import ERASURE_KEY_VARIABLE
+from mc_pipeline.doctor import people_checks
+from mc_pipeline.domain.erasure import Pseudonyms
 from mc_pipeline.sandbox.faults import Fault
+from mc_pipeline.sandbox.mailchimp import stores
 from mc_pipeline.sandbox.mailchimp.state import MergeField
 from mc_pipeline.sandbox.seed.scale import seed_many
 from mc_pipeline_tests.cli.conftest import configure, found, mc_pipeline, serve_world, writes
@@ -25,6 +29,8 @@ def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         shop = odoo.add_tag("Shop")
         odoo.add_tag("Shop", parent=odoo.add_tag("Paris"))
         partner = odoo.add_partner(name="Ada Lovelace", email="ada@example.com", tags=[shop])
+        firm = odoo.add_partner(name="Analytical Engines", email="office@example.net", is_company=True)
+        odoo.add_order(firm, 900.0, date_order=ORDERED)
         invoice = odoo.invoice_order(odoo.add_order(partner, 100.0, date_order=ORDERED))
         assert invoice
         odoo.subscribe(odoo.add_mailing_list("News"), "ada@example.com")
@@ -36,13 +42,14 @@ def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "ownsales": (("sales_own", "accounting", "email_marketing", "hr"), None),
             "nolines": (ALL_GROUPS, "account.move.line"),
             "noblacklist": (ALL_GROUPS, "mail.blacklist"),
+            "readsblacklist": (ALL_GROUPS, ("mail.blacklist", "write")),
             "noemployees": (ALL_GROUPS, "res.users"),
             "nocontacts": (ALL_GROUPS, "res.partner"),
         }
         for login, (groups, denied) in users.items():
             uid = odoo.add_user(login, "admin", groups=groups)
             if denied:
-                odoo.deny(uid, denied)
+                odoo.deny(uid, *((denied,) if isinstance(denied, str) else denied))
         odoo.hide("res.partner", [partner], uid=odoo.add_user("blinkered", "admin", groups=ALL_GROUPS))
         mailchimp.add_audience("double1", "Double", double_optin=True)
         full = mailchimp.add_audience("full1", "Full")
@@ -50,6 +57,19 @@ def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             full.merge_fields[f"X{number}"] = MergeField(number, f"X{number}", f"Field {number}", "text")
         demanding = mailchimp.add_audience("strict1", "Strict")
         demanding.merge_fields["LOYALTY"] = MergeField(99, "LOYALTY", "Loyalty", "text", required=True)
+        mailchimp.add_audience("greeted1", "Greeted", welcome_automation=True)
+        mailchimp.add_audience("shops1", "Shops")
+        mailchimp.add_audience("dollars1", "Dollars")
+        for store_id, list_id, currency in (
+            ("elsewhere", "shops1", "EUR"),
+            ("dollars", "dollars1", "USD"),
+        ):
+            stores.add_store(
+                mailchimp.state,
+                "main",
+                {"id": store_id, "list_id": list_id, "name": "Old shop", "currency_code": currency},
+            )
+        odoo.subscribe(odoo.add_mailing_list("Undated"), "ada@example.com", dated=False)
         yield world
 
 
@@ -67,6 +87,10 @@ def one_audience(list_id: str = "retail1", **settings: str) -> str:
     return f"    audiences:\n      retail:\n        list_id: {list_id}\n" + "".join(lines)
 
 
+def store(store_id: str, currency: str = "EUR") -> str:
+    return f"{{id: {store_id}, name: Shop, currency: {currency}}}"
+
+
 def test_a_healthy_set_up_has_no_problem_and_nothing_is_written(clinic: World):
     clinic.odoo.journal.clear()
     clinic.mailchimp.journal.clear()
@@ -76,11 +100,15 @@ def test_a_healthy_set_up_has_no_problem_and_nothing_is_written(clinic: World):
     for expected in (
         "Odoo 19.0",
         "key accepted",
-        "1 confirmed orders",
+        "2 confirmed orders",
         "1 posted invoices and credit notes",
         "Retail: 0 contacts",
         "the first push creates SPENT",
         "room for",
+        "wholesale: 1 people, if they are new: 1 transactional",
+        "left out: ",
+        "over JSON-RPC",
+        "none in use: odoo.secret is a password",
     ):
         assert expected in finished.told
     assert writes(clinic) == []
@@ -135,8 +163,12 @@ PROBLEMS: dict[str, tuple[Break, str, str, str, str]] = {
     "no right on contacts": (
         settings(user="nocontacts"), "acme", "contacts", "right missing", "an internal user's rights",
     ),
+    "no right to write the blacklist": (
+        settings(user="readsblacklist"), "acme", "blacklist", "the user may not write entries",
+        "Email Marketing / User",
+    ),
     "hidden customers": (
-        settings(user="blinkered"), "acme", "visible customers", "1 of 1 customers", "record rules",
+        settings(user="blinkered"), "acme", "visible customers", "1 of 2 customers", "record rules",
     ),
     "unknown mailing list": (
         settings(audiences=one_audience(consent="{mailing_list: Nwes}")),
@@ -184,21 +216,37 @@ PROBLEMS: dict[str, tuple[Break, str, str, str, str]] = {
         settings(audiences=one_audience("full1", merge_fields="{SPENT: total_spent}")),
         "acme / retail", "merge fields", "merge field SPENT", "delete unused fields in Mailchimp",
     ),
+    "store in another currency than the company": (
+        settings(audiences=one_audience(store=store("shop", "GBP"))),
+        "acme", "currency", "its books in EUR, the store of retail is in GBP",
+        "Write EUR in companies.acme.audiences.retail.store.currency",
+    ),
+    "store of another audience": (
+        settings(audiences=one_audience(store=store("elsewhere"))),
+        "acme / retail", "store", "belongs to audience shops1",
+        "Choose another id in companies.acme.audiences.retail.store.id",
+    ),
+    "store that was begun in another currency": (
+        settings(audiences=one_audience("dollars1", store=store("dollars"))),
+        "acme / retail", "store", "store dollars is in USD",
+        "Choose another id in companies.acme.audiences.retail.store.id",
+    ),
     "no ledger": (no_ledger, "this machine", "ledger", "cannot be used", "MC_PIPELINE_DATABASE_URL"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("broken", PROBLEMS)
-def test_a_broken_set_up_is_named_with_its_fix(clinic: World, monkeypatch: pytest.MonkeyPatch, broken: str):
+def test_a_broken_set_up_is_named_with_its_fix_and_nothing_else_is(
+    clinic: World, monkeypatch: pytest.MonkeyPatch, broken: str
+):
     breaking, where, check, said, fix = PROBLEMS[broken]
     breaking(clinic, monkeypatch)
     clinic.odoo.journal.clear()
     clinic.mailchimp.journal.clear()
-    problems = [finding for finding in found() if finding["status"] == "problem"]
-    named = [each for each in problems if (each["where"], each["check"]) == (where, check)]
-    assert named, problems
-    assert said in named[0]["found"]
-    assert fix in named[0]["fix"]
+    problems = [finding for finding in found() if finding["status"] in ("problem", "warning")]
+    assert [(each["where"], each["check"]) for each in problems] == [(where, check)], problems
+    assert said in problems[0]["found"]
+    assert fix in problems[0]["fix"]
     assert writes(clinic) == []
 
 
@@ -257,6 +305,30 @@ def test_problems_end_with_exit_code_1_and_stand_in_the_table_with_their_fix(cli
             "required and not filled: LOYALTY",
             "optional in Mailchimp",
         ),
+        (
+            one_audience("retail1", consent="{mailing_list: Undated}"),
+            "consent",
+            "retail: mailing list Undated (id 4): 0 dated, 1 undated",
+            "companies.acme.audiences.retail.consent.accept_undated: true",
+        ),
+        (
+            one_audience("greeted1", consent="{mailing_list: News}"),
+            "welcome automations",
+            "welcome automation connected",
+            "pause it in Mailchimp during the first load",
+        ),
+        (
+            one_audience("shops1", store=store("new")),
+            "store",
+            "other stores of the audience: elsewhere (Old shop)",
+            "disconnect them there",
+        ),
+        (
+            one_audience("retail1", when="{countries: [JP]}"),
+            "people",
+            "retail: nobody",
+            "Correct companies.acme.audiences.retail.when",
+        ),
     ],
 )
 def test_what_is_other_than_wanted_is_a_warning_and_no_problem(
@@ -269,6 +341,78 @@ def test_what_is_other_than_wanted_is_a_warning_and_no_problem(
     assert said in warnings[0]["found"]
     assert fix in warnings[0]["fix"]
     assert mc_pipeline("doctor").exit_code == 0
+
+
+@pytest.mark.parametrize(("days", "status"), [(9, "warning"), (80, "ok")])
+def test_an_api_key_is_told_with_the_days_that_are_left(
+    clinic: World, monkeypatch: pytest.MonkeyPatch, days: int, status: str
+):
+    uid = clinic.odoo.add_user(f"bot{days}", "admin", groups=ALL_GROUPS)
+    ends = datetime.now(UTC) + timedelta(days=days, hours=1)
+    monkeypatch.setenv("ODOO_SECRET", clinic.odoo.add_api_key(uid, name="sync", expires=ends))
+    configure(clinic, user=f"bot{days}")
+    (told,) = [each for each in found() if each["check"] == "API key" and each["where"] == "Odoo"]
+    assert told["status"] == status
+    assert told["found"] == f"sync ends on {ends:%Y-%m-%d}, in {days} days"
+    assert ("odoo.secret" in told["fix"]) == (status == "warning")
+
+
+def test_evidence_of_consent_is_counted_by_what_it_is_worth(clinic: World):
+    odoo = clinic.odoo
+    mixed = odoo.add_mailing_list("Mixed")
+    for number in range(3):
+        odoo.subscribe(mixed, f"dated{number}@example.org")
+    odoo.subscribe(mixed, "undated@example.org", dated=False)
+    odoo.subscribe(mixed, "out1@example.org", opt_out=True)
+    odoo.subscribe(mixed, "out2@example.org", opt_out=True)
+    configure(clinic, user="complete", audiences=one_audience(consent="{mailing_list: Mixed}"))
+    (told,) = [each for each in found() if each["check"] == "consent"]
+    assert told["status"] == "ok"
+    assert told["found"].endswith("3 dated, 1 undated, 2 opted out")
+
+
+def test_people_are_counted_by_audience_and_others_by_reason_as_a_sync_decides(tmp_path):
+    with serve_world(tmp_path) as world:
+        news = world.odoo.add_mailing_list("News")
+        for number in range(4):
+            ordered = world.odoo.add_partner(name=f"Buyer {number}", email=f"buyer{number}@example.com")
+            world.odoo.add_order(ordered, 10.0, date_order=ORDERED)
+        world.odoo.add_order(world.odoo.add_partner(name="No address"), 10.0, date_order=ORDERED)
+        world.odoo.add_partner(name="Nobody yet", email="lead@example.com")
+        world.odoo.subscribe(news, "buyer0@example.com")
+        configure(world, audiences=one_audience(consent="{mailing_list: News}"))
+        people = [each["found"] for each in found() if each["check"] == "people"]
+        world.sync()
+        assert people[0] == "retail: 4 people, if they are new: 3 transactional, 1 subscribed"
+        assert "1 missing email" in people[1]
+        assert "1 no order" in people[1]
+        statuses = sorted(world.mailchimp.statuses("retail1").values())
+        assert statuses == ["subscribed", "transactional", "transactional", "transactional"]
+        reasons = world.table("set_aside").rows["reason"]
+        assert people[1].startswith(f"left out: {len(reasons)} partners")
+
+
+def test_who_was_erased_is_not_counted_and_a_missing_erasure_key_is_a_problem_of_its_own(
+    tmp_path, monkeypatch: pytest.MonkeyPatch
+):
+    pseudonyms = Pseudonyms("a key that stays the same for ever and ever")
+    with serve_world(tmp_path) as world:
+        for name in ("gone", "stays"):
+            partner = world.odoo.add_partner(name=name, email=f"{name}@example.com")
+            world.odoo.add_order(partner, 10.0, date_order=ORDERED)
+        configure(world, audiences=one_audience())
+        with world.systems() as systems:
+            systems.ledger.erasures.request(
+                pseudonyms.of("gone@example.com"), pseudonyms.key_id, [], reason="asked", by="tester"
+            )
+        monkeypatch.delenv(ERASURE_KEY_VARIABLE, raising=False)
+        (told,) = [each for each in found() if each["status"] == "problem"]
+        assert (told["check"], told["found"]) == ("erased people", "not usable")
+        assert f"{ERASURE_KEY_VARIABLE} is not set" in told["fix"]
+        monkeypatch.setenv(ERASURE_KEY_VARIABLE, "a key that stays the same for ever and ever")
+        told_of = {each["check"]: each["found"] for each in reversed(found())}
+        assert told_of["erased people"] == "1 erased addresses are recognised and left out"
+        assert told_of["people"] == "retail: 1 people, if they are new: 1 transactional"
 
 
 def test_settings_that_cannot_be_used_are_problems_with_key_and_line(
@@ -296,12 +440,19 @@ def test_no_secret_and_no_whole_address_is_shown(clinic: World):
     assert "0123456789abcdef" not in told
 
 
-def test_it_reads_a_sample_however_many_partners_there_are(clinic: World):
+def test_it_reads_a_sample_however_many_partners_there_are_unless_told_to_count_people(
+    clinic: World, monkeypatch: pytest.MonkeyPatch
+):
     clinic.odoo.journal.clear()
     found()
     few = len(clinic.odoo.journal.requests)
     seed_many(clinic.odoo, 3000)
     clinic.odoo.journal.clear()
+    monkeypatch.setattr(people_checks, "SOON_READ", 1000)
     findings = found()
     assert len(clinic.odoo.journal.requests) <= few + 20
     assert any("3,0" in each["found"] for each in findings if each["check"] == "contacts")
+    (people,) = [each for each in findings if each["check"] == "people"]
+    assert people["status"] == "not checked"
+    assert "add --people to count them" in people["found"]
+    assert "people, if they are new" in mc_pipeline("doctor", "--people").told

@@ -72,12 +72,38 @@ class OdooUnderTest:
         if self.sandbox is not None:
             self.sandbox.add_user(login, share=True, active=False, partner_id=partner)
             return
-        group = self.client.search_read(
-            "ir.model.data", [("module", "=", "base"), ("name", "=", "group_portal")], ["res_id"]
-        )[0]["res_id"]
-        groups = "group_ids" if self.client.version >= (19, 0) else "groups_id"
-        user = self.create("res.users", login=login, partner_id=partner, **{groups: [[6, 0, [group]]]})
+        user = self.create(
+            "res.users",
+            login=login,
+            partner_id=partner,
+            **{self._groups: [[6, 0, [self._group("group_portal")]]]},
+        )
         self.write("res.users", user, active=False)
+
+    @contextmanager
+    def connected_as_plain_user(self, login: str) -> Iterator[ConnectedClient]:
+        """Log in, by password, as a new internal user without any further right."""
+        if self.sandbox is not None:
+            self.sandbox.add_user(login, login, groups=("internal",))
+        else:
+            group = self._group("group_user")
+            self.create(
+                "res.users", name=login, login=login, password=login, **{self._groups: [[6, 0, [group]]]}
+            )
+        settings = replace(self.settings, user=login, secret=SecretStr(login), api="jsonrpc")
+        with connect(settings, [self.company], retry=Patience().policy) as client:
+            yield client
+
+    @property
+    def _groups(self) -> str:
+        return "group_ids" if self.client.version >= (19, 0) else "groups_id"
+
+    def _group(self, name: str) -> int:
+        """The id of one of Odoo's own groups."""
+        found = self.client.search_read(
+            "ir.model.data", [("module", "=", "base"), ("name", "=", name)], ["res_id"]
+        )
+        return int(found[0]["res_id"])
 
     def cancel(self, order: int) -> None:
         """Cancel an order: until 18 a wizard asks before a confirmed one is cancelled."""

@@ -23,6 +23,7 @@ from mc_pipeline.odoo.errors import (
     OdooVersionError,
 )
 from mc_pipeline.odoo.paging import read_all
+from mc_pipeline.odoo.rights import may
 from mc_pipeline_tests.odoo.connection import Patience
 
 
@@ -202,3 +203,13 @@ def test_the_keys_of_the_user_are_told_with_their_end(odoo):
     assert bool(keys) == bool(odoo.api_key)
     if odoo.client.version < (18, 0):
         assert {key.ends_at for key in keys} <= {None}
+
+
+@pytest.mark.parametrize("operation", ["read", "create", "write", "unlink"])
+def test_a_right_is_told_without_making_use_of_it(odoo, mark, operation):
+    assert may(odoo.client, "mail.blacklist", operation)
+    with odoo.connected_as_plain_user(mark) as plain:
+        assert not may(plain, "mail.blacklist", operation)
+        assert may(plain, "res.partner", operation) == (operation == "read")
+    with pytest.raises(OdooModelMissingError):
+        may(odoo.client, "nope.model", operation)

@@ -73,6 +73,9 @@ def test_a_run_told_to_reads_only_what_changed_and_tables_say_so(world: World):
     world.odoo.journal.clear()
     result = read(world, changes=True)
     assert "of 45 records were read again" in how(result, "odoo_partners")
+    for table in READING:
+        (made,) = result.asset_materializations_for_node(table)
+        assert str(made.metadata["connection"].value).startswith("over JSON-RPC: ")
     assert records_read(world, "res.partner") < 10
     assert records_read(world, "sale.order") <= 1
     rows = world.table("odoo_partners").rows.set_index("partner_id")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -72,7 +72,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         rows = table.rows
         return dg.MaterializeResult(
             value=table,
-            metadata=table_metadata(table)
+            metadata=_metadata(systems, company, table)
             | {
                 "read": _how(reading),
                 "archived": int((~rows["active"]).sum()),
@@ -132,7 +132,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         unmatched = unmatched_credits(table.rows)
         return dg.MaterializeResult(
             value=table,
-            metadata=table_metadata(table)
+            metadata=_metadata(systems, company, table)
             | {
                 "read": _how(reading),
                 "by_type": counts_table(counts(documents["move_type"]), "type"),
@@ -176,7 +176,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         confirmed = rows[rows["state"] == "sale"]
         return dg.MaterializeResult(
             value=table,
-            metadata=table_metadata(table)
+            metadata=_metadata(systems, company, table)
             | {
                 "read": _how(reading),
                 "by_state": counts_table(counts(rows["state"]), "state"),
@@ -216,7 +216,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         table = read.derive(rows, odoo_orders)
         return dg.MaterializeResult(
             value=table,
-            metadata=table_metadata(table)
+            metadata=_metadata(systems, company, table)
             | {
                 "read": _how(reading),
                 "orders_without_lines": len(set(odoo_orders.rows["order_id"]) - set(rows["order_id"])),
@@ -249,7 +249,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         rows = table.rows
         return dg.MaterializeResult(
             value=table,
-            metadata=table_metadata(table)
+            metadata=_metadata(systems, company, table)
             | {
                 "templates": int(rows["product_template_id"].nunique()),
                 "archived": int((~rows["active"]).sum()),
@@ -277,7 +277,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         )
         return dg.MaterializeResult(
             value=table,
-            metadata=table_metadata(table) | {"active": int(table.rows["active"].sum())},
+            metadata=_metadata(systems, company, table) | {"active": int(table.rows["active"].sum())},
         )
 
     return [odoo_partners, odoo_refunds, odoo_orders, odoo_order_lines, odoo_products, odoo_blacklist]
@@ -298,6 +298,11 @@ def _remember(systems: Systems, stored: StoredSnapshots, reading: "Reading", tab
         stored.keep(reading, systems.erased)
     else:
         stored.drop()
+
+
+def _metadata(systems: Systems, company: CompanySettings, table: Table) -> dict[str, Any]:
+    """Say what every table says, and over which of Odoo's APIs it was read and why."""
+    return table_metadata(table) | {"connection": systems.odoo(company).transport_note}
 
 
 def _how(reading: "Reading") -> dg.MetadataValue:
