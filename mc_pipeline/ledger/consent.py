@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
 
-from sqlalchemy import Connection, RowMapping, func, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, func, select
 
 from mc_pipeline.ledger.database import Database
 from mc_pipeline.ledger.errors import LedgerError
-from mc_pipeline.ledger.schema import consent_event, member
+from mc_pipeline.ledger.schema import consent_event, consent_origin, member
 from mc_pipeline.ledger.serialization import address_key, canonical_json
 from mc_pipeline.ledger.statements import chunks, insert_new
 
@@ -82,15 +82,37 @@ class Consent:
         self, *, email: str | None = None, company: str | None = None, since: datetime | None = None
     ) -> list[ConsentEvent]:
         """Events in the order in which they happened: of an address, of a company, seen since a moment."""
-        query = select(consent_event).order_by(consent_event.c.occurred_at, consent_event.c.id)
+        these: list[ColumnElement[bool]] = []
         if email is not None:
-            query = query.where(consent_event.c.email == address_key(email))
+            these.append(consent_event.c.email == address_key(email))
         if company is not None:
-            query = query.where(consent_event.c.company == company)
+            these.append(consent_event.c.company == company)
         if since is not None:
-            query = query.where(consent_event.c.seen_at >= since)
+            these.append(consent_event.c.seen_at >= since)
+        query = select(consent_event).where(*these).order_by(consent_event.c.occurred_at, consent_event.c.id)
         with self._database.read() as connection:
-            return [_event(row) for row in connection.execute(query).mappings()]
+            learned = _learned_origins(connection, *these)
+            return [_event(row, learned.get(row["id"])) for row in connection.execute(query).mappings()]
+
+    def learn_origin(self, event: ConsentEvent, origin: Origin, *, source: Source, seen_at: datetime) -> None:
+        """Remember whose act a recorded event of unknown origin was: a later proof, no second event.
+
+        ``events`` tell the origin then. When the person and an administrator are both told, it stays unknown.
+        """
+        this_one = select(consent_event.c.id).where(
+            consent_event.c.list_id == event.list_id,
+            consent_event.c.email == address_key(event.email),
+            consent_event.c.event == event.event,
+            consent_event.c.occurred_at == event.occurred_at,
+            consent_event.c.status_to == event.status_to,
+            consent_event.c.origin == "unknown",
+        )
+        with self._database.write() as connection:
+            rows = [
+                {"event_id": event_id, "origin": origin, "source": source, "seen_at": seen_at}
+                for event_id in connection.execute(this_one).scalars()
+            ]
+            insert_new(connection, consent_origin, rows)
 
     def ever_opted_out(self, emails: Collection[str] | None = None) -> set[str]:
         """Addresses that ever unsubscribed, bounced hard or complained, in any audience of any company.
@@ -203,14 +225,27 @@ def _row(event: ConsentEvent) -> dict[str, Any]:
     }
 
 
-def _event(row: RowMapping) -> ConsentEvent:
+def _learned_origins(connection: Connection, *these: ColumnElement[bool]) -> dict[int, Origin]:
+    """What was learned later of the origins of these events, by their id."""
+    query = (
+        select(consent_origin.c.event_id, consent_origin.c.origin)
+        .join(consent_event, consent_event.c.id == consent_origin.c.event_id)
+        .where(*these)
+    )
+    found: dict[int, Origin] = {}
+    for event_id, origin in connection.execute(query):
+        found[event_id] = "unknown" if event_id in found else origin
+    return found
+
+
+def _event(row: RowMapping, learned: Origin | None = None) -> ConsentEvent:
     return ConsentEvent(
         company=row["company"],
         audience=row["audience"],
         list_id=row["list_id"],
         email=row["email"],
         event=row["event"],
-        origin=row["origin"],
+        origin=learned or row["origin"],
         status_from=row["status_from"],
         status_to=row["status_to"],
         occurred_at=row["occurred_at"],

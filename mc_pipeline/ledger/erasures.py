@@ -125,7 +125,7 @@ class Erasures:
             return [_tombstone(row) for row in rows.mappings()]
 
     def renames(self) -> list[tuple[str, str]]:
-        """Every change of an address that we made: the old and the new one."""
+        """Every change of an address that is known: the old and the new one."""
         with self._database.read() as connection:
             return [tuple(row) for row in connection.execute(select(rename.c.old_email, rename.c.new_email))]
 

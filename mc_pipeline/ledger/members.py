@@ -327,6 +327,22 @@ class Members:
             ]
         return sorted(entries, key=lambda entry: entry.at)
 
+    def record_change_of_address(
+        self, company: str, list_id: str, old_email: str, new_email: str, at: datetime
+    ) -> None:
+        """Remember that a member of an audience changed their address in Mailchimp; told twice, it is one."""
+        change = {
+            "company": company,
+            "list_id": list_id,
+            "old_email": address_key(old_email),
+            "new_email": address_key(new_email),
+            "renamed_at": at,
+        }
+        with self._database.write() as connection:
+            known = select(rename.c.id).where(*(rename.c[name] == value for name, value in change.items()))
+            if connection.execute(known).first() is None:
+                connection.execute(insert(rename).values(change))
+
     def _frame(self, condition: ColumnElement[bool]) -> pd.DataFrame:
         query = (
             select(*(member.c[name] for name in _LOADED))

@@ -147,7 +147,8 @@ rename = Table(
     Column("old_email", Text(), nullable=False),
     Column("new_email", Text(), nullable=False),
     Column("renamed_at", UtcDateTime(), nullable=False),
-    Column("intent_id", BigInteger(), nullable=False),
+    # Empty for a change that was made in Mailchimp.
+    Column("intent_id", BigInteger()),
     Index("ix_ledger_rename_old_email", "old_email"),
     Index("ix_ledger_rename_new_email", "new_email"),
 )
@@ -190,6 +191,16 @@ consent_event = Table(
         unique=True,
     ),
     CheckConstraint("origin IN ('ours', 'person', 'admin', 'unknown')", name="origin"),
+)
+
+consent_origin = Table(
+    "ledger_consent_origin",
+    metadata,
+    Column("event_id", BigInteger(), primary_key=True, autoincrement=False),
+    Column("origin", Text(), primary_key=True),
+    Column("source", Text(), nullable=False),
+    Column("seen_at", UtcDateTime(), nullable=False),
+    CheckConstraint("origin IN ('person', 'admin')", name="origin"),
 )
 
 webhook_delivery = Table(

@@ -1,8 +1,12 @@
 """Who opted out under a former address has opted out under the present one (rule 6.3)."""
 
-import pandas as pd
+from datetime import UTC, datetime
 
-from mc_pipeline.domain.former_addresses import addresses_inheriting_opt_outs
+import pandas as pd
+import pytest
+
+from mc_pipeline.domain.former_addresses import addresses_inheriting_opt_outs, standing_opt_out
+from mc_pipeline.ledger import ConsentEvent
 
 
 def inheriting(known: dict[str, int], present: dict[int, str | None], opted_out: set[str]) -> set[str]:
@@ -31,3 +35,36 @@ def test_who_takes_over_an_address_that_inherits_is_known_in_the_same_run():
         {"a@x.com": 1, "b@x.com": 2, "c@x.com": 3}, {1: "b@x.com", 2: "c@x.com", 3: "d@x.com"}, {"a@x.com"}
     )
     assert passed_round == {"b@x.com", "c@x.com", "d@x.com"}
+
+
+@pytest.mark.parametrize(
+    ("events", "stands"),
+    [
+        ([], False),
+        ([("subscribe", "person")], False),
+        ([("opt_out", "person")], True),
+        ([("opt_out", "ours")], True),
+        ([("complaint", "person")], True),
+        ([("opt_out", "person"), ("archive", "admin")], True),
+        ([("opt_out", "person"), ("subscribe", "person")], False),
+        ([("opt_out", "person"), ("subscribe", "unknown")], True),
+        ([("opt_out", "person"), ("subscribe", "admin")], True),
+        ([("subscribe", "person"), ("opt_out", "unknown")], True),
+        ([("opt_out", "person"), ("subscribe", "person"), ("opt_out", "admin")], True),
+    ],
+)
+def test_an_opt_out_stands_until_the_person_comes_back(events: list[tuple[str, str]], stands: bool):
+    told = [
+        ConsentEvent(
+            company="acme",
+            audience="retail",
+            list_id="list1",
+            email="ann@example.com",
+            event=event,
+            origin=origin,  # type: ignore[arg-type]
+            occurred_at=datetime(2026, 3, 2, hour, tzinfo=UTC),
+            seen_at=datetime(2026, 3, 3, tzinfo=UTC),
+        )
+        for hour, (event, origin) in enumerate(events)
+    ]
+    assert (standing_opt_out(reversed(told)) is not None) == stands

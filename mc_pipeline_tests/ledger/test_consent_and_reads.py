@@ -153,3 +153,36 @@ def test_the_same_read_told_again_counts_as_last_told(ledger: Ledger) -> None:
     last = ledger.reads.last_complete("acme", "odoo_partners")
     assert last is not None
     assert last.rows == 12
+
+
+def test_an_origin_that_is_learned_later_makes_no_second_event(ledger: Ledger) -> None:
+    ledger.consent.record([an_event(origin="unknown"), an_event(email="bob@example.com", origin="unknown")])
+    (before,) = ledger.consent.events(email="ann@example.com")
+    for _ in range(2):
+        ledger.consent.learn_origin(before, "person", source="webhook", seen_at=START)
+    assert [(event.email, event.origin) for event in ledger.consent.events()] == [
+        ("ann@example.com", "person"),
+        ("bob@example.com", "unknown"),
+    ]
+
+
+def test_an_origin_that_was_known_stays(ledger: Ledger) -> None:
+    ledger.consent.record([an_event(origin="ours")])
+    ledger.consent.learn_origin(an_event(), "person", source="webhook", seen_at=START)
+    assert [event.origin for event in ledger.consent.events()] == ["ours"]
+
+
+def test_an_origin_told_in_two_ways_is_unknown(ledger: Ledger) -> None:
+    ledger.consent.record([an_event(origin="unknown")])
+    for origin in ("person", "admin"):
+        ledger.consent.learn_origin(an_event(), origin, source="webhook", seen_at=START)  # type: ignore[arg-type]
+    assert [event.origin for event in ledger.consent.events()] == ["unknown"]
+
+
+def test_a_change_of_address_made_in_mailchimp_is_part_of_the_history_once(ledger: Ledger) -> None:
+    for _ in range(2):
+        ledger.members.record_change_of_address("acme", "list1", "Ann@example.com", "new@example.com", START)
+    assert [(entry.kind, entry.email) for entry in ledger.members.history("ann@example.com")] == [
+        ("rename", "new@example.com")
+    ]
+    assert ledger.erasures.renames() == [("ann@example.com", "new@example.com")]
