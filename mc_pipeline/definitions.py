@@ -10,7 +10,8 @@ from mc_pipeline.defs.audience.checks import audience_checks
 from mc_pipeline.defs.consent.assets import consent_assets
 from mc_pipeline.defs.consent.checks import consent_checks
 from mc_pipeline.defs.consent.erasure import forget_erasure_runs
-from mc_pipeline.defs.jobs import SYNC_COMPANY, company_jobs, nightly_schedules
+from mc_pipeline.defs.consent.sensors import consent_sensors
+from mc_pipeline.defs.jobs import OPT_OUTS, SYNC_COMPANY, company_jobs, nightly_schedules
 from mc_pipeline.defs.odoo.assets import odoo_assets
 from mc_pipeline.defs.odoo.checks import odoo_checks
 from mc_pipeline.defs.odoo.sensors import odoo_sensors
@@ -41,7 +42,11 @@ def build_defs(
         asset_checks=[*odoo_checks(companies), *consent_checks(companies), *audience_checks(companies)],
         jobs=company_jobs(),
         schedules=nightly_schedules(settings),
-        sensors=[*odoo_sensors(settings, job=SYNC_COMPANY), forget_erasure_runs],
+        sensors=[
+            *odoo_sensors(settings, job=SYNC_COMPANY),
+            *consent_sensors(settings, job=OPT_OUTS),
+            forget_erasure_runs,
+        ],
         resources={
             "io_manager": ParquetTablesResource(),
             "systems": systems_resource(settings),

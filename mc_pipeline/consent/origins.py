@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from mc_pipeline.domain.origin import CLOCKS_DIFFER, Act, act_of_activity, origin_of
+from mc_pipeline.domain.origin import CLOCKS_DIFFER, Act, OriginFound, act_of_activity, origin_of
 from mc_pipeline.ledger import Finding, Ledger, StatusChange
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpNotFoundError
@@ -24,28 +24,25 @@ _OPTED_OUT = frozenset({"unsubscribed", "cleaned"})
 
 
 class Origins:
-    """The origins of the changes that one run sees; asks Mailchimp for at most ``asked_at_most`` feeds.
-
-    ``told`` is what webhooks told of members, by list and address.
-    """
+    """The origins of the changes that one run sees; asks Mailchimp for at most ``asked_at_most`` feeds."""
 
     def __init__(
-        self,
-        client: MailchimpClient,
-        ledger: Ledger,
-        told: Mapping[Key, Sequence[Act]] | None = None,
-        *,
-        asked_at_most: int = ASKED_AT_MOST,
+        self, client: MailchimpClient, ledger: Ledger, *, asked_at_most: int = ASKED_AT_MOST
     ) -> None:
         self._client = client
         self._ledger = ledger
-        self._told = told or {}
         self._left = asked_at_most
 
     def find(
-        self, changes: Iterable[StatusChange], complaints: Mapping[str, Sequence[AbuseReport]] | None = None
+        self,
+        changes: Iterable[StatusChange],
+        told: Mapping[Key, Sequence[Act]],
+        complaints: Mapping[str, Sequence[AbuseReport]],
     ) -> dict[Key, Finding]:
-        """Find out about these changes; ``complaints`` are those about their audience, by address.
+        """Find out about these changes.
+
+        ``told`` is what webhooks told of members, by list and address; ``complaints`` are those about the
+        audience of the changes, by address.
 
         Raises:
             MailchimpError: an activity feed could not be read. Nothing should be recorded then: what is
@@ -56,21 +53,27 @@ class Origins:
         opted_out_at = self._ledger.consent.last_opt_outs(came_back) if came_back else {}
         return {
             (change.list_id, change.email): self._finding(
-                change, opted_out_at.get(change.email), (complaints or {}).get(change.email, ())
+                change,
+                told.get((change.list_id, change.email), ()),
+                opted_out_at.get(change.email),
+                complaints.get(change.email, ()),
             )
             for change in seen
         }
 
     def _finding(
-        self, change: StatusChange, opted_out_at: datetime | None, reports: Sequence[AbuseReport]
+        self,
+        change: StatusChange,
+        told: Sequence[Act],
+        opted_out_at: datetime | None,
+        reports: Sequence[AbuseReport],
     ) -> Finding:
-        acts = list(self._told.get((change.list_id, change.email), ()))
+        acts = list(told)
         if not _came_back(change):
             report = _complaint_behind(change, reports)
             if report is not None and not change.ours:
                 return Finding("person", {"abuse_report": report.id}, is_complaint=True)
-            found = origin_of(change, acts)
-            return Finding(found.origin, {"origin_because": found.because})
+            return _as_finding(origin_of(change, acts))
         found = origin_of(change, acts, not_before=opted_out_at)
         if found.origin == "unknown":
             if self._left <= 0:
@@ -79,7 +82,7 @@ class Origins:
             self._left -= 1
             acts += self._activity(change)
             found = origin_of(change, acts, not_before=opted_out_at)
-        return Finding(found.origin, {"origin_because": found.because})
+        return _as_finding(found)
 
     def _activity(self, change: StatusChange) -> list[Act]:
         try:
@@ -95,6 +98,15 @@ def by_address(reports: Iterable[AbuseReport]) -> dict[str, list[AbuseReport]]:
     for report in reports:
         grouped[report.email].append(report)
     return dict(grouped)
+
+
+def _as_finding(found: OriginFound) -> Finding:
+    return Finding(
+        found.origin,
+        {"origin_because": found.because},
+        is_complaint=found.act is not None and found.act.is_complaint,
+        occurred_at=found.act.at if found.act is not None and found.act.is_dated else None,
+    )
 
 
 def _came_back(change: StatusChange) -> bool:

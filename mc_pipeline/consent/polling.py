@@ -4,16 +4,18 @@ Members are recorded page by page, so that many opt-outs need no more memory tha
 half-way has recorded is recognised by the next one, which begins where the last whole one ended.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
 import pandas as pd
 
-from mc_pipeline.consent.origins import Origins, by_address
-from mc_pipeline.ledger import ConsentEvent, Lease, Ledger
-from mc_pipeline.ledger.consent import COMPLAINT
+from mc_pipeline.consent.deliveries import READ_AT_MOST, Deliveries, events_of, read_back
+from mc_pipeline.consent.origins import Key, Origins, by_address
+from mc_pipeline.domain.origin import Act
+from mc_pipeline.ledger import ConsentEvent, Finding, Lease, Ledger, StatusChange
+from mc_pipeline.ledger.consent import COMPLAINT, Source
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.opt_out_reading import AbuseReport, ConsentChanges, read_abuse_reports
 
@@ -66,35 +68,89 @@ class AudiencePolling:
             if not self._erased.includes(report.email)
         ]
         since = self._ledger.opt_out_reads.read_until([list_id]).get(list_id)
+        deliveries = Deliveries.waiting(self._ledger, list_id)
+        told = deliveries.acts()
         changes = ConsentChanges(self._client, list_id, since, self._subscribed_since(list_id, since))
         complaints = by_address(reports)
         events: list[ConsentEvent] = []
         asked_at = self._ledger.now()
         for rows in changes:
-            rows = self._erased.without(self._of_interest(rows)).assign(audience=audience)
-            if len(rows):
-                findings = self._origins.find(self._ledger.members.changes(rows, asked_at), complaints)
-                events += self._ledger.members.observe_some(
-                    self._lease.company, rows, asked_at, findings=findings, fence=self._lease.fence
-                )
+            events += self._take_over(audience, self._of_interest(list_id, rows), asked_at, told, complaints)
             asked_at = self._ledger.now()
         events += self._record_complaints(audience, list_id, reports)
+        events += self._record_untold(audience, list_id, deliveries)
         if not changes.doubts:
             self._ledger.opt_out_reads.advance(
                 self._lease.company, list_id, changes.until, fence=self._lease.fence
             )
         return Poll(events, since is None, dict(changes.doubts))
 
+    def take_deliveries(self, audience: str, list_id: str) -> list[ConsentEvent]:
+        """Take only what waits in the inbox, at once; return the events recorded. Raises like ``poll``."""
+        return self._record_untold(audience, list_id, Deliveries.waiting(self._ledger, list_id))
+
+    def _take_over(
+        self,
+        audience: str,
+        rows: pd.DataFrame,
+        asked_at: datetime,
+        told: Mapping[Key, Sequence[Act]],
+        complaints: Mapping[str, Sequence[AbuseReport]],
+        source: Source = "poll",
+    ) -> list[ConsentEvent]:
+        """Record members as they are now, with the origin of each change."""
+        rows = self._erased.without(rows).assign(audience=audience)
+        if rows.empty:
+            return []
+
+        # The activity of who came back may have to be asked for: not while the ledger waits.
+        back = rows[rows["status"] == "subscribed"]
+        asked = (
+            self._origins.find(self._ledger.members.changes(back, asked_at), told, complaints)
+            if len(back)
+            else {}
+        )
+
+        def find(changes: Sequence[StatusChange]) -> Mapping[Key, Finding]:
+            others = [change for change in changes if change.status_to != "subscribed"]
+            return {**asked, **self._origins.find(others, told, complaints)}
+
+        return self._ledger.members.observe_some(
+            self._lease.company, rows, asked_at, find=find, fence=self._lease.fence, source=source
+        )
+
+    def _record_untold(self, audience: str, list_id: str, deliveries: Deliveries) -> list[ConsentEvent]:
+        """Record what the inbox tells and the history does not know; then the inbox may forget it."""
+        untold = [
+            delivery
+            for delivery in deliveries.untold(self._ledger)
+            if not self._erased.includes(delivery.email)
+        ]
+        now_due, later = untold[:READ_AT_MOST], untold[READ_AT_MOST:]
+        events: list[ConsentEvent] = []
+        if now_due:
+            asked_at = self._ledger.now()
+            rows = read_back(self._client, list_id, now_due)
+            events += self._take_over(audience, rows, asked_at, deliveries.acts(), {}, "webhook")
+            due = {delivery.id for delivery in now_due}
+            without_trace = [delivery for delivery in deliveries.untold(self._ledger) if delivery.id in due]
+            status = dict(zip(rows["email"], rows["status"], strict=True))
+            past = events_of(self._lease.company, audience, without_trace, status)
+            self._ledger.members.record_past(past, fence=self._lease.fence)
+            events += past
+        deliveries.take(self._ledger, later)
+        return events
+
     def _subscribed_since(self, list_id: str, since: datetime | None) -> datetime | None:
         """From when on people may have come back: without a cursor, since the last complete read."""
         return since or self._ledger.members.last_complete_read(list_id)
 
-    def _of_interest(self, rows: pd.DataFrame) -> pd.DataFrame:
+    def _of_interest(self, list_id: str, rows: pd.DataFrame) -> pd.DataFrame:
         """Leave out subscribed members who never opted out: our own updates change many of them."""
         subscribed = rows["status"] == "subscribed"
         if not subscribed.any():
             return rows
-        known = self._ledger.members.with_opt_outs(rows.loc[subscribed, "list_id"].iloc[0], rows["email"])
+        known = self._ledger.members.with_opt_outs(list_id, list(rows.loc[subscribed, "email"]))
         return rows[~subscribed | rows["email"].isin(known)]
 
     def _record_complaints(

@@ -18,6 +18,8 @@ By = Literal["person", "admin", "unknown"]
 CLOCKS_DIFFER = timedelta(minutes=2)
 """Mailchimp's clocks and ours may differ by this much."""
 _SAME_ACT = timedelta(seconds=5)
+_DELIVERED_WITHIN = timedelta(minutes=30)
+_REPEATED_WITHIN = timedelta(days=1)
 
 _BY_SOURCE: Mapping[str, By] = {"user": "person", "admin": "admin"}
 _STATUS_OF_WEBHOOK = {"subscribe": "subscribed", "unsubscribe": "unsubscribed", "cleaned": "cleaned"}
@@ -46,37 +48,65 @@ class ChangeLike(Protocol):
 @dataclass(frozen=True)
 class Act:
     """Something that is known to have happened to a member at a moment (UTC), the status that it leads to,
-    who did it, and where that is known from."""
+    who did it, where that is known from, whether it was a complaint, and whether the moment is certain."""
 
     at: datetime
     status: str
     by: By
     known_from: str
+    is_complaint: bool = False
+    is_dated: bool = True
 
 
 @dataclass(frozen=True)
 class OriginFound:
-    """An origin, and why it is that one, in words without personal data."""
+    """An origin, why it is that one, in words without personal data, and the act that told it, if any."""
 
     origin: Origin
     because: str
+    act: Act | None = None
 
 
-def act_of_webhook(kind: str, action: str, source: str, fired_at: datetime) -> Act | None:
+def act_of_webhook(
+    kind: str,
+    action: str,
+    source: str,
+    *,
+    fired_at: datetime | None,
+    received_at: datetime,
+    is_complaint: bool = False,
+) -> Act | None:
     """The act that a delivery of a webhook tells of; None for deliveries that say nothing about a status.
 
     Args:
         kind: ``subscribe``, ``unsubscribe`` or ``cleaned``; all others say nothing.
         action: of an ``unsubscribe``: ``unsub``, or ``delete`` for a member that was archived or removed.
         source: what the webhook was registered for: ``user`` (people) or ``admin``.
-        fired_at: when it happened, by Mailchimp (UTC).
+        fired_at: when it happened, by Mailchimp, which names no timezone: read as UTC.
+        received_at: when the delivery came (UTC). A ``fired_at`` that does not fit it may be in another
+            timezone: then the act is dated late, and proves no subscription.
+        is_complaint: the reason told is abuse.
     """
     status = _STATUS_OF_WEBHOOK.get(kind)
     if status is None:
         return None
     if kind == "unsubscribe" and action == "delete":
         status = "archived"
-    return Act(fired_at, status, _BY_SOURCE.get(source, "unknown"), f"webhook for {source or 'anybody'}")
+    known_from = f"webhook for acts of {source or 'anybody'}"
+    by = _BY_SOURCE.get(source, "unknown")
+    if fired_at is not None and -CLOCKS_DIFFER <= received_at - fired_at <= _DELIVERED_WITHIN:
+        return Act(fired_at, status, by, known_from, is_complaint)
+    by = "unknown" if status == "subscribed" else by
+    return Act(received_at, status, by, f"{known_from}, of uncertain time", is_complaint, is_dated=False)
+
+
+def tells_the_same(act: Act, status_to: str, occurred_at: datetime) -> bool:
+    """Whether an event of the same member, with this status and time, is the act that a delivery tells of."""
+    if act.status != status_to:
+        return False
+    if act.is_dated:
+        return abs(occurred_at - act.at) <= CLOCKS_DIFFER
+    return -CLOCKS_DIFFER <= act.at - occurred_at <= _REPEATED_WITHIN
 
 
 def act_of_activity(entry: Mapping[str, Any]) -> Act | None:
@@ -138,7 +168,7 @@ def origin_of(change: ChangeLike, acts: Iterable[Act], *, not_before: datetime |
         known = [act for act in together if act.by != "unknown"] or together
         if len({act.by for act in known}) > 1:
             return OriginFound("unknown", "told as the person's act and as an administrator's")
-        return OriginFound(known[-1].by, known[-1].known_from)
+        return OriginFound(known[-1].by, known[-1].known_from, known[-1])
     if change.status_to == "unsubscribed" and _BY_ADMIN.search(change.reason):
         return OriginFound("admin", "reason of the opt-out")
     if change.status_to == "unsubscribed" and change.reason.strip().lower() not in _NO_REASON:

@@ -157,6 +157,21 @@ class Consent:
                 found.setdefault(row["email"], []).append(_event(row))
         return found
 
+    def events_of_members(self, list_id: str, emails: Collection[str]) -> dict[str, list[ConsentEvent]]:
+        """What happened to these members of an audience, by address, in the order in which it did."""
+        query = (
+            select(consent_event)
+            .where(consent_event.c.list_id == list_id)
+            .order_by(consent_event.c.occurred_at, consent_event.c.id)
+        )
+        found: dict[str, list[ConsentEvent]] = {}
+        with self._database.read() as connection:
+            for chunk in chunks(sorted({address_key(email) for email in emails})):
+                these = query.where(consent_event.c.email.in_(chunk))
+                for row in connection.execute(these).mappings():
+                    found.setdefault(row["email"], []).append(_event(row))
+        return found
+
     def opt_outs_by_day(self, company: str, until: datetime, days: int) -> list[int]:
         """How many opt-outs that we did not make happened in each 24 hours before ``until``, newest first."""
         happened = consent_event.c.occurred_at

@@ -6,7 +6,7 @@ not belong here.
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -68,6 +68,7 @@ _TEXTS = (
     "rejection_key rejection_detail rejection_title"
 ).split()
 Key = tuple[str, str]  # (list_id, email)
+Find = Callable[[Sequence[StatusChange]], Mapping[Key, Finding]]
 
 # The write of ours that would give a member this status.
 _EXPLAINING_OPERATIONS = {
@@ -162,14 +163,16 @@ class Members:
         observed: pd.DataFrame,
         observed_at: datetime,
         *,
-        findings: Mapping[Key, Finding] | None = None,
+        find: Find | None = None,
         fence: int | None = None,
+        source: Source = "poll",
     ) -> list[ConsentEvent]:
         """Take over some members as they are now (rows of ``mailchimp_members``); return the events recorded.
 
         Whoever is not among them is as before. A change that ``observe`` recorded is none here, nor the
-        other way round. ``findings`` say more about changes, by list and address. Raises
-        ``ObservationError`` and, with a ``fence``, ``LeaseLostError``.
+        other way round. ``find`` says more about changes, by list and address, and must not take long;
+        ``source`` says how they were learned of. Raises ``ObservationError`` and, with a ``fence``,
+        ``LeaseLostError``.
         """
         rows = checked(observed)
         with self._database.write() as connection:
@@ -178,7 +181,25 @@ class Members:
             else:
                 require(connection, company, fence, self._database.now())
             news = _compared(connection, rows, observed_at, emails=rows["email"])
-            return _take_over(connection, company, news, observed_at, "poll", findings or {})
+            return _take_over(connection, company, news, observed_at, source, find)
+
+    def record_past(self, events: Sequence[ConsentEvent], *, fence: int) -> None:
+        """Record what happened to members and left no trace in their status, of one company.
+
+        Who opted out and came back has the old status, but consent of before is void for good. Raises
+        ``LeaseLostError``.
+        """
+        if not events:
+            return
+        with self._database.write() as connection:
+            require(connection, events[0].company, fence, self._database.now())
+            add_events(connection, events)
+            for event in events:
+                if event.event in OPTED_OUT_EVENTS:
+                    this_one = and_(
+                        member.c.list_id == event.list_id, member.c.email == address_key(event.email)
+                    )
+                    connection.execute(update(member).where(this_one).values(opted_out=True))
 
     def observe(
         self,
@@ -188,7 +209,7 @@ class Members:
         observed_at: datetime,
         *,
         list_ids: Collection[str] | None = None,
-        findings: Mapping[Key, Finding] | None = None,
+        find: Find | None = None,
         fence: int | None = None,
     ) -> ObservationSummary:
         """Take over a read of the company's audiences (rows of ``mailchimp_members``), in one transaction.
@@ -199,8 +220,8 @@ class Members:
         last one of an audience is left out, so that a retried step counts nothing twice.
 
         ``list_ids`` names the audiences that were read; without it, those that have rows: an audience
-        without members must be named. ``findings`` say more about changes, by list and address. Raises
-        ``ObservationError`` and, with a ``fence``, ``LeaseLostError``.
+        without members must be named. ``find`` says more about changes, by list and address, and must
+        not take long. Raises ``ObservationError`` and, with a ``fence``, ``LeaseLostError``.
         """
         rows = checked(observed)
         lists = sorted(set(rows["list_id"]) if list_ids is None else set(list_ids))
@@ -212,7 +233,7 @@ class Members:
             lists = _not_yet_read(connection, lists, observed_at)
             rows = rows[rows["list_id"].isin(lists)]
             news = _compared(connection, rows, observed_at, lists=lists, complete=complete)
-            events = _take_over(connection, company, news, observed_at, "observation", findings or {})
+            events = _take_over(connection, company, news, observed_at, "observation", find)
             _count_absent(connection, news.absent)
             insert_or_replace(
                 connection,
@@ -240,12 +261,24 @@ class Members:
             moment_of_read: datetime | None = connection.execute(query).scalar()
             return moment_of_read
 
-    def with_opt_outs(self, list_id: str, emails: Iterable[str]) -> set[str]:
+    def last_statuses(self, list_id: str, emails: Collection[str]) -> dict[str, str]:
+        """The last known Mailchimp status of these addresses in an audience; none for unknown ones."""
+        query = select(member.c.email, member.c.last_status).where(
+            member.c.list_id == list_id, member.c.last_status.is_not(None)
+        )
+        found: dict[str, str] = {}
+        with self._database.read() as connection:
+            for chunk in chunks(sorted({address_key(email) for email in emails})):
+                these = query.where(member.c.email.in_(chunk))
+                found.update((row.email, row.last_status) for row in connection.execute(these))
+        return found
+
+    def with_opt_outs(self, list_id: str, emails: Collection[str]) -> set[str]:
         """Which of these addresses opted out of any audience, or were in this one without being mailed."""
         quiet = or_(member.c.opted_out, member.c.last_status.in_(("unsubscribed", "cleaned", "archived")))
         query = select(member.c.email).where(member.c.list_id == list_id, quiet)
         with self._database.read() as connection:
-            found = _opted_out_ever(connection, pd.Series(emails))
+            found = _opted_out_ever(connection, emails)
             for chunk in chunks(sorted({address_key(email) for email in emails})):
                 found.update(connection.execute(query.where(member.c.email.in_(chunk))).scalars())
         return found
@@ -396,7 +429,7 @@ def _compared(
     """Compare rows with the records of whole audiences (``lists``), or of some addresses in them."""
     known = _known(connection, sorted(set(rows["list_id"])) if lists is None else lists, emails)
     came = rows.loc[rows["status"] == "subscribed", "email"]
-    return compare(known, rows, observed_at, complete, _opted_out_ever(connection, came))
+    return compare(known, rows, observed_at, complete, _opted_out_ever(connection, list(came)))
 
 
 def _take_over(
@@ -405,12 +438,14 @@ def _take_over(
     news: Comparison,
     observed_at: datetime,
     source: Source,
-    findings: Mapping[Key, Finding],
+    find: Find | None,
 ) -> list[ConsentEvent]:
     """Record what a comparison found: new members, other statuses, and their events."""
+    changes = _changes(connection, news.told, observed_at)
+    findings = find(changes) if find is not None else {}
     events = [
         event_of(change, company, observed_at, source, findings.get((change.list_id, change.email)))
-        for change in _changes(connection, news.told, observed_at)
+        for change in changes
     ]
     _insert_first_seen(connection, company, news.first_seen)
     _update_changed(connection, news)
@@ -418,7 +453,7 @@ def _take_over(
     return events
 
 
-def _opted_out_ever(connection: Connection, emails: pd.Series) -> set[str]:
+def _opted_out_ever(connection: Connection, emails: Collection[str]) -> set[str]:
     query = (
         select(consent_event.c.email).where(consent_event.c.event.in_(sorted(OPTED_OUT_EVENTS))).distinct()
     )

@@ -58,11 +58,15 @@ class StatusChange:
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found out about a status change beyond the two statuses: kept with its event."""
+    """What was found out about a status change beyond the two statuses: kept with its event.
+
+    ``occurred_at`` (UTC) is known more exactly than by the member's last change, which may be another one.
+    """
 
     origin: Origin
     evidence: dict[str, Any] = field(default_factory=dict)
     is_complaint: bool = False
+    occurred_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -205,7 +209,7 @@ def event_of(
         origin="ours" if change.ours else found.origin,
         status_from=change.status_from,
         status_to=change.status_to,
-        occurred_at=change.changed_at,
+        occurred_at=found.occurred_at or change.changed_at,
         seen_at=observed_at,
         evidence=evidence,
         source=source,

@@ -73,8 +73,8 @@ class ConsentChanges:
         self._list_id = list_id
         self._since = since
         self._subscribed_since = subscribed_since
-        # Mailchimp counts whole seconds: the present one belongs to the window.
-        self.until = client.server_now().replace(microsecond=0) + timedelta(seconds=1)
+        # Its clock is known to the second, and the present second belongs to the window.
+        self.until = client.server_now().replace(microsecond=0) + timedelta(seconds=2)
         self.doubts: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[pd.DataFrame]:

@@ -361,17 +361,18 @@ def server_config(app: ASGIApp, **options: Any) -> uvicorn.Config:
 
 
 @contextmanager
-def serve(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+def serve(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0, date_header: bool = True) -> Iterator[str]:
     """Run an app in a thread on a loopback port (a free one unless given) and give its URL.
 
-    Raises OSError when the port is taken.
+    ``date_header`` False leaves the date of an answer to an app that has a clock of its own. Raises OSError
+    when the port is taken.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(256)
         address = tuple(listener.getsockname())
-        server = _Server(server_config(app))
+        server = _Server(server_config(app, date_header=date_header))
         thread = threading.Thread(
             target=server.run, kwargs={"sockets": [listener]}, name="sandbox-server", daemon=True
         )

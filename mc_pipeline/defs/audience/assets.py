@@ -60,14 +60,14 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
             from_observation = settle_by_observation(
                 table.rows, table.complete, systems.ledger, lease, from_batches.under_way
             )
-            findings = find_origins_of_returns(systems, company, table)
+            origins = find_origins_of_returns(systems, company, table)
             summary = systems.ledger.members.observe(
                 company.key,
                 table.rows,
                 table.complete,
                 table.observed_at,
                 list_ids=[audience.list_id for audience in company.audiences.values()],
-                findings=findings,
+                find=lambda _: origins,
                 fence=lease.fence,
             )
             vanished = _confirm_absences(systems, company)

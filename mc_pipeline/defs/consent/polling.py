@@ -70,13 +70,19 @@ def find_origins_of_returns(
     systems: Systems, company: CompanySettings, members: Table
 ) -> "Mapping[tuple[str, str], Finding]":
     """Find out who came back by their own act since the audiences were read for opt-outs a moment ago."""
+    from mc_pipeline.consent.deliveries import Deliveries
     from mc_pipeline.consent.origins import Origins
 
     rows = members.rows
     subscribed = rows[rows["status"] == "subscribed"]
     back = subscribed[subscribed["email"].isin(systems.ledger.consent.ever_opted_out())]
     changes = systems.ledger.members.changes(back, members.observed_at)
-    return Origins(systems.mailchimp(company), systems.ledger).find(changes)
+    told = {
+        member: acts
+        for audience in company.audiences.values()
+        for member, acts in Deliveries.waiting(systems.ledger, audience.list_id).acts().items()
+    }
+    return Origins(systems.mailchimp(company), systems.ledger).find(changes, told, {})
 
 
 def _rows(events: "Sequence[ConsentEvent]") -> "pd.DataFrame":

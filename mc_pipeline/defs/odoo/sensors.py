@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from mc_pipeline.defs.partitions import CHANGES, COMPANY_TAG, READ_TAG
+from mc_pipeline.defs.sensing import is_under_way, reason_of
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.settings import CompanySettings, Settings
 
@@ -24,13 +25,6 @@ ODOO_CHANGES = "odoo_changes"
 _SECONDS_BETWEEN_LOOKS = 600
 _NEWEST = 50
 """So many of the newest changes of a model are compared with those seen before."""
-
-_UNDER_WAY = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
 
 
 @dataclass(frozen=True)
@@ -69,14 +63,14 @@ def odoo_sensors(settings: Settings, *, job: str) -> list[dg.SensorDefinition]:
         systems = Systems(settings, odoo_retry=RetryPolicy(attempts=2, longest_wait_seconds=2.0))
         try:
             for key, company in settings.companies.items():
-                if _under_way(context.instance, key):
+                if is_under_way(context.instance, key):
                     quiet.append(f"{key}: a run is under way, looking again after it")
                     continue
                 try:
                     look, changed = _look(systems, company, looks.get(key))
                 except Exception as error:
-                    context.log.warning(f"{key}: {_reason(error)}")
-                    quiet.append(f"{key}: {_reason(error)}")
+                    context.log.warning(f"{key}: {reason_of(error)}")
+                    quiet.append(f"{key}: {reason_of(error)}")
                     continue
                 looks[key] = look
                 if changed:
@@ -93,11 +87,6 @@ def odoo_sensors(settings: Settings, *, job: str) -> list[dg.SensorDefinition]:
         )
 
     return [odoo_changes]
-
-
-def _under_way(instance: dg.DagsterInstance, company: str) -> bool:
-    wanted = dg.RunsFilter(tags={COMPANY_TAG: company}, statuses=_UNDER_WAY)
-    return instance.get_runs_count(wanted) > 0
 
 
 def _request(company: str, look: _Look) -> dg.RunRequest:
@@ -158,9 +147,3 @@ def _watched(odoo_company: int) -> Sequence[tuple[str, "Domain"]]:
 def _newest(odoo: "OdooClient", model: str, domain: "Domain") -> list[str]:
     found = odoo.search_read(model, domain, ["write_date"], limit=_NEWEST, order="write_date desc, id desc")
     return [f"{record['id']}@{record['write_date']}" for record in found]
-
-
-def _reason(error: Exception) -> str:
-    from mc_pipeline.masking import mask_text
-
-    return mask_text(str(error)) or type(error).__name__

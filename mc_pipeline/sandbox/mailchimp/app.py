@@ -8,6 +8,7 @@ import contextlib
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
+from email.utils import format_datetime
 from typing import Any
 from uuid import uuid4
 
@@ -160,7 +161,10 @@ def _endpoint(api: Api) -> Any:
         entry: JournalEntry | None = request.scope.get(ENTRY)
         if entry is not None and answer.is_problem:
             entry.applied = False
-        return _api_response(answer)
+        response = _api_response(answer)
+        # In place of the server's own: what a client knows of Mailchimp's clock.
+        response.headers["Date"] = format_datetime(api.state.clock(), usegmt=True)
+        return response
 
     return endpoint
 

@@ -40,6 +40,13 @@ PENDING_LAPSES_AFTER = 60 * 24 * 3600
 REASON_OF_ADMIN = "N/A (Unsubscribed by an admin)"
 """What the API shows for an opt-out by an administrator and by the API alike."""
 
+SIGNUP_CATEGORIES: Mapping[Actor, str] = {
+    "person": "Hosted Signup Form",
+    "admin": "Admin Add",
+    "api": "API - Generic",
+}
+"""What the activity feed says of how somebody became subscribed."""
+
 _BULK_LIMIT = 500
 
 
@@ -407,6 +414,12 @@ def _on_status(
         if not opt_in_known:
             member.timestamp_opt = now
         audience.last_sub = now
+        if before is not None or by == "person":
+            member.note_activity(
+                activity_type="generic_signup",
+                created_at_timestamp=written(now),
+                signup_category=SIGNUP_CATEGORIES[by],
+            )
         if audience.welcome_automation:
             state.send_mail("welcome", email, audience.id, f"became subscribed, before: {before or 'new'}")
         report(state, audience, "subscribe", by, _about(audience, member))
@@ -513,6 +526,12 @@ def unsubscribe(state: MailchimpState, audience: Audience, member: Member, by: A
     if member.status == "unsubscribed" and by == "person":
         member.opted_out_by = "person"
     move(state, audience, member, "unsubscribed", by=by, reason=reason or "None given")
+
+
+def subscribe_by_admin(state: MailchimpState, audience: Audience, member: Member) -> None:
+    """An administrator sets somebody to subscribed: not who opted out themselves, bounced or complained."""
+    _check_transition(member, "subscribed", member.email_address)
+    move(state, audience, member, "subscribed", by="admin")
 
 
 def complain(state: MailchimpState, audience: Audience, member: Member) -> None:

@@ -87,6 +87,10 @@ class People:
             lambda state, audience, member: members.unsubscribe(state, audience, member, "admin", ""),
         )
 
+    def subscribe_by_admin(self, list_id: str, email: str) -> None:
+        """An administrator sets somebody to subscribed, who asked for it by telephone perhaps."""
+        self._act("admin", "subscribe", list_id, email, members.subscribe_by_admin)
+
     def archive(self, list_id: str, email: str) -> None:
         """An administrator archives a member of any status."""
         self._act(

@@ -163,7 +163,7 @@ class SandboxMailchimp(People):
     @contextmanager
     def serve(self, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[SandboxMailchimp]:
         """Answer over HTTP; ``url`` is the server's root, ``api_url`` the API's."""
-        with serve(self.app, host=host, port=port) as url:
+        with serve(self.app, host=host, port=port, date_header=False) as url:
             self.url = url
             try:
                 yield self

@@ -1,0 +1,152 @@
+"""Opt-outs of Mailchimp in Dagster: the table, its checks, and the sensor that requests runs."""
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from mc_pipeline.defs.consent.sensors import MAILCHIMP_OPT_OUTS
+from mc_pipeline.defs.jobs import OPT_OUTS
+from mc_pipeline.defs.partitions import CHANGES, COMPANY_TAG, READ_TAG
+from mc_pipeline.sandbox.faults import Fault
+from mc_pipeline.sandbox.mailchimp.people import People
+from mc_pipeline_tests.world import World
+
+ANN, BOB = "ann@example.com", "bob@example.com"
+LONG_AGO = datetime(2024, 2, 1, 8, tzinfo=UTC)
+
+
+def poll(world: World) -> dg.ExecuteInProcessResult:
+    """Only the reading of opt-outs, and its checks."""
+    return world.definitions.resolve_job_def(OPT_OUTS).execute_in_process(
+        partition_key="acme",
+        instance=world.instance,
+        asset_selection=[dg.AssetKey("mailchimp_opt_outs")],
+        raise_on_error=False,
+    )
+
+
+def look(world: World) -> dg.SensorResult:
+    (sensor,) = [each for each in world.definitions.sensors or () if each.name == MAILCHIMP_OPT_OUTS]
+    assert isinstance(sensor, dg.SensorDefinition)
+    result = sensor(dg.build_sensor_context(instance=world.instance))
+    assert isinstance(result, dg.SensorResult)
+    return result
+
+
+def skipped_because(result: dg.SensorResult) -> str:
+    assert not result.run_requests
+    return str(result.skip_reason.skip_message if result.skip_reason else "")
+
+
+def members(world: World, *emails: str) -> People:
+    for email in emails:
+        world.mailchimp.add_member("retail1", email, last_changed=LONG_AGO)
+    return People(world.mailchimp.state)
+
+
+def test_an_opt_out_is_a_row_with_its_origin(world: World):
+    people = members(world, ANN, BOB)
+    assert poll(world).success
+    people.unsubscribe("retail1", ANN, "Too many mails")
+    assert poll(world).success
+    (row,) = world.table("mailchimp_opt_outs").rows.to_dict("records")
+    assert (row["audience"], row["email"], row["event"], row["origin"], row["source"]) == (
+        "retail",
+        ANN,
+        "opt_out",
+        "person",
+        "poll",
+    )
+
+
+def test_an_audience_that_cannot_be_read_holds_up_no_other_and_is_said(world: World):
+    people = members(world, ANN)
+    world.mailchimp.add_member("wholesale1", BOB, last_changed=LONG_AGO)
+    assert poll(world).success
+    people.unsubscribe("retail1", ANN)
+    people.unsubscribe("wholesale1", BOB)
+    world.mailchimp.faults.add(Fault("html_403", match_path_regex="wholesale1", times=None))
+    result = poll(world)
+    assert result.success
+    assert world.table("mailchimp_opt_outs").rows["email"].tolist() == [ANN]
+    check = world.checks(result)["mailchimp_opt_outs/opt_outs_are_read"]
+    assert not check.passed
+    assert check.severity == dg.AssetCheckSeverity.WARN
+    assert "wholesale" in str(check.description)
+    world.mailchimp.faults.clear()
+    assert world.checks(poll(world))["mailchimp_opt_outs/opt_outs_are_read"].passed
+    assert world.table("mailchimp_opt_outs").rows["email"].tolist() == [BOB]
+
+
+def test_the_first_read_is_usual_and_an_unusual_number_is_said_and_held_back_by_nothing(world: World):
+    crowd = [f"person{number}@example.com" for number in range(30)]
+    people = members(world, *crowd)
+    for email in crowd[:5]:
+        world.mailchimp.add_member("wholesale1", email, "unsubscribed")
+    first = world.checks(poll(world))["mailchimp_opt_outs/opt_outs_are_usual"]
+    assert first.passed
+    for email in crowd:
+        people.unsubscribe("retail1", email)
+    result = poll(world)
+    assert result.success
+    check = world.checks(result)["mailchimp_opt_outs/opt_outs_are_usual"]
+    assert not check.passed
+    assert check.severity == dg.AssetCheckSeverity.WARN
+    assert "35 opt-outs in the last 24 hours, 0.0 are usual" in str(check.description)
+    assert check.metadata["opt_outs_in_24_hours"].value == 35
+    assert len(world.table("mailchimp_opt_outs").rows) == 30
+
+
+def test_the_sensor_requests_a_run_until_the_news_are_in_the_ledger_and_then_is_quiet(world: World):
+    people = members(world, ANN, BOB)
+    (request,) = look(world).run_requests or []
+    assert request.partition_key == "acme"
+    assert request.tags == {**request.tags, COMPANY_TAG: "acme", READ_TAG: CHANGES}
+    assert poll(world).success
+    assert "no new opt-outs" in skipped_because(look(world))
+    people.bounce_hard("retail1", ANN)
+    assert look(world).run_requests
+    assert look(world).run_requests, "what was requested and never ran is requested again"
+    assert poll(world).success
+    assert "no new opt-outs" in skipped_because(look(world))
+
+
+def test_the_sensor_sees_who_came_back_and_not_what_else_changes(world: World):
+    people = members(world, ANN, BOB)
+    people.unsubscribe("retail1", ANN)
+    assert poll(world).success
+    people.edit_field("retail1", BOB, "FNAME", "Robert")
+    people.edit_field("retail1", ANN, "FNAME", "Anna")
+    people.sign_up("retail1", "newcomer@example.com")
+    assert "no new opt-outs" in skipped_because(look(world))
+    world.mailchimp.advance(timedelta(minutes=5))
+    people.sign_up("retail1", ANN)
+    assert look(world).run_requests
+
+
+def test_a_look_takes_four_requests_an_audience(world: World):
+    members(world, ANN)
+    assert poll(world).success
+    before = world.mailchimp.journal.last_number
+    look(world)
+    assert len(world.mailchimp.journal.since(before)) == 8
+
+
+def test_a_look_that_fails_is_skipped_with_its_reason(world: World):
+    members(world, ANN)
+    assert poll(world).success
+    world.mailchimp.faults.add(Fault("html_403", times=None))
+    assert "acme: " in skipped_because(look(world))
+
+
+def test_the_sensor_waits_while_a_run_of_the_company_is_under_way(world: World):
+    job = world.definitions.resolve_job_def(OPT_OUTS)
+    world.instance.create_run_for_job(job, tags={COMPANY_TAG: "acme"}, status=dg.DagsterRunStatus.STARTED)
+    assert "a run is under way" in skipped_because(look(world))
+
+
+def test_the_sensor_starts_switched_off_and_looks_every_minute(world: World):
+    (sensor,) = [each for each in world.definitions.sensors or () if each.name == MAILCHIMP_OPT_OUTS]
+    assert isinstance(sensor, dg.SensorDefinition)
+    assert sensor.default_status == dg.DefaultSensorStatus.STOPPED
+    assert sensor.minimum_interval_seconds == 60
