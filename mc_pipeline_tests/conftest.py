@@ -1,7 +1,9 @@
 """What holds for every test: no environment of the person who runs it, and how Hypothesis searches."""
 
 import os
+from collections import Counter
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # Tests start servers and databases, so the time of one example says nothing.
@@ -23,3 +25,14 @@ for _name in (
 ):
     os.environ.pop(_name, None)
 os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how much was tried by tests that try many things at once (``record_property`` with a number)."""
+    counted: Counter[str] = Counter()
+    for report in terminalreporter.getreports("passed"):
+        for name, number in report.user_properties if report.when == "call" else ():
+            if isinstance(number, int):
+                counted[name] += number
+    for name, number in sorted(counted.items()):
+        terminalreporter.write_line(f"{number} {name} are green")

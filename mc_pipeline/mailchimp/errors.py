@@ -99,7 +99,7 @@ class MailchimpError(Exception):
 
     def __str__(self) -> str:
         path = "/".join(mask_text(segment) for segment in unquote(self.path).split("/"))
-        request = " ".join(part for part in (self.method, path) if part)
+        request = " ".join(part for part in ("Mailchimp", self.method, path) if part)
         answer = " ".join(str(part) for part in (self.status, self.title) if part)
         fields = "; ".join(
             f"{error.get('field') or 'request'}: {error.get('message') or error.get('error') or '?'}"

@@ -124,9 +124,14 @@ class MortalSystems(Systems):
 
 @dataclass
 class Run:
-    """A run that is over: its tables and metadata, as far as it came, and what ended it."""
+    """A run that is over: its tables and metadata, as far as it came, and what ended it.
+
+    ``steps`` are those that succeeded, ``failed_step`` is the one that did not.
+    """
 
     run_id: str
+    steps: list[str] = field(default_factory=list)
+    failed_step: str | None = None
     tables: dict[str, Table] = field(default_factory=dict)
     metadata: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     failure: BaseException | None = None
@@ -141,12 +146,18 @@ class Run:
         return isinstance(self.failure, BlockedError) and self.failure.names == ["within_guards"]
 
 
-def run_company(systems: Systems, company: str, *, only_changes: bool = False) -> Run:
+def run_company(
+    systems: Systems, company: str, *, only_changes: bool = False, go_on_from: Run | None = None
+) -> Run:
     """Sync one company and return what came of it; nothing is raised, not even a death.
 
-    ``only_changes``: Odoo is asked only for what changed since the last complete read.
+    ``only_changes``: Odoo is asked only for what changed since the last complete read. ``go_on_from``: only
+    what did not succeed in that run, with the tables of what did (Dagster's re-execution from failure).
     """
     run = Run(run_id=f"run-{next(_run_numbers)}")
+    if go_on_from is not None:
+        run.steps, run.tables = list(go_on_from.steps), dict(go_on_from.tables)
+        run.metadata = dict(go_on_from.metadata)
     context = SimpleNamespace(
         partition_key=company,
         run=dg.DagsterRun(
@@ -156,7 +167,11 @@ def run_company(systems: Systems, company: str, *, only_changes: bool = False) -
     )
     try:
         for name, step in _steps(systems.settings).items():
-            _take(run, name, _call(step, context, systems, run.tables))
+            if name not in run.steps:
+                run.failed_step = name
+                _take(run, name, _call(step, context, systems, run.tables))
+                run.steps.append(name)
+        run.failed_step = None
     except BaseException as failure:
         if isinstance(failure, KeyboardInterrupt):
             raise

@@ -85,6 +85,8 @@ class SmallWorld:
     opted_out: set[str] = field(default_factory=set)
     tagged_by_hand: set[tuple[str, str]] = field(default_factory=set)
     last_run: Run | None = None
+    attempts: int = 3
+    longest_pause: float = 0.005
 
     # --- what the pipeline does ---------------------------------------------------------------------
 
@@ -94,15 +96,22 @@ class SmallWorld:
             self.settings,
             self.folder / "ledger.db",
             death=death,
-            pause=lambda seconds: time.sleep(min(seconds, 0.005)),
+            attempts=self.attempts,
+            pause=lambda seconds: time.sleep(min(seconds, self.longest_pause)),
         )
 
-    def run(self, death: Death | None = None, *, only_changes: bool = False) -> Run:
+    def run(
+        self,
+        death: Death | None = None,
+        *,
+        only_changes: bool = False,
+        go_on_from: Run | None = None,
+    ) -> Run:
         """Sync once, in whatever trouble the servers and the process are."""
         mark = self.begin_run()
         systems = self.systems(death)
         try:
-            run = run_company(systems, COMPANY, only_changes=only_changes)
+            run = run_company(systems, COMPANY, only_changes=only_changes, go_on_from=go_on_from)
         finally:
             if death is None or not death.dead:
                 systems.close()

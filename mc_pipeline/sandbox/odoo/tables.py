@@ -114,6 +114,12 @@ class Table:
             _remove(index, row.get(name, False), id)
         self._undo.note(lambda: self._put_back(row))
 
+    def replace(self, rows: dict[int, Row], ids: list[int], next_id: int) -> None:
+        """Hold other rows; not undone when a call fails."""
+        self.rows, self.ids, self.next_id = rows, ids, next_id
+        self.changes += 1
+        self._indexes.clear()
+
     def with_value(self, name: str, value: Any) -> set[int]:
         """Ids of rows whose field has this value, or whose tuple of ids holds it."""
         index = self._indexes.get(name)
