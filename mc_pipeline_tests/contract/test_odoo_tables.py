@@ -9,6 +9,7 @@ from mc_pipeline.odoo.accounting import read_document_lines, read_documents
 from mc_pipeline.odoo.blacklist import read_blacklist
 from mc_pipeline.odoo.orders import read_order_lines, read_orders
 from mc_pipeline.odoo.partners import read_partners
+from mc_pipeline.odoo.products import read_products
 
 
 def partner_row(odoo, partner: int) -> dict:
@@ -198,6 +199,44 @@ def test_confirmed_and_cancelled_orders_are_read_and_quotations_are_not(odoo, ma
     cancelled = order_row(odoo, order)
     assert cancelled is not None
     assert (cancelled["state"], cancelled["amount_untaxed"]) == ("cancel", 90.0)
+
+
+def test_products_of_order_lines_are_read_archived_ones_too_and_deleted_ones_are_left_out(
+    odoo, mark, confirmed
+):
+    _, product, order = confirmed
+    odoo.write("product.product", product, default_code=f"C-{mark}", list_price=12.5, active=False)
+    ordered = read_order_lines(odoo.client, odoo.company, [order]).rows["product_id"].dropna()
+    table = read_products(odoo.client, odoo.company, [*map(int, ordered), 99999999])
+    assert table.complete, table.incomplete_because
+    (row,) = table.rows.to_dict("records")
+    assert (row["product_id"], row["name"], row["variant_name"]) == (
+        product,
+        f"Chair {mark}",
+        f"Chair {mark}",
+    )
+    assert (row["default_code"], row["active"], row["list_price"]) == (f"C-{mark}", False, 12.5)
+
+
+def test_variants_are_told_apart_by_the_values_of_their_attributes(odoo, mark):
+    if odoo.sandbox is not None:
+        pytest.skip("the stand-in has no attributes of products")
+    color = odoo.create("product.attribute", name=f"Color {mark}", create_variant="always")
+    values = [
+        odoo.create("product.attribute.value", name=name, attribute_id=color) for name in ("Red", "Sea")
+    ]
+    template = odoo.create(
+        "product.template",
+        name=f"Scarf {mark}",
+        list_price=12.5,
+        attribute_line_ids=[[0, 0, {"attribute_id": color, "value_ids": [[6, 0, values]]}]],
+    )
+    variants = odoo.client.search("product.product", [("product_tmpl_id", "=", template)], order="id")
+    rows = read_products(odoo.client, odoo.company, variants).rows
+    assert rows["product_id"].tolist() == variants
+    assert rows["variant_name"].tolist() == ["Red", "Sea"]
+    assert rows["list_price"].tolist() == [12.5, 12.5]
+    assert set(rows["product_template_id"]) == {template}
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from mc_pipeline.sandbox.odoo.database import Database
 
 _PREFIX = {"out_invoice": "INV", "out_refund": "RINV", "in_invoice": "BILL", "in_refund": "RBILL"}
+_RANKS = {
+    "out_invoice": "customer_rank", "out_refund": "customer_rank",
+    "in_invoice": "supplier_rank", "in_refund": "supplier_rank",
+}  # fmt: skip
 
 
 class Move(Model):
@@ -157,8 +161,8 @@ class Move(Model):
                     self.database.models["sale.order"].touch(env, self.orders_of(row))
                 if row.get("reversed_entry_id"):
                     self._settle(env, row, self.table.rows[row["reversed_entry_id"]])
-            if row.get("move_type") in ("out_invoice", "out_refund"):
-                self._count_customer(env, row)
+            if rank := _RANKS.get(row.get("move_type", "entry")):
+                self._count(env, row, rank)
         return True
 
     def _next_number(self, prefix: str, year: int) -> str:
@@ -223,14 +227,14 @@ class Move(Model):
             tied = {id for line in self.lines(row) for id in line.get("sale_line_ids", ())}
             self.database.models["sale.order.line"].touch(env, sorted(tied))
 
-    def _count_customer(self, env: Environment, row: Row) -> None:
-        """The partner's customer rank rises; only 19 touches the partner."""
+    def _count(self, env: Environment, row: Row, rank: str) -> None:
+        """The rank of the partner and of its company rises; only 19 touches them."""
         partners = self.database.models["res.partner"]
-        partner = partners.table.rows.get(row.get("partner_id") or 0)
-        if partner is not None:
-            partners.table.update(partner["id"], {"customer_rank": partner.get("customer_rank", 0) + 1})
-            if env.release.major >= 19:
-                partners.touch(env, [partner["id"]])
+        for each in {row.get("partner_id"), row.get("commercial_partner_id")}:
+            if each and (partner := partners.table.rows.get(each)):
+                partners.table.update(each, {rank: partner.get(rank, 0) + 1})
+                if env.release.major >= 19:
+                    partners.touch(env, [each])
 
 
 class MoveLine(Model):
