@@ -121,17 +121,41 @@ def check_accounting(company: CompanyInOdoo) -> Iterator[Result]:
 
 
 def check_blacklist(company: CompanyInOdoo) -> Iterator[Result]:
-    """Odoo's opt-outs can be read, and those of Mailchimp written there."""
+    """Odoo's opt-outs can be read."""
     read = read_blacklist(company.few_records)
     count = company.client.search_count("mail.blacklist", [("active", "=", True)])
     yield from _readable(read, f"{count:,} addresses opted out in Odoo")
-    operations: tuple[Operation, ...] = ("create", "write")
-    lacking = [each for each in operations if not may(company.client, "mail.blacklist", each)]
-    if lacking:
-        yield problem(
-            f"the user may not {' or '.join(lacking)} entries: opt-outs of Mailchimp would not reach Odoo",
-            "Give the Odoo user the right Email Marketing / User.",
-        )
+
+
+def check_opting_out(company: CompanyInOdoo) -> Iterator[Result]:
+    """Opt-outs of Mailchimp may be written where the settings want them; nothing is written to find out."""
+    found = []
+    for (model, right), operations in _places_of_opt_outs(company).items():
+        lacking = [operation for operation in operations if not may(company.client, model, operation)]
+        if lacking:
+            yield problem(
+                f"the user may not {' or '.join(lacking)} {model}: opt-outs would not get into Odoo",
+                f"Give the Odoo user the right {right}.",
+            )
+        else:
+            found.append(model)
+    if found:
+        yield ok(f"the user may write {', '.join(found)}")
+
+
+def _places_of_opt_outs(company: CompanyInOdoo) -> dict[tuple[str, str], tuple[Operation, ...]]:
+    """Where opt-outs go: the model with the right that opens it, and what is done there (rule 5.7)."""
+    marketing = "Email Marketing / User"
+    if company.settings.opt_out_scope == "everywhere":
+        return {("mail.blacklist", marketing): ("create", "write")}
+    places: dict[tuple[str, str], tuple[Operation, ...]] = {}
+    for audience in company.settings.audiences.values():
+        if audience.consent and audience.consent.mailing_list is not None:
+            places["mailing.contact", marketing] = ("create",)
+            places["mailing.subscription", marketing] = ("create", "write")
+        if audience.consent and audience.consent.boolean_field is not None:
+            places["res.partner", "Contact Creation"] = ("write",)
+    return places
 
 
 def _readable(read: OdooRead, found: str) -> Iterator[Result]:
@@ -212,6 +236,7 @@ COMPANY_CHECKS: tuple[Check[CompanyInOdoo], ...] = (
     Check("invoices", check_accounting),
     Check("blacklist", check_blacklist),
     Check("modules", check_modules),
+    Check("opt-outs to Odoo", check_opting_out, needs=("modules",)),
     Check("currency", check_currency),
     *NAMED_RECORDS_CHECKS,
 )

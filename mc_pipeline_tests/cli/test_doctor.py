@@ -43,6 +43,7 @@ def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "nolines": (ALL_GROUPS, "account.move.line"),
             "noblacklist": (ALL_GROUPS, "mail.blacklist"),
             "readsblacklist": (ALL_GROUPS, ("mail.blacklist", "write")),
+            "nopartners": (ALL_GROUPS, ("res.partner", "write")),
             "noemployees": (ALL_GROUPS, "res.users"),
             "nocontacts": (ALL_GROUPS, "res.partner"),
         }
@@ -164,8 +165,15 @@ PROBLEMS: dict[str, tuple[Break, str, str, str, str]] = {
         settings(user="nocontacts"), "acme", "contacts", "right missing", "an internal user's rights",
     ),
     "no right to write the blacklist": (
-        settings(user="readsblacklist"), "acme", "blacklist", "the user may not write entries",
+        settings(user="readsblacklist"), "acme", "opt-outs to Odoo", "may not write mail.blacklist",
         "Email Marketing / User",
+    ),
+    "no right to write partners, which hold consent": (
+        settings(
+            user="nopartners",
+            audiences="    opt_out_scope: company\n" + one_audience(consent="{boolean_field: employee}"),
+        ),
+        "acme", "opt-outs to Odoo", "may not write res.partner", "Contact Creation",
     ),
     "hidden customers": (
         settings(user="blinkered"), "acme", "visible customers", "1 of 2 customers", "record rules",

@@ -3,7 +3,12 @@
 import pytest
 
 from mc_pipeline.mailchimp import errors
-from mc_pipeline.mailchimp.lists import get_audience, welcome_automations
+from mc_pipeline.mailchimp.lists import (
+    ConnectedStore,
+    connected_stores,
+    get_audience,
+    welcome_automations,
+)
 from mc_pipeline.mailchimp.merge_fields import ensure_merge_fields, list_merge_fields
 from mc_pipeline.mailchimp.segments import change_segment_members, ensure_static_segment, list_static_segments
 from mc_pipeline.sandbox.faults import Fault
@@ -147,6 +152,18 @@ def test_no_room_for_all_missing_merge_fields_creates_none(sandbox, client):
     assert ensure_merge_fields(client, LIST, wanted).problems == {}
 
 
+def test_an_audience_with_more_fields_than_usual_is_of_a_plan_that_has_room_for_80(connect):
+    def fields(count):
+        merge_fields = [{"tag": f"F{n}", "name": "F", "type": "text", "merge_id": n} for n in range(count)]
+        return answer(200, {"merge_fields": merge_fields, "total_items": count})
+
+    created = answer(200, {"tag": "NEW", "name": "NEW", "type": "text", "merge_id": 99})
+    with exact_server(fields(40), created) as server:
+        assert ensure_merge_fields(connect(server.url), LIST, {"NEW": "text"}).created == ["NEW"]
+    with exact_server(fields(80)) as server:
+        assert "80 of 80" in ensure_merge_fields(connect(server.url), LIST, {"NEW": "text"}).problems["NEW"]
+
+
 def test_a_merge_field_whose_creation_was_not_answered_is_not_made_twice(sandbox, client):
     sandbox.faults.add(Fault("reset_after", "POST", "merge-fields"))
     assert ensure_merge_fields(client, LIST, {"ORDERS": "number"}).created == ["ORDERS"]
@@ -202,6 +219,21 @@ def test_welcome_automations_are_those_that_run_on_this_audience(connect):
     ]
     with exact_server(answer(200, {"automations": found, "total_items": 4})) as server:
         assert welcome_automations(connect(server.url), LIST) == ["Hello"]
+
+
+def test_more_than_a_page_of_stores_is_read_each_with_its_audience_and_currency(connect):
+    def page(asked):
+        offset = int(asked.query["offset"])
+        stores = [
+            {"id": f"s{n}", "name": "Shop", "list_id": LIST, "currency_code": "EUR"} for n in range(1500)
+        ]
+        return answer(200, {"stores": stores[offset : offset + 1000], "total_items": 1500})
+
+    with exact_server(page) as server:
+        found = connected_stores(connect(server.url))
+        assert len(server.asked) == 2
+    assert found[1499] == ConnectedStore("s1499", "Shop", LIST, "EUR")
+    assert len(found) == 1500
 
 
 def test_welcome_automations_that_cannot_be_listed_are_not_known(connect):
