@@ -37,7 +37,7 @@ def build_defs(
             *odoo_assets(companies),
             *consent_assets(companies),
             *audience_assets(companies),
-            *store_assets(companies),
+            *store_assets(settings),
         ],
         asset_checks=[*odoo_checks(companies), *consent_checks(companies), *audience_checks(companies)],
         jobs=company_jobs(),

@@ -81,6 +81,8 @@ def described(definitions: dg.Definitions) -> dict[str, Any]:
 
 
 def _partitions(definition: dg.PartitionsDefinition | None) -> list[str] | None:
+    if isinstance(definition, dg.MultiPartitionsDefinition):
+        return [f"each {dimension.name}" for dimension in definition.partitions_defs]  # months go on
     return None if definition is None else list(definition.get_partition_keys())
 
 

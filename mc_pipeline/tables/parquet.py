@@ -1,27 +1,34 @@
-"""Keeps every table as one Parquet file per company, written whole or not at all.
+"""Keeps every table as Parquet, one file per company, or per company and month where it grows with time.
 
 The folder is local by default, or object storage when ``MC_PIPELINE_STORAGE`` names one (fsspec). A file also
 holds what :class:`~mc_pipeline.tables.table.Table` knows besides the rows, so that a table read back is as
 complete, or incomplete, as it was.
 """
 
-import json
-import os
-from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING
-from uuid import uuid4
+from collections.abc import Collection, Sequence
 
 import dagster as dg
 from upath import UPath
 
 from mc_pipeline.tables import schemas
+from mc_pipeline.tables.files import read_arrow, storage_folder, with_facts, with_rows, write_arrow
 from mc_pipeline.tables.table import Table
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+__all__ = [
+    "ParquetTables",
+    "ParquetTablesResource",
+    "read_table",
+    "storage_folder",
+    "stored_table",
+    "write_arrow",
+    "write_table",
+]
 
-_FACTS = b"mc_pipeline"
+COLUMNS = "mc_pipeline/columns"
+"""Metadata of an asset's input: the columns that it needs, of a table that is large."""
+FEEDS = "mc_pipeline/feeds"
+"""Metadata of an asset that is stored by month: the external ``asset`` that shows its months, from its
+``first_month`` on."""
 
 
 class ParquetTables(dg.UPathIOManager):
@@ -34,10 +41,15 @@ class ParquetTables(dg.UPathIOManager):
             raise TypeError(
                 f"asset {context.asset_key.to_user_string()} returned {type(obj).__name__}, not a Table"
             )
-        write_table(schemas.ALL[context.asset_key.path[-1]], obj, path)
+        columns = schemas.ALL[context.asset_key.path[-1]]
+        changed = write_table(columns, obj, path)
+        if columns.by_month:
+            context.add_output_metadata({"months_written": ", ".join(changed) or "none"})
+            _show_months(context, obj, changed)
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> Table:
-        return read_table(schemas.ALL[context.asset_key.path[-1]], path)
+        names = (context.definition_metadata or {}).get(COLUMNS)
+        return read_table(schemas.ALL[context.asset_key.path[-1]], path, names=names)
 
 
 class ParquetTablesResource(dg.ConfigurableIOManagerFactory):
@@ -49,76 +61,70 @@ class ParquetTablesResource(dg.ConfigurableIOManagerFactory):
         return ParquetTables(base_path=storage_folder(self.folder))
 
 
-def storage_folder(folder: str = "") -> UPath:
-    """Return the folder of the tables; a local one is made for its owner only (it holds personal data)."""
-    named = folder or os.environ.get("MC_PIPELINE_STORAGE", "")
-    if not named:
-        named = str(
-            Path(os.environ.get("DAGSTER_HOME") or ".dagster_home").resolve() / "mc_pipeline" / "tables"
-        )
-    path = UPath(named)
-    if _is_local(path):
-        Path(path.path).mkdir(mode=0o700, parents=True, exist_ok=True)
-    return path
-
-
-def stored_table(columns: schemas.TableColumns, company: str) -> Table | None:
-    """Return a company's table as it was last stored; None when it never was."""
+def stored_table(
+    columns: schemas.TableColumns, company: str, *, names: Sequence[str] | None = None
+) -> Table | None:
+    """Return a company's table, or some columns of it, as it was last stored; None when it never was."""
     path = storage_folder() / columns.name / f"{company}.parquet"
-    return read_table(columns, path) if path.exists() else None
+    return read_table(columns, path, names=names) if path.exists() else None
 
 
-def write_table(columns: schemas.TableColumns, table: Table, path: UPath) -> None:
-    """Write ``table`` so that a reader sees the old file or the new one, never a part.
+def write_table(columns: schemas.TableColumns, table: Table, path: UPath) -> list[str]:
+    """Write ``table`` so that a reader sees the old table or the new one, never a part.
+
+    Returns:
+        The months that changed, of a table that is stored by month.
 
     Raises:
         ValueError: the rows do not fit ``columns``.
     """
-    arrow = columns.to_arrow(table.rows)
-    facts = {
-        "observed_at": table.observed_at.isoformat(),
-        "complete": table.complete,
-        "incomplete_because": table.incomplete_because,
-        "facts": dict(table.facts),
-    }
-    write_arrow(arrow.replace_schema_metadata({_FACTS: json.dumps(facts).encode()}), path)
+    if columns.by_month:
+        from mc_pipeline.tables.months import write_by_month
+
+        return write_by_month(columns, table, path)
+    write_arrow(with_facts(columns.to_arrow(table.rows), table), path)
+    return []
 
 
-def write_arrow(arrow: "pa.Table", path: UPath) -> None:
-    """Write a file for its owner only; a reader sees the old one or the new one, never a part."""
-    import pyarrow.parquet as pq
+def read_table(
+    columns: schemas.TableColumns,
+    path: UPath,
+    *,
+    names: Sequence[str] | None = None,
+    months: Collection[str] | None = None,
+) -> Table:
+    """Read a table with the facts it was written with; the columns ``names`` alone, when given.
 
-    if not _is_local(path):
-        # An object appears only when its upload is complete.
-        with path.open("wb") as file:
-            pq.write_table(arrow, file, compression="zstd")
+    ``months``: of a table that is stored by month, these alone.
+    """
+    if columns.by_month:
+        from mc_pipeline.tables.months import read_by_month
+
+        return read_by_month(columns, path, months=months, names=names)
+    wanted = columns if names is None else columns.only(names)
+    arrow = read_arrow(path, wanted.names)
+    return with_rows(arrow, wanted.to_pandas(arrow.select(wanted.names)))
+
+
+def _show_months(context: dg.OutputContext, table: Table, changed: Sequence[str]) -> None:
+    """Tell the external asset of the months which of them were stored anew, with their sums."""
+    feeds = (context.definition_metadata or {}).get(FEEDS)
+    if feeds is None:
         return
-    target = Path(path.path)
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{uuid4().hex}")
-    try:
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            pq.write_table(arrow, file, compression="zstd")
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def read_table(columns: schemas.TableColumns, path: UPath) -> Table:
-    """Read a table with the facts it was written with."""
-    import pyarrow.parquet as pq
-
-    with path.open("rb") as file:
-        arrow = pq.read_table(file)
-    facts = json.loads((arrow.schema.metadata or {})[_FACTS])
-    return Table(
-        rows=columns.to_pandas(arrow.select(columns.names)),
-        observed_at=datetime.fromisoformat(facts["observed_at"]),
-        complete=facts["complete"],
-        incomplete_because=facts["incomplete_because"],
-        facts=facts.get("facts", {}),
-    )
-
-
-def _is_local(path: UPath) -> bool:
-    return path.protocol in ("", "file", "local")
+    rows = table.rows[table.rows["month"].isin(changed)]
+    amounts = list(rows.select_dtypes("float64").columns)
+    for month in changed:
+        if not feeds["first_month"] <= month <= f"{table.observed_at:%Y-%m}":
+            continue  # the external asset has no such partition
+        own = rows[rows["month"] == month]
+        partition = dg.MultiPartitionKey({"company": context.partition_key, "month": month})
+        context.log_event(
+            dg.AssetMaterialization(
+                feeds["asset"],
+                partition=partition,
+                metadata={
+                    "dagster/row_count": len(own),
+                    **{name: round(float(own[name].sum()), 3) for name in amounts},
+                },
+            )
+        )

@@ -6,6 +6,7 @@ lower-case unless the column says otherwise, times are UTC, money says its curre
 canonical JSON text.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,18 +33,30 @@ class Column:
     type: pa.DataType
     description: str
     nullable: bool = False
+    repeats: bool = False
+    """Few different values in many rows."""
 
 
 @dataclass(frozen=True)
 class TableColumns:
-    """The ordered columns of one table."""
+    """The ordered columns of one table; ``by_month``: stored in a file per month, by its column ``month``."""
 
     name: str
     columns: tuple[Column, ...]
+    by_month: bool = False
 
     @property
     def names(self) -> list[str]:
         return [column.name for column in self.columns]
+
+    @property
+    def repeating(self) -> list[str]:
+        return [column.name for column in self.columns if column.repeats]
+
+    def only(self, names: Sequence[str]) -> "TableColumns":
+        """Return these columns alone, in the order of the table."""
+        kept = tuple(column for column in self.columns if column.name in names)
+        return TableColumns(self.name, kept, self.by_month)
 
     @property
     def arrow(self) -> pa.Schema:
@@ -149,11 +162,11 @@ ODOO_ORDERS = TableColumns(
         Column("name", TEXT, "order number"),
         Column("partner_id", INTEGER, "customer"),
         Column("partner_invoice_id", INTEGER, "invoice address"),
-        Column("state", TEXT, "sale or cancel"),
+        Column("state", TEXT, "sale or cancel", repeats=True),
         Column("date_order", TIME, "order date, UTC"),
-        Column("month", TEXT, "month of the order date in the company's timezone, YYYY-MM"),
-        Column("currency", TEXT, "ISO 4217 currency of the order"),
-        Column("company_currency", TEXT, "ISO 4217 currency of the company"),
+        Column("month", TEXT, "month of the order date in the company's timezone, YYYY-MM", repeats=True),
+        Column("currency", TEXT, "ISO 4217 currency of the order", repeats=True),
+        Column("company_currency", TEXT, "ISO 4217 currency of the company", repeats=True),
         Column("decimal_places", INTEGER, "decimal places of the order's currency"),
         Column("company_decimal_places", INTEGER, "decimal places of the company's currency"),
         Column("currency_rate", NUMBER, "order currency per unit of company currency, fixed by the order"),
@@ -167,6 +180,7 @@ ODOO_ORDERS = TableColumns(
         Column("below_zero", BOOLEAN, "more was given back than the order says: an amount is below zero"),
         Column("write_date", TIME, "last change in Odoo", True),
     ),
+    by_month=True,
 )
 
 ODOO_REFUNDS = TableColumns(
@@ -225,7 +239,7 @@ ODOO_ORDER_LINES = TableColumns(
     (
         Column("line_id", INTEGER, "id of the sale.order.line record"),
         Column("order_id", INTEGER, "order that it is a line of"),
-        Column("month", TEXT, "month of the order, YYYY-MM, in the company's timezone"),
+        Column("month", TEXT, "month of the order, YYYY-MM, in the company's timezone", repeats=True),
         Column("product_id", INTEGER, "product; empty on sections, notes and free text", True),
         Column("name", TEXT, "text of the line"),
         Column("quantity", NUMBER, "quantity as ordered now"),
@@ -236,8 +250,9 @@ ODOO_ORDER_LINES = TableColumns(
         Column("price_total", NUMBER, "line with tax, order currency"),
         Column("is_downpayment", BOOLEAN, "down payment: payment for the same goods"),
         Column("is_delivery", BOOLEAN, "shipping"),
-        Column("display_type", TEXT, "section or note; empty on ordinary lines", True),
+        Column("display_type", TEXT, "section or note; empty on ordinary lines", True, True),
     ),
+    by_month=True,
 )
 
 STORE_ORDERS = TableColumns(
@@ -245,17 +260,17 @@ STORE_ORDERS = TableColumns(
     (
         Column("order_id", INTEGER, "id of the sale.order record"),
         Column("name", TEXT, "order number in Odoo"),
-        Column("month", TEXT, "month of the order, YYYY-MM, in the company's timezone"),
-        Column("state", TEXT, "sale or cancel"),
+        Column("month", TEXT, "month of the order, YYYY-MM, in the company's timezone", repeats=True),
+        Column("state", TEXT, "sale or cancel", repeats=True),
         Column("partner_id", INTEGER, "partner that the order counts to", True),
         Column("email", TEXT, "normalised address of the person that it counts to", True),
-        Column("audience", TEXT, "audience whose store holds it, by its name in the settings", True),
-        Column("list_id", TEXT, "Mailchimp's id of the audience", True),
-        Column("store_id", TEXT, "id of the store that should hold it", True),
+        Column("audience", TEXT, "audience whose store holds it, by its name in the settings", True, True),
+        Column("list_id", TEXT, "Mailchimp's id of the audience", True, True),
+        Column("store_id", TEXT, "id of the store that should hold it", True, True),
         Column("foreign_order_id", TEXT, "id of the order in the store"),
         Column("processed_at", TIME, "date of the order, UTC"),
         Column("cancelled_at", TIME, "when it was seen cancelled, UTC; empty unless state is cancel", True),
-        Column("currency", TEXT, "ISO 4217 currency of the amounts below: the store's"),
+        Column("currency", TEXT, "ISO 4217 currency of the amounts below: the store's", repeats=True),
         Column("order_total", NUMBER, "kept goods + shipping + tax"),
         Column("tax_total", NUMBER, "kept tax, on shipping too"),
         Column("shipping_total", NUMBER, "kept shipping, untaxed"),
@@ -268,9 +283,15 @@ STORE_ORDERS = TableColumns(
         Column("kept_untaxed_company", NUMBER, "kept goods and shipping, untaxed, by Odoo, company currency"),
         Column("ordered_untaxed_company", NUMBER, "ordered, untaxed, company currency"),
         Column("below_zero", BOOLEAN, "more was given back than the order says: sent as zero"),
-        Column("excluded_because", TEXT, "code of the reason why no store holds it; empty: it is due"),
-        Column("excluded_detail", TEXT, "the reason in words", True),
+        Column(
+            "excluded_because",
+            TEXT,
+            "code of the reason why no store holds it; empty: it is due",
+            repeats=True,
+        ),
+        Column("excluded_detail", TEXT, "the reason in words", True, True),
     ),
+    by_month=True,
 )
 
 ODOO_BLACKLIST = TableColumns(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+import dagster as dg
 import pandas as pd
 import pytest
 
@@ -130,3 +131,21 @@ def test_a_second_run_writes_the_same(golden: Golden):
     pd.testing.assert_frame_equal(
         golden.world.table("store_orders").rows, golden.store_orders.reset_index(drop=True)
     )
+
+
+def test_each_month_is_shown_with_its_sums_and_told_anew_only_when_it_changed(golden: Golden):
+    rows = golden.store_orders
+    told = golden.world.instance.get_materialized_partitions(dg.AssetKey("orders_by_month"))
+    assert told == {f"acme|{month}" for month in rows["month"].unique()}
+    (latest,) = golden.world.instance.fetch_materializations(
+        dg.AssetRecordsFilter(
+            dg.AssetKey("orders_by_month"),
+            asset_partitions=[dg.MultiPartitionKey({"company": "acme", "month": rows["month"].max()})],
+        ),
+        limit=5,
+    ).records
+    shown = latest.asset_materialization
+    assert shown is not None
+    of_month = rows[rows["month"] == rows["month"].max()]
+    assert shown.metadata["dagster/row_count"].value == len(of_month)
+    assert shown.metadata["order_total"].value == pytest.approx(of_month["order_total"].sum())

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from mc_pipeline.defs.partitions import company_partitions
 from mc_pipeline.defs.presentation import (
     LISTED_ROWS,
     column_schema,
@@ -14,18 +15,41 @@ from mc_pipeline.defs.presentation import (
     unless_empty,
 )
 from mc_pipeline.defs.systems import Systems
-from mc_pipeline.settings import CompanySettings
+from mc_pipeline.settings import CompanySettings, Settings
 from mc_pipeline.tables import Table, schemas
-from mc_pipeline.tables.parquet import stored_table
+from mc_pipeline.tables.parquet import FEEDS, stored_table
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import pandas as pd
 
 FINANCE = "team:finance"
+ORDERS_BY_MONTH = "orders_by_month"
+FIRST_MONTH = "2015-01"
+"""The first month shown, unless a company's settings say since when its orders count."""
 
 
-def store_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
+def store_assets(settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Make the assets of the stores, partitioned by company."""
+    companies = company_partitions(settings)
+    since = [company.orders_since for company in settings.companies.values()]
+    first_month = min((month for month in since if month), default=FIRST_MONTH)
+    orders_by_month = dg.AssetSpec(
+        ORDERS_BY_MONTH,
+        group_name="store",
+        kinds={"parquet"},
+        owners=[FINANCE],
+        deps=["store_orders"],
+        partitions_def=dg.MultiPartitionsDefinition(
+            {
+                "company": companies,
+                "month": dg.MonthlyPartitionsDefinition(first_month, fmt="%Y-%m", end_offset=1),
+            }
+        ),
+        description="The orders of each month as they were stored last, with their sums. This only shows "
+        "them: whenever `store_orders` finds that a month changed, it says so here.",
+    )
 
     @dg.asset(
         partitions_def=companies,
@@ -36,7 +60,10 @@ def store_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition
         deps=["audience_push"],
         description="Every confirmed or cancelled order with what is kept of it, as the store of its "
         "audience should hold it; or the one reason why none does.",
-        metadata={"dagster/column_schema": column_schema(schemas.STORE_ORDERS)},
+        metadata={
+            "dagster/column_schema": column_schema(schemas.STORE_ORDERS),
+            FEEDS: {"asset": ORDERS_BY_MONTH, "first_month": first_month},
+        },
     )
     def store_orders(
         context: dg.AssetExecutionContext,
@@ -52,7 +79,6 @@ def store_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition
         from mc_pipeline.domain.store_orders import build_store_orders
 
         company = systems.company(context.partition_key)
-        earlier = _earlier(company)
         rows = build_store_orders(
             odoo_orders.rows,
             odoo_order_lines.rows,
@@ -63,8 +89,9 @@ def store_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition
             set_aside.rows,
             _members(systems, company),
             company,
-            held_orders=earlier.loc[earlier["excluded_because"] == "", "order_id"].tolist(),
-            cancelled_since=dict(zip(earlier["order_id"], earlier["cancelled_at"], strict=True)),
+            fixed_rates=systems.ledger.stores.fixed_rates(company.key),
+            held_orders=systems.ledger.stores.held_orders(company.key),
+            cancelled_since=_cancelled_since(company),
             erased_partners=systems.erased.partner_ids,
         )
         table = odoo_orders.derive(
@@ -89,14 +116,16 @@ def store_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition
             },
         )
 
-    return [store_orders]
+    return [store_orders, orders_by_month]
 
 
-def _earlier(company: CompanySettings) -> "pd.DataFrame":
-    """Return what the last run made of the orders: which were due, and since when others are cancelled."""
-    table = stored_table(schemas.STORE_ORDERS, company.key)
-    rows = schemas.STORE_ORDERS.empty() if table is None else table.rows
-    return rows[["order_id", "excluded_because", "cancelled_at"]]
+def _cancelled_since(company: CompanySettings) -> "dict[int, datetime]":
+    """Return since when orders are cancelled, as earlier runs saw it."""
+    table = stored_table(schemas.STORE_ORDERS, company.key, names=["order_id", "cancelled_at"])
+    if table is None:
+        return {}
+    cancelled = table.rows[table.rows["cancelled_at"].notna()]
+    return dict(zip(cancelled["order_id"], cancelled["cancelled_at"], strict=True))
 
 
 def _members(systems: Systems, company: CompanySettings) -> "pd.DataFrame":
