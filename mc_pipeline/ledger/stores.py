@@ -92,15 +92,16 @@ class Stores:
         return found
 
     def orders_present(self, company: str) -> pd.DataFrame:
-        """All orders that the company's stores hold. Columns: store_id, order_id (in Odoo), month, email.
+        """All orders that the company's stores hold, by order.
 
-        ``email`` is the address of the customer that the order was sent for.
+        Columns: store_id, order_id (in Odoo), month, customer_id, email (of that customer).
         """
         query = (
             select(
                 store_order.c.store_id,
                 store_order.c.order_id,
                 store_order.c.month,
+                store_order.c.customer_id,
                 store_customer.c.email,
             )
             .outerjoin(

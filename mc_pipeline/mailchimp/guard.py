@@ -6,6 +6,8 @@ be made is decided in :mod:`mc_pipeline.domain`.
 Mailchimp API, why each is refused: PUT on a member re-adds archived people and overwrites consent;
 POST on /lists/{list_id} with ``update_existing`` overwrites the status of whoever is there; POST on
 /members revives archived people; an e-commerce customer with ``opt_in_status`` true becomes subscribed;
+a status of an order mails its customer, so only a new order may have one, and only "pending"; what an order
+is attributed to is Mailchimp's to say, so it is only given back with an order that comes back;
 tags outside the ``tags`` key are answered 204 and dropped silently; a webhook that reports API calls sends
 our own writes back to us.
 """
@@ -100,6 +102,22 @@ def _check_customers(method: str, path: str, rest: list[str], body: Any) -> None
     if writes_customer and method in {"POST", "PUT"}:
         _check_customer(method, path, body)
     _check_nested_customers(method, path, body)
+    if len(rest) >= 3 and rest[0] == "stores" and rest[2] == "orders" and isinstance(body, Mapping):
+        _check_order(method, path, rest, body)
+
+
+def _check_order(method: str, path: str, rest: list[str], body: Mapping[str, Any]) -> None:
+    if "fulfillment_status" in body:
+        _refuse(method, path, "fulfillment_status mails customers and is never sent")
+    if len(rest) > 3:
+        for name in ("customer", "financial_status", "campaign_id", "outreach"):
+            if name in body:
+                _refuse(method, path, f"{name} belongs to a new order: a correction says nothing of it")
+    elif "financial_status" in body:
+        if body["financial_status"] != "pending" or body.get("cancelled_at_foreign"):
+            _refuse(method, path, "a new order is announced as pending, or not at all: others mail customers")
+        if "campaign_id" in body or "outreach" in body:
+            _refuse(method, path, "an order that comes back is no new one: it is not announced again")
 
 
 def _check_nested_customers(method: str, path: str, body: Any) -> None:

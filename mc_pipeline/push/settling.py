@@ -10,11 +10,9 @@ import pandas as pd
 from mc_pipeline.ledger import Lease, Ledger, OpenIntent, Outcome
 from mc_pipeline.mailchimp import batches
 from mc_pipeline.mailchimp.client import MailchimpClient
-from mc_pipeline.mailchimp.errors import BatchLostError
+from mc_pipeline.push.batching import PATIENCE, interrupted_batches
 from mc_pipeline.push.writes import OPERATION_PREFIX, answer_of_operation
 
-_PATIENCE = batches.PollPolicy(first_wait_seconds=0.25, total_seconds=300)
-_ONE_LOOK = batches.PollPolicy(total_seconds=0)
 _TEXTS_RETURNED = ("language", "status", "contact_id")
 
 
@@ -28,7 +26,7 @@ class SettledBatches:
 
 
 def settle_batches(
-    client: MailchimpClient, ledger: Ledger, lease: Lease, patience: batches.PollPolicy = _PATIENCE
+    client: MailchimpClient, ledger: Ledger, lease: Lease, patience: batches.PollPolicy = PATIENCE
 ) -> SettledBatches:
     """Wait for the batches that an interrupted run submitted, and record their outcomes.
 
@@ -40,25 +38,16 @@ def settle_batches(
     open, and while they do, nothing else is written about those addresses.
     """
     open_intents = ledger.intents.open(lease.company)
-    batch_ids = {intent.batch_id for intent in open_intents if intent.batch_id}
-    without = [intent for intent in open_intents if not intent.batch_id]
-    if without:
-        batch_ids |= set(batches.submitted_since(client, min(intent.recorded_at for intent in without)))
+    without = [intent.recorded_at for intent in open_intents if not intent.batch_id]
+    known = {intent.batch_id for intent in open_intents if intent.batch_id}
     settled = 0
     under_way: set[int] = set()
-    for batch_id in sorted(batch_ids):
-        try:
-            batches.wait(client, batch_id, patience)
-            results = batches.results(client, batch_id)
-        except BatchLostError:
-            continue
-        except batches.BatchUnfinishedError:
+    for batch_id, results in interrupted_batches(client, known, min(without, default=None), patience):
+        if results is None:
             # What a batch without a recorded id is about is not told before it ends: it may be any of these.
             under_way |= {intent.id for intent in open_intents if intent.batch_id in (batch_id, None)}
-            # Mailchimp works off one after the other: behind this one the others wait as well.
-            patience = _ONE_LOOK
-            continue
-        settled += _settle_from(results, open_intents, ledger, lease)
+        else:
+            settled += _settle_from(results, open_intents, ledger, lease)
     still_open = {intent.id for intent in ledger.intents.open(lease.company)} if under_way else set()
     return SettledBatches(settled, frozenset(under_way & still_open))
 

@@ -10,7 +10,6 @@ from mc_pipeline.ledger import Intent, Lease, Ledger, Outcome
 from mc_pipeline.mailchimp import batches, members, segments
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import (
-    BatchLostError,
     MailchimpError,
     MailchimpNotSentError,
     MailchimpRateLimitError,
@@ -22,6 +21,7 @@ from mc_pipeline.mailchimp.marketing_permissions import (
     permissions_operation,
 )
 from mc_pipeline.mailchimp.parallel import run_concurrently
+from mc_pipeline.push.batching import carry_out
 
 Item = TypeVar("Item")
 
@@ -33,9 +33,6 @@ DIRECT_WRITES = 10
 
 OPERATION_PREFIX = "mc-pipeline-"
 """Batch operations are named by their intent, so that a batch whose id was lost in a crash is recognised."""
-
-# Doubling from a quarter of a second costs two requests more than waiting from the start.
-_POLL = batches.PollPolicy(first_wait_seconds=0.25)
 
 
 @dataclass(frozen=True)
@@ -114,14 +111,14 @@ class MemberWrites:
         return self._run(
             partial(self._create_chunk, chunk)
             for _, rows in _grouped(writes, lambda write: write.list_id)
-            for chunk in _chunks(rows)
+            for chunk in chunked(rows)
         )
 
     def change(self, writes: Sequence[Write]) -> list[Result]:
         """Update, archive, upgrade, permit or unsubscribe members: a few directly, more through /batches."""
         if len(writes) <= DIRECT_WRITES:
             return self._run(partial(self._change_one, write) for write in writes)
-        return self._run(partial(self._change_by_batch, chunk) for chunk in _chunks(writes))
+        return self._run(partial(self._change_by_batch, chunk) for chunk in chunked(writes))
 
     def permit(self, writes: Sequence[Write]) -> list[Result]:
         """Give members the marketing permissions that their bodies name.
@@ -157,7 +154,7 @@ class MemberWrites:
             groups = _grouped(writes, lambda write: (write.list_id, write.body["tag"], write.operation))
             for (list_id, tag, operation), rows in groups:
                 segment = segments.ensure_static_segment(self._client, list_id, tag)
-                for chunk in _chunks(rows):
+                for chunk in chunked(rows):
                     yield partial(self._tag_chunk, list_id, segment, chunk, adds=operation == "tag")
 
         results = {result.key: result for result in self._run(tasks())}
@@ -170,7 +167,7 @@ class MemberWrites:
     def tag_silently(self, writes: Sequence[Write]) -> list[Result]:
         """Add and remove tags by /batches without starting automations (``is_syncing``): the first load."""
         of_member = [rows for _, rows in _grouped(writes, lambda write: (write.list_id, write.email))]
-        return self._run(partial(self._tag_by_batch, chunk) for chunk in _chunks(of_member))
+        return self._run(partial(self._tag_by_batch, chunk) for chunk in chunked(of_member))
 
     def _run(
         self, tasks: Iterable[Callable[[], list[Result]]], *, workers: int | None = None
@@ -331,14 +328,11 @@ class MemberWrites:
     def _submit_and_wait(
         self, intents: Sequence[int], operations: Sequence[batches.Operation]
     ) -> Mapping[str, batches.OperationResult]:
-        batch_id = batches.submit(self._client, operations)
-        self._ledger.intents.mark_submitted(intents, batch_id, self._lease.fence)
-        try:
-            batches.wait(self._client, batch_id, _POLL)
-            return batches.results(self._client, batch_id)
-        except BatchLostError:
-            # What the batch did is seen by the next observation.
-            return {}
+        return carry_out(
+            self._client,
+            operations,
+            lambda batch_id: self._ledger.intents.mark_submitted(intents, batch_id, self._lease.fence),
+        )
 
     def _record(self, writes: Sequence[Write]) -> list[int]:
         self._lease.check()
@@ -439,7 +433,8 @@ def _consented_at(write: Write) -> datetime | None:
     return datetime.fromisoformat(moment) if moment else None
 
 
-def _chunks(rows: Sequence[Item]) -> Iterator[Sequence[Item]]:
+def chunked(rows: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """Cut into parts that fit one call."""
     for start in range(0, len(rows), CHUNK):
         yield rows[start : start + CHUNK]
 

@@ -204,6 +204,11 @@ class StoreSettings(_Model):
     id: Identifier = Field(description="an id of your choice that stays for ever, such as acme-uk-retail")
     name: Text = Field(description="the store's name as people see it in Mailchimp")
     currency: Currency = Field(description="the company's currency (ISO 4217), such as GBP")
+    order_notifications: bool = Field(
+        False,
+        description="true or false: whether Mailchimp may confirm new orders to customers by e-mail",
+    )
+    """Only orders younger than two days are announced, once; a correction never is."""
 
 
 class AudienceSettings(_Model):

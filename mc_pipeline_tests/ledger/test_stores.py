@@ -173,7 +173,13 @@ def test_customers_without_orders_are_found_once_they_are_due_no_more(ledger: Le
     left = ledger.stores.customers_without_orders("acme", STORE, {"bob@example.com"})
     assert [each.email for each in left] == ["eve@example.com"]
     assert ledger.stores.orders_present("acme").to_dict("records") == [
-        {"store_id": STORE, "order_id": 1, "month": "2026-01", "email": "ada@example.com"}
+        {
+            "store_id": STORE,
+            "order_id": 1,
+            "month": "2026-01",
+            "customer_id": named["ada@example.com"].object_id,
+            "email": "ada@example.com",
+        }
     ]
 
 

@@ -44,6 +44,18 @@ FORBIDDEN = {
     "order customer opted in": ("POST", ORDERS, {"customer": {**CUSTOMER, "opt_in_status": True}}),
     "order customer unsaid": ("POST", ORDERS, {"customer": CUSTOMER}),
     "order patch": ("PATCH", ORDERS + "/1", {"customer": {"id": "c-1", "opt_in_status": "false"}}),
+    "order correction with customer": ("PATCH", ORDERS + "/1", {"customer": {"id": "c-2"}}),
+    "order shipped": ("POST", ORDERS, {"customer": {"id": "c-1"}, "fulfillment_status": "shipped"}),
+    "order paid": ("POST", ORDERS, {"customer": {"id": "c-1"}, "financial_status": "paid"}),
+    "order cancelled and announced": (
+        "POST",
+        ORDERS,
+        {"financial_status": "pending", "cancelled_at_foreign": "2026-01-01T00:00:00+00:00"},
+    ),
+    "order back and announced": ("POST", ORDERS, {"financial_status": "pending", "campaign_id": "x"}),
+    "order correction announced": ("PATCH", ORDERS + "/1", {"financial_status": "refunded"}),
+    "order correction attributed": ("PATCH", ORDERS + "/1", {"campaign_id": "x"}),
+    "line with outreach": ("PATCH", ORDERS + "/1/lines/2", {"outreach": {"id": "x"}}),
     "cart": ("POST", "/ecommerce/stores/s/carts", {"customer": {**CUSTOMER, "opt_in_status": 1}}),
 }
 ALLOWED = {
@@ -58,6 +70,9 @@ ALLOWED = {
     "customer names": ("PATCH", "/ecommerce/stores/s/customers/c-1", {"first_name": "Jane"}),
     "order": ("POST", ORDERS, {"id": "1", "customer": {"id": "c-1"}}),
     "order with customer": ("POST", ORDERS, {"customer": {**CUSTOMER, "opt_in_status": False}}),
+    "order announced": ("POST", ORDERS, {"customer": {"id": "c-1"}, "financial_status": "pending"}),
+    "order given back": ("POST", ORDERS, {"customer": {"id": "c-1"}, "campaign_id": "x"}),
+    "order correction": ("PATCH", ORDERS + "/1", {"order_total": 0.0}),
     "put variant": ("PUT", "/ecommerce/stores/s/products/p/variants/v", {"title": "x"}),
     "webhook": ("POST", "/lists/1/webhooks", {"sources": {"user": True, "admin": False, "api": False}}),
     "read": ("GET", "/lists/1/members/ab", None),

@@ -1,0 +1,208 @@
+"""What to write so that a store holds what it should: desired documents minus those that it has (RULES 9).
+
+Steps of one thing follow each other; of several things they may go in any order.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import pandas as pd
+
+from mc_pipeline.domain.store_documents import Document, order_body, product_body, text_of
+from mc_pipeline.domain.store_orders import ERASED, NOT_INVOICED, NOT_PAID
+
+NO_LONGER_COUNTS = (NOT_INVOICED, NOT_PAID)
+"""Reasons for which an order that a store holds stays there, with no revenue."""
+
+NOTIFIED_WITHIN = timedelta(days=2)
+"""Only orders younger than this are ever announced to their customers (rule 9.2)."""
+
+GONE = "gone"
+MOVED = "the person moved to another audience"
+ERASED_PERSON = "the person was erased on request"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One request, in the ledger's words; ``after``: the document once it is done."""
+
+    operation: str
+    after: str | None
+    part: str | None = None
+    body: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What a thing in a store needs: create, update or replace, why, and the requests in order."""
+
+    operation: str
+    because: str
+    wanted: str
+    steps: tuple[Step, ...]
+
+
+class HeldOrder(Protocol):
+    """An order as the ledger knows it."""
+
+    @property
+    def present(self) -> bool: ...
+    @property
+    def sent_json(self) -> str | None: ...
+
+
+def order_steps(
+    order_id: str, wanted: Document, held: HeldOrder | None, restore: Mapping[str, Any] | None = None
+) -> Steps | None:
+    """Decide the steps for one order; None when the store holds it as it should.
+
+    ``restore``: what a creation says besides the document.
+    """
+    after = text_of(wanted)
+    if held is None or not held.present:
+        create = Step("create", after, body=order_body(order_id, wanted, restore or {}))
+        return Steps("create", "the store does not hold it", after, (create,))
+    if held.sent_json == after:
+        return None
+    present: Document = json.loads(held.sent_json or "{}")
+    why = _why_replaced(present, wanted)
+    if why:
+        create = Step("create", after, body=order_body(order_id, wanted, restore or {}))
+        return Steps("replace", why, after, (Step("delete", None), create))
+    return _update(present, wanted)
+
+
+def product_steps(product_id: str, wanted: Document, held: HeldOrder | None) -> Steps | None:
+    """Decide the steps for one product; variants that are due no more stay, as orders may name them."""
+    if held is None or not held.present:
+        after = text_of(wanted)
+        create = Step("create", after, body=product_body(product_id, wanted))
+        return Steps("create", "the store does not hold it", after, (create,))
+    document: Document = json.loads(held.sent_json or "{}")
+    final = text_of({**document, **wanted, "variants": {**document["variants"], **wanted["variants"]}})
+    steps, why = [], []
+    if document["title"] != wanted["title"]:
+        document = {**document, "title": wanted["title"]}
+        steps.append(Step("update", text_of(document), body={"title": wanted["title"]}))
+        why.append("title")
+    for name, variant in wanted["variants"].items():
+        if document["variants"].get(name) != variant:
+            document = {**document, "variants": {**document["variants"], name: variant}}
+            steps.append(Step("put_variant", text_of(document), name, {"id": name, **variant}))
+            why.append(f"variant {name}")
+    return Steps("update", f"differs: {', '.join(why)}", final, tuple(steps)) if steps else None
+
+
+def _why_replaced(present: Document, wanted: Document) -> str:
+    if present.get("customer") != wanted["customer"]:
+        return "it is of another customer of the store"
+    if "cancelled_at_foreign" in present and "cancelled_at_foreign" not in wanted:
+        return "it is cancelled no more"
+    return ""
+
+
+def _update(present: Document, wanted: Document) -> Steps:
+    steps: list[Step] = []
+    why: list[str] = []
+    fields = {name: value for name, value in wanted.items() if name not in ("customer", "lines")}
+    document = present
+    differing = [name for name, value in fields.items() if present.get(name) != value]
+    if differing:
+        document = {**document, **fields}
+        steps.append(Step("update", text_of(document), body=fields))
+        why += [_difference(name, present.get(name), wanted[name]) for name in differing]
+    lines = dict(document["lines"])
+    counts = {"add_line": 0, "change_line": 0, "remove_line": 0}
+
+    def line_step(operation: str, name: str, line: Document | None) -> None:
+        nonlocal document
+        if line is None:
+            lines.pop(name)
+        else:
+            lines[name] = line
+        document = {**document, "lines": dict(lines)}
+        body = None if line is None else line if operation == "change_line" else {"id": name, **line}
+        steps.append(Step(operation, text_of(document), name, body))
+        counts[operation] += 1
+
+    for name, line in wanted["lines"].items():
+        if name not in lines:
+            line_step("add_line", name, line)
+        elif lines[name] != line:
+            line_step("change_line", name, line)
+    # Last: an order has a line at any time.
+    for name in sorted(lines.keys() - wanted["lines"].keys()):
+        line_step("remove_line", name, None)
+    words = {"add_line": "added", "change_line": "changed", "remove_line": "removed"}
+    why += [f"lines {words[operation]}: {count}" for operation, count in counts.items() if count]
+    return Steps("update", "; ".join(why), text_of(wanted), tuple(steps))
+
+
+def _difference(name: str, before: Any, after: Any) -> str:
+    return f"{name} {'none' if before is None else before} → {after}"
+
+
+@dataclass(frozen=True)
+class Departure:
+    """An order that leaves a store. ``asked``: Odoo has to be asked for it by id before it does."""
+
+    store_id: str
+    order_id: int
+    month: str
+    because: str
+
+    @property
+    def asked(self) -> bool:
+        return self.because == GONE
+
+
+def departures(orders: pd.DataFrame, held: pd.DataFrame) -> list[Departure]:
+    """Find the orders that have to leave a store, from complete tables alone.
+
+    Args:
+        orders: rows of ``store_orders``: order_id, store_id, excluded_because.
+        held: what the stores hold: store_id, order_id, month.
+
+    Returns:
+        Orders that Odoo's tables do not have any more (``GONE``: to be asked for by id), that are due in
+        another store, and those of erased people. All others that are not due stay as they are.
+    """
+    known = orders.set_index("order_id")[["store_id", "excluded_because"]]
+    joined = held.join(known, on="order_id", rsuffix="_due")
+    found: list[Departure] = []
+    row: Any
+    for row in joined.itertuples():
+        if not isinstance(row.excluded_because, str):
+            because = GONE
+        elif row.excluded_because == ERASED:
+            because = ERASED_PERSON
+        elif row.excluded_because == "" and row.store_id_due != row.store_id:
+            because = MOVED
+        else:
+            continue
+        found.append(Departure(str(row.store_id), int(row.order_id), str(row.month), because))
+    return found
+
+
+def gone_for_good(states: Mapping[int, str], asked: Iterable[int]) -> frozenset[int]:
+    """Say which orders leave, by what Odoo answers about them by id (rule 9.6): nothing, draft or sent."""
+    return frozenset(order for order in asked if states.get(order, "draft") in ("draft", "sent"))
+
+
+def missing_products(wanted: Document, products: Mapping[str, Collection[str]]) -> list[str]:
+    """Return the products of an order's lines that the store lacks; ``products``: id to ids of variants."""
+    return sorted(
+        {
+            line["product_id"]
+            for line in wanted["lines"].values()
+            if line["product_variant_id"] not in products.get(line["product_id"], ())
+        }
+    )
+
+
+def is_announced(wanted: Document, processed_at: datetime, now: datetime) -> bool:
+    """Whether a new order may be announced to its customer, where the store's settings ask for it."""
+    return "cancelled_at_foreign" not in wanted and now - processed_at < NOTIFIED_WITHIN

@@ -1,0 +1,94 @@
+"""Settles what an interrupted run left open in the stores: its batches first, the rest by reading back."""
+
+from collections.abc import Collection, Mapping
+from functools import partial
+from typing import Any
+
+from mc_pipeline.domain.store_documents import order_document_of, product_document_of, text_of
+from mc_pipeline.ledger import Lease, Ledger, OpenStoreIntent, Outcome
+from mc_pipeline.mailchimp.batches import PollPolicy
+from mc_pipeline.mailchimp.client import MailchimpClient
+from mc_pipeline.mailchimp.parallel import run_concurrently
+from mc_pipeline.mailchimp.store_reading import get_customer, get_order, get_product
+from mc_pipeline.push.batching import PATIENCE, Results, interrupted_batches
+from mc_pipeline.push.store_writes import STORE_PREFIX, judge_result
+
+ObjectKey = tuple[str, str, str]
+Found = tuple[str | None, str | None]
+
+
+def settle_store_writes(
+    client: MailchimpClient,
+    ledger: Ledger,
+    lease: Lease,
+    *,
+    workers: int = 4,
+    patience: PollPolicy = PATIENCE,
+) -> int:
+    """Settle the open writes of earlier runs; return how many.
+
+    A batch that does not end within ``patience`` holds nothing up: its intents stay open, and while they do,
+    nothing is written about the things they are about.
+    """
+    before = ledger.store_intents.open(lease.company)
+    if not before:
+        return 0
+    nameless = [intent.recorded_at for intent in before if not intent.batch_id]
+    known = {intent.batch_id for intent in before if intent.batch_id}
+    under_way: set[int] = set()
+    for batch_id, results in interrupted_batches(client, known, min(nameless, default=None), patience):
+        if results is None:
+            under_way |= {intent.id for intent in before if intent.batch_id in (batch_id, None)}
+        else:
+            _settle_from(results, before, ledger, lease)
+    still_open = ledger.store_intents.open(lease.company)
+    waiting = {intent.key for intent in still_open if intent.id in under_way}
+    read_back(client, ledger, lease, {intent.key for intent in still_open} - waiting, workers=workers)
+    return len(before) - len(ledger.store_intents.open(lease.company))
+
+
+def read_back(
+    client: MailchimpClient, ledger: Ledger, lease: Lease, keys: Collection[ObjectKey], *, workers: int = 4
+) -> None:
+    """Ask Mailchimp how these things are (kind, store, id), and settle the open writes about them by that."""
+    if not keys:
+        return
+    found: dict[ObjectKey, Found] = {}
+    run_concurrently(
+        (partial(_read, client, key) for key in sorted(keys)),
+        workers,
+        client.stop,
+        on_result=lambda read: found.update([read]),
+    )
+    lease.check()
+    ledger.store_intents.settle_as_read(lease.company, lease.fence, found)
+
+
+def _read(client: MailchimpClient, key: ObjectKey) -> tuple[ObjectKey, Found]:
+    kind, store_id, object_id = key
+    answer: Mapping[str, Any] | None
+    match kind:
+        case "order":
+            answer = get_order(client, store_id, object_id)
+            if answer is None:
+                return key, (None, None)
+            document = order_document_of(answer)
+            return key, (text_of(document), document["customer"])
+        case "product":
+            answer = get_product(client, store_id, object_id)
+            return key, (None if answer is None else text_of(product_document_of(answer)), None)
+        case "customer":
+            return key, (None if get_customer(client, store_id, object_id) is None else "{}", None)
+    raise ValueError(f"{kind!r} is nothing that a store holds")
+
+
+def _settle_from(
+    results: Results, open_intents: Collection[OpenStoreIntent], ledger: Ledger, lease: Lease
+) -> None:
+    outcomes = []
+    for intent in open_intents:
+        result = results.get(f"{STORE_PREFIX}{intent.id}")
+        if result is not None:
+            judged = judge_result(result, intent.kind, intent.operation)
+            outcomes.append(Outcome(intent_id=intent.id, outcome=judged.outcome, detail=judged.detail))
+    ledger.store_intents.settle(lease.company, lease.fence, outcomes)

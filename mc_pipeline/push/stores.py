@@ -1,0 +1,78 @@
+"""Opens the stores of a company before anything is written to them, and ends their first load."""
+
+import logging
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from mc_pipeline.ledger import Lease, Ledger
+from mc_pipeline.mailchimp.client import MailchimpClient
+from mc_pipeline.mailchimp.stores import end_syncing, ensure_store
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Store:
+    """A store as the settings name it, with its audience (name in the settings, and Mailchimp's id)."""
+
+    store_id: str
+    name: str
+    currency: str
+    audience: str
+    list_id: str
+    order_notifications: bool = False
+
+
+def open_stores(client: MailchimpClient, ledger: Ledger, lease: Lease, stores: Iterable[Store]) -> None:
+    """Make the stores that are missing, and check the others.
+
+    A store that somebody deleted in Mailchimp is made again, empty, and loaded from the start.
+
+    Raises:
+        StoreMismatchError: a store is bound to another audience, or has another currency.
+    """
+    for store in stores:
+        lease.check()
+        known = ledger.stores.get(store.store_id)
+        found, is_new = ensure_store(
+            client, store.store_id, list_id=store.list_id, name=store.name, currency=store.currency
+        )
+        if known is None:
+            ledger.stores.add(
+                lease.company,
+                lease.fence,
+                store.store_id,
+                list_id=store.list_id,
+                currency=store.currency,
+                loaded=not found.is_syncing,
+            )
+        elif is_new:
+            _log.warning(
+                "store %s was deleted in Mailchimp: it is made again and loaded anew", store.store_id
+            )
+            ledger.stores.mark_gone(lease.company, lease.fence, store.store_id)
+
+
+def end_first_loads(
+    client: MailchimpClient,
+    ledger: Ledger,
+    lease: Lease,
+    stores: Iterable[Store],
+    unfinished: Collection[str],
+) -> list[str]:
+    """Take the stores out of their first load, but for those ``unfinished`` (ids); return whose it was.
+
+    A store waits for its audience: as long as that is not loaded, most of its people are no members yet, and
+    their orders of years are still to come.
+    """
+    ended = []
+    opened = ledger.plans.opened_audiences(lease.company) - ledger.plans.loading_audiences(lease.company)
+    for store in stores:
+        state = ledger.stores.get(store.store_id)
+        if state is None or state.loaded_at is not None or store.store_id in unfinished:
+            continue
+        if store.list_id in opened:
+            end_syncing(client, store.store_id)
+            ledger.stores.mark_loaded(lease.company, lease.fence, store.store_id)
+            ended.append(store.store_id)
+    return ended
