@@ -17,6 +17,8 @@ from mc_pipeline.defs.odoo.checks import odoo_checks
 from mc_pipeline.defs.odoo.sensors import odoo_sensors
 from mc_pipeline.defs.partitions import company_partitions
 from mc_pipeline.defs.store.assets import store_assets
+from mc_pipeline.defs.store.checks import store_checks
+from mc_pipeline.defs.store.pushing import store_push_assets
 from mc_pipeline.defs.systems import systems_resource
 from mc_pipeline.settings import Settings, load_settings
 from mc_pipeline.tables.parquet import ParquetTablesResource
@@ -38,8 +40,14 @@ def build_defs(
             *consent_assets(companies),
             *audience_assets(companies),
             *store_assets(settings),
+            *store_push_assets(companies),
         ],
-        asset_checks=[*odoo_checks(companies), *consent_checks(companies), *audience_checks(companies)],
+        asset_checks=[
+            *odoo_checks(companies),
+            *consent_checks(companies),
+            *audience_checks(companies),
+            *store_checks(companies),
+        ],
         jobs=company_jobs(),
         schedules=nightly_schedules(settings),
         sensors=[

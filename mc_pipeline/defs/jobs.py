@@ -22,7 +22,7 @@ OPT_OUT_ASSETS = (
     "mailchimp_members",
     "mailchimp_unsubscribes",
 )
-WRITING_ASSETS = ("mailchimp_unsubscribes", "audience_push")
+WRITING_ASSETS = ("mailchimp_unsubscribes", "audience_push", "product_push", "order_push")
 """Assets that write to one of the two systems; a run up to the plan leaves them out."""
 
 

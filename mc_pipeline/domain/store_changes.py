@@ -170,8 +170,10 @@ def departures(orders: pd.DataFrame, held: pd.DataFrame) -> list[Departure]:
         Orders that Odoo's tables do not have any more (``GONE``: to be asked for by id), that are due in
         another store, and those of erased people. All others that are not due stay as they are.
     """
-    known = orders.set_index("order_id")[["store_id", "excluded_because"]]
-    joined = held.join(known, on="order_id", rsuffix="_due")
+    known = orders.set_index("order_id")[["store_id", "excluded_because"]].rename(
+        columns={"store_id": "store_due"}
+    )
+    joined = held.join(known, on="order_id")
     found: list[Departure] = []
     row: Any
     for row in joined.itertuples():
@@ -179,7 +181,7 @@ def departures(orders: pd.DataFrame, held: pd.DataFrame) -> list[Departure]:
             because = GONE
         elif row.excluded_because == ERASED:
             because = ERASED_PERSON
-        elif row.excluded_because == "" and row.store_id_due != row.store_id:
+        elif row.excluded_because == "" and row.store_due != row.store_id:
             because = MOVED
         else:
             continue

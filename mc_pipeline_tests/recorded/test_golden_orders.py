@@ -13,7 +13,9 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from mc_pipeline.sandbox.mailchimp import SandboxMailchimp
+from mc_pipeline.mailchimp.client import MailchimpClient
+from mc_pipeline.mailchimp.store_reading import read_store_orders
+from mc_pipeline.sandbox.mailchimp import DEFAULT_KEY, SandboxMailchimp
 from mc_pipeline.sandbox.odoo import SandboxOdoo
 from mc_pipeline_tests.odoo.test_recorded import VERSIONS, recorded
 from mc_pipeline_tests.shared import shared_path
@@ -126,8 +128,37 @@ def test_kept_revenue_of_the_orders_is_kept_revenue_of_odoo(golden: Golden):
     assert (sent - due["kept_untaxed_company"]).abs().max() < 0.001
 
 
+def test_the_store_holds_what_the_books_say(golden: Golden):
+    """Read over HTTP, as the reconciliation does; nothing of it is what we remember to have sent."""
+    held = read_orders(golden)
+    confirmed = {order: facts for order, facts in golden.facts.items() if facts["state"] == "sale"}
+    assert set(held["foreign_order_id"]) == {f"o{order}" for order in confirmed}
+    by_id = held.set_index("foreign_order_id")
+    found, expected = {}, {}
+    for order, facts in confirmed.items():
+        row, reference = by_id.loc[f"o{order}"], facts["client_order_ref"]
+        found[reference] = {
+            "goods": round(row["order_total"] - row["tax_total"] - row["shipping_total"], 2) + 0.0,
+            "shipping": row["shipping_total"],
+            "tax": row["tax_total"],
+            "total": row["order_total"],
+        }
+        expected[reference] = expected_figures(facts)
+    assert found == expected
+    assert set(golden.world.table("order_push").rows["outcome"]) == {"applied"}
+    assert golden.world.mailchimp.mails == []
+    assert not golden.world.mailchimp.state.stores[STORE].is_syncing
+
+
+def read_orders(golden: Golden) -> pd.DataFrame:
+    with MailchimpClient("main", DEFAULT_KEY, base_url=golden.world.mailchimp.api_url) as client:
+        return read_store_orders(client, STORE)
+
+
 def test_a_second_run_writes_the_same(golden: Golden):
+    golden.world.mailchimp.journal.clear()
     golden.world.sync()
+    assert golden.world.mailchimp.journal.writes == []
     pd.testing.assert_frame_equal(
         golden.world.table("store_orders").rows, golden.store_orders.reset_index(drop=True)
     )

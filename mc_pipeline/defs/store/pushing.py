@@ -1,0 +1,245 @@
+"""Assets that write to the stores: the products that orders name, then the orders, month by month.
+
+Neither waits for an approval of its own. Orders go only to people who are members, whose first load a
+person approved (rule 7.3); and an order mails nobody: a store that is loading runs no automation, and no
+order says a financial status unless the settings ask for it.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from mc_pipeline.defs.audience.assets import DATA_ENGINEERS
+from mc_pipeline.defs.company_lease import company_lease
+from mc_pipeline.defs.presentation import (
+    LISTED_ROWS,
+    column_schema,
+    count_by,
+    listed,
+    order_link,
+    records_table,
+    table_metadata,
+    unless_empty,
+)
+from mc_pipeline.defs.store.assets import FINANCE
+from mc_pipeline.defs.systems import Systems
+from mc_pipeline.settings import CompanySettings
+from mc_pipeline.tables import Table, schemas
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mc_pipeline.ledger import Lease
+    from mc_pipeline.push.orders import OrderPush
+    from mc_pipeline.push.store_writes import StoreWrites
+    from mc_pipeline.push.stores import Store
+
+MARKETING_OPS = "team:marketing-ops"
+_WORKERS = 4
+_MONTHS_LISTED = 240
+
+
+def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """Make the assets that write to the stores, partitioned by company."""
+
+    @dg.asset(
+        partitions_def=companies,
+        group_name="store",
+        kinds={"mailchimp", "parquet"},
+        owners=[DATA_ENGINEERS, MARKETING_OPS],
+        pool="mailchimp",
+        description="The products that orders of a store name, with their variants, brought into it. Makes "
+        "the store first, bound to its audience and syncing. Settles what an interrupted run left open.",
+        metadata={"dagster/column_schema": column_schema(schemas.PRODUCT_PUSH)},
+    )
+    def product_push(
+        context: dg.AssetExecutionContext,
+        store_orders: Table,
+        odoo_products: Table,
+        systems: dg.ResourceParam[Systems],
+    ) -> dg.MaterializeResult:
+        from mc_pipeline.push.products import push_products
+        from mc_pipeline.push.stores import open_stores
+
+        company = systems.company(context.partition_key)
+        rows = schemas.PRODUCT_PUSH.empty()
+        settled = 0
+        if has_stores(systems, company):
+            with company_lease(systems, company.key, context.run.run_id, context.log) as lease:
+                writes, settled = _begin(systems, company, lease, context.run.run_id)
+                due = _due(store_orders.rows)
+                stores = _stores_in_use(systems, company, due)
+                open_stores(writes.client, systems.ledger, lease, stores.values())
+                due = due[due["store_id"].isin(list(stores))]
+                rows = push_products(due, odoo_products.rows, writes, systems.now())
+                rows = _with_templates(rows, stores)
+        table = store_orders.derive(rows, odoo_products)
+        return dg.MaterializeResult(
+            value=table,
+            metadata=table_metadata(table)
+            | {
+                "settled_from_an_interrupted_run": settled,
+                **unless_empty(
+                    by_outcome=count_by(rows, "store_id", "operation", "outcome", of="products"),
+                    not_applied=records_table(_trouble(rows)),
+                ),
+            },
+        )
+
+    @dg.asset(
+        partitions_def=companies,
+        group_name="store",
+        kinds={"mailchimp", "parquet"},
+        owners=[DATA_ENGINEERS, FINANCE],
+        pool="mailchimp",
+        deps=["product_push"],
+        description="The orders brought into the stores, month by month, with one outcome per order that "
+        "differed. A month that fails stays due and the others go on; a cancelled run is gone on with by the "
+        "next one.",
+        metadata={"dagster/column_schema": column_schema(schemas.ORDER_PUSH)},
+    )
+    def order_push(
+        context: dg.AssetExecutionContext,
+        store_orders: Table,
+        odoo_orders: Table,
+        systems: dg.ResourceParam[Systems],
+    ) -> dg.MaterializeResult:
+        from mc_pipeline.push.orders import OrderPusher, Orders
+        from mc_pipeline.push.stores import end_first_loads, open_stores
+
+        company = systems.company(context.partition_key)
+        if not has_stores(systems, company):
+            return _nothing_to_push(store_orders)
+        with company_lease(systems, company.key, context.run.run_id, context.log) as lease:
+            writes, _ = _begin(systems, company, lease, context.run.run_id)
+            stores = _stores_in_use(systems, company, _due(store_orders.rows))
+            open_stores(writes.client, systems.ledger, lease, stores.values())
+            orders = Orders(
+                rows=store_orders.rows,
+                complete=store_orders.complete,
+                rates=_rates(odoo_orders.rows),
+                states_of=partial(_states_of, systems, company),
+                incomplete_because=store_orders.incomplete_because,
+            )
+            pusher = OrderPusher(orders, stores.values(), writes, systems.now(), report=context.log.info)
+            push = pusher.push()
+            unfinished = set(stores) if push.failed_months else push.unfinished_stores()
+            loaded = end_first_loads(writes.client, systems.ledger, lease, stores.values(), unfinished)
+        rows = push.rows.assign(audience=push.rows["store_id"].map(_audiences(stores)).fillna(""))
+        table = store_orders.derive(rows)
+        trouble = _trouble(rows)
+        return dg.MaterializeResult(
+            value=table,
+            metadata=table_metadata(table)
+            | {
+                "first_load_ended": ", ".join(loaded) or "of no store",
+                **unless_empty(
+                    by_month=_by_month(push, systems.ledger.store_intents.progress(company.key, lease.owner)),
+                    by_outcome=count_by(rows, "store_id", "operation", "outcome", of="orders"),
+                ),
+                **listed(
+                    "not_applied",
+                    trouble[["order_id", "store_id", "month", "operation", "because", "outcome", "detail"]],
+                    LISTED_ROWS,
+                    "order_id",
+                    lambda order_id: order_link(systems.settings, order_id),
+                ),
+            },
+        )
+
+    return [product_push, order_push]
+
+
+def has_stores(systems: Systems, company: CompanySettings) -> bool:
+    """Say whether the company has a store, or had one that still holds something of ours."""
+    named = any(audience.store is not None for audience in company.audiences.values())
+    return named or bool(systems.ledger.stores.of_company(company.key))
+
+
+def _begin(
+    systems: Systems, company: CompanySettings, lease: "Lease", run_id: str
+) -> tuple["StoreWrites", int]:
+    """Settle what an interrupted run left open, and return how to write and how many it were."""
+    from mc_pipeline.push.store_settling import settle_store_writes
+    from mc_pipeline.push.store_writes import StoreWrites
+
+    client = systems.mailchimp(company)
+    workers = min(_WORKERS, systems.settings.mailchimp[company.mailchimp].max_connections)
+    settled = settle_store_writes(client, systems.ledger, lease, workers=workers)
+    return StoreWrites(client, systems.ledger, lease, run_id, workers=workers), settled
+
+
+def _stores_in_use(systems: Systems, company: CompanySettings, due: "pd.DataFrame") -> Mapping[str, "Store"]:
+    """Stores that hold something or are about to, by id; one without any order yet is not made."""
+    from mc_pipeline.push.stores import Store
+
+    wanted = set(due["store_id"]) | {
+        store.store_id for store in systems.ledger.stores.of_company(company.key)
+    }
+    return {
+        audience.store.id: Store(
+            store_id=audience.store.id,
+            name=audience.store.name,
+            currency=audience.store.currency,
+            audience=key,
+            list_id=audience.list_id,
+            order_notifications=audience.store.order_notifications,
+        )
+        for key, audience in company.audiences.items()
+        if audience.store is not None and audience.store.id in wanted
+    }
+
+
+def _due(orders: "pd.DataFrame") -> "pd.DataFrame":
+    return orders[orders["excluded_because"] == ""]
+
+
+def _rates(orders: "pd.DataFrame") -> dict[int, float]:
+    """Return the rates of orders in another currency than the company's."""
+    foreign = orders[(orders["currency"] != orders["company_currency"]) & (orders["currency_rate"] > 0)]
+    return dict(zip(foreign["order_id"].tolist(), foreign["currency_rate"].tolist(), strict=True))
+
+
+def _states_of(systems: Systems, company: CompanySettings, order_ids: Sequence[int]) -> dict[int, str]:
+    """Ask Odoo for the states of these orders; those that it has not are missing."""
+    from mc_pipeline.ledger.statements import chunks
+
+    client = systems.odoo(company)
+    return {
+        int(record["id"]): str(record["state"])
+        for chunk in chunks(order_ids)
+        for record in client.search_read("sale.order", [("id", "in", chunk)], ["state"])
+    }
+
+
+def _nothing_to_push(store_orders: Table) -> dg.MaterializeResult:
+    table = store_orders.derive(schemas.ORDER_PUSH.empty())
+    return dg.MaterializeResult(value=table, metadata=table_metadata(table))
+
+
+def _audiences(stores: Mapping[str, "Store"]) -> dict[str, str]:
+    return {store_id: store.audience for store_id, store in stores.items()}
+
+
+def _with_templates(rows: "pd.DataFrame", stores: Mapping[str, "Store"]) -> "pd.DataFrame":
+    """Add the audience, and the template in Odoo; stand-ins have none."""
+    import pandas as pd
+
+    template = rows["foreign_product_id"].str.extract(r"^p(\d+)$", expand=False)
+    return rows.assign(
+        audience=rows["store_id"].map(_audiences(stores)),
+        product_template_id=pd.to_numeric(template).astype("Int64"),
+    )
+
+
+def _trouble(rows: "pd.DataFrame") -> "pd.DataFrame":
+    return rows[~rows["outcome"].isin(["applied", "unchanged"])]
+
+
+def _by_month(push: "OrderPush", requests: "pd.DataFrame") -> dg.MetadataValue:
+    """Show the months in order: orders that differed, done and failed, in how many batches, and trouble."""
+    batches = requests[requests["batch_id"] != ""].groupby("month")["batch_id"].nunique()
+    months = push.months.assign(batches=push.months["month"].map(batches).fillna(0).astype("int64"))
+    return records_table(months[["month", "orders", "done", "failed", "batches", "trouble"]], _MONTHS_LISTED)
