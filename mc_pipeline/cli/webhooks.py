@@ -2,8 +2,8 @@
 
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from mc_pipeline.cli.home import dagster_home
+from mc_pipeline.cli.at_once import AtOnce
+from mc_pipeline.cli.home import dagster_home, dagster_instance
 from mc_pipeline.cli.sync import chosen
-from mc_pipeline.settings import CompanySettings, load_settings
+from mc_pipeline.settings import CompanySettings, Settings, load_settings
 
 if TYPE_CHECKING:
     from mc_pipeline.defs.systems import Systems
@@ -35,17 +36,20 @@ def webhooks() -> None:
 @click.argument("companies", nargs=-1, metavar="[COMPANY...]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True)
-def serve(companies: tuple[str, ...], host: str, port: int) -> None:
+@click.option("--apply", "apply_", is_flag=True, help="Carry out a company's opt-outs after each delivery.")
+def serve(companies: tuple[str, ...], host: str, port: int, apply_: bool) -> None:
     """Receive the webhooks of companies (all without COMPANY), until interrupted.
 
-    A proxy with TLS stands in front of it. What is received is in the ledger before it is answered; the next
-    run of the job opt_outs carries it out.
+    A proxy with TLS stands in front of it. What is received is in the ledger before it is answered. The
+    sensor mailchimp_opt_outs sees it and runs the opt-outs; with --apply, this process does it at once.
     """
     from mc_pipeline.ledger import Ledger
     from mc_pipeline.ledger.database import utc_now
-    from mc_pipeline.webhooks.receiver import receiver_app, server
+    from mc_pipeline.webhooks.receiver import listen, receiver_app, server
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    # Of libraries only warnings: what else they say fills the log.
+    logging.getLogger("mc_pipeline").setLevel(logging.INFO)
     settings = load_settings()
     keys = chosen(settings, companies, every=not companies)
     hooks = _hooks([settings.companies[key] for key in keys])
@@ -53,11 +57,43 @@ def serve(companies: tuple[str, ...], host: str, port: int) -> None:
     unsigned = sorted({hook.signing_variable for hook in hooks if not hook.signing_secrets})
     if unsigned:
         click.echo(f"Signatures are not checked where no secret is set: {', '.join(unsigned)}", err=True)
-    click.echo(
-        f"Receiving webhooks of {', '.join(keys)} on http://{host}:{port}. Stop with Ctrl-C.", err=True
-    )
-    with Ledger.open() as ledger:
-        server(receiver_app(hooks, ledger.inbox.keep, utc_now), host=host, port=port).run()
+    with Ledger.open() as ledger, ExitStack() as stack:
+        at_once = None
+        if apply_:
+            worker = AtOnce(opt_outs_runner(settings), lambda key: ledger.leases.current(key) is not None)
+            at_once = stack.enter_context(worker)
+
+        def on_new(hook: "Hook") -> None:
+            if at_once is not None:
+                at_once.notice(hook.company)
+
+        for hook in hooks:
+            if ledger.inbox.count_waiting([hook.list_id]):
+                on_new(hook)
+        app = receiver_app(hooks, ledger.inbox.keep, utc_now, on_new=on_new)
+        listener = stack.enter_context(listen(host, port))
+        place = f"http://{host}:{listener.getsockname()[1]}"
+        click.echo(f"Receiving webhooks of {', '.join(keys)} on {place}. Stop with Ctrl-C.", err=True)
+        server(app).run(sockets=[listener])
+
+
+def opt_outs_runner(settings: Settings) -> Callable[[str], None]:
+    """Make the function that runs the job ``opt_outs`` of a company, in the Dagster instance of this home."""
+    from mc_pipeline.cli.running import Outcome, run_company
+    from mc_pipeline.defs.jobs import OPT_OUTS
+
+    console = Console(stderr=True)
+    instance = dagster_instance()
+
+    def run(company: str) -> None:
+        done = run_company(settings, company, instance, console, only_changes=True, job_name=OPT_OUTS)
+        if done.outcome is Outcome.FAILED:
+            for reason in done.reasons:
+                console.print(Text(f"The opt-outs of {company} failed: {reason}"))
+        else:
+            console.print(Text(f"The opt-outs of {company} are carried out."))
+
+    return run
 
 
 @webhooks.command()

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import hmac
 import logging
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
@@ -23,7 +24,7 @@ from starlette.types import Receive, Scope, Send
 from mc_pipeline.ledger import InboxDelivery, LedgerError
 from mc_pipeline.mailchimp.webhooks import EVENTS
 from mc_pipeline.webhooks.delivery import Delivery, UnreadableDeliveryError, read_delivery
-from mc_pipeline.webhooks.hooks import Hook
+from mc_pipeline.webhooks.hooks import Hook, WebhookSettingsError
 from mc_pipeline.webhooks.signature import HEADER, is_signed
 
 MAXIMUM_BODY = 64 * 1024
@@ -88,13 +89,27 @@ def receiver_app(
     return Starlette(routes=[Route("/{path:path}", _AnyMethod(answer))])
 
 
-def server(app: Starlette, *, host: str, port: int) -> uvicorn.Server:
+def listen(host: str, port: int) -> socket.socket:
+    """Take the port, a free one for 0; from then on connections wait until the server runs.
+
+    Raises:
+        WebhookSettingsError: it is taken, or no address of this machine.
+    """
+    try:
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=128
+        )
+    except OSError as error:
+        raise WebhookSettingsError(
+            f"--host {host} --port {port} cannot be listened on ({error.strerror or error}): choose another"
+        ) from None
+
+
+def server(app: Starlette) -> uvicorn.Server:
     """Make the web server for the app. It logs no request: their addresses are secrets."""
     return uvicorn.Server(
         uvicorn.Config(
             app,
-            host=host,
-            port=port,
             # The pure Python parser bounds the length of a request's head.
             http="h11",
             ws="none",

@@ -1,11 +1,18 @@
 """Webhooks registered, listed and removed at the terminal, and received."""
 
 import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
+from mc_pipeline.cli.at_once import AtOnce
+from mc_pipeline.cli.webhooks import opt_outs_runner
 from mc_pipeline.ledger import Ledger
 from mc_pipeline.ledger.database import utc_now
 from mc_pipeline.webhooks.hooks import SECRET_VARIABLE, hooks_of
@@ -206,3 +213,63 @@ def test_a_click_on_unsubscribe_reaches_the_inbox_signed(
     with Ledger.open() as ledger:
         (kept,) = ledger.inbox.waiting(["retail1"])
     assert (kept.type, kept.email, kept.source) == ("unsubscribe", ADA, "user")
+
+
+def test_a_port_that_is_taken_is_named(world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        refused = mc_pipeline("webhooks", "serve", "--port", str(taken.getsockname()[1]))
+    assert refused.exit_code == 1
+    assert "cannot be listened on" in refused.told
+
+
+def test_the_receivers_output_holds_no_address_and_no_secret(world: World) -> None:
+    """The whole command in a process of its own: its output is all that anybody will read."""
+    email = "carl@example.org"
+    world.mailchimp.add_member("retail1", email)
+    code = "from mc_pipeline.cli import main; main()"
+    serving = subprocess.Popen(
+        [sys.executable, "-c", code, "webhooks", "serve", "--port", "0"],
+        stderr=subprocess.STDOUT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert serving.stdout is not None
+    said: list[str] = []
+    try:
+        for line in serving.stdout:
+            said.append(line)
+            if "Receiving webhooks of acme on " in line:
+                break
+        url = said[-1].partition("acme on ")[2].partition(". Stop")[0]
+        assert mc_pipeline("webhooks", "register", "acme", "--url", url).exit_code == 0
+        world.mailchimp.unsubscribe("retail1", email)
+        assert world.mailchimp.deliver_webhooks(times=2) == [200, 200]
+        serving.send_signal(signal.SIGTERM)
+        said.append(serving.communicate(timeout=60)[0])
+    finally:
+        serving.kill()
+        serving.wait()
+    output = "".join(said)
+    assert output.count("unsubscribe of audience retail1 (user)") == 2
+    urls = [webhook.url for webhook in world.mailchimp.audience("retail1").webhooks.values()]
+    for secret in (email, SECRET, *(url.rpartition("/")[2] for url in urls)):
+        assert secret not in output
+
+
+def test_a_delivery_is_carried_out_at_once(world: World) -> None:
+    email = "dora@example.org"
+    world.mailchimp.add_member("retail1", email)
+    hooks = hooks_of(list(world.settings.companies.values()), os.environ)
+    run = opt_outs_runner(world.settings)
+    done = threading.Event()
+    with Ledger.open() as ledger, AtOnce(lambda key: (run(key), done.set())[0], lambda key: False) as at_once:
+        app = receiver_app(
+            hooks, ledger.inbox.keep, utc_now, on_new=lambda hook: at_once.notice(hook.company)
+        )
+        with receiving(app) as url:
+            assert mc_pipeline("webhooks", "register", "acme", "--url", url).exit_code == 0
+            world.mailchimp.unsubscribe("retail1", email)
+            assert world.mailchimp.deliver_webhooks() == [200]
+            assert done.wait(180)
+        (event,) = ledger.consent.events(email=email)
+    assert (event.event, event.list_id) == ("opt_out", "retail1")
