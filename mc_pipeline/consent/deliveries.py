@@ -6,11 +6,13 @@ but read, so that late, repeated and missing deliveries end in the same state as
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol
 
 import pandas as pd
 
-from mc_pipeline.domain.origin import Act, act_of_webhook, tells_the_same
+from mc_pipeline.domain.origin import Act, act_of_webhook, origin_of, tells_the_same
 from mc_pipeline.ledger import ConsentEvent, InboxDelivery, Ledger
 from mc_pipeline.ledger.consent import COMPLAINT, EVENT_OF_STATUS, OPTED_OUT_EVENTS
 from mc_pipeline.mailchimp.client import MailchimpClient
@@ -21,6 +23,13 @@ READ_AT_MOST = 100
 """Members read one by one in a run, whose delivery no reading of the audience explains."""
 
 Key = tuple[str, str]  # (list_id, email)
+
+
+class ErasedLike(Protocol):
+    """Who was erased, and is not read any more."""
+
+    def without(self, rows: pd.DataFrame) -> pd.DataFrame: ...
+    def includes(self, email: str) -> bool: ...
 
 
 class Deliveries:
@@ -59,6 +68,24 @@ class Deliveries:
             )
         ]
 
+    def without(self, erased: ErasedLike) -> list[InboxDelivery]:
+        """The deliveries about people who were not erased."""
+        return [
+            delivery
+            for delivery in self._waiting
+            if not any(erased.includes(email) for email in (delivery.email, delivery.new_email) if email)
+        ]
+
+    def learn_origins(self, ledger: Ledger) -> None:
+        """Learn whose act events of unknown origin were, when their delivery came after they were recorded."""
+        acts = self.acts()
+        for list_id in {list_id for list_id, _ in acts}:
+            emails = [email for of_list, email in acts if of_list == list_id]
+            for email, events in ledger.consent.events_of_members(list_id, emails).items():
+                for event in events:
+                    if event.origin == "unknown":
+                        _learn_origin(ledger, event, acts[list_id, email])
+
     def take(self, ledger: Ledger, later: Sequence[InboxDelivery] = ()) -> None:
         """Tell the inbox that these are in the history, all but those for ``later``."""
         kept = {delivery.id for delivery in later}
@@ -66,6 +93,37 @@ class Deliveries:
 
     def _told(self) -> list[tuple[InboxDelivery, Act]]:
         return [(delivery, act) for delivery in self._waiting if (act := act_of(delivery)) is not None]
+
+
+@dataclass(frozen=True)
+class _Told:
+    """A recorded event as the change of a status that it was."""
+
+    event: ConsentEvent
+    reason: str = ""
+    ours: bool = False
+
+    @property
+    def status_to(self) -> str:
+        return self.event.status_to
+
+    @property
+    def changed_at(self) -> datetime:
+        return self.event.occurred_at
+
+
+def _learn_origin(ledger: Ledger, event: ConsentEvent, told: Sequence[Act]) -> None:
+    same = [act for act in told if tells_the_same(act, event.status_to, event.occurred_at)]
+    if not same:
+        return
+    opted_out_before = [
+        each.occurred_at
+        for each in ledger.consent.events(email=event.email)
+        if each.event in OPTED_OUT_EVENTS and each.occurred_at < event.occurred_at
+    ]
+    found = origin_of(_Told(event), told, not_before=max(opted_out_before, default=None))
+    if found.act in same and found.origin != "unknown":
+        ledger.consent.learn_origin(event, found.origin, source="webhook", seen_at=ledger.now())
 
 
 def act_of(delivery: InboxDelivery) -> Act | None:

@@ -7,11 +7,11 @@ half-way has recorded is recognised by the next one, which begins where the last
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
 
 import pandas as pd
 
-from mc_pipeline.consent.deliveries import READ_AT_MOST, Deliveries, events_of, read_back
+from mc_pipeline.consent.address_changes import record_address_changes
+from mc_pipeline.consent.deliveries import READ_AT_MOST, Deliveries, ErasedLike, events_of, read_back
 from mc_pipeline.consent.origins import Key, Origins, by_address
 from mc_pipeline.domain.origin import Act
 from mc_pipeline.ledger import ConsentEvent, Finding, Lease, Ledger, StatusChange
@@ -20,13 +20,6 @@ from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.opt_out_reading import AbuseReport, ConsentChanges, read_abuse_reports
 
 _SAME_COMPLAINT = timedelta(minutes=10)
-
-
-class ErasedLike(Protocol):
-    """Who was erased, and is not read any more."""
-
-    def without(self, rows: pd.DataFrame) -> pd.DataFrame: ...
-    def includes(self, email: str) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -138,6 +131,12 @@ class AudiencePolling:
             past = events_of(self._lease.company, audience, without_trace, status)
             self._ledger.members.record_past(past, fence=self._lease.fence)
             events += past
+        deliveries.learn_origins(self._ledger)
+        inherited = record_address_changes(
+            self._ledger, self._lease.company, audience, deliveries.without(self._erased)
+        )
+        self._ledger.members.record_past(inherited, fence=self._lease.fence)
+        events += inherited
         deliveries.take(self._ledger, later)
         return events
 

@@ -167,9 +167,10 @@ class Consent:
         found: dict[str, list[ConsentEvent]] = {}
         with self._database.read() as connection:
             for chunk in chunks(sorted({address_key(email) for email in emails})):
-                these = query.where(consent_event.c.email.in_(chunk))
-                for row in connection.execute(these).mappings():
-                    found.setdefault(row["email"], []).append(_event(row))
+                these = consent_event.c.email.in_(chunk)
+                learned = _learned_origins(connection, these)
+                for row in connection.execute(query.where(these)).mappings():
+                    found.setdefault(row["email"], []).append(_event(row, learned.get(row["id"])))
         return found
 
     def opt_outs_by_day(self, company: str, until: datetime, days: int) -> list[int]:
