@@ -77,7 +77,7 @@ class Deliveries:
         ]
 
     def learn_origins(self, ledger: Ledger) -> None:
-        """Learn whose act events of unknown origin were, when their delivery came after they were recorded."""
+        """Learn whose act events of unknown origin were, when their delivery came after them."""
         acts = self.acts()
         for list_id in {list_id for list_id, _ in acts}:
             emails = [email for of_list, email in acts if of_list == list_id]
