@@ -30,14 +30,23 @@ def test_the_example_of_companies_yaml_is_valid(example: Settings):
 def test_every_command_it_names_exists_with_its_options():
     named = set(re.findall(r"`mc-pipeline ([a-z]+)", README))
     assert named == set(commands.commands)
+    groups = [command for command in commands.commands.values() if isinstance(command, click.Group)]
+    nested = [command for group in groups for command in group.commands.values()]
     options = {
         option
-        for command in commands.commands.values()
+        for command in (*commands.commands.values(), *nested)
         for parameter in command.params
         if isinstance(parameter, click.Option)
         for option in parameter.opts
     }
     assert set(re.findall(r"`[^`\n]*?(?<!\S)(--[a-z-]+)[^`\n]*`", README)) <= options
+
+
+def test_every_command_about_webhooks_is_named():
+    named = set(re.findall(r"`mc-pipeline webhooks ([a-z]+)", README))
+    group = commands.commands["webhooks"]
+    assert isinstance(group, click.Group)
+    assert named == set(group.commands)
 
 
 def test_every_schedule_and_job_it_names_exists(example: Settings):
