@@ -157,6 +157,7 @@ class Erasures:
                 .where(schema.intent.c.email == key, schema.intent.c.settled_at.is_(None))
                 .values(outcome="held_back", settled_at=now, title="the person was erased")
             )
+            _blank_words_about_customers(connection, key)
             for name, personal in PERSONAL_COLUMNS.items():
                 count = _forget_in(connection, _table(name), personal, key, pseudonym)
                 if count:
@@ -166,6 +167,15 @@ class Erasures:
     def wipe(self) -> None:
         """Have the database's file hold nothing any more of what was replaced; after ``forget``."""
         self._database.compact()
+
+
+def _blank_words_about_customers(connection: Connection, key: str) -> None:
+    """Empty what Mailchimp said about the person's customers: it quotes addresses."""
+    intent, customer = schema.store_intent, schema.store_customer
+    theirs = select(customer.c.object_id).where(customer.c.email == key)
+    connection.execute(
+        update(intent).where(intent.c.kind == "customer", intent.c.object_id.in_(theirs)).values(detail="")
+    )
 
 
 def _forget_in(

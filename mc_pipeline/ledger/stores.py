@@ -91,6 +91,20 @@ class Stores:
                 found += [of_row("order", row) for row in connection.execute(query).mappings()]
         return found
 
+    def orders_of_customer(self, store_id: str, customer_id: str) -> list[StoreRecord]:
+        """Records of the orders that a store holds for a customer."""
+        query = (
+            select(store_order)
+            .where(
+                store_order.c.store_id == store_id,
+                store_order.c.customer_id == customer_id,
+                store_order.c.present,
+            )
+            .order_by(store_order.c.order_id)
+        )
+        with self._database.read() as connection:
+            return [of_row("order", row) for row in connection.execute(query).mappings()]
+
     def orders_present(self, company: str) -> pd.DataFrame:
         """All orders that the company's stores hold, by order.
 

@@ -13,6 +13,7 @@ from mc_pipeline_tests.world import World
 
 ORDERED = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
 KEY = "the same key on every machine"
+CURRENCY = "EUR"
 
 
 @pytest.fixture
@@ -84,6 +85,31 @@ def test_an_erased_person_is_gone_everywhere_and_does_not_come_back(world: World
     assert tombstone.completed_at is not None
     assert "ann@example.com" not in kept(world).replace("joann@example.com", "")
     assert erase(world, emails=["ann@example.com"], dry_run=False).success
+
+
+def test_orders_and_customer_leave_the_store_with_the_person(world: World, with_key):
+    world.configure(
+        "  acme:\n    odoo_company_id: 1\n    mailchimp: main\n    timezone: Europe/Paris\n"
+        "    audiences:\n      retail:\n        list_id: retail1\n"
+        f"        store: {{id: acme-retail, name: ACME, currency: {CURRENCY}}}\n"
+    )
+    partner = customer(world, "ann@example.com", "Ann Smith")
+    customer(world, "bob@example.com", "Bob Brown")
+    world.sync()
+    store = world.mailchimp.state.stores["acme-retail"]
+    assert len(store.orders) == 2
+    looked = report(erase(world, partner_ids=[partner]))
+    assert {"where": "store: acme/retail", "what": "orders: would be deleted", "count": 1} in [
+        {name: entry[name] for name in ("where", "what", "count")} for entry in looked
+    ]
+    assert erase(world, partner_ids=[partner], dry_run=False).success
+    assert [each.email_address for each in store.customers.values()] == ["bob@example.com"]
+    assert len(store.orders) == 1
+    world.mailchimp.journal.clear()
+    world.sync()
+    assert world.mailchimp.journal.writes == []
+    reasons = world.table("store_orders").rows["excluded_because"].tolist()
+    assert sorted(reasons) == ["", "erased"]
 
 
 def test_an_address_passed_on_to_somebody_else_stays_theirs(world: World, with_key):

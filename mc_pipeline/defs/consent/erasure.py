@@ -4,7 +4,7 @@ Odoo is not changed: its administrator decides there, and an opt-out in Odoo's b
 erased is dropped from every later read, so that they do not come back while Odoo still has them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from mc_pipeline.masking import mask_email
 
 if TYPE_CHECKING:
     from mc_pipeline.domain.erasure import Pseudonyms
+    from mc_pipeline.ledger import Lease
     from mc_pipeline.mailchimp.client import MailchimpClient
 
 ERASE_PERSON = "erase_person"
@@ -79,11 +80,13 @@ def erase_people(
                 reason=config.reason,
                 by=config.requested_by,
             )
-        with ExitStack() as leases:
-            for company in systems.settings.companies:
-                leases.enter_context(company_lease(systems, company, context.run_id, context.log))
+        with ExitStack() as held:
+            leases = {
+                company: held.enter_context(company_lease(systems, company, context.run_id, context.log))
+                for company in systems.settings.companies
+            }
             for person in people:
-                _erase(systems, person, pseudonyms)
+                _erase(systems, person, pseudonyms, leases, context.run_id)
             erasures.wipe()
             for person in people:
                 erasures.complete(pseudonyms.of(person.email), {"done": person.done})
@@ -160,16 +163,43 @@ def _look(systems: Systems, person: _Person) -> None:
         member = get_member(client, list_id, subscriber_hash(person.email))
         if member is not None:
             person.note(where, f"member, {member['status']}: would be deleted for good", 1)
+    for company in systems.settings.companies.values():
+        for key, audience in company.audiences.items():
+            if audience.store is None:
+                continue
+            stores, store_id = systems.ledger.stores, audience.store.id
+            for customer in stores.customers(store_id, [person.email]).values():
+                held = stores.orders_of_customer(store_id, customer.object_id)
+                if held:
+                    person.note(f"store: {company.key}/{key}", "orders: would be deleted", len(held))
     for table, count in systems.ledger.erasures.traces(person.email).items():
         person.note(f"ledger: {table}", "rows: would lose the address", count)
     for file, count in erase_from_tables([person.email], person.partner_ids, dry_run=True).items():
         person.note(f"table: {file}", "rows: would be removed", count)
 
 
-def _erase(systems: Systems, person: _Person, pseudonyms: "Pseudonyms") -> None:
+def _erase(
+    systems: Systems,
+    person: _Person,
+    pseudonyms: "Pseudonyms",
+    leases: Mapping[str, "Lease"],
+    run_id: str,
+) -> None:
     from mc_pipeline.mailchimp.members import delete_member_permanently, subscriber_hash
+    from mc_pipeline.push.erasing import erase_from_store
+    from mc_pipeline.push.store_writes import StoreWrites
     from mc_pipeline.tables.erasing import erase_from_tables
 
+    # While the ledger knows the address: by it the orders and the customer are found.
+    for company_key, lease in leases.items():
+        company = systems.company(company_key)
+        for key, audience in company.audiences.items():
+            if audience.store is None:
+                continue
+            writes = StoreWrites(systems.mailchimp(company), systems.ledger, lease, run_id)
+            orders = erase_from_store(writes, audience.store.id, person.email)
+            if orders:
+                person.note(f"store: {company_key}/{key}", "orders: deleted", orders)
     for where, client, list_id in _audiences(systems):
         if delete_member_permanently(client, list_id, subscriber_hash(person.email)) == "applied":
             person.note(where, "member: deleted for good", 1)
