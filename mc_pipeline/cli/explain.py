@@ -4,11 +4,13 @@ import sys
 
 import click
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
 from mc_pipeline.cli.home import dagster_home
 from mc_pipeline.cli.sync import chosen
+from mc_pipeline.domain.consent_history import how_it_is_known, what_happened
 from mc_pipeline.ledger import Ledger
 from mc_pipeline.ledger.members import HistoryEntry
 from mc_pipeline.masking import mask_email, mask_text
@@ -56,19 +58,16 @@ def explain(email: str, company: str | None) -> None:
 def _show_history(console: Console, past: list[HistoryEntry]) -> None:
     console.print()
     console.print("History", style="bold")
-    grid = Grid(box=None, show_header=False, padding=(0, 2, 0, 1))
     for entry in past:
         place = f"{entry.company} / {entry.audience}" if entry.audience else entry.company
-        by = "by" if entry.kind == "consent" else ""
-        told = " ".join(part for part in (entry.what.replace("_", " "), by, entry.outcome) if part)
-        grid.add_row(
-            Text(f"{entry.at:%Y-%m-%d %H:%M:%S} UTC"),
-            Text(place),
-            Text(mask_email(entry.email)),
-            Text(told),
-            Text(mask_text(entry.detail)),
-        )
-    console.print(grid)
+        told = f"{entry.what.replace('_', ' ')} {entry.outcome}".strip()
+        detail = entry.detail
+        if entry.event is not None:
+            told, detail = what_happened(entry.event), how_it_is_known(entry.event)
+        moment = f"{entry.at:%Y-%m-%d %H:%M:%S} UTC"
+        console.print(Text(f" {moment}  {place}  {mask_email(entry.email)}  {told}"))
+        if detail:
+            console.print(Padding(Text(mask_text(detail), style="dim"), (0, 0, 0, 4)))
 
 
 def _say_unknown(console: Console, keys: list[str]) -> None:

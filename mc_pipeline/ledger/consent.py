@@ -89,10 +89,8 @@ class Consent:
             these.append(consent_event.c.company == company)
         if since is not None:
             these.append(consent_event.c.seen_at >= since)
-        query = select(consent_event).where(*these).order_by(consent_event.c.occurred_at, consent_event.c.id)
         with self._database.read() as connection:
-            learned = _learned_origins(connection, *these)
-            return [_event(row, learned.get(row["id"])) for row in connection.execute(query).mappings()]
+            return events_where(connection, *these)
 
     def learn_origin(self, event: ConsentEvent, origin: Origin, *, source: Source, seen_at: datetime) -> None:
         """Remember whose act a recorded event of unknown origin was: a later proof, no second event.
@@ -148,30 +146,22 @@ class Consent:
 
     def complaints(self, list_id: str) -> dict[str, list[ConsentEvent]]:
         """The complaints about an audience, by address."""
-        query = select(consent_event).where(
-            consent_event.c.list_id == list_id, consent_event.c.event == COMPLAINT
-        )
-        found: dict[str, list[ConsentEvent]] = {}
         with self._database.read() as connection:
-            for row in connection.execute(query).mappings():
-                found.setdefault(row["email"], []).append(_event(row))
-        return found
+            return _by_address(
+                events_where(
+                    connection, consent_event.c.list_id == list_id, consent_event.c.event == COMPLAINT
+                )
+            )
 
     def events_of_members(self, list_id: str, emails: Collection[str]) -> dict[str, list[ConsentEvent]]:
         """What happened to these members of an audience, by address, in the order in which it did."""
-        query = (
-            select(consent_event)
-            .where(consent_event.c.list_id == list_id)
-            .order_by(consent_event.c.occurred_at, consent_event.c.id)
-        )
-        found: dict[str, list[ConsentEvent]] = {}
+        events = []
         with self._database.read() as connection:
             for chunk in chunks(sorted({address_key(email) for email in emails})):
-                these = consent_event.c.email.in_(chunk)
-                learned = _learned_origins(connection, these)
-                for row in connection.execute(query.where(these)).mappings():
-                    found.setdefault(row["email"], []).append(_event(row, learned.get(row["id"])))
-        return found
+                events += events_where(
+                    connection, consent_event.c.list_id == list_id, consent_event.c.email.in_(chunk)
+                )
+        return _by_address(events)
 
     def opt_outs_by_day(self, company: str, until: datetime, days: int) -> list[int]:
         """How many opt-outs that we did not make happened in each 24 hours before ``until``, newest first."""
@@ -214,10 +204,24 @@ class Consent:
             return {row.email: row.last_status for row in connection.execute(query)}
 
 
+def events_where(connection: Connection, *these: ColumnElement[bool]) -> list[ConsentEvent]:
+    """Events, in the order in which they happened, inside a transaction of another module."""
+    query = select(consent_event).where(*these).order_by(consent_event.c.occurred_at, consent_event.c.id)
+    learned = _learned_origins(connection, *these)
+    return [_event(row, learned.get(row["id"])) for row in connection.execute(query).mappings()]
+
+
 def add_events(connection: Connection, events: Sequence[ConsentEvent]) -> None:
     """Add events inside a transaction of another module, so that state and history never part."""
     for chunk in chunks(events):
         insert_new(connection, consent_event, [_row(event) for event in chunk])
+
+
+def _by_address(events: Sequence[ConsentEvent]) -> dict[str, list[ConsentEvent]]:
+    found: dict[str, list[ConsentEvent]] = {}
+    for event in events:
+        found.setdefault(event.email, []).append(event)
+    return found
 
 
 def _row(event: ConsentEvent) -> dict[str, Any]:

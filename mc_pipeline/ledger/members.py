@@ -15,7 +15,7 @@ import pandas as pd
 from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
 from sqlalchemy.sql import ColumnElement
 
-from mc_pipeline.ledger.consent import OPTED_OUT_EVENTS, ConsentEvent, Source, add_events
+from mc_pipeline.ledger.consent import OPTED_OUT_EVENTS, ConsentEvent, Source, add_events, events_where
 from mc_pipeline.ledger.database import Database
 from mc_pipeline.ledger.errors import LedgerError
 from mc_pipeline.ledger.leases import lock, require
@@ -101,6 +101,7 @@ class HistoryEntry:
     kind      write | consent | rename
     what      operation, consent event, or "renamed"
     outcome   of a write ("open" while unknown); origin of a consent event; "" for a rename
+    event     the whole consent event
     """
 
     at: datetime
@@ -112,6 +113,7 @@ class HistoryEntry:
     what: str
     outcome: str
     detail: str
+    event: ConsentEvent | None = None
 
     def __repr__(self) -> str:
         return f"HistoryEntry({self.at}, {self.what} {self.outcome}, email={mask_email(self.email)!r})"
@@ -636,17 +638,18 @@ def _writes(connection: Connection, addresses: Sequence[str]) -> Iterable[Histor
 
 
 def _told(connection: Connection, addresses: Sequence[str]) -> Iterable[HistoryEntry]:
-    for row in connection.execute(select(consent_event).where(consent_event.c.email.in_(addresses))):
+    for event in events_where(connection, consent_event.c.email.in_(addresses)):
         yield HistoryEntry(
-            at=row.occurred_at,
-            email=row.email,
-            company=row.company,
-            audience=row.audience,
-            list_id=row.list_id,
+            at=event.occurred_at,
+            email=event.email,
+            company=event.company,
+            audience=event.audience,
+            list_id=event.list_id,
             kind="consent",
-            what=row.event,
-            outcome=row.origin,
-            detail=f"{row.status_from or 'unknown'} → {row.status_to or 'none'}",
+            what=event.event,
+            outcome=event.origin,
+            detail=f"{event.status_from or 'unknown'} → {event.status_to or 'none'}",
+            event=event,
         )
 
 

@@ -1,0 +1,96 @@
+"""The consent history in words: what happened, whose act it was, and how it is known."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+_HAPPENED: Mapping[str, str] = {
+    "opt_out": "unsubscribed",
+    "clean": "address bounced for good",
+    "complaint": "complained",
+    "subscribe": "subscribed",
+    "archive": "archived",
+    "pending": "to confirm by mail",
+    "transactional": "receipts only",
+    "vanish": "gone from Mailchimp",
+    "odoo_opt_out": "opted out in Odoo",
+    "odoo_lift": "opt-out lifted in Odoo",
+}
+_NOBODYS_ACT = frozenset({"clean", "vanish"})
+_BY: Mapping[str, str] = {
+    "ours": "by us",
+    "person": "by the person",
+    "admin": "by an administrator",
+    "unknown": "by whom is unknown",
+}
+_LEARNED: Mapping[str, str] = {
+    "poll": "read for opt-outs",
+    "webhook": "told by a webhook",
+    "observation": "seen when the audience was read",
+}
+_AT_ONCE = timedelta(minutes=1)
+
+
+class EventLike(Protocol):
+    """An event of the consent history; times are UTC."""
+
+    @property
+    def event(self) -> str: ...
+    @property
+    def origin(self) -> str: ...
+    @property
+    def status_from(self) -> str: ...
+    @property
+    def status_to(self) -> str: ...
+    @property
+    def occurred_at(self) -> datetime: ...
+    @property
+    def seen_at(self) -> datetime: ...
+    @property
+    def evidence(self) -> dict[str, Any] | None: ...
+    @property
+    def source(self) -> str: ...
+
+
+def what_happened(event: EventLike) -> str:
+    """Say what happened and by whom, such as "unsubscribed by the person"."""
+    happened = _HAPPENED.get(event.event, event.event.replace("_", " "))
+    if event.event in _NOBODYS_ACT and event.origin == "unknown":
+        return happened
+    return f"{happened} {_BY[event.origin]}"
+
+
+def how_it_is_known(event: EventLike) -> str:
+    """Say from which status to which, how that was learned of and when, and what it rests on."""
+    evidence = event.evidence or {}
+    parts = []
+    if event.status_to:
+        before = event.status_from or ("not seen before" if evidence.get("first_seen") else "not known")
+        parts.append(f"{before} → {event.status_to}")
+    learned = _LEARNED.get(event.source, "")
+    if event.seen_at - event.occurred_at > _AT_ONCE:
+        learned = f"{learned or 'learned of'} on {event.seen_at:%Y-%m-%d %H:%M} UTC"
+    parts.append(learned)
+    parts += _rests_on(evidence)
+    return "; ".join(part for part in parts if part)
+
+
+def _rests_on(evidence: Mapping[str, Any]) -> list[str]:
+    parts = []
+    if evidence.get("origin_because"):
+        parts.append(f"whose act: {evidence['origin_because']}")
+    if evidence.get("unsubscribe_reason"):
+        parts.append(f"reason given: {evidence['unsubscribe_reason']}")
+    if evidence.get("abuse_report"):
+        parts.append(f"abuse report {evidence['abuse_report']}")
+    if evidence.get("inherited"):
+        parts.append(str(evidence["inherited"]))
+    if evidence.get("source"):
+        since = f" of {evidence['at']}" if evidence.get("at") else ""
+        parts.append(f"on consent in Odoo: {evidence['source']}{since}")
+    if evidence.get("because"):
+        cause = _HAPPENED.get(str(evidence["because"]), str(evidence["because"]).replace("_", " "))
+        parts.append(f"because of Mailchimp: {cause}")
+    if evidence.get("blacklist_id"):
+        parts.append(f"row {evidence['blacklist_id']} of Odoo's blacklist")
+    return parts
