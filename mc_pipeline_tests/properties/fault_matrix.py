@@ -27,9 +27,10 @@ from mc_pipeline.odoo.errors import OdooError
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline.sandbox.journal import JournalEntry
 from mc_pipeline.sandbox.mailchimp.api import known_operations
+from mc_pipeline.settings import Settings, load_settings
 from mc_pipeline_tests.properties.oracle import RETAIL, WHOLESALE
 from mc_pipeline_tests.properties.runs import BlockedError, Run
-from mc_pipeline_tests.properties.small_world import ORDERED, SmallWorld, small_world
+from mc_pipeline_tests.properties.small_world import LISTS, ORDERED, SECRETS, SmallWorld, small_world
 
 ANY_SYSTEM = (
     "reset_before",
@@ -176,6 +177,7 @@ def fault_matrix(api: str = "jsonrpc") -> Iterator[Matrix]:
     """Found a town and make the matrix of its run; ``api`` is how Odoo is spoken to."""
     with small_world() as world:
         world.attempts, world.longest_pause = 6, _RESTART_SECONDS
+        world.settings = _with_stores(world)
         if api != "jsonrpc":
             (administrator,) = world.odoo.search("res.users", [("login", "=", "admin")])
             key = SecretStr(world.odoo.add_api_key(administrator))
@@ -184,16 +186,32 @@ def fault_matrix(api: str = "jsonrpc") -> Iterator[Matrix]:
         yield Matrix(world)
 
 
+def _with_stores(world: SmallWorld) -> Settings:
+    """The town's settings, with a store for each audience."""
+    text = (world.folder / "companies.yaml").read_text()
+    for list_id in LISTS:
+        store = f"store: {{id: store-of-{list_id}, name: {list_id}, currency: EUR}}"
+        text = text.replace(f"list_id: {list_id}\n", f"list_id: {list_id}\n        {store}\n")
+    config = world.folder / "with_stores.yaml"
+    config.write_text(text)
+    return load_settings(config, SECRETS)
+
+
 # --- the town before the run ------------------------------------------------------------------------
 
 
 def _prepare(world: SmallWorld) -> None:
     """Wholesale is loaded, then everything changes; retail waits for its first load, which is approved."""
     odoo, mailchimp = world.odoo, world.mailchimp
+    desk = odoo.create("product.product", {"name": "Desk", "default_code": "DESK"})
+
+    def buy(partner: int, amount: float) -> int:
+        line = {"product_id": desk, "name": "Desk", "product_uom_qty": 2, "price_unit": amount / 2}
+        return odoo.add_order(partner, date_order=ORDERED, lines=[line])
 
     def customer(name: str, *, is_company: bool, spent: float = 100.0) -> int:
         partner = odoo.add_partner(name=name, email=f"{name.lower()}@example.com", is_company=is_company)
-        odoo.add_order(partner, spent, date_order=ORDERED)
+        buy(partner, spent)
         return partner
 
     names = "Renamed Moved Leaving Quitting Consenting Buying Optingout".split()
@@ -208,7 +226,7 @@ def _prepare(world: SmallWorld) -> None:
     for name in ("Leaving", "Quitting"):
         odoo.archive_partner(firms[name])
     odoo.subscribe(world.newsletter, "consenting@example.com")
-    odoo.add_order(firms["Buying"], 5000.0, date_order=ORDERED)
+    odoo.credit_invoice(odoo.invoice_order(buy(firms["Buying"], 5000.0)), quantity=1)
     mailchimp.unsubscribe(WHOLESALE, "optingout@example.com")
     odoo.blacklist("buying@example.com")
     customer("Newcomer", is_company=True)

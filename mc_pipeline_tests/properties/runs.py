@@ -219,7 +219,9 @@ def _steps(settings: Settings) -> Mapping[str, Callable[..., Any]]:
     key = tuple(settings.companies)
     if key not in _made:
         definitions = build_defs(settings)
-        step_of = {asset: each for each in definitions.assets or () for asset in each.keys}
+        # Assets that are only described, as the months of orders are, are fed by others.
+        executed = [each for each in definitions.assets or () if isinstance(each, dg.AssetsDefinition)]
+        step_of = {asset: each for each in executed for asset in each.keys}
         graph = {
             each.op.name: {step_of[dependency].op.name for dependency in each.dependency_keys}
             for each in step_of.values()

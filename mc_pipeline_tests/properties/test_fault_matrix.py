@@ -32,7 +32,9 @@ EXPECTED = """
     sale.order.read
     mail.blacklist.read
     mailing.subscription.read
-    account.move.search
+    account.move.read
+    account.move.line.read
+    sale.order.line.read
 """
 
 
