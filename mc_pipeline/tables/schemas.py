@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 TEXT = pa.string()
@@ -96,22 +97,37 @@ class TableColumns:
         return pa.Table.from_arrays(arrays, schema=self.arrow)
 
     def to_pandas(self, table: pa.Table) -> "pd.DataFrame":
-        """Convert from Arrow: nullable integers stay integers, lists are Python lists, texts are objects."""
+        """Convert from Arrow: nullable integers stay integers, lists are Python lists, texts are objects.
+
+        Equal texts of a column are one object: a million rows name few currencies.
+        """
         import pandas as pd
 
-        frame = table.to_pandas(
+        texts = [column.name for column in self.columns if column.type == TEXT]
+        frame = table.drop_columns(texts).to_pandas(
             types_mapper={pa.int64(): pd.Int64Dtype()}.get,
             timestamp_as_object=False,
         )
+        columns = {}
         for column in self.columns:
-            if pa.types.is_list(column.type):
-                frame[column.name] = frame[column.name].map(list, na_action="ignore").astype(object)
+            if column.type == TEXT:
+                columns[column.name] = pd.Series(_shared_texts(table[column.name]), dtype=object)
+            elif pa.types.is_list(column.type):
+                columns[column.name] = frame[column.name].map(list, na_action="ignore").astype(object)
             elif column.type == INTEGER and not column.nullable:
-                frame[column.name] = frame[column.name].astype("int64")
-            elif column.type == TEXT:
-                values = frame[column.name].astype(object)
-                frame[column.name] = values.where(values.notna(), None)
-        return frame
+                columns[column.name] = frame[column.name].astype("int64")
+            else:
+                columns[column.name] = frame[column.name]
+        return pd.DataFrame(columns, copy=False)
+
+
+def _shared_texts(texts: pa.ChunkedArray) -> "np.ndarray":
+    """Return texts as objects, None where there is none."""
+    import numpy as np
+
+    encoded = texts.combine_chunks().dictionary_encode()
+    values = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
+    return values[encoded.indices.fill_null(len(values) - 1).to_numpy(zero_copy_only=False)]
 
 
 ODOO_PARTNERS = TableColumns(

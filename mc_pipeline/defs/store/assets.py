@@ -17,7 +17,7 @@ from mc_pipeline.defs.presentation import (
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.settings import CompanySettings, Settings
 from mc_pipeline.tables import Table, schemas
-from mc_pipeline.tables.parquet import FEEDS, stored_table
+from mc_pipeline.tables.parquet import COLUMNS, FEEDS, stored_table
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -28,6 +28,17 @@ FINANCE = "team:finance"
 ORDERS_BY_MONTH = "orders_by_month"
 FIRST_MONTH = "2015-01"
 """The first month shown, unless a company's settings say since when its orders count."""
+
+_LINE_COLUMNS = (
+    "line_id", "order_id", "product_id", "quantity", "price_subtotal", "price_tax", "is_downpayment",
+    "is_delivery", "display_type",
+)  # fmt: skip
+_REFUND_COLUMNS = (
+    "move_id", "move_type", "state", "reversed_entry_id", "currency", "amount_untaxed", "amount_tax",
+    "amount_total", "amount_total_company", "payment_state", "line_id", "display_type", "sale_line_ids",
+    "price_subtotal", "price_total", "cash_rounding_untaxed", "cash_rounding_tax",
+)  # fmt: skip
+"""What the rules read of the two largest tables."""
 
 
 def store_assets(settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]:
@@ -56,6 +67,10 @@ def store_assets(settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]
         group_name="store",
         kinds={"pandas", "parquet"},
         owners=[FINANCE],
+        ins={
+            "odoo_order_lines": dg.AssetIn(metadata={COLUMNS: list(_LINE_COLUMNS)}),
+            "odoo_refunds": dg.AssetIn(metadata={COLUMNS: list(_REFUND_COLUMNS)}),
+        },
         # Whoever that made a member has a store for their orders from this run on.
         deps=["audience_push"],
         description="Every confirmed or cancelled order with what is kept of it, as the store of its "
