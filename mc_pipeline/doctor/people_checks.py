@@ -30,10 +30,11 @@ def check_people(company: CompanyInOdoo) -> Iterator[Result]:
     consents = [audience.consent for audience in settings.audiences.values() if audience.consent]
     boolean_fields = {consent.boolean_field for consent in consents if consent.boolean_field}
     read = read_partners(client, company.odoo_id, boolean_fields=sorted(boolean_fields))
+    orders_read = read_orders(client, company.odoo_id, settings.timezone)
     double_optin = _double_optin_audiences(company)
     result = build_contacts(
         company.systems.erased.without(read.rows),
-        read_orders(client, company.odoo_id, settings.timezone).rows,
+        orders_read.rows,
         settings,
         opted_out_emails=company.systems.ledger.consent.ever_opted_out(),
         double_optin_audiences=double_optin or frozenset(),
@@ -54,6 +55,8 @@ def check_people(company: CompanyInOdoo) -> Iterator[Result]:
             yield ok(f"{key}: {len(people):,} people, if they are new: {_counted(statuses)}")
     in_no_audience = result.set_aside["reason"].str.replace("_", " ")
     yield ok(f"left out: {len(in_no_audience):,} partners ({_counted(in_no_audience) or 'none'})")
+    for partial in (each for each in (read, orders_read) if not each.complete):
+        yield not_known(f"who is missing in these counts: {partial.incomplete_because}")
     if any(audience.when.amounts for audience in settings.audiences.values()):
         yield ok("amounts in these counts are those ordered; a sync takes credit notes off")
 
