@@ -90,8 +90,10 @@ class OrderPush:
         """Months that ended with an error of Mailchimp's: they stay due."""
         return self.months.loc[self.months["trouble"] != "", "month"].tolist()
 
-    def unfinished_stores(self) -> set[str]:
+    def unfinished_stores(self, stores: Iterable[Store]) -> set[str]:
         """Stores with an order that was not sent, or of which nobody knows whether they hold it."""
+        if self.failed_months:
+            return {store.store_id for store in stores}
         unclear = self.rows["outcome"].isin(["unknown", "not_sent"])
         return set(self.rows.loc[unclear, "store_id"])
 
@@ -103,6 +105,8 @@ class _Month:
     month: str
     rows: list[Row] = field(default_factory=list)
     trouble: str = ""
+    # Orders that were written and had to be read back to know what became of it: operation and why.
+    read_back: dict[int, tuple[str, str]] = field(default_factory=dict)
 
     def add(self, store_id: str, order_id: int, operation: str, because: str, result: StoreResult) -> None:
         self.rows.append(
@@ -308,7 +312,9 @@ class OrderPusher:
                 workers=self._writes.workers,
             )
             if not last:
-                again = {each.order_id for each in changes if each.change.key in unclear}
+                looked = [each for each in changes if each.change.key in unclear]
+                again = {each.order_id for each in looked}
+                month.read_back |= {each.order_id: (each.operation, each.because) for each in looked}
             self._look_for_products(
                 each for each in changes if results.get(each.change.key, _NOT_SENT).lacks_product
             )
@@ -347,6 +353,10 @@ class OrderPusher:
                 row.foreign_order_id, wanted, held, self._said_once(row, wanted, held, records)
             )
             if steps is None:
+                if order_id in month.read_back:
+                    operation, because = month.read_back[order_id]
+                    done = StoreResult("applied", "read back from the store")
+                    month.add(row.store_id, order_id, operation, because, done)
                 continue
             why_not = self._why_not(row, wanted, steps, held, records)
             if why_not is not None:

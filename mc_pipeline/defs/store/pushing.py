@@ -125,7 +125,7 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
             )
             pusher = OrderPusher(orders, stores.values(), writes, systems.now(), report=context.log.info)
             push = pusher.push()
-            unfinished = set(stores) if push.failed_months else push.unfinished_stores()
+            unfinished = push.unfinished_stores(stores.values())
             loaded = end_first_loads(writes.client, systems.ledger, lease, stores.values(), unfinished)
         rows = push.rows.assign(audience=push.rows["store_id"].map(_audiences(stores)).fillna(""))
         table = store_orders.derive(rows)

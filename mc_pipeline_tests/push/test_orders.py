@@ -1,0 +1,329 @@
+"""Orders in a store over their life: created, corrected, given back, cancelled, moved, deleted."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from mc_pipeline.mailchimp.stores import StoreMismatchError
+from mc_pipeline.sandbox.faults import Fault
+from mc_pipeline_tests.push.store_desk import WHOLESALE, Order, StoreDesk, products
+
+
+@pytest.fixture
+def desk(store_desk: StoreDesk) -> StoreDesk:
+    return store_desk
+
+
+def loaded(desk: StoreDesk, count: int = 3) -> list[Order]:
+    """A store with orders of two people, its first load over; the journal starts empty."""
+    orders = [
+        Order(number, email=("ada", "bob")[number % 2] + "@example.com") for number in range(1, count + 1)
+    ]
+    push = desk.push(orders)
+    assert set(push.rows["outcome"]) == {"applied"}
+    assert desk.held() == desk.should_hold(orders)
+    desk.mailchimp.journal.clear()
+    return orders
+
+
+def test_a_first_load_makes_store_customers_products_and_orders_in_this_order(desk: StoreDesk):
+    orders = [Order(number, month=f"2026-0{number % 3 + 1}") for number in range(1, 31)]
+    push = desk.push(orders)
+    assert desk.held() == desk.should_hold(orders)
+    assert push.months[["month", "orders", "done", "failed"]].values.tolist() == [
+        ["2026-01", 10, 10, 0], ["2026-02", 10, 10, 0], ["2026-03", 10, 10, 0],
+    ]  # fmt: skip
+    made = desk.mailchimp.journal.matching("POST", "/ecommerce/stores")
+    assert made[0].body["is_syncing"] is True
+    assert made[0].body["list_id"] == "retail1"
+    kinds = [entry.path.rpartition("/")[2] for entry in made[1:]]
+    assert kinds == ["products"] * 2 + ["customers"] + ["orders"] * 30
+    assert desk.writes()[-1].body == {"is_syncing": False}
+    assert desk.mailchimp.statuses("retail1") == dict.fromkeys(
+        ["ada@example.com", "bob@example.com", "eve@example.com"], "subscribed"
+    )
+    assert desk.mailchimp.mails == []
+
+
+def test_a_quiet_push_writes_nothing(desk: StoreDesk):
+    orders = loaded(desk)
+    push = desk.push(orders)
+    assert push.rows.empty
+    assert desk.writes() == []
+
+
+def test_one_changed_order_is_one_patch_and_its_changed_lines(desk: StoreDesk):
+    first, *rest = loaded(desk, 30)
+    changed = replace(first, prices={1: 8.0, 2: 5.0})
+    push = desk.push([changed, *rest])
+    assert desk.written() == ["PATCH acme-retail/orders/o1", "PATCH acme-retail/orders/o1/lines/l101"]
+    assert desk.held() == desk.should_hold([changed, *rest])
+    (row,) = push.rows.to_dict("records")
+    assert (row["operation"], row["outcome"]) == ("update", "applied")
+    assert row["because"] == "order_total 16.5 → 14.3; tax_total 1.5 → 1.3; lines changed: 1"
+
+
+def test_many_changed_orders_go_in_batches(desk: StoreDesk):
+    orders = [replace(order, prices={1: 1.0, 3: 2.0}) for order in loaded(desk, 20)]
+    desk.push(orders)
+    assert desk.held() == desk.should_hold(orders)
+    # The new products, one by one; then totals, changed lines, new lines and surplus lines.
+    assert desk.written() == ["POST acme-retail/products", *["POST "] * 4]
+
+
+def test_a_full_refund_keeps_the_lines_at_price_zero(desk: StoreDesk):
+    first, *rest = loaded(desk)
+    refunded = replace(first, prices={1: 0.0, 2: 0.0})
+    desk.push([refunded, *rest])
+    assert desk.held()["o1"] == (0.0, 0.0, {"l101": 0.0, "l102": 0.0}, False)
+
+
+def test_a_cancelled_order_stays_with_nothing_and_comes_back_as_a_new_one_attributed_as_before(
+    desk: StoreDesk,
+):
+    first, *rest = loaded(desk)
+    desk.push([replace(first, cancelled=True), *rest])
+    assert desk.held()["o1"] == (0.0, 0.0, {"l101": 0.0, "l102": 0.0}, True)
+    desk.mailchimp.state.stores["acme-retail"].orders["o1"]["campaign_id"] = "campaign7"
+    desk.mailchimp.journal.clear()
+    push = desk.push([first, *rest])
+    assert desk.written() == ["DELETE acme-retail/orders/o1", "POST acme-retail/orders"]
+    assert desk.held() == desk.should_hold([first, *rest])
+    assert desk.mailchimp.state.stores["acme-retail"].orders["o1"]["campaign_id"] == "campaign7"
+    assert push.rows["operation"].tolist() == ["replace"]
+
+
+def test_an_order_that_died_between_leaving_and_coming_back_is_still_attributed(desk: StoreDesk):
+    first, *rest = loaded(desk)
+    desk.push([replace(first, cancelled=True), *rest])
+    desk.mailchimp.state.stores["acme-retail"].orders["o1"]["campaign_id"] = "campaign7"
+    desk.mailchimp.faults.add(Fault("json_500", "POST", "/orders$", times=None))
+    push = desk.push([first, *rest])
+    assert push.rows["outcome"].tolist() == ["unknown"]
+    desk.mailchimp.faults.clear()
+    desk.push([first, *rest])
+    assert desk.mailchimp.state.stores["acme-retail"].orders["o1"]["campaign_id"] == "campaign7"
+    assert desk.held() == desk.should_hold([first, *rest])
+
+
+def test_a_new_address_is_the_persons_next_customer_and_the_old_one_leaves(desk: StoreDesk):
+    orders = loaded(desk)
+    customers = desk.mailchimp.state.stores["acme-retail"].customers
+    before = {each.email_address: identity for identity, each in customers.items()}
+    renamed = [
+        replace(order, email="eve@example.com") if order.email == "ada@example.com" else order
+        for order in orders
+    ]
+    push = desk.push(renamed)
+    assert set(push.rows["operation"]) == {"replace"}
+    after = {each.email_address: identity for identity, each in customers.items()}
+    assert sorted(after) == ["bob@example.com", "eve@example.com"]
+    assert after["eve@example.com"] == before["ada@example.com"][:-1] + "2"
+    assert desk.held() == desk.should_hold(renamed)
+    assert desk.push(renamed).rows.empty
+
+
+def test_an_order_leaves_the_old_store_before_it_enters_the_new_one(desk: StoreDesk):
+    first, *rest = loaded(desk)
+    moved = replace(first, store=WHOLESALE)
+    desk.push([moved, *rest])
+    orders_written = [each for each in desk.written() if "/orders" in each]
+    assert orders_written == ["DELETE acme-retail/orders/o1", "POST acme-wholesale/orders"]
+    assert desk.held(WHOLESALE) == desk.should_hold([moved], WHOLESALE)
+    assert desk.held() == desk.should_hold(rest)
+    desk.mailchimp.journal.clear()
+    assert desk.push([moved, *rest]).rows.empty
+    assert desk.writes() == []
+
+
+@pytest.mark.parametrize("state", [None, "draft", "sent"])
+def test_an_order_that_odoo_has_no_more_or_not_confirmed_leaves(desk: StoreDesk, state: str | None):
+    first, *rest = loaded(desk)
+    desk.states = {} if state is None else {1: state}
+    desk.push(rest)
+    assert desk.written() == ["DELETE acme-retail/orders/o1"]
+    assert desk.held() == desk.should_hold(rest)
+    desk.push([first, *rest])
+    assert desk.held() == desk.should_hold([first, *rest])
+
+
+def test_an_order_that_odoo_still_has_stays_although_the_table_lacks_it(desk: StoreDesk):
+    first, *rest = loaded(desk)
+    desk.states = {1: "sale"}
+    push = desk.push(rest)
+    assert push.rows[["operation", "outcome"]].values.tolist() == [["delete", "held_back"]]
+    assert desk.held() == desk.should_hold([first, *rest])
+    assert desk.writes() == []
+
+
+def test_nothing_leaves_or_is_replaced_on_the_word_of_an_incomplete_read(desk: StoreDesk):
+    first, second, third = loaded(desk)
+    desk.complete = False
+    moved = replace(second, store=WHOLESALE)
+    renamed = replace(third, email="eve@example.com")
+    push = desk.push([moved, renamed])
+    assert set(push.rows["outcome"]) == {"held_back"}
+    assert desk.held() == desk.should_hold([first, second, third])
+    assert desk.held(WHOLESALE) == {}
+
+
+def test_the_orders_of_an_erased_person_leave_with_the_customer(desk: StoreDesk):
+    orders = loaded(desk)
+    kept = [order for order in orders if order.email == "bob@example.com"]
+    erased = [replace(order, excluded="erased") for order in orders if order not in kept]
+    desk.push([*kept, *erased])
+    store = desk.mailchimp.state.stores["acme-retail"]
+    assert desk.held() == desk.should_hold(kept)
+    assert [each.email_address for each in store.customers.values()] == ["bob@example.com"]
+
+
+def test_orders_of_somebody_who_was_archived_stay_and_nobody_comes_back(desk: StoreDesk):
+    first, *rest = loaded(desk)
+    with desk.client() as client:
+        client.lists.delete_list_member("retail1", "bob@example.com")
+    desk.mailchimp.journal.clear()
+    archived = replace(first, prices={1: 1.0}, excluded="not_a_member")
+    push = desk.push([archived, *rest])
+    assert push.rows[["order_id", "outcome"]].values.tolist() == [[1, "held_back"]]
+    assert desk.writes() == []
+    assert desk.mailchimp.status("retail1", "bob@example.com") == "archived"
+
+
+def test_an_order_that_counts_no_more_stays_with_nothing(desk: StoreDesk):
+    first, *rest = loaded(desk)
+    desk.push([replace(first, excluded="not_paid"), *rest])
+    assert desk.held()["o1"] == (0.0, 0.0, {"l101": 0.0, "l102": 0.0}, False)
+    desk.push([first, *rest])
+    assert desk.held() == desk.should_hold([first, *rest])
+
+
+def test_a_renamed_product_is_one_patch_and_its_variant(desk: StoreDesk):
+    orders = loaded(desk)
+    changed = products()
+    changed.loc[changed["product_id"] == 1, "name"] = "Armchair"
+    desk.products = changed
+    desk.push(orders)
+    assert desk.written() == ["PATCH acme-retail/products/p1", "PUT acme-retail/products/p1/variants/v1"]
+
+
+def test_a_poisoned_order_fails_alone_in_mailchimps_words_until_it_changes(desk: StoreDesk):
+    orders = [Order(number) for number in range(1, 21)]
+    sent = [replace(order, currency="euro") if order.number == 4 else order for order in orders]
+    push = desk.push(sent)
+    assert push.rows.groupby("outcome")["order_id"].apply(list).to_dict() == {
+        "applied": [1, 2, 3, *range(5, 21)], "rejected": [4],
+    }  # fmt: skip
+    assert "currency code is not valid" in push.rows.set_index("order_id").loc[4, "detail"]
+    desk.mailchimp.journal.clear()
+    assert desk.push(sent).rows["outcome"].tolist() == ["rejected"]
+    assert desk.writes() == []
+    desk.push(orders)
+    assert desk.held() == desk.should_hold(orders)
+
+
+def test_the_order_of_a_customer_whom_mailchimp_refuses_waits_for_them(desk: StoreDesk):
+    orders = [Order(number) for number in range(1, 4)]
+    desk.mailchimp.take_for_fake("nobody@example.com")
+    refused = Order(4, email="nobody@example.com")
+    for _ in range(2):
+        desk.mailchimp.journal.clear()
+        push = desk.push([*orders, refused])
+        detail = push.rows.set_index("order_id").loc[4, ["outcome", "detail"]].tolist()
+        assert detail[0] == "held_back"
+        assert "looks fake or invalid" in detail[1]
+    assert desk.writes() == []
+    assert desk.held() == desk.should_hold(orders)
+
+
+def test_a_product_that_somebody_deleted_in_mailchimp_comes_back_and_its_orders_follow(desk: StoreDesk):
+    orders = loaded(desk)
+    del desk.mailchimp.state.stores["acme-retail"].products["p1"]
+    more = [*orders, Order(4)]
+    assert desk.push(more).rows["outcome"].tolist() == ["deferred"]
+    desk.later = timedelta(minutes=10)
+    assert desk.push(more).rows["outcome"].tolist() == ["applied"]
+    assert desk.held() == desk.should_hold(more)
+
+
+def test_an_order_that_somebody_deleted_in_mailchimp_comes_back_once_it_changes(desk: StoreDesk):
+    first, *rest = loaded(desk)
+    del desk.mailchimp.state.stores["acme-retail"].orders["o1"]
+    changed = replace(first, prices={1: 3.0})
+    push = desk.push([changed, *rest])
+    assert push.rows["outcome"].tolist() == ["applied"]
+    assert desk.held() == desk.should_hold([changed, *rest])
+
+
+def test_a_store_that_a_lost_ledger_filled_is_taken_over_without_duplicates(desk: StoreDesk):
+    orders = loaded(desk, 20)
+    for file in desk.folder.glob("ledger.db*"):
+        file.unlink()
+    desk.open_audiences()
+    push = desk.push(orders)
+    assert set(push.rows["outcome"]) == {"applied"}
+    assert desk.held() == desk.should_hold(orders)
+    assert desk.push(orders).rows.empty
+    assert len(desk.mailchimp.state.stores["acme-retail"].customers) == 4
+
+
+def test_a_store_of_another_audience_is_refused_before_anything_is_written(desk: StoreDesk):
+    with desk.client() as client:
+        client.ecommerce.add_store(
+            {"id": "acme-retail", "list_id": "wholesale1", "name": "x", "currency_code": "EUR"}
+        )
+    desk.mailchimp.journal.clear()
+    with pytest.raises(StoreMismatchError, match="its audience is wholesale1"):
+        desk.push([Order(1)])
+    assert desk.writes() == []
+
+
+def test_a_store_that_somebody_deleted_is_made_again_as_syncing_and_loaded(desk: StoreDesk):
+    orders = loaded(desk)
+    with desk.client() as client:
+        client.ecommerce.delete_store("acme-retail")
+    desk.mailchimp.journal.clear()
+    desk.push(orders)
+    assert desk.held() == desk.should_hold(orders)
+    assert desk.writes()[0].body["is_syncing"] is True
+
+
+def test_new_orders_are_announced_where_the_settings_ask_for_it_and_corrections_never(desk: StoreDesk):
+    desk.order_notifications = True
+    old = loaded(desk)
+    assert desk.mailchimp.mails == []
+    new = Order(50, processed_at=desk.now() - timedelta(hours=3))
+    late = Order(51, processed_at=desk.now() - timedelta(days=3))
+    desk.push([*old, new, late])
+    assert [(mail.kind, mail.email) for mail in desk.mailchimp.mails] == [
+        ("order_confirmation", "ada@example.com")
+    ]
+    desk.push([*old, replace(new, cancelled=True), late])
+    desk.push([*old, new, replace(late, prices={1: 0.0})])
+    assert len(desk.mailchimp.mails) == 1
+
+
+def test_the_rate_of_an_order_in_another_currency_is_kept_from_its_first_push(desk: StoreDesk):
+    desk.rates = {1: 1.25}
+    orders = [Order(1), Order(2)]
+    desk.push(orders)
+    desk.rates = {1: 1.5}
+    desk.push([replace(orders[0], prices={1: 3.0}), orders[1]])
+    with desk.ledger() as ledger:
+        assert ledger.stores.fixed_rates("acme") == {1: 1.25}
+
+
+def test_a_month_that_fails_stays_due_and_the_others_go_on(desk: StoreDesk):
+    orders = [Order(number, month=f"2026-0{number % 3 + 1}") for number in range(1, 61)]
+    # One month's batch is refused every time it is tried.
+    fault = desk.mailchimp.faults.add(
+        Fault("json_429", "POST", "/batches$", times=3, match_body_regex=r"\bo20\b")
+    )
+    push = desk.push(orders)
+    assert fault.fired == 3
+    assert len(push.failed_months) == 1
+    assert len(desk.held()) == 40
+    assert desk.mailchimp.state.stores["acme-retail"].is_syncing
+    desk.push(orders)
+    assert desk.held() == desk.should_hold(orders)
+    assert not desk.mailchimp.state.stores["acme-retail"].is_syncing
