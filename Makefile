@@ -26,6 +26,7 @@ test: $(DEVELOPMENT) chromium  ## run the tests (TESTS=… for some of them)
 
 bench: $(RUNTIME)  ## measure how fast and how large, on stand-in servers
 	@$(BIN)/python -m benchmarks.odoo_extraction
+	@$(BIN)/python -m benchmarks.order_load
 
 lint: $(DEVELOPMENT)  ## check style and types
 	$(BIN)/ruff check .
