@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from mc_pipeline.domain import store_ids
-from mc_pipeline.domain.columns import canonical_json
+from mc_pipeline.domain.columns import canonical_json, texts
 
 Document = dict[str, Any]
 
@@ -89,7 +89,8 @@ def product_documents(products: pd.DataFrame, ordered: Collection[tuple[str, str
     documents: dict[str, Document] = {}
     wanted = {product for product, _ in ordered}
     row: Any
-    for row in products.itertuples():
+    named = products.assign(**{name: texts(products, name) for name in ("variant_name", "default_code")})
+    for row in named.itertuples():
         identity = store_ids.product_id(int(row.product_template_id))
         if identity in wanted:
             document = documents.setdefault(identity, {"title": row.name, "variants": {}})

@@ -12,6 +12,7 @@ from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpError, MailchimpUnknownOutcomeError
 from mc_pipeline.mailchimp.parallel import run_concurrently
 from mc_pipeline.mailchimp.store_writing import send, store_operation
+from mc_pipeline.masking import mask_text
 from mc_pipeline.push.batching import carry_out
 from mc_pipeline.push.writes import DIRECT_WRITES, answer_of_error, chunked
 
@@ -188,10 +189,11 @@ class StoreWrites:
     ) -> dict[Hashable, StoreResult]:
         """Deal with a request that failed as a whole: open where it may have been applied, else the end."""
         if isinstance(error, (MailchimpUnknownOutcomeError, batches.BatchUnfinishedError)):
-            result = StoreResult("unknown", f"{error.title}: {error.detail}")
+            result = StoreResult("unknown", mask_text(f"{error.title}: {error.detail}"))
             self._settle(intents, [result] * len(intents))
             return dict.fromkeys((change.key for change in changes), result)
-        self._settle(intents, [StoreResult("not_sent", f"{error.title}: {error.detail}")] * len(intents))
+        detail = mask_text(f"{error.title}: {error.detail}")
+        self._settle(intents, [StoreResult("not_sent", detail)] * len(intents))
         raise error
 
 
@@ -200,7 +202,8 @@ def judge(error: MailchimpError, kind: str, operation: str) -> StoreResult | Non
     answer = answer_of_error(error)
     if answer is None:
         return None
-    detail = answer.detail or answer.title
+    # In the ledger and in tables that are kept by order, nothing may say who somebody is.
+    detail = mask_text(answer.detail or answer.title)
     if error.status == 404:
         if operation in ("delete", "remove_line"):
             return StoreResult("unchanged", "it was not there any more")

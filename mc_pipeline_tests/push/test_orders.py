@@ -232,6 +232,7 @@ def test_the_order_of_a_customer_whom_mailchimp_refuses_waits_for_them(desk: Sto
         detail = push.rows.set_index("order_id").loc[4, ["outcome", "detail"]].tolist()
         assert detail[0] == "held_back"
         assert "looks fake or invalid" in detail[1]
+        assert refused.email not in detail[1]
     assert desk.writes() == []
     assert desk.held() == desk.should_hold(orders)
 

@@ -1,0 +1,204 @@
+"""Which requests make a store hold what it should (RULES 9.2 to 9.6)."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from mc_pipeline.domain.store_changes import (
+    GONE,
+    departures,
+    gone_for_good,
+    is_announced,
+    missing_products,
+    order_steps,
+    product_steps,
+)
+from mc_pipeline.domain.store_documents import (
+    order_document_of,
+    product_document_of,
+    product_documents,
+    text_of,
+    without_revenue,
+)
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Held:
+    sent_json: str | None
+    present: bool = True
+
+
+def line(price: float, product: int = 1) -> dict[str, Any]:
+    return {
+        "product_id": f"p{product}",
+        "product_variant_id": f"v{product}",
+        "quantity": 1,
+        "price": price,
+    }
+
+
+def document(prices: dict[str, float], **more: Any) -> dict[str, Any]:
+    goods = sum(prices.values())
+    return {
+        "customer": "c-a-1",
+        "currency_code": "EUR",
+        "order_total": goods,
+        "tax_total": 0.0,
+        "shipping_total": 0.0,
+        "processed_at_foreign": "2026-01-01T00:00:00+00:00",
+        "lines": {name: line(price) for name, price in prices.items()},
+        **more,
+    }
+
+
+def operations(held: dict[str, Any] | None, wanted: dict[str, Any]) -> list[str]:
+    steps = order_steps("o1", wanted, None if held is None else Held(text_of(held)))
+    return (
+        [] if steps is None else [" ".join(filter(None, (each.operation, each.part))) for each in steps.steps]
+    )
+
+
+BOTH = document({"l1": 10.0, "l2": 5.0})
+
+
+@pytest.mark.parametrize(
+    ("held", "wanted", "expected"),
+    [
+        (None, BOTH, ["create"]),
+        (BOTH, BOTH, []),
+        (BOTH, {**BOTH, "tax_total": 1.0}, ["update"]),
+        (BOTH, document({"l1": 9.0, "l2": 6.0}), ["change_line l1", "change_line l2"]),
+        (BOTH, document({"l1": 10.0}), ["update", "remove_line l2"]),
+        (BOTH, document({"l3": 15.0}), ["add_line l3", "remove_line l1", "remove_line l2"]),
+        (BOTH, without_revenue(BOTH), ["update", "change_line l1", "change_line l2"]),
+        (BOTH, {**BOTH, "cancelled_at_foreign": "2026-02-01T00:00:00+00:00"}, ["update"]),
+        ({**BOTH, "cancelled_at_foreign": "2026-02-01T00:00:00+00:00"}, BOTH, ["delete", "create"]),
+        (BOTH, {**BOTH, "customer": "c-a-2"}, ["delete", "create"]),
+    ],
+)
+def test_an_order_takes_these_requests_in_this_order(held, wanted, expected):
+    assert operations(held, wanted) == expected
+
+
+def test_every_step_says_how_the_order_is_after_it():
+    wanted = document({"l1": 9.0, "l3": 1.0})
+    steps = order_steps("o1", wanted, Held(text_of(BOTH)))
+    assert steps is not None
+    assert steps.steps[-1].after == steps.wanted == text_of(wanted)
+    assert len({step.after for step in steps.steps}) == len(steps.steps) == 4
+
+
+def test_corrections_say_nothing_of_customer_status_or_attribution():
+    steps = order_steps("o1", document({"l1": 9.0}), Held(text_of(BOTH)), {"campaign_id": "x"})
+    assert steps is not None
+    said = {name for step in steps.steps for name in step.body or ()}
+    assert not said & {"customer", "financial_status", "fulfillment_status", "campaign_id", "outreach"}
+
+
+def test_an_order_that_comes_back_says_what_it_was_attributed_to():
+    steps = order_steps("o1", BOTH, Held(None, present=False), {"campaign_id": "x"})
+    assert steps is not None
+    (create,) = steps.steps
+    assert create.body is not None
+    assert create.body["campaign_id"] == "x"
+    assert create.body["customer"] == {"id": "c-a-1"}
+
+
+def test_what_mailchimp_answers_is_the_document_that_was_sent():
+    answer = {
+        "id": "o1",
+        "customer": {"id": "c-a-1", "email_address": "ada@example.com"},
+        "currency_code": "EUR",
+        "order_total": 15,
+        "discount_total": 0,
+        "processed_at_foreign": "2026-01-01T01:00:00+01:00",
+        "cancelled_at_foreign": "",
+        "lines": [{"id": name, **each, "title": "x"} for name, each in BOTH["lines"].items()],
+    }
+    assert text_of(order_document_of(answer)) == text_of(BOTH)
+
+
+ORDERS = pd.DataFrame(
+    {
+        "order_id": [1, 2, 3, 4, 5, 6],
+        "store_id": ["a", "b", "a", None, None, "a"],
+        "excluded_because": ["", "", "not_a_member", "erased", "no_audience", "not_paid"],
+    }
+)
+
+
+def test_only_orders_that_are_gone_moved_or_erased_leave():
+    held = pd.DataFrame({"store_id": "a", "order_id": [1, 2, 3, 4, 5, 6, 7], "month": "2026-01"})
+    found = {each.order_id: each for each in departures(ORDERS, held)}
+    assert sorted(found) == [2, 4, 7]
+    assert [number for number, each in found.items() if each.asked] == [7]
+    assert found[7].because == GONE
+
+
+@pytest.mark.parametrize(
+    ("state", "leaves"), [(None, True), ("draft", True), ("sent", True), ("sale", False), ("cancel", False)]
+)
+def test_an_order_leaves_by_what_odoo_says_of_it_by_id(state, leaves):
+    assert gone_for_good({} if state is None else {7: state}, [7]) == (frozenset({7} if leaves else ()))
+
+
+@pytest.mark.parametrize(("hours", "announced"), [(1, True), (47, True), (48, False), (1000, False)])
+def test_only_new_orders_are_announced(hours, announced):
+    assert is_announced(BOTH, NOW - timedelta(hours=hours), NOW) is announced
+    cancelled = {**BOTH, "cancelled_at_foreign": "2026-02-01T00:00:00+00:00"}
+    assert is_announced(cancelled, NOW, NOW) is False
+
+
+def test_an_order_waits_for_products_and_variants_that_the_store_lacks():
+    assert missing_products(BOTH, {"p1": {"v1"}}) == []
+    assert missing_products(BOTH, {"p1": {"v2"}}) == ["p1"]
+    assert missing_products(BOTH, {}) == ["p1"]
+
+
+def products() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "product_id": [1, 2, 3],
+            "product_template_id": [10, 10, 30],
+            "name": ["Chair", "Chair", "Table"],
+            "variant_name": ["red", None, None],
+            "default_code": ["C1", None, None],
+            "list_price": [10.0, None, 5.0],
+        }
+    )
+
+
+def test_products_come_with_their_variants_and_stand_ins_have_a_title():
+    wanted = product_documents(
+        products(), {("p10", "v1"), ("free-text", "free-text"), ("deleted-7", "deleted-7")}
+    )
+    assert wanted == {
+        "p10": {
+            "title": "Chair",
+            "variants": {"v1": {"title": "red", "sku": "C1", "price": 10.0}, "v2": {"title": "Chair"}},
+        },
+        "free-text": {"title": "Free text", "variants": {"free-text": {"title": "Free text"}}},
+        "deleted-7": {
+            "title": "Deleted product 7",
+            "variants": {"deleted-7": {"title": "Deleted product 7"}},
+        },
+    }
+    answer = {"title": "Chair", "variants": [{"id": "v2", "title": "Chair", "sku": None}]}
+    assert product_document_of(answer) == {"title": "Chair", "variants": {"v2": {"title": "Chair"}}}
+
+
+def test_a_product_changes_title_and_variants_apart_and_loses_none():
+    held = {"title": "Seat", "variants": {"v1": {"title": "red"}, "v9": {"title": "old"}}}
+    wanted = {"title": "Chair", "variants": {"v1": {"title": "red"}, "v2": {"title": "blue"}}}
+    steps = product_steps("p10", wanted, Held(text_of(held)))
+    assert steps is not None
+    assert [(step.operation, step.part) for step in steps.steps] == [("update", None), ("put_variant", "v2")]
+    assert steps.steps[-1].after == text_of(
+        {**wanted, "variants": {**wanted["variants"], **held["variants"]}}
+    )
+    assert product_steps("p10", wanted, Held(steps.wanted)) is None
