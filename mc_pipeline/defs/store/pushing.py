@@ -27,6 +27,7 @@ from mc_pipeline.defs.store.assets import FINANCE
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table, schemas
+from mc_pipeline.tables.parquet import COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +39,12 @@ if TYPE_CHECKING:
 
 MARKETING_OPS = "team:marketing-ops"
 _WORKERS = 4
+_COLUMNS_OF_ORDERS = (
+    "order_id", "month", "email", "store_id", "foreign_order_id", "processed_at", "cancelled_at", "currency",
+    "order_total", "tax_total", "shipping_total", "lines_json", "excluded_because", "excluded_detail",
+)  # fmt: skip
+_COLUMNS_OF_PRODUCTS = ("store_id", "lines_json", "excluded_because")
+_COLUMNS_OF_RATES = ("order_id", "currency", "company_currency", "currency_rate")
 _MONTHS_LISTED = 240
 
 
@@ -50,6 +57,7 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
         kinds={"mailchimp", "parquet"},
         owners=[DATA_ENGINEERS, MARKETING_OPS],
         pool="mailchimp",
+        ins={"store_orders": dg.AssetIn(metadata={COLUMNS: list(_COLUMNS_OF_PRODUCTS)})},
         description="The products that orders of a store name, with their variants, brought into it. Makes "
         "the store first, bound to its audience and syncing. Settles what an interrupted run left open.",
         metadata={"dagster/column_schema": column_schema(schemas.PRODUCT_PUSH)},
@@ -94,6 +102,10 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
         kinds={"mailchimp", "parquet"},
         owners=[DATA_ENGINEERS, FINANCE],
         pool="mailchimp",
+        ins={
+            "store_orders": dg.AssetIn(metadata={COLUMNS: list(_COLUMNS_OF_ORDERS)}),
+            "odoo_orders": dg.AssetIn(metadata={COLUMNS: list(_COLUMNS_OF_RATES)}),
+        },
         deps=["product_push"],
         description="The orders brought into the stores, month by month, with one outcome per order that "
         "differed. A month that fails stays due and the others go on; a cancelled run is gone on with by the "
