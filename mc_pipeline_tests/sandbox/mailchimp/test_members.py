@@ -444,3 +444,23 @@ def test_an_act_that_makes_no_sense_says_so(sandbox: SandboxMailchimp) -> None:
         sandbox.unsubscribe(LIST, ADA)
     with pytest.raises(ActRefusedError, match="no merge field NOPE"):
         sandbox.edit_field(LIST, ADA, "NOPE", "x")
+
+
+def test_the_activity_feed_says_how_somebody_came_back(sandbox: SandboxMailchimp, client: Any) -> None:
+    sandbox.add_member(LIST, ADA, "unsubscribed", opted_out_by="admin")
+    sandbox.subscribe_by_admin(LIST, ADA)
+    sandbox.unsubscribe(LIST, ADA)
+    sandbox.sign_up(LIST, ADA)
+    feed = client.lists.get_list_member_activity_feed(LIST, ADA, activity_filters=["generic_signup"])
+    assert [event["signup_category"] for event in feed["activity"]] == ["Hosted Signup Form", "Admin Add"]
+
+
+@pytest.mark.parametrize("history", ["unsubscribed by the person", "complained", "bounced"])
+def test_an_administrator_subscribes_nobody_who_opted_out_themselves(
+    sandbox: SandboxMailchimp, history: str
+) -> None:
+    put_in(sandbox, history)
+    before = sandbox.status(LIST, ADA)
+    with pytest.raises(ActRefusedError, match="compliance state"):
+        sandbox.subscribe_by_admin(LIST, ADA)
+    assert sandbox.status(LIST, ADA) == before

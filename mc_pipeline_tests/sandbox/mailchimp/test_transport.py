@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import mailchimp_marketing
@@ -25,6 +27,12 @@ def test_any_user_name_with_a_key_and_a_bearer_token_are_let_in(sandbox: Sandbox
     token = mailchimp_marketing.Client({"access_token": DEFAULT_KEY, "server": "us1"})
     token.api_client.host = sandbox.api_url
     assert token.ping.get() == {"health_status": "Everything's Chimpy!"}
+
+
+def test_answers_carry_the_time_of_the_stand_ins_own_clock(sandbox: SandboxMailchimp) -> None:
+    sandbox.advance(timedelta(hours=3))
+    answer = requests.get(f"{sandbox.api_url}/ping", auth=("user", DEFAULT_KEY), timeout=10)
+    assert parsedate_to_datetime(answer.headers["Date"]) == sandbox.state.clock()
 
 
 @pytest.mark.parametrize(
