@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ledger": {"masking"},
     "push": {"domain", "mailchimp", "ledger", "masking"},
     "webhooks": {"domain", "mailchimp", "ledger", "settings", "masking"},
-    "consent": {"domain", "mailchimp", "ledger", "masking"},
+    "consent": {"domain", "odoo", "mailchimp", "ledger", "masking"},
     "sandbox": set(),
     "instance": set(),
     "defs": {

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from mc_pipeline.cli.home import dagster_home
 from mc_pipeline.ledger import Ledger
+from mc_pipeline.ledger.old_opt_outs import PREFIX
 
 
 @click.command()
@@ -40,6 +41,13 @@ def approve(plan_id: str | None, read: str | None, reason: str, by: str | None) 
                 f"The read of {table} of {company} with {observation.rows:,} rows is approved by {who}. "
                 f"Sync the company: mc-pipeline sync {company}"
             )
+        elif plan_id and plan_id.startswith(PREFIX):
+            released = ledger.old_opt_outs.approve(plan_id, by=who, reason=reason)
+            console.print(
+                f"The opt-outs of {released.audience} of {released.company} from before its first read are "
+                f"released by {who}: {released.people:,} people. "
+                f"Opt them out in Odoo: mc-pipeline sync --opt-outs {released.company}"
+            )
         elif plan_id:
             approval = ledger.plans.approve(plan_id, by=who, reason=reason)
             console.print(
@@ -52,5 +60,12 @@ def approve(plan_id: str | None, read: str | None, reason: str, by: str | None) 
                 console.print(
                     f"{record.plan_id}  {record.company}  {record.row_count:,} changes", highlight=False
                 )
-            if not waiting:
+            old_opt_outs = ledger.old_opt_outs.waiting()
+            for each in old_opt_outs:
+                console.print(
+                    f"{each.plan_id}  {each.company}  {each.people:,} people who opted out of "
+                    f"{each.audience} before it was first read would be opted out in Odoo",
+                    highlight=False,
+                )
+            if not waiting and not old_opt_outs:
                 console.print("No plan waits for approval.")

@@ -15,6 +15,7 @@ _WORDS = {
     "odoo_products": "products that were ordered read from Odoo",
     "odoo_blacklist": "opted-out addresses read from Odoo",
     "mailchimp_members": "members read from Mailchimp",
+    "odoo_opt_outs": "people of whom Mailchimp told an opt-out or a return, carried into Odoo",
     "mailchimp_unsubscribes": "opt-outs of Odoo applied in Mailchimp",
     "contacts": "contacts that should be in an audience",
     "set_aside": "partners set aside",

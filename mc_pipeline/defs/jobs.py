@@ -20,16 +20,20 @@ OPT_OUT_ASSETS = (
     "odoo_partners",
     "odoo_blacklist",
     "mailchimp_members",
+    "odoo_opt_outs",
     "mailchimp_unsubscribes",
 )
-WRITING_ASSETS = ("mailchimp_unsubscribes", "audience_push", "product_push", "order_push")
+WRITING_ASSETS = ("odoo_opt_outs", "mailchimp_unsubscribes", "audience_push", "product_push", "order_push")
 """Assets that write to one of the two systems; a run up to the plan leaves them out."""
 
 
 class ApprovePlan(dg.Config):
     """Which plan to release, and why."""
 
-    plan_id: str = Field(description="Of the plan that waits: in the metadata of the check within_guards.")
+    plan_id: str = Field(
+        description="Of the plan that waits: in the metadata of the check within_guards. Old opt-outs of an "
+        "audience have one too: in the check opt_outs_agree."
+    )
     approved_by: str = Field(description="Your name; kept with the approval.")
     reason: str = Field(description="Why; kept with the approval.")
 
@@ -40,12 +44,22 @@ def release_plan(
 ) -> None:
     """Approve the plan of the config; the next sync of its company pushes it."""
     from mc_pipeline.ledger import PlanError
+    from mc_pipeline.ledger.old_opt_outs import PREFIX
 
-    plans = systems.ledger.plans
+    plans, old = systems.ledger.plans, systems.ledger.old_opt_outs
     try:
+        if config.plan_id.startswith(PREFIX):
+            released = old.approve(config.plan_id, by=config.approved_by, reason=config.reason)
+            context.log.info(
+                f"The opt-outs of {released.audience} of {released.company} from before its first read are "
+                f"released by {config.approved_by}: {released.people:,} people. Sync the company to opt them "
+                "out in Odoo."
+            )
+            return
         approval = plans.approve(config.plan_id, by=config.approved_by, reason=config.reason)
     except PlanError as error:
         waiting = [f"{plan.plan_id} ({plan.company}, {plan.row_count:,} changes)" for plan in plans.waiting()]
+        waiting += [f"{each.plan_id} ({each.company}, {each.people:,} people)" for each in old.waiting()]
         raise dg.Failure(
             f"{error}. Plans that wait: {', '.join(waiting) or 'none'}.", allow_retries=False
         ) from None

@@ -4,9 +4,9 @@ Opt-outs only restrict, so they ask nobody: no guard, no completeness, no qualit
 unsubscribed, cleaned or archived already are left as they are.
 """
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import pandas as pd
 
@@ -26,6 +26,7 @@ UNSUBSCRIBE_COLUMNS: tuple[str, ...] = (
 CAUSES_OF_UNSUBSCRIBING: tuple[str, ...] = (
     "resubscribed_unproven",
     "blacklisted",
+    "opted_out_of_company",
     "evidence_withdrawn",
     "former_email_opted_out",
 )
@@ -36,10 +37,14 @@ _MAY_RECEIVE = frozenset({"subscribed", "pending", "transactional"})
 
 _DETAILS = {
     "blacklisted": "on the blacklist of Odoo",
+    "opted_out_of_company": "opted out of another audience of the company",
     "resubscribed_unproven": "subscribed again after the opt-out in Odoo, and not provably by the person: "
     "unsubscribed again; lift the opt-out in Odoo if the person wants e-mail",
     "former_email_opted_out": "opted out under the former e-mail",
 }
+
+
+_NOBODY: Mapping[Any, datetime] = {}
 
 
 class WithdrawalLike(Protocol):
@@ -61,6 +66,9 @@ def members_to_unsubscribe(
     withdrawn: Iterable[WithdrawalLike] = (),
     records: pd.DataFrame | None = None,
     inheriting: Set[str] = frozenset(),
+    *,
+    opted_out_of_company: Mapping[str, datetime] = _NOBODY,
+    returned: Mapping[tuple[str, str], datetime] = _NOBODY,
 ) -> pd.DataFrame:
     """Return the members to set to unsubscribed, before anything else is written.
 
@@ -72,6 +80,9 @@ def members_to_unsubscribe(
             unsubscribed before.
         inheriting: present addresses of persons who opted out under a former one; see
             ``former_addresses``.
+        opted_out_of_company: who opted out of a company that keeps off the blacklist, and when (UTC).
+        returned: members (list id, address) who subscribed by their own act after that, and when: neither
+            that opt-out nor what was cleared in Odoo because of it concerns them. Odoo's blacklist does.
 
     Returns:
         One row per member, columns UNSUBSCRIBE_COLUMNS, sorted by list and address; ``outcome`` is empty
@@ -103,7 +114,9 @@ def members_to_unsubscribe(
         since: datetime | None = None
         if email in opted_out_at:
             cause, since = "blacklisted", opted_out_at[email]
-        elif withdrawal is not None:
+        elif email in opted_out_of_company and (list_id, email) not in returned:
+            cause, since = "opted_out_of_company", opted_out_of_company[email]
+        elif withdrawal is not None and not _is_over(withdrawal, returned.get((list_id, email))):
             cause, since = "evidence_withdrawn", withdrawal.at
         elif email in inheriting:
             cause = "former_email_opted_out"
@@ -132,6 +145,10 @@ def members_to_unsubscribe(
             "detail": [detail for _, _, detail in concerned],
         }
     )
+
+
+def _is_over(withdrawal: WithdrawalLike, returned_at: datetime | None) -> bool:
+    return returned_at is not None and (withdrawal.at is None or withdrawal.at <= returned_at)
 
 
 def _unsubscribed_before(records: pd.DataFrame | None) -> Set[tuple[str, str]]:

@@ -39,7 +39,8 @@ EVENT_OF_STATUS = {
 class ConsentEvent:
     """One thing that happened to a person's consent.
 
-    event         opt_out | clean | complaint | subscribe | archive | pending | transactional | vanish | …
+    event         opt_out | clean | complaint | subscribe | archive | pending | transactional | vanish | …;
+                  in Odoo: odoo_opt_out, odoo_lift
     origin        ours | person | admin | unknown; unknown restricts like person, and never lifts
     status_from   Mailchimp status before; "" when it was never seen before or is no status
     status_to     Mailchimp status after; "" when the event is no status (in Odoo, for example)
@@ -129,6 +130,16 @@ class Consent:
             for chunk in chunks(sorted({address_key(email) for email in emails})):
                 found.update(connection.execute(query.where(consent_event.c.email.in_(chunk))).scalars())
             return found
+
+    def opt_outs_and_returns(self) -> list[ConsentEvent]:
+        """Opt-outs that we did not make, and subscriptions, of all audiences and companies, oldest first."""
+        with self._database.read() as connection:
+            return events_where(
+                connection,
+                consent_event.c.list_id != "",
+                consent_event.c.event.in_([*sorted(OPTED_OUT_EVENTS), EVENT_OF_STATUS["subscribed"]]),
+                consent_event.c.origin != "ours",
+            )
 
     def last_opt_outs(self, emails: Collection[str]) -> dict[str, datetime]:
         """When (UTC) each of these addresses last opted out of any audience; none for who never did."""

@@ -41,6 +41,7 @@ PERSONAL_COLUMNS: Mapping[str, PersonalColumns] = {
     "ledger_member": PersonalColumns(("email",), {}, is_state=True),
     "ledger_rename": PersonalColumns(("old_email", "new_email"), {}),
     "ledger_consent_event": PersonalColumns(("email",), {"evidence_json": None}),
+    "ledger_odoo_opt_out": PersonalColumns(("email",), {"address": "", "detail": ""}),
     "ledger_webhook_delivery": PersonalColumns(("email", "new_email"), {}, is_state=True),
     # The row stays: it is what takes the customer, who is due no more, out of the store.
     "ledger_store_customer": PersonalColumns(("email",), {"refused_digest": None, "refused_detail": None}),

@@ -12,6 +12,8 @@ from mc_pipeline.ledger.intents import Intents
 from mc_pipeline.ledger.leases import Leases
 from mc_pipeline.ledger.members import Members
 from mc_pipeline.ledger.migration import upgrade
+from mc_pipeline.ledger.odoo_opt_outs import OdooOptOuts
+from mc_pipeline.ledger.old_opt_outs import OldOptOuts
 from mc_pipeline.ledger.opt_out_reads import OptOutReads
 from mc_pipeline.ledger.plans import Plans
 from mc_pipeline.ledger.reads import Reads
@@ -31,6 +33,8 @@ class Ledger:
         self.members = Members(database)
         self.consent = Consent(database)
         self.inbox = Inbox(database)
+        self.odoo_opt_outs = OdooOptOuts(database)
+        self.old_opt_outs = OldOptOuts(database)
         self.opt_out_reads = OptOutReads(database)
         self.plans = Plans(database)
         self.reads = Reads(database)

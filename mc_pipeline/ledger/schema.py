@@ -243,6 +243,53 @@ opt_out_read = Table(
     Column("recorded_at", UtcDateTime(), nullable=False),
 )
 
+odoo_opt_out = Table(
+    "ledger_odoo_opt_out",
+    metadata,
+    Column("id", RowNumber, primary_key=True, autoincrement=True),
+    Column("company", Text(), nullable=False),
+    Column("fence", BigInteger(), nullable=False),
+    Column("run_id", Text(), nullable=False),
+    Column("email", Text(), nullable=False),
+    # As Odoo has it: letters beyond ASCII keep their case there.
+    Column("address", Text(), nullable=False),
+    Column("action", Text(), nullable=False),
+    Column("scope", Text(), nullable=False),
+    Column("list_id", Text(), nullable=False),
+    Column("event", Text(), nullable=False),
+    Column("occurred_at", UtcDateTime(), nullable=False),
+    Column("recorded_at", UtcDateTime(), nullable=False),
+    Column("outcome", Text()),
+    Column("settled_at", UtcDateTime()),
+    Column("detail", Text(), nullable=False, server_default=""),
+    Column("blacklist_id", BigInteger()),
+    Column("blacklist_write_date", UtcDateTime()),
+    _flag("made_by_us"),
+    Index("ix_ledger_odoo_opt_out_email", "email"),
+    Index(
+        "ix_ledger_odoo_opt_out_open",
+        "company",
+        "id",
+        sqlite_where=text("settled_at IS NULL"),
+        postgresql_where=text("settled_at IS NULL"),
+    ),
+    CheckConstraint("action IN ('opt_out', 'lift')", name="action"),
+    CheckConstraint("scope IN ('everywhere', 'company')", name="scope"),
+)
+
+old_opt_outs = Table(
+    "ledger_old_opt_outs",
+    metadata,
+    Column("list_id", Text(), primary_key=True),
+    Column("company", Text(), nullable=False),
+    Column("audience", Text(), nullable=False),
+    Column("first_read_at", UtcDateTime(), nullable=False),
+    Column("people", Integer(), nullable=False),
+    Column("released_at", UtcDateTime()),
+    Column("released_by", Text(), nullable=False, server_default=""),
+    Column("reason", Text(), nullable=False, server_default=""),
+)
+
 plan = Table(
     "ledger_plan",
     metadata,

@@ -549,6 +549,7 @@ ALL = {
         SET_ASIDE,
         AUDIENCE_PLAN,
         AUDIENCE_PUSH,
+        ODOO_OPT_OUTS,
         MAILCHIMP_UNSUBSCRIBES,
         STORE_ORDERS,
         PRODUCT_PUSH,

@@ -5,15 +5,19 @@ from collections.abc import Iterator
 import dagster as dg
 
 from mc_pipeline.defs.check_specs import company_check_spec
-from mc_pipeline.defs.consent.assets import FIRST_READ, LAST_DAY, USUAL
+from mc_pipeline.defs.consent.assets import FIRST_READ, LAST_DAY, TROUBLE, USUAL
+from mc_pipeline.defs.presentation import counts, partners_in_odoo, records_table, unless_empty
+from mc_pipeline.defs.systems import Systems
+from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table
 
 OPT_OUTS_ARE_READ = "opt_outs_are_read"
 OPT_OUTS_ARE_USUAL = "opt_outs_are_usual"
+OPT_OUTS_AGREE = "opt_outs_agree"
 
 
 def consent_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefinition]:
-    """Make the checks of what was read for opt-outs."""
+    """Make the checks of what was read for opt-outs, and of what was made of it."""
 
     @dg.multi_asset_check(
         name="mailchimp_opt_outs_checks",
@@ -49,7 +53,75 @@ def consent_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDef
         )
         yield opt_outs_are_usual(mailchimp_opt_outs)
 
-    return [mailchimp_opt_outs_checks]
+    @dg.multi_asset_check(
+        name="odoo_opt_outs_checks",
+        specs=[
+            company_check_spec(
+                OPT_OUTS_AGREE,
+                asset="odoo_opt_outs",
+                companies=companies,
+                owner="marketing ops",
+                description="Both systems say the same of everybody who opted out, and Odoo took every "
+                "opt-out. For marketing ops: the table says of each person what to decide; nobody of them is "
+                "mailed meanwhile. Old opt-outs of an audience wait until you release them.",
+            )
+        ],
+    )
+    def odoo_opt_outs_checks(
+        context: dg.AssetCheckExecutionContext, odoo_opt_outs: Table, systems: dg.ResourceParam[Systems]
+    ) -> Iterator[dg.AssetCheckResult]:
+        yield opt_outs_agree(systems, systems.company(context.partition_key), odoo_opt_outs)
+
+    return [mailchimp_opt_outs_checks, odoo_opt_outs_checks]
+
+
+def opt_outs_agree(systems: Systems, company: CompanySettings, opt_outs: Table) -> dg.AssetCheckResult:
+    """List what people have to decide, what Odoo did not take, and what waits for a release."""
+    import pandas as pd
+
+    from mc_pipeline.domain.odoo_opt_outs import CONFLICTS
+
+    rows = opt_outs.rows
+    conflicts = rows[rows["conflict"] != ""]
+    undone = rows[rows["outcome"].isin(["rejected", "deferred", "unknown"])]
+    waiting = systems.ledger.old_opt_outs.waiting(company.key)
+    said = [
+        f"{len(conflicts):,} people to decide about." if len(conflicts) else "",
+        f"{len(undone):,} opt-outs are not in Odoo yet, the next run tries again." if len(undone) else "",
+        opt_outs.facts[TROUBLE],
+        *(
+            f"{each.people:,} people opted out of {each.audience} before it was first read; to opt them out "
+            f"in Odoo: mc-pipeline approve {each.plan_id}"
+            for each in waiting
+        ),
+    ]
+    return dg.AssetCheckResult(
+        check_name=OPT_OUTS_AGREE,
+        asset_key="odoo_opt_outs",
+        passed=not any(said),
+        severity=dg.AssetCheckSeverity.WARN,
+        description=" ".join(filter(None, said)) or f"{len(rows):,} people, and both systems agree.",
+        metadata={
+            "conflicts": len(conflicts),
+            "not_in_odoo": len(undone),
+            **unless_empty(
+                what_to_do=records_table(
+                    pd.DataFrame(
+                        [
+                            {"conflict": kind, "people": count, "what to do": CONFLICTS[kind]}
+                            for kind, count in counts(conflicts["conflict"]).items()
+                        ]
+                    )
+                )
+            ),
+            **partners_in_odoo(
+                systems.settings, "to_decide", conflicts[["partner_id", "email", "conflict", "occurred_at"]]
+            ),
+            **partners_in_odoo(
+                systems.settings, "not_taken", undone[["partner_id", "email", "action", "outcome", "detail"]]
+            ),
+        },
+    )
 
 
 def opt_outs_are_usual(opt_outs: Table) -> dg.AssetCheckResult:

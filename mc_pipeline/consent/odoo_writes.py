@@ -1,0 +1,259 @@
+"""Carries opt-outs into Odoo, and lifts our own: intent before, outcome after, a thousand people at a time.
+
+An answer of Odoo's that was lost is found by reading back, at once or first thing in the next run. Whoever
+could not be opted out is due again in the next run: the events stay in the ledger.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from mc_pipeline.domain.odoo_opt_outs import LIFT, NONE, Decision
+from mc_pipeline.ledger import Lease, Ledger
+from mc_pipeline.ledger.odoo_opt_outs import OdooOptOut, OdooOptOutIntent, OdooOptOutOutcome
+from mc_pipeline.odoo.client import OdooClient
+from mc_pipeline.odoo.errors import OdooAccessError, OdooError
+from mc_pipeline.odoo.opting_out import (
+    PAGE,
+    BlacklistRow,
+    OptOutResult,
+    blacklist,
+    clear_field,
+    find_mailing_list,
+    lift,
+    opt_out_of_list,
+    read_blacklist_rows,
+)
+
+_WORST_FIRST = ("unknown", "rejected", "held_back", "applied", "unchanged")
+
+
+@dataclass(frozen=True)
+class CompanySources:
+    """What stands for consent in one company: mailing lists by id or name, boolean fields of partners."""
+
+    mailing_lists: tuple[str | int, ...] = ()
+    boolean_fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CarriedOut:
+    """What came of decisions: rows of the odoo_opt_outs table, and why Odoo could not be written, if so."""
+
+    rows: pd.DataFrame
+    trouble: str = ""
+
+    @classmethod
+    def none(cls, decisions: Sequence[Decision], trouble: str) -> "CarriedOut":
+        """Nothing of it, because Odoo cannot be reached."""
+        return cls(_table(decisions, {}, trouble, {}), trouble)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One intent: an address of a decision."""
+
+    decision: Decision
+    intent: OdooOptOutIntent
+
+
+class OdooOptOutWrites:
+    """Writes of one run, under the company's lease. ``sources`` None: the blacklist, for all companies."""
+
+    def __init__(
+        self,
+        client: OdooClient,
+        ledger: Ledger,
+        lease: Lease,
+        run_id: str,
+        sources: CompanySources | None = None,
+    ) -> None:
+        self._client = client
+        self._ledger = ledger
+        self._lease = lease
+        self._run_id = run_id
+        self._sources = sources
+        self._lists: list[int] | None = None
+
+    def settle_open(self) -> int:
+        """Find out what became of writes whose outcome an earlier run did not learn; return how many.
+
+        Those found undone are decided anew; those to lists and fields as well, which can be repeated.
+
+        Raises:
+            OdooError: Odoo cannot be read; they stay open.
+        """
+        still_open = self._ledger.odoo_opt_outs.open(self._lease.company)
+        if not still_open:
+            return 0
+        found = read_blacklist_rows(
+            self._client, [each.address for each in still_open if each.scope == "everywhere"]
+        )
+        self._settle(
+            [
+                _found_out(each, found.get(each.address) if each.scope == "everywhere" else None)
+                for each in still_open
+            ]
+        )
+        return len(still_open)
+
+    def carry_out(self, decisions: Sequence[Decision]) -> CarriedOut:
+        """Do what was decided. When Odoo cannot be written, the rest is deferred, and nothing is lost.
+
+        Raises:
+            LeaseLostError: another run has taken over.
+        """
+        tasks = [_Task(each, intent) for each in decisions for intent in self._intents(each)]
+        results: dict[str, list[OptOutResult]] = {}
+        trouble = ""
+        for start in range(0, len(tasks), PAGE):
+            page = tasks[start : start + PAGE]
+            self._lease.check()
+            ids = self._ledger.odoo_opt_outs.record(
+                self._lease.company, self._lease.fence, self._run_id, [task.intent for task in page]
+            )
+            try:
+                done = self._written(page)
+            except OdooError as error:
+                # Left open: perhaps some of it is done, which the next run reads back first.
+                trouble = error.message
+                state = "deferred" if isinstance(error, OdooAccessError) else "unknown"
+                return CarriedOut(
+                    _table(decisions, results, trouble, {_email(each): state for each in page}), trouble
+                )
+            self._settle(
+                [
+                    _outcome(intent_id, task.intent, result)
+                    for intent_id, task, result in zip(ids, page, done, strict=True)
+                    if result.outcome != "unknown"
+                ]
+            )
+            for task, result in zip(page, done, strict=True):
+                results.setdefault(_email(task), []).append(result)
+        return CarriedOut(_table(decisions, results, trouble, {}), trouble)
+
+    def _intents(self, decision: Decision) -> Iterable[OdooOptOutIntent]:
+        if decision.action == NONE or decision.waits or decision.event is None:
+            return
+        event = decision.event
+        if decision.action == LIFT:
+            for row in decision.rows:
+                yield OdooOptOutIntent(
+                    address=row.address,
+                    action="lift",
+                    scope="everywhere",
+                    list_id=event.list_id,
+                    event=event.event,
+                    occurred_at=event.occurred_at,
+                    blacklist_id=row.blacklist_id,
+                    blacklist_write_date=row.write_date,
+                )
+            return
+        for address in decision.addresses:
+            yield OdooOptOutIntent(
+                address=address,
+                action="opt_out",
+                scope="everywhere" if self._sources is None else "company",
+                list_id=event.list_id,
+                event=event.event,
+                occurred_at=event.occurred_at,
+            )
+
+    def _written(self, page: Sequence[_Task]) -> list[OptOutResult]:
+        out = [task.intent.address for task in page if task.intent.action == "opt_out"]
+        rows = [
+            BlacklistRow(task.intent.address, task.intent.blacklist_id, task.intent.blacklist_write_date)
+            for task in page
+            if task.intent.blacklist_id is not None
+        ]
+        opted_out = {result.address: result for result in self._opted_out(out)} if out else {}
+        lifted = {result.address: result for result in lift(self._client, rows)} if rows else {}
+        return [
+            (opted_out if task.intent.action == "opt_out" else lifted)[task.intent.address] for task in page
+        ]
+
+    def _opted_out(self, addresses: list[str]) -> list[OptOutResult]:
+        if self._sources is None:
+            return blacklist(self._client, addresses)
+        if self._lists is None:
+            self._lists = [find_mailing_list(self._client, named) for named in self._sources.mailing_lists]
+        each = [opt_out_of_list(self._client, list_id, addresses) for list_id in self._lists]
+        each += [clear_field(self._client, name, addresses) for name in self._sources.boolean_fields]
+        return [_worst(results) for results in zip(*each, strict=True)]
+
+    def _settle(self, outcomes: Sequence[OdooOptOutOutcome]) -> None:
+        self._ledger.odoo_opt_outs.settle(self._lease.company, self._lease.fence, outcomes)
+
+
+def _email(task: _Task) -> str:
+    return task.decision.email
+
+
+def _worst(results: Iterable[OptOutResult]) -> OptOutResult:
+    return min(results, key=lambda result: _WORST_FIRST.index(result.outcome))
+
+
+def _outcome(intent_id: int, intent: OdooOptOutIntent, result: OptOutResult) -> OdooOptOutOutcome:
+    return OdooOptOutOutcome(
+        intent_id=intent_id,
+        outcome=result.outcome,
+        detail=result.detail,
+        blacklist_id=result.blacklist_id,
+        blacklist_write_date=result.write_date,
+        made_by_us=intent.action == "opt_out" and result.by_us,
+    )
+
+
+def _found_out(intent: OdooOptOut, row: OptOutResult | None) -> OdooOptOutOutcome:
+    """The outcome of a write whose answer was lost, from the row as it is now."""
+    is_active = row is not None and row.outcome == "applied"
+    if intent.scope == "company" or is_active != (intent.action == "opt_out"):
+        return OdooOptOutOutcome(intent_id=intent.id, outcome="not_sent", detail="read back: it is not done")
+    return OdooOptOutOutcome(
+        intent_id=intent.id,
+        outcome="applied",
+        detail="read back",
+        blacklist_id=row.blacklist_id if row else intent.blacklist_id,
+        blacklist_write_date=row.write_date if row else None,
+        # Somebody else may have opted the person out since: then the row is theirs.
+        made_by_us=row is not None and intent.action == "opt_out" and row.by_us,
+    )
+
+
+def _table(
+    decisions: Sequence[Decision],
+    results: dict[str, list[OptOutResult]],
+    trouble: str,
+    broken: dict[str, str],
+) -> pd.DataFrame:
+    outcomes, details = [], []
+    for decision in decisions:
+        outcome, detail = "unchanged", ""
+        if decision.waits:
+            outcome = "held_back"
+        elif decision.email in broken:
+            outcome, detail = broken[decision.email], trouble
+        elif done := results.get(decision.email):
+            worst = _worst(done)
+            outcome, detail = worst.outcome, worst.detail
+        elif decision.action != NONE:
+            outcome, detail = "deferred", trouble
+        outcomes.append(outcome)
+        details.append(detail)
+    times = [decision.event.occurred_at if decision.event else pd.NaT for decision in decisions]
+    return pd.DataFrame(
+        {
+            "email": pd.Series([decision.email for decision in decisions], dtype="object"),
+            "partner_id": pd.Series([decision.partner_id for decision in decisions], dtype="Int64"),
+            "action": pd.Series([decision.action for decision in decisions], dtype="object"),
+            "cause": pd.Series(
+                [decision.event.event if decision.event else "" for decision in decisions], dtype="object"
+            ),
+            "occurred_at": pd.Series(times, dtype="datetime64[us, UTC]"),
+            "conflict": pd.Series([decision.conflict for decision in decisions], dtype="object"),
+            "because": pd.Series([decision.because for decision in decisions], dtype="object"),
+            "outcome": pd.Series(outcomes, dtype="object"),
+            "detail": pd.Series(details, dtype="object"),
+        }
+    )

@@ -1,0 +1,370 @@
+"""Who has to be opted out in Odoo, or lifted there, because of what happened in Mailchimp (rules 5.2 to 5.7).
+
+Opt-outs come from events that we did not make. They only restrict; lifting needs the person's own act, later
+than every opt-out of theirs, and a row that we made and nobody has touched since. What two people say against
+each other is a conflict: nothing is done in Odoo, and a human decides.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import pandas as pd
+
+OPT_OUT_EVENTS = frozenset({"opt_out", "clean", "complaint"})
+"""Unsubscribed, bounced for good, complained. Archived is not opted out, a soft bounce is nothing."""
+
+OPT_OUT, LIFT, NONE = "opt_out", "lift", "none"
+
+LIFTED_IN_ODOO = "lifted_in_odoo"
+MADE_IN_ODOO = "made_in_odoo"
+NEWER_IN_ODOO = "newer_in_odoo"
+RESUBSCRIBED_UNPROVEN = "resubscribed_unproven"
+
+CONFLICTS: Mapping[str, str] = {
+    LIFTED_IN_ODOO: "Mailchimp says opted out, and somebody lifted the opt-out in Odoo: it is not made again "
+    "for the same event, and Mailchimp stays. Ask the person; if they want e-mail, they sign up again.",
+    MADE_IN_ODOO: "The person subscribed by their own act, but somebody opted them out in Odoo before: that "
+    "stays, and they are unsubscribed in Mailchimp. Lift it in Odoo if the person is right.",
+    NEWER_IN_ODOO: "The person subscribed by their own act, and was opted out in Odoo after it: the opt-out "
+    "stays, and they are unsubscribed in Mailchimp. Lift it in Odoo only if they want e-mail.",
+    RESUBSCRIBED_UNPROVEN: "Subscribed again after an opt-out, and nothing proves that it was the person: "
+    "unsubscribed again in Mailchimp. Lift the opt-out in Odoo if the person wants e-mail.",
+}
+"""What a human has to decide, by kind."""
+
+_TOLD_FOR = timedelta(days=30)
+"""How long a subscription that was taken back is listed as a conflict."""
+
+
+class EventLike(Protocol):
+    """A consent event of Mailchimp: an opt-out that we did not make, or a subscription."""
+
+    @property
+    def company(self) -> str: ...
+    @property
+    def audience(self) -> str: ...
+    @property
+    def list_id(self) -> str: ...
+    @property
+    def email(self) -> str: ...
+    @property
+    def event(self) -> str: ...
+    @property
+    def origin(self) -> str: ...
+    @property
+    def occurred_at(self) -> datetime: ...
+
+
+class DoneLike(Protocol):
+    """Something that we did in Odoo."""
+
+    @property
+    def company(self) -> str: ...
+    @property
+    def email(self) -> str: ...
+    @property
+    def action(self) -> str: ...
+    @property
+    def scope(self) -> str: ...
+    @property
+    def occurred_at(self) -> datetime: ...
+    @property
+    def blacklist_id(self) -> int | None: ...
+    @property
+    def blacklist_write_date(self) -> datetime | None: ...
+    @property
+    def made_by_us(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of Odoo's blacklist: ``address`` as Odoo normalised it."""
+
+    blacklist_id: int
+    address: str
+    active: bool
+    write_date: datetime | None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is to be done in Odoo about one person, and why.
+
+    event        what asks for it; None when nothing in Mailchimp does
+    addresses    to opt out, as Odoo has them
+    rows         to lift
+    waits        an opt-out from before the audience was first read, not released yet
+    """
+
+    email: str
+    action: str
+    because: str
+    event: EventLike | None = None
+    partner_id: int | None = None
+    conflict: str = ""
+    addresses: tuple[str, ...] = ()
+    rows: tuple[Row, ...] = ()
+    waits: bool = False
+
+
+@dataclass
+class _Person:
+    """What is known of one address."""
+
+    email: str
+    opt_outs: list[EventLike] = field(default_factory=list)
+    elsewhere: list[EventLike] = field(default_factory=list)
+    returns: list[EventLike] = field(default_factory=list)
+    unproven: list[EventLike] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    done: list[DoneLike] = field(default_factory=list)
+
+
+def decide_odoo_opt_outs(
+    events: Iterable[EventLike],
+    blacklist: pd.DataFrame,
+    done: Iterable[DoneLike],
+    partners: pd.DataFrame,
+    *,
+    company: str,
+    scope: str,
+    old_until: Mapping[str, datetime],
+    now: datetime,
+) -> list[Decision]:
+    """Decide about everybody of whom Mailchimp told something, sorted by address.
+
+    Args:
+        events: of all companies, without those that we made: opt-outs and subscriptions. Those of other
+            companies ask for nothing here, but speak against lifting.
+        blacklist: the odoo_blacklist table.
+        done: what was done in Odoo, of all companies, in that order.
+        partners: the odoo_partners table: addresses that Odoo knows, archived partners included.
+        company: the company that asks.
+        scope: everywhere (the blacklist), or company (its mailing lists and fields, which are never lifted:
+            that would be consent that nobody gave).
+        old_until: by list id, for audiences whose old opt-outs are not released: when they were first read.
+        now: the present moment, UTC.
+    """
+    people = _people(events, company)
+    for row in _rows(blacklist[blacklist["email"].str.lower().isin(people)]):
+        if (person := people.get(row.address.lower())) is not None:
+            person.rows.append(row)
+    for each in done:
+        here = each.scope == scope and (scope == "everywhere" or each.company == company)
+        if here and (person := people.get(each.email)) is not None:
+            person.done.append(each)
+    known = _known(partners, people.keys())
+    decisions = []
+    for email, person in sorted(people.items()):
+        partner_id, addresses = known.get(email, (None, ()))
+        decided = (
+            _for_company(person, addresses, old_until)
+            if scope == "company"
+            else _everywhere(person, addresses, old_until, now)
+        )
+        if decided is not None:
+            decisions.append(replace(decided, partner_id=partner_id))
+    return decisions
+
+
+def returned_by_themselves(events: Iterable[EventLike], company: str) -> dict[tuple[str, str], datetime]:
+    """Members (list id, address) who subscribed by their own act after every opt-out of theirs, and when."""
+    returned = {}
+    for person in _people(events, company).values():
+        against = _latest(person.elsewhere)
+        for event in person.returns:
+            if against is None or event.occurred_at > against.occurred_at:
+                returned[(event.list_id, person.email)] = event.occurred_at
+    return returned
+
+
+def company_opt_outs(opt_outs: pd.DataFrame, done: Iterable[DoneLike], company: str) -> dict[str, datetime]:
+    """Who is opted out of a company whose scope is ``company``, and since when (UTC).
+
+    Everybody whom we opted out there, and who is about to be by ``opt_outs`` (the odoo_opt_outs table).
+    """
+    since = {
+        each.email: each.occurred_at
+        for each in done
+        if each.scope == "company" and each.company == company and each.action == OPT_OUT
+    }
+    due = opt_outs[(opt_outs["action"] == OPT_OUT) & (opt_outs["outcome"] != "held_back")]
+    since.update(zip(due["email"], due["occurred_at"], strict=True))
+    return since
+
+
+def blacklist_after(blacklist: pd.DataFrame, opt_outs: pd.DataFrame, observed_at: datetime) -> pd.DataFrame:
+    """The odoo_blacklist table as it is after ``opt_outs`` (the odoo_opt_outs table, scope everywhere).
+
+    Whoever is to be opted out counts as opted out, even where Odoo could not be told yet. Whoever is to be
+    lifted does not, unless somebody wrote the row after ``observed_at``, when that table was made from Odoo.
+    """
+    wanted = opt_outs[opt_outs["outcome"] != "held_back"]
+    lifted = set(wanted.loc[wanted["action"] == LIFT, "email"])
+    rows = blacklist.copy()
+    if lifted:
+        older = pd.to_datetime(rows["write_date"], utc=True) <= pd.Timestamp(observed_at)
+        rows.loc[older & rows["email"].str.lower().isin(lifted), "active"] = False
+    present = set(rows.loc[rows["active"].astype(bool), "email"])
+    new = sorted(set(wanted.loc[wanted["action"] == OPT_OUT, "email"]) - present)
+    if not new:
+        return rows
+    made = pd.DataFrame(
+        {
+            "blacklist_id": 0,
+            "email": new,
+            "active": True,
+            "write_date": pd.Series([pd.Timestamp(observed_at)] * len(new), dtype="datetime64[us, UTC]"),
+        }
+    )
+    return pd.concat([rows[~rows["email"].isin(new)], made], ignore_index=True)
+
+
+def _people(events: Iterable[EventLike], company: str) -> dict[str, _Person]:
+    """Whoever has an event in this company, with what speaks for and against an opt-out."""
+    people: dict[str, _Person] = {}
+    others: list[EventLike] = []
+    for event in events:
+        if event.origin == "ours" or "@" not in event.email:
+            continue
+        if event.company != company:
+            others.append(event)
+            continue
+        person = people.setdefault(event.email, _Person(event.email))
+        if event.event in OPT_OUT_EVENTS:
+            person.opt_outs.append(event)
+            person.elsewhere.append(event)
+        elif event.event == "subscribe":
+            (person.returns if event.origin == "person" else person.unproven).append(event)
+    for event in others:
+        if event.event in OPT_OUT_EVENTS and (found := people.get(event.email)) is not None:
+            found.elsewhere.append(event)
+    return people
+
+
+def _everywhere(
+    person: _Person, addresses: Sequence[str], old_until: Mapping[str, datetime], now: datetime
+) -> Decision | None:
+    active = [row for row in person.rows if row.active]
+    back = _came_back(person)
+    if back is not None:
+        return _for_returned(person, back, active)
+    fresh = [event for event in person.opt_outs if not _is_old(event, old_until)]
+    asking = _latest(fresh or person.opt_outs)
+    if asking is None:
+        return _unproven(person, active, None, now)
+    if not addresses:
+        because = "Odoo does not know the address: opted out there as soon as it appears"
+        return Decision(person.email, NONE, because, asking)
+    due = tuple(address for address in addresses if address not in {row.address for row in active})
+    if not due:
+        return _unproven(person, active, asking, now) or Decision(
+            person.email, NONE, "opted out in Odoo already", asking
+        )
+    last = person.done[-1] if person.done else None
+    if last is not None and last.occurred_at >= asking.occurred_at:
+        if last.action == LIFT:
+            return Decision(person.email, NONE, "lifted because of a later subscription", asking)
+        if not active:
+            return Decision(person.email, NONE, CONFLICTS[LIFTED_IN_ODOO], asking, conflict=LIFTED_IN_ODOO)
+    return _opt_out(person, asking, due, waits=not fresh)
+
+
+def _for_returned(person: _Person, back: EventLike, active: Sequence[Row]) -> Decision | None:
+    """Decide about somebody who subscribed by their own act, later than every opt-out in Mailchimp."""
+    if not active:
+        return None
+    made = {each.blacklist_id: each for each in person.done if each.action == OPT_OUT and each.made_by_us}
+    ours = [made[row.blacklist_id] for row in active if _is_ours(row, made.get(row.blacklist_id))]
+    if len(ours) == len(active) and all(back.occurred_at > each.occurred_at for each in ours):
+        because = f"subscribed to {back.audience} by their own act after the opt-out that we carried over"
+        return Decision(person.email, LIFT, because, back, rows=tuple(active))
+    later = [row for row in active if row.write_date is not None and row.write_date >= back.occurred_at]
+    conflict = NEWER_IN_ODOO if later else MADE_IN_ODOO
+    return Decision(person.email, NONE, CONFLICTS[conflict], back, conflict=conflict)
+
+
+def _unproven(
+    person: _Person, active: Sequence[Row], asking: EventLike | None, now: datetime
+) -> Decision | None:
+    """List a subscription, not provably by the person, against an opt-out that stands in Odoo."""
+    subscribed = _latest(person.unproven)
+    if subscribed is None or not active or now - subscribed.occurred_at > _TOLD_FOR:
+        return None
+    since = [asking.occurred_at] if asking else [row.write_date for row in active if row.write_date]
+    if since and subscribed.occurred_at <= max(since):
+        return None
+    because = CONFLICTS[RESUBSCRIBED_UNPROVEN]
+    return Decision(person.email, NONE, because, asking or subscribed, conflict=RESUBSCRIBED_UNPROVEN)
+
+
+def _for_company(
+    person: _Person, addresses: Sequence[str], old_until: Mapping[str, datetime]
+) -> Decision | None:
+    fresh = [event for event in person.opt_outs if not _is_old(event, old_until)]
+    asking = _latest(fresh or person.opt_outs)
+    if asking is None or _came_back(person) is not None:
+        return None
+    if not addresses:
+        because = "Odoo does not know the address: opted out there as soon as it appears"
+        return Decision(person.email, NONE, because, asking)
+    if person.done and person.done[-1].occurred_at >= asking.occurred_at:
+        return Decision(person.email, NONE, "opted out of the company's lists and fields already", asking)
+    return _opt_out(person, asking, tuple(addresses), waits=not fresh)
+
+
+def _opt_out(person: _Person, asking: EventLike, addresses: tuple[str, ...], *, waits: bool) -> Decision:
+    because = f"{_WORDS[asking.event]} in {asking.audience} ({asking.origin})"
+    if waits:
+        because += ", before the audience was first read: waits for a person to release old opt-outs"
+    return Decision(person.email, OPT_OUT, because, asking, addresses=addresses, waits=waits)
+
+
+_WORDS = {"opt_out": "unsubscribed", "clean": "bounced for good", "complaint": "complained"}
+
+
+def _came_back(person: _Person) -> EventLike | None:
+    """The person's own latest subscription, if it is later than every opt-out of any company."""
+    back, against = _latest(person.returns), _latest(person.elsewhere)
+    if back is None or (against is not None and back.occurred_at <= against.occurred_at):
+        return None
+    return back
+
+
+def _is_ours(row: Row, made: DoneLike | None) -> bool:
+    """Whether we made the row active, and nobody has written it since."""
+    return made is not None and row.write_date is not None and made.blacklist_write_date == row.write_date
+
+
+def _is_old(event: EventLike, old_until: Mapping[str, datetime]) -> bool:
+    first_read = old_until.get(event.list_id)
+    return first_read is not None and event.occurred_at <= first_read
+
+
+def _latest(events: Sequence[EventLike]) -> EventLike | None:
+    return max(events, key=lambda event: event.occurred_at, default=None)
+
+
+def _rows(blacklist: pd.DataFrame) -> Iterable[Row]:
+    for blacklist_id, address, active, write_date in zip(
+        blacklist["blacklist_id"],
+        blacklist["email"],
+        blacklist["active"],
+        pd.to_datetime(blacklist["write_date"], utc=True),
+        strict=True,
+    ):
+        moment = None if pd.isna(write_date) else write_date.to_pydatetime()
+        yield Row(int(blacklist_id), address, bool(active), moment)
+
+
+def _known(partners: pd.DataFrame, wanted: Iterable[str]) -> dict[str, tuple[int, tuple[str, ...]]]:
+    """One partner of each of these addresses, and the forms in which Odoo has it."""
+    addresses = partners["email_normalized"]
+    rows = partners[addresses.notna() & addresses.str.lower().isin(set(wanted))]
+    found: dict[str, tuple[int, tuple[str, ...]]] = {}
+    for partner_id, address in zip(rows["partner_id"], rows["email_normalized"], strict=True):
+        first, forms = found.get(address.lower(), (int(partner_id), ()))
+        found[address.lower()] = (first, forms if address in forms else (*forms, address))
+    return found
