@@ -265,8 +265,16 @@ class _Auditor:
             args = call.get("args", [])
             is_model_call = call.get("method") in ("execute", "execute_kw") and len(args) > 4
             method = args[4] if is_model_call else call.get("method", "version")
-            if method not in _READING_CALLS:
-                yield Violation("nothing is written to Odoo", entry.number, str(method))
+            if method not in _READING_CALLS and not self._carries_opt_outs(args):
+                yield Violation("nothing but opt-outs is written to Odoo", entry.number, str(method))
+
+    def _carries_opt_outs(self, args: Sequence[Any]) -> bool:
+        """Whether a call only makes rows of people who opted out, or opts somebody out or in on them."""
+        if len(args) < 6 or args[3] != "mail.blacklist":
+            return False
+        if args[4] == "write":
+            return set(args[5][1]) == {"active"}
+        return args[4] == "create" and set(_created(args)) <= self._restricted
 
 
 class _Audiences:
@@ -403,3 +411,14 @@ def _blacklist_changes(odoo: Sequence[JournalEntry]) -> Iterator[tuple[datetime,
     for entry in odoo:
         if entry.action in ("blacklist", "unblacklist"):
             yield entry.at, entry.body["email"].strip().lower(), entry.action == "blacklist"
+        elif entry.source == "api" and isinstance(entry.body, Mapping):
+            args = entry.body.get("params", {}).get("args", [])
+            if len(args) > 5 and args[3:5] == ["mail.blacklist", "create"]:
+                for email in _created(args):
+                    yield entry.at, email, True
+
+
+def _created(args: Sequence[Any]) -> list[str]:
+    """The addresses of a call that creates rows of the blacklist, one or a list of them."""
+    values = args[5][0]
+    return [each["email"] for each in ([values] if isinstance(values, Mapping) else values)]

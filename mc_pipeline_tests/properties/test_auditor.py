@@ -308,7 +308,7 @@ FORGERIES: dict[str, tuple[str, Callable[[Forgery], None]]] = {
         _one("POST", "/lists/foreign1/segments", {"name": "x"}),
     ),
     "a run without changes": ("a run without changes writes nothing", _again),
-    "a write to Odoo": ("nothing is written to Odoo", _written_to_odoo),
+    "a write to Odoo": ("nothing but opt-outs is written to Odoo", _written_to_odoo),
 }
 
 
