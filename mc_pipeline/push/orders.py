@@ -265,15 +265,18 @@ class OrderPusher:
         keys = [
             ("order", departure.store_id, store_ids.order_id(departure.order_id)) for departure in leaving
         ]
-        attributions = self._attributions([key for key in keys if key not in self._open])
-        changes = []
+        going = []
         for departure, key in zip(leaving, keys, strict=True):
             if key in self._open:
                 month.hold_back(
                     departure.store_id, departure.order_id, "delete", departure.because, _NOT_KNOWN
                 )
-                continue
-            changes.append(
+            else:
+                going.append((departure, key))
+        results: dict[Hashable, StoreResult] = {}
+        try:
+            attributions = self._attributions([key for _, key in going])
+            changes = [
                 StoreChange(
                     key,
                     departure.store_id,
@@ -284,24 +287,22 @@ class OrderPusher:
                     order_id=departure.order_id,
                     month=departure.month,
                 )
-            )
-        results: dict[Hashable, StoreResult] = {}
-        try:
+                for departure, key in going
+            ]
             self._writes.carry_out(changes, results)
         finally:
-            because = {key: departure.because for departure, key in zip(leaving, keys, strict=True)}
-            for change in changes:
-                result = results.get(change.key, _NOT_SENT)
-                assert change.order_id is not None
-                month.add(change.store_id, change.order_id, "delete", because[change.object_key], result)
+            for departure, key in going:
+                result = results.get(key, _NOT_SENT)
+                month.add(departure.store_id, departure.order_id, "delete", departure.because, result)
 
     def _push_slice(self, month: _Month, due: pd.DataFrame, *, last: bool) -> set[int]:
         """Write what differs of these rows; return the orders that have to be gone through once more."""
-        prepared = self._prepare(month, due)
-        changes = self._with_customers(month, prepared)
+        changes = self._prepare(month, due)
         results: dict[Hashable, StoreResult] = {}
         again: set[int] = set()
         try:
+            changes = self._restoring(changes)
+            changes = self._with_customers(month, changes)
             self._writes.carry_out([each.change for each in changes], results)
             unclear = {key for key, result in results.items() if result.to_read}
             read_back(
@@ -365,7 +366,7 @@ class OrderPusher:
             prepared.append(
                 _Prepared(row, order_id, customer, wanted, steps, self._change(row, customer, steps))
             )
-        return self._restoring(prepared)
+        return prepared
 
     def _said_once(
         self, row: Any, wanted: Document, held: StoreRecord | None, records: Sequence[StoreRecord]

@@ -7,7 +7,7 @@ import pytest
 
 from mc_pipeline.mailchimp.stores import StoreMismatchError
 from mc_pipeline.sandbox.faults import Fault
-from mc_pipeline_tests.push.store_desk import WHOLESALE, Order, StoreDesk, products
+from mc_pipeline_tests.push.store_desk import RETAIL, WHOLESALE, Order, StoreDesk, products
 
 
 @pytest.fixture
@@ -328,3 +328,16 @@ def test_a_month_that_fails_stays_due_and_the_others_go_on(desk: StoreDesk):
     desk.push(orders)
     assert desk.held() == desk.should_hold(orders)
     assert not desk.mailchimp.state.stores["acme-retail"].is_syncing
+
+
+def test_orders_whose_customers_could_not_be_sent_are_told_and_come_with_the_next_push(desk: StoreDesk):
+    people = [f"person{number}@example.com" for number in range(20)]
+    for email in people:
+        desk.mailchimp.add_member(RETAIL.list_id, email, "transactional")
+    orders = [Order(number, email=email) for number, email in enumerate(people, start=1)]
+    desk.mailchimp.faults.add(Fault("json_429", "POST", "/batches$", times=3, match_body_regex="customers"))
+    push = desk.push(orders)
+    assert push.rows["outcome"].tolist() == ["not_sent"] * 20
+    assert push.failed_months == ["2026-01"]
+    desk.push(orders)
+    assert desk.held() == desk.should_hold(orders)
