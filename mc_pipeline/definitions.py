@@ -14,6 +14,7 @@ from mc_pipeline.defs.consent.sensors import consent_sensors
 from mc_pipeline.defs.jobs import OPT_OUTS, SYNC_COMPANY, company_jobs, nightly_schedules
 from mc_pipeline.defs.odoo.assets import odoo_assets
 from mc_pipeline.defs.odoo.checks import odoo_checks
+from mc_pipeline.defs.odoo.months import MonthsAgain
 from mc_pipeline.defs.odoo.sensors import odoo_sensors
 from mc_pipeline.defs.partitions import company_partitions
 from mc_pipeline.defs.store.assets import store_assets
@@ -58,6 +59,7 @@ def build_defs(
         resources={
             "io_manager": ParquetTablesResource(),
             "systems": systems_resource(settings),
+            "months": MonthsAgain(),
             **(overrides or {}),
         },
         executor=dg.in_process_executor,

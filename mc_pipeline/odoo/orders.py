@@ -1,7 +1,7 @@
 """Sale orders of a company, and their lines."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from mc_pipeline.odoo.changes import Reading, Stale
@@ -36,11 +36,16 @@ _LINE_FIELDS = (
 
 
 def read_orders(
-    client: OdooClient, company_id: int, timezone: str, *, reading: Reading | None = None
+    client: OdooClient,
+    company_id: int,
+    timezone: str,
+    *,
+    reading: Reading | None = None,
+    months_again: Collection[str] = (),
 ) -> OdooRead:
     """All confirmed and cancelled orders of the company, of all time.
 
-    ``reading`` may take unchanged orders from an earlier read.
+    ``reading`` may take unchanged orders from an earlier read, but none of ``months_again`` (YYYY-MM).
 
     Columns: order_id int64, name, partner_id, partner_invoice_id int64, state ("sale" or "cancel"),
     date_order (UTC), currency (ISO 4217), company_currency, decimal_places, company_decimal_places (of the
@@ -58,7 +63,11 @@ def read_orders(
     fields = available_fields(limited, "sale.order", _ORDER_FIELDS)
     domain = [("company_id", "=", company_id), ("state", "in", _STATES)]
     found = (reading or Reading()).read(
-        limited, "sale.order", [domain], fields, stale=_of_partners_gone(limited)
+        limited,
+        "sale.order",
+        [domain],
+        fields,
+        stale=_changed_without_a_date(limited, timezone, months_again),
     )
     # Read by id, an order reset to a quotation meanwhile comes too; it is none of this table's.
     records = [
@@ -117,18 +126,28 @@ def read_orders(
     return OdooRead(rows, observed_at, not because, because)
 
 
-def _of_partners_gone(client: OdooClient) -> Stale:
-    """Finds orders whose partner is no longer there: a merge points them to the survivor without a date."""
+def _changed_without_a_date(client: OdooClient, timezone: str, months: Collection[str]) -> Stale:
+    """Finds orders whose partner is no longer there: a merge points them to the survivor without a date.
+
+    And those of the months that are to be read again in any case.
+    """
 
     def stale(known: Mapping[int, Record], listed: Sequence[int], since: datetime) -> set[int]:
         there = set(client.search("res.partner", [], order="id"))
+        zone = ZoneInfo(timezone)
         return {
             order
             for order, record in known.items()
-            if record["partner_id"] not in there or record["partner_invoice_id"] not in there
+            if record["partner_id"] not in there
+            or record["partner_invoice_id"] not in there
+            or (months and record["date_order"] and _month(record["date_order"], zone) in months)
         }
 
     return stale
+
+
+def _month(date_order: str, zone: ZoneInfo) -> str:
+    return datetime.fromisoformat(date_order).replace(tzinfo=UTC).astimezone(zone).strftime("%Y-%m")
 
 
 def read_order_lines(
@@ -138,11 +157,12 @@ def read_order_lines(
     *,
     line_ids: Iterable[int] | None = None,
     reading: Reading | None = None,
+    orders_again: Collection[int] = (),
 ) -> OdooRead:
     """The lines of the company's confirmed and cancelled orders; or of the orders, or the lines, named.
 
     Named ones are read in whatever state their order is. ``reading`` may take unchanged lines from an earlier
-    read.
+    read, but none of the orders ``orders_again``.
 
     Columns: line_id, order_id int64, product_id Int64 (missing on sections and notes), name, quantity (as
     ordered now), price_unit, discount (percent), price_subtotal (untaxed), price_tax, price_total (order
@@ -160,6 +180,7 @@ def read_order_lines(
         _line_domains(company_id, order_ids, line_ids),
         fields,
         bumped_by=["order_id"],
+        stale=_of_orders(frozenset(orders_again)),
     )
     records = found.records
     rows = frame(
@@ -181,6 +202,13 @@ def read_order_lines(
     )
     because = joined([hidden_sales_documents(limited), found.incomplete_because])
     return OdooRead(rows, observed_at, not because, because)
+
+
+def _of_orders(orders: Set[int]) -> Stale:
+    def stale(known: Mapping[int, Record], listed: Sequence[int], since: datetime) -> set[int]:
+        return {line for line, record in known.items() if record["order_id"] in orders}
+
+    return stale
 
 
 def _line_domains(

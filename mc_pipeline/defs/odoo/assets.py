@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from mc_pipeline.defs.odoo.months import MonthsAgain
 from mc_pipeline.defs.odoo.snapshots import StoredSnapshots
 from mc_pipeline.defs.partitions import CHANGES, READ_TAG
 from mc_pipeline.defs.presentation import (
@@ -152,7 +153,10 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         metadata={"dagster/column_schema": column_schema(schemas.ODOO_ORDERS)},
     )
     def odoo_orders(
-        context: dg.AssetExecutionContext, odoo_refunds: Table, systems: dg.ResourceParam[Systems]
+        context: dg.AssetExecutionContext,
+        odoo_refunds: Table,
+        systems: dg.ResourceParam[Systems],
+        months: MonthsAgain,
     ) -> dg.MaterializeResult:
         from mc_pipeline.domain.orders import kept_by_order
         from mc_pipeline.odoo.orders import read_order_lines, read_orders
@@ -160,12 +164,18 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         company = systems.company(context.partition_key)
         odoo = systems.odoo(company)
         stored = StoredSnapshots(company.key, schemas.ODOO_ORDERS.name)
-        reading = _reading(context, systems, stored)
+        reading = _reading(context, systems, stored, months)
         read = _observe(
             systems,
             company,
             schemas.ODOO_ORDERS,
-            lambda: read_orders(odoo, company.odoo_company_id, company.timezone, reading=reading),
+            lambda: read_orders(
+                odoo,
+                company.odoo_company_id,
+                company.timezone,
+                reading=reading,
+                months_again=months.only,
+            ),
         )
         credited = odoo_refunds.rows["order_id"].dropna().unique()
         lines = _table(read_order_lines(odoo, company.odoo_company_id, map(int, credited), reading=reading))
@@ -197,18 +207,27 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         metadata={"dagster/column_schema": column_schema(schemas.ODOO_ORDER_LINES)},
     )
     def odoo_order_lines(
-        context: dg.AssetExecutionContext, odoo_orders: Table, systems: dg.ResourceParam[Systems]
+        context: dg.AssetExecutionContext,
+        odoo_orders: Table,
+        systems: dg.ResourceParam[Systems],
+        months: MonthsAgain,
     ) -> dg.MaterializeResult:
         from mc_pipeline.odoo.orders import read_order_lines
 
         company = systems.company(context.partition_key)
         stored = StoredSnapshots(company.key, schemas.ODOO_ORDER_LINES.name)
-        reading = _reading(context, systems, stored)
+        reading = _reading(context, systems, stored, months)
+        of_months = odoo_orders.rows.loc[odoo_orders.rows["month"].isin(months.only), "order_id"]
         read = _observe(
             systems,
             company,
             schemas.ODOO_ORDER_LINES,
-            lambda: read_order_lines(systems.odoo(company), company.odoo_company_id, reading=reading),
+            lambda: read_order_lines(
+                systems.odoo(company),
+                company.odoo_company_id,
+                reading=reading,
+                orders_again=of_months.tolist(),
+            ),
         )
         _remember(systems, stored, reading, read)
         # An order confirmed after the orders were read is none of theirs yet.
@@ -283,13 +302,18 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
     return [odoo_partners, odoo_refunds, odoo_orders, odoo_order_lines, odoo_products, odoo_blacklist]
 
 
-def _reading(context: dg.AssetExecutionContext, systems: Systems, stored: StoredSnapshots) -> "Reading":
-    """Read whole, or, in a run that its tag tells to, what changed since the last complete read."""
+def _reading(
+    context: dg.AssetExecutionContext,
+    systems: Systems,
+    stored: StoredSnapshots,
+    months: MonthsAgain | None = None,
+) -> "Reading":
+    """Read whole, or, in a run that its tag or its config tells to, build upon the last complete read."""
     from mc_pipeline.odoo.changes import Reading
 
     odoo = systems.settings.odoo
-    only_changes = context.run.tags.get(READ_TAG) == CHANGES
-    return Reading(stored.load if only_changes else None, source=f"{odoo.url} {odoo.database} {odoo.user}")
+    builds_upon = context.run.tags.get(READ_TAG) == CHANGES or (months is not None and bool(months.only))
+    return Reading(stored.load if builds_upon else None, source=f"{odoo.url} {odoo.database} {odoo.user}")
 
 
 def _remember(systems: Systems, stored: StoredSnapshots, reading: "Reading", table: Table) -> None:
