@@ -17,6 +17,8 @@ from mc_pipeline.defs.odoo.checks import odoo_checks
 from mc_pipeline.defs.odoo.months import MonthsAgain
 from mc_pipeline.defs.odoo.sensors import odoo_sensors
 from mc_pipeline.defs.partitions import company_partitions
+from mc_pipeline.defs.revenue.assets import revenue_assets
+from mc_pipeline.defs.revenue.checks import revenue_checks
 from mc_pipeline.defs.store.assets import store_assets
 from mc_pipeline.defs.store.checks import store_checks
 from mc_pipeline.defs.store.pushing import store_push_assets
@@ -42,12 +44,14 @@ def build_defs(
             *audience_assets(companies),
             *store_assets(settings),
             *store_push_assets(companies),
+            *revenue_assets(companies),
         ],
         asset_checks=[
             *odoo_checks(companies),
             *consent_checks(companies),
             *audience_checks(companies),
             *store_checks(companies),
+            *revenue_checks(companies),
         ],
         jobs=company_jobs(),
         schedules=nightly_schedules(settings),

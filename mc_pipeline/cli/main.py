@@ -10,6 +10,7 @@ from mc_pipeline.cli.approve import approve
 from mc_pipeline.cli.demo import demo
 from mc_pipeline.cli.doctor import doctor
 from mc_pipeline.cli.explain import explain
+from mc_pipeline.cli.reconcile import reconcile
 from mc_pipeline.cli.sandbox import sandbox
 from mc_pipeline.cli.sync import sync
 from mc_pipeline.cli.webhooks import webhooks
@@ -27,7 +28,7 @@ def commands() -> None:
     """
 
 
-for command in (sync, approve, doctor, explain, webhooks, sandbox, demo):
+for command in (sync, approve, doctor, explain, reconcile, webhooks, sandbox, demo):
     commands.add_command(command)
 
 

@@ -25,8 +25,10 @@ LEFT_OUT = reasons.EXCLUDED | {
 }
 """Why a part of the kept revenue is in no store: code and sentence."""
 
-BY_SETTINGS = frozenset({reasons.BEFORE_ORDERS_SINCE, reasons.NOT_INVOICED, reasons.NOT_PAID})
-"""Reasons that companies.yaml asks for (orders_since, revenue); they do not count as excluded too much."""
+BY_SETTINGS = frozenset(
+    {reasons.BEFORE_ORDERS_SINCE, reasons.AUDIENCE_WITHOUT_STORE, reasons.NOT_INVOICED, reasons.NOT_PAID}
+)
+"""Reasons that companies.yaml asks for: orders_since, no store, revenue. They do not count as too much."""
 
 MISSING = "missing_in_mailchimp"
 NOT_DUE = "not_due"
@@ -34,6 +36,7 @@ NOT_KNOWN = "not_known_to_odoo"
 OTHER_CURRENCY = "other_currency"
 AMOUNT = "amount_differs"
 CANCELLED_STATE = "cancelled_state_differs"
+LEFT_ALONE = "left_alone"
 
 DIFFERENCES = {
     MISSING: "the store should hold the order and does not",
@@ -42,6 +45,8 @@ DIFFERENCES = {
     OTHER_CURRENCY: "the store holds the order in another currency; its amounts are not added up",
     AMOUNT: "the amounts are not the same",
     CANCELLED_STATE: "the order is cancelled in one of the two only",
+    LEFT_ALONE: "the store holds an order that is due no more, with what is kept of it, and it stays: to "
+    "write it would bring the person back",
 }
 """How a store differs from what it should hold, the first that applies: code and sentence."""
 
@@ -93,11 +98,14 @@ def reconcile(
     rows = pd.concat([due, odoo[~odoo["is_due"]], extra], ignore_index=True)
     for column in _amount_columns():
         rows[column] = rows[column].astype("float64").fillna(0).astype("int64")
-    for column in ("held", "held_cancelled", "held_exact"):
+    for column in ("held", "held_cancelled", "held_exact", "as_kept"):
         rows[column] = rows[column].astype("boolean").fillna(column == "held_exact").astype(bool)
+    last = pushed.drop_duplicates(_KEY, keep="last").set_index(_KEY)[["outcome", "detail"]]
+    said = last.reindex(pd.MultiIndex.from_frame(rows[_KEY])).set_axis(rows.index)
+    rows["push_outcome"], rows["push_detail"] = said["outcome"], said["detail"]
     rows["differs_because"] = _differences(rows, currency)
     rows = _one_sum_of_the_erased(rows)
-    return _presented(rows, pushed, currency, scale)
+    return _presented(rows, currency, scale)
 
 
 def by_month(rows: pd.DataFrame, decimal_places: int) -> pd.DataFrame:
@@ -110,8 +118,9 @@ def by_month(rows: pd.DataFrame, decimal_places: int) -> pd.DataFrame:
     Returns:
         One row per month: ``orders``, ``ordered``, ``given_back`` (credited or cancelled), ``kept`` (these
         without tax, by Odoo), ``left_out`` (of what is kept, in no store), ``due_goods``, ``due_shipping``,
-        ``orders_held``, ``mailchimp_goods`` (Mailchimp's revenue), ``mailchimp_shipping``, ``difference``
-        (Mailchimp's goods and shipping less what is due; 0), ``orders_differing``.
+        ``orders_held``, ``mailchimp_goods`` (Mailchimp's revenue), ``mailchimp_shipping``, ``left_alone``
+        (goods and shipping of orders that stay though they are due no more), ``difference``
+        (Mailchimp's goods and shipping less what is due and left alone; 0), ``orders_differing``.
     """
     scale = 10**decimal_places
     amounts = {
@@ -127,17 +136,25 @@ def by_month(rows: pd.DataFrame, decimal_places: int) -> pd.DataFrame:
     sums = pd.DataFrame({name: units(rows[column], scale) for name, column in amounts.items()})
     sums["orders"] = rows["orders"]
     sums["orders_held"] = rows["held"].astype("int64")
-    sums["orders_differing"] = (rows["differs_because"] != "").astype("int64")
+    sums["left_alone"] = (sums["mailchimp_goods"] + sums["mailchimp_shipping"]).where(
+        rows["differs_because"] == LEFT_ALONE, 0
+    )
+    sums["orders_differing"] = differing(rows).astype("int64")
     months = sums.groupby(rows["month"], sort=True).sum()
     held = months["mailchimp_goods"] + months["mailchimp_shipping"]
-    months["difference"] = held - months["due_goods"] - months["due_shipping"]
-    for column in [*amounts, "difference"]:
+    months["difference"] = held - months["due_goods"] - months["due_shipping"] - months["left_alone"]
+    for column in [*amounts, "left_alone", "difference"]:
         months[column] = months[column] / scale
     order = [
         "orders", "ordered", "given_back", "kept", "left_out", "due_goods", "due_shipping", "orders_held",
-        "mailchimp_goods", "mailchimp_shipping", "difference", "orders_differing",
+        "mailchimp_goods", "mailchimp_shipping", "left_alone", "difference", "orders_differing",
     ]  # fmt: skip
     return months[order].rename_axis("month").reset_index()
+
+
+def differing(rows: pd.DataFrame) -> pd.Series:
+    """Mark the rows whose store is not as it should be; what is left alone on purpose is none of them."""
+    return ~rows["differs_because"].isin(["", LEFT_ALONE])
 
 
 def left_out(rows: pd.DataFrame, decimal_places: int) -> pd.DataFrame:
@@ -193,6 +210,9 @@ def _odoo_side(store_orders: pd.DataFrame, scale: int) -> pd.DataFrame:
             "kept": kept,
             "left_out_because": because.mask(due & (not_sent != 0), partly),
             "left_out": not_sent,
+            "kept_goods": goods,
+            "kept_shipping": shipping,
+            "kept_tax": tax,
             "due_goods": goods.where(due, 0),
             "due_shipping": shipping.where(due, 0),
             "due_tax": tax.where(due, 0),
@@ -247,24 +267,36 @@ def _held_though_not_due(odoo: pd.DataFrame, mailchimp: pd.DataFrame) -> pd.Data
         is_due=False,
         left_out_because="",
         not_due_because=own["left_out_because"].where(own["left_out_because"].notna(), None),
+        as_kept=_holds(extra, own, "kept") & (extra["held_cancelled"] == (own["state"] == "cancel")),
     )
 
 
-def _differences(rows: pd.DataFrame, currency: str) -> np.ndarray:
-    same = rows["held_exact"].copy()
+def _holds(held: pd.DataFrame, odoo: pd.DataFrame, side: str) -> pd.Series:
+    """Whether a store holds an order with these amounts of Odoo's, to the smallest unit."""
+    same = held["held_exact"].astype(bool)
     for part in _PARTS:
-        same &= rows[f"held_{part}"] == rows[f"due_{part}"]
+        same &= held[f"held_{part}"] == odoo[f"{side}_{part}"]
+    return same
+
+
+def _differences(rows: pd.DataFrame, currency: str) -> np.ndarray:
+    same = _holds(rows, rows, "due")
     both = rows["is_due"] & rows["held"]
+    extra = rows["held"] & ~rows["is_due"]
+    worth = rows[[f"held_{part}" for part in _PARTS]].any(axis=1)
     return np.select(
         [
             rows["is_due"] & ~rows["held"],
-            rows["held"] & ~rows["is_due"] & rows["order_id"].notna(),
-            rows["held"] & ~rows["is_due"],
+            # What counts as revenue no more stays in its store, worth nothing.
+            extra & rows["not_due_because"].isin([reasons.NOT_INVOICED, reasons.NOT_PAID]) & ~worth,
+            extra & (rows["push_outcome"] == "held_back") & rows["as_kept"],
+            extra & rows["order_id"].notna(),
+            extra,
             both & (rows["held_currency"] != currency),
             both & ~same,
             both & (rows["held_cancelled"] != (rows["state"] == "cancel")),
         ],
-        [MISSING, NOT_DUE, NOT_KNOWN, OTHER_CURRENCY, AMOUNT, CANCELLED_STATE],
+        [MISSING, "", LEFT_ALONE, NOT_DUE, NOT_KNOWN, OTHER_CURRENCY, AMOUNT, CANCELLED_STATE],
         "",
     )
 
@@ -283,11 +315,9 @@ def _one_sum_of_the_erased(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([rows[~erased], sums], ignore_index=True)
 
 
-def _presented(rows: pd.DataFrame, pushed: pd.DataFrame, currency: str, scale: int) -> pd.DataFrame:
+def _presented(rows: pd.DataFrame, currency: str, scale: int) -> pd.DataFrame:
     """Give the rows the columns of the table: amounts in the currency, differences, and the push's words."""
-    last = pushed.drop_duplicates(_KEY, keep="last").set_index(_KEY)[["outcome", "detail"]]
     differs = rows["differs_because"] != ""
-    outcome = last.reindex(pd.MultiIndex.from_frame(rows[_KEY])).set_axis(rows.index)
     presented = pd.DataFrame(
         {
             **{name: texts(rows, name) for name in ("name", "state", "audience", *_KEY)},
@@ -310,10 +340,12 @@ def _presented(rows: pd.DataFrame, pushed: pd.DataFrame, currency: str, scale: i
     presented["differs_because"] = rows["differs_because"]
     presented["differs_detail"] = _details(rows, scale)
     for name in ("outcome", "detail"):
-        said = outcome[name].astype(object).where(differs)
+        said = rows[f"push_{name}"].astype(object).where(differs)
         # Mailchimp's own words quote addresses.
         presented[f"push_{name}"] = [None if pd.isna(text) else mask_text(str(text)) for text in said]
-    return presented.sort_values(["month", "order_id", "orders"], na_position="last", ignore_index=True)
+    return presented.sort_values(
+        ["month", "order_id", "orders"], ascending=[True, True, False], ignore_index=True
+    )
 
 
 def _details(rows: pd.DataFrame, scale: int) -> list[str | None]:
@@ -322,7 +354,7 @@ def _details(rows: pd.DataFrame, scale: int) -> list[str | None]:
     for position in np.flatnonzero((rows["differs_because"] != "").to_numpy()):
         row = rows.iloc[position]
         said = DIFFERENCES[row["differs_because"]]
-        if row["differs_because"] == NOT_DUE and isinstance(row.get("not_due_because"), str):
+        if row["differs_because"] in (NOT_DUE, LEFT_ALONE) and isinstance(row.get("not_due_because"), str):
             because = LEFT_OUT.get(row["not_due_because"])
             said += f": {because}" if because else ": another store should hold it"
         elif row["differs_because"] == OTHER_CURRENCY:

@@ -1,11 +1,12 @@
-"""Parquet files on disk or in object storage: written for their owner only, whole or not at all."""
+"""Files on disk or in object storage: written for their owner only, whole or not at all."""
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 from uuid import uuid4
 
 from upath import UPath
@@ -40,17 +41,27 @@ def write_arrow(arrow: "pa.Table", path: UPath, *, repeating: Sequence[str] | No
     import pyarrow.parquet as pq
 
     encoding = True if repeating is None else list(repeating)
+    with whole_file(path) as file:
+        pq.write_table(arrow, file, compression="zstd", use_dictionary=encoding)
+
+
+@contextmanager
+def whole_file(path: UPath) -> Iterator[IO[bytes]]:
+    """Open a file for writing, for its owner only: a reader sees the old one or the new one, never a part.
+
+    When the block fails, the old file stays.
+    """
     if not _is_local(path):
         # An object appears only when its upload is complete.
         with path.open("wb") as file:
-            pq.write_table(arrow, file, compression="zstd", use_dictionary=encoding)
+            yield file
         return
     target = Path(path.path)
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{uuid4().hex}")
     try:
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            pq.write_table(arrow, file, compression="zstd", use_dictionary=encoding)
+            yield file
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from mc_pipeline.domain.reconciliation import (
     BELOW_ZERO,
     CANCELLED_STATE,
     FIXED_RATE,
+    LEFT_ALONE,
     MISSING,
     NOT_DUE,
     NOT_KNOWN,
@@ -25,7 +26,8 @@ from mc_pipeline.domain.reconciliation import (
     left_out_share,
     reconcile,
 )
-from mc_pipeline.domain.store_orders import BEFORE_ORDERS_SINCE, ERASED, NO_AUDIENCE, NOT_A_MEMBER
+from mc_pipeline.domain.reconciliation import differing as differs
+from mc_pipeline.domain.store_orders import BEFORE_ORDERS_SINCE, ERASED, NO_AUDIENCE, NOT_A_MEMBER, NOT_PAID
 from mc_pipeline.tables import schemas
 
 Row = dict[str, Any]
@@ -108,7 +110,7 @@ def test_a_store_that_holds_what_is_due_does_not_differ():
     assert month == {
         "month": "2024-06", "orders": 1, "ordered": 105.0, "given_back": 0.0, "kept": 105.0, "left_out": 0.0,
         "due_goods": 100.0, "due_shipping": 5.0, "orders_held": 1, "mailchimp_goods": 100.0,
-        "mailchimp_shipping": 5.0, "difference": 0.0, "orders_differing": 0,
+        "mailchimp_shipping": 5.0, "left_alone": 0.0, "difference": 0.0, "orders_differing": 0,
     }  # fmt: skip
 
 
@@ -293,3 +295,26 @@ def test_sums_of_any_world_are_those_that_plain_adding_gives(chance: random.Rand
     assert total("difference") == mailchimp - (kept - out)
     assert months["orders"].sum() == len(orders)
     assert months["orders_held"].sum() == len(held)
+
+
+def test_an_order_that_the_push_leaves_alone_is_told_and_is_no_difference():
+    said = {
+        "store_id": "s", "audience": "retail", "order_id": 1, "foreign_order_id": "o1", "month": "2024-06",
+        "operation": "update", "because": "not due any more", "outcome": "held_back", "detail": "stays",
+    }  # fmt: skip
+    rows = reconciled([excluded(1, NOT_A_MEMBER)], [holds(ORDER)], [said])
+    assert rows["differs_because"].tolist() == ["", LEFT_ALONE]
+    assert not differs(rows).any()
+    (month,) = by_month(rows, 2).to_dict("records")
+    assert (month["left_alone"], month["difference"], month["orders_differing"]) == (105.0, 0.0, 0)
+    given_back = reconciled([excluded(1, NOT_A_MEMBER, 60.0)], [holds(ORDER)], [said])
+    assert differing(given_back) == {"o1": NOT_DUE}, "Mailchimp reports money that was given back"
+    missing = reconciled([due(1)], [], [said])
+    assert differs(missing).all(), "what is due is missing, whatever the push waits for"
+
+
+@pytest.mark.parametrize(("total", "different"), [(0.0, False), (125.0, True)])
+def test_an_order_that_counts_no_more_stays_in_its_store_worth_nothing(total: float, different: bool):
+    there = holds(ORDER, order_total=total, tax_total=0.0, shipping_total=0.0)
+    rows = reconciled([excluded(1, NOT_PAID)], [there])
+    assert differs(rows).any() == different

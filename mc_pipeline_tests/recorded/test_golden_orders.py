@@ -13,6 +13,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 
+from mc_pipeline.defs.revenue.report import Reconciliation
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.store_reading import read_store_orders
 from mc_pipeline.sandbox.mailchimp import DEFAULT_KEY, SandboxMailchimp
@@ -28,11 +29,12 @@ FLOORED = {"S37", "S41"}
 
 @dataclass(frozen=True)
 class Golden:
-    """One version after one sync: its world, the facts by order, and ``store_orders``."""
+    """One version after one sync: its world, facts by order, ``store_orders``, and revenue by month."""
 
     world: World
     facts: dict[int, dict[str, Any]]
     store_orders: pd.DataFrame
+    books: dict[str, float]
 
 
 @pytest.fixture(scope="module", params=VERSIONS, ids=lambda version: f"odoo-{version}")
@@ -62,7 +64,17 @@ def golden(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             for order, each in scenario["facts"]["orders"].items()
             if each["state"] in ("sale", "cancel")
         }
-        yield Golden(world, facts, world.table("store_orders").rows.set_index("order_id", drop=False))
+        rows = world.table("store_orders").rows.set_index("order_id", drop=False)
+        yield Golden(world, facts, rows, recorded_revenue(content))
+
+
+def recorded_revenue(content: dict[str, Any]) -> dict[str, float]:
+    """The revenue of each month by the recorded journal items."""
+    months: dict[str, float] = {}
+    for item in content["records"]["account.move.line"]:
+        if item["parent_state"] == "posted" and item["account_type"] in ("income", "income_other"):
+            months[item["date"][:7]] = months.get(item["date"][:7], 0.0) - item["balance"]
+    return {month: round(amount, 2) for month, amount in months.items()}
 
 
 def expected_figures(facts: dict[str, Any]) -> dict[str, float]:
@@ -148,6 +160,19 @@ def test_the_store_holds_what_the_books_say(golden: Golden):
     assert set(golden.world.table("order_push").rows["outcome"]) == {"applied"}
     assert golden.world.mailchimp.mails == []
     assert not golden.world.mailchimp.state.stores[STORE].is_syncing
+
+
+def test_the_reconciliation_is_exact_and_leads_to_the_recorded_books_to_the_cent(golden: Golden):
+    table = golden.world.table("revenue_reconciliation")
+    assert table.rows["differs_because"].unique().tolist() == [""]
+    found = Reconciliation.of(table)
+    months = found.months
+    held = months["mailchimp_goods"] + months["mailchimp_shipping"]
+    assert (months["kept"] - held - months["left_out"]).abs().max() < 0.001
+    assert months["difference"].unique().tolist() == [0.0]
+    assert found.not_explained.empty
+    books = dict(zip(found.bridge["month"], found.bridge["books"], strict=True))
+    assert {month: amount for month, amount in books.items() if amount} == golden.books
 
 
 def read_orders(golden: Golden) -> pd.DataFrame:

@@ -1,0 +1,133 @@
+"""``mc-pipeline reconcile``: Odoo's kept revenue beside Mailchimp's, now and for a spreadsheet."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from mc_pipeline.cli.home import dagster_home
+from mc_pipeline.cli.sync import chosen
+from mc_pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mc_pipeline.defs.revenue.report import Reconciliation
+
+_SHOWN = 50
+_MONTHS = {
+    "month": "month",
+    "orders": "orders",
+    "ordered": "ordered",
+    "given_back": "credited",
+    "kept": "kept",
+    "left_out": "in no store",
+    "due_goods": "due goods",
+    "due_shipping": "due shipping",
+    "mailchimp_goods": "Mailchimp goods",
+    "mailchimp_shipping": "Mailchimp shipping",
+    "left_alone": "not due",
+    "difference": "difference",
+    "orders_differing": "differ",
+}
+_ORDERS = {"name": "order", "order_id": "id in Odoo", "month": "month", "store_id": "store"}
+
+
+@click.command()
+@click.argument("company")
+@click.option("--month", metavar="YYYY-MM", help="Of this month only.")
+@click.option("--orders", is_flag=True, help="Show the orders that differ; a CSV file has every order.")
+@click.option(
+    "--csv", "csv_file", type=click.Path(dir_okay=False, path_type=Path), help="Write a CSV file too."
+)
+def reconcile(company: str, month: str | None, orders: bool, csv_file: Path | None) -> None:
+    """Show Odoo's kept revenue of COMPANY beside what Mailchimp holds.
+
+    As the last sync found them, by month of the order, without tax. The CSV file has the steps from there to
+    the books as well; it is for its owner only, and safe to open in a spreadsheet.
+
+    Exit code: 0 nothing differs, 1 an order differs, 2 nothing to show.
+    """
+    from mc_pipeline.defs.revenue.report import Reconciliation
+    from mc_pipeline.tables import schemas
+    from mc_pipeline.tables.parquet import stored_table
+
+    settings = load_settings()
+    (key,) = chosen(settings, (company,), every=False)
+    dagster_home()
+    table = stored_table(schemas.REVENUE_RECONCILIATION, key)
+    if table is None:
+        raise click.UsageError(f"{key} was not reconciled yet: mc-pipeline sync {key}")
+    found = Reconciliation.of(table)
+    rows, months, differing = found.rows, found.months_with_books(), found.differing
+    if month:
+        rows, months, differing = (part[part["month"] == month] for part in (rows, months, differing))
+        if rows.empty and months.empty:
+            raise click.UsageError(f"there is nothing of month {month!r}; write it like 2026-03")
+    console = Console()
+    console.print(
+        f"{key}, read {table.observed_at:%Y-%m-%d %H:%M} UTC; without tax, in {found.currency}",
+        highlight=False,
+    )
+    if not table.complete:
+        console.print(f"Not complete: {table.incomplete_because}", style="yellow", highlight=False)
+    if orders and not differing.empty:
+        _show_orders(console, differing, found)
+    elif not orders:
+        _show_months(console, months, found)
+    said = "nothing differs" if differing.empty else f"{len(differing):,} orders differ"
+    console.print(said[0].upper() + said[1:] + ".", style="green" if differing.empty else "red")
+    if csv_file:
+        _write(csv_file, rows if orders else months, found)
+        console.print(f"Written: {csv_file}", highlight=False, soft_wrap=True)
+    sys.exit(0 if differing.empty else 1)
+
+
+def _write(file: Path, rows: "pd.DataFrame", found: "Reconciliation") -> None:
+    from upath import UPath
+
+    from mc_pipeline.tables.csv_files import write_csv
+
+    if not file.resolve().parent.is_dir():
+        raise click.UsageError(f"there is no folder {file.resolve().parent}")
+    write_csv(rows, found.decimal_places, UPath(file.resolve()))
+
+
+def _show_months(console: Console, months: "pd.DataFrame", found: "Reconciliation") -> None:
+    """Show the months that have an order; those of the books alone are in the CSV file."""
+    shown = months[(months["orders"] > 0) | (months["orders_held"] > 0)]
+    grid = Grid(box=None, padding=(0, 1))
+    for name, heading in _MONTHS.items():
+        grid.add_column(heading, justify="left" if name == "month" else "right", overflow="fold")
+    for row in shown[list(_MONTHS)].to_dict("records"):
+        grid.add_row(*(Text(_cell(value, found.decimal_places)) for value in row.values()))
+    sums = shown[list(_MONTHS)[1:]].sum().to_dict()
+    counts = ("orders", "orders_differing")
+    total = [int(value) if name in counts else float(value) for name, value in sums.items()]
+    grid.add_row("in all", *(Text(_cell(value, found.decimal_places)) for value in total), style="bold")
+    console.print(grid)
+
+
+def _show_orders(console: Console, differing: "pd.DataFrame", found: "Reconciliation") -> None:
+    grid = Grid(box=None, padding=(0, 1))
+    for heading in (*_ORDERS.values(), "how it differs", "last push"):
+        grid.add_column(heading, overflow="fold")
+    for row in differing.head(_SHOWN).to_dict("records"):
+        push = " ".join(str(row[name]) for name in ("push_outcome", "push_detail") if row[name])
+        cells = [_cell(row[name], found.decimal_places) for name in _ORDERS]
+        grid.add_row(*map(Text, [*cells, str(row["differs_detail"]), push]))
+    console.print(grid)
+    if len(differing) > _SHOWN:
+        console.print(f"… and {len(differing) - _SHOWN:,} more: --csv FILE has every order", highlight=False)
+
+
+def _cell(value: object, decimal_places: int) -> str:
+    import pandas as pd
+
+    if value is None or value is pd.NA:
+        return ""
+    return f"{value + 0.0:,.{decimal_places}f}" if isinstance(value, float) else str(value)

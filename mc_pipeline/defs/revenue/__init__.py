@@ -1,0 +1,1 @@
+"""Assets of the group ``revenue``: what customers kept, by Odoo, by Mailchimp and in the books."""

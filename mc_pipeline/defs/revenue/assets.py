@@ -1,0 +1,209 @@
+"""Asset of the group ``revenue``: Odoo's kept revenue beside what Mailchimp's stores hold."""
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from mc_pipeline.defs.company_lease import company_lease
+from mc_pipeline.defs.presentation import (
+    LISTED_ROWS,
+    column_schema,
+    document_link,
+    listed,
+    order_link,
+    records_table,
+    table_metadata,
+    unless_empty,
+)
+from mc_pipeline.defs.revenue.report import Reconciliation, bridge_steps, report_markdown
+from mc_pipeline.defs.systems import Systems
+from mc_pipeline.settings import CompanySettings
+from mc_pipeline.tables import Table, schemas
+from mc_pipeline.tables.parquet import storage_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FINANCE = "team:finance"
+_READ_AGAIN_AT_MOST = 1000
+
+DIFFERING_COLUMNS = [
+    "order_id", "name", "month", "store_id", "foreign_order_id", "differs_because", "differs_detail",
+    "difference_goods", "difference_shipping", "difference_tax", "push_outcome", "push_detail",
+]  # fmt: skip
+
+
+def revenue_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """Make the reconciliation, partitioned by company."""
+
+    @dg.asset(
+        partitions_def=companies,
+        group_name="revenue",
+        kinds={"mailchimp", "pandas", "parquet"},
+        owners=[FINANCE],
+        description="Odoo's kept revenue beside what Mailchimp's stores hold, read back from them, order by "
+        "order and month by month, and the way from there to the revenue in the books.\n\n"
+        "*report*, in the metadata, has the chart and the tables of the months.",
+        metadata={"dagster/column_schema": column_schema(schemas.REVENUE_RECONCILIATION)},
+    )
+    def revenue_reconciliation(
+        context: dg.AssetExecutionContext,
+        store_orders: Table,
+        order_push: Table,
+        odoo_orders: Table,
+        odoo_order_lines: Table,
+        odoo_refunds: Table,
+        systems: dg.ResourceParam[Systems],
+    ) -> dg.MaterializeResult:
+        from mc_pipeline.domain.ledger_bridge import bridge_to_ledger, documents_without_order
+        from mc_pipeline.domain.reconciliation import reconcile
+        from mc_pipeline.odoo.income import read_income
+
+        company = systems.company(context.partition_key)
+        currency, decimal_places = _currency(company, odoo_orders.rows)
+        held = _held(systems, company)
+        books = read_income(systems.odoo(company), company.odoo_company_id)
+        of_odoo = (odoo_orders.rows, odoo_order_lines.rows, odoo_refunds.rows)
+        found = Reconciliation(
+            reconcile(
+                store_orders.rows,
+                held,
+                order_push.rows,
+                currency=currency,
+                decimal_places=decimal_places,
+                timezone=company.timezone,
+            ),
+            bridge_to_ledger(*of_odoo, books.rows, decimal_places),
+            currency,
+            decimal_places,
+        )
+        read_again = _read_again(context, systems, company, found)
+        derived = store_orders.derive(found.rows, odoo_orders, odoo_order_lines, odoo_refunds)
+        table = Table(
+            derived.rows, derived.observed_at, derived.complete, derived.incomplete_because, found.facts
+        )
+        loose = documents_without_order(*of_odoo, decimal_places)
+        return dg.MaterializeResult(
+            value=table,
+            metadata=table_metadata(table)
+            | _metadata(systems, found)
+            | listed(
+                "documents_without_order",
+                loose,
+                LISTED_ROWS,
+                "move_id",
+                lambda move_id: document_link(systems.settings, move_id),
+            )
+            | {"read_again_for_the_next_push": read_again, "notes": "; ".join(books.notes) or "none"}
+            | _csv_files(company, found),
+        )
+
+    return [revenue_reconciliation]
+
+
+def differing_orders(systems: Systems, found: Reconciliation) -> dict[str, dg.MetadataValue]:
+    """List the orders that differ, with links into Odoo."""
+    return listed(
+        "differing_orders",
+        found.differing[DIFFERING_COLUMNS],
+        LISTED_ROWS,
+        "order_id",
+        lambda order_id: order_link(systems.settings, order_id),
+    )
+
+
+def _metadata(systems: Systems, found: Reconciliation) -> dict[str, Any]:
+    months, places = found.months, found.decimal_places
+    sums = months.select_dtypes("number").sum()
+    held = sums["mailchimp_goods"] + sums["mailchimp_shipping"]
+    return {
+        "report": dg.MetadataValue.md(report_markdown(found)),
+        "orders_that_differ": len(found.differing),
+        "ordered": round(float(sums["ordered"]), places),
+        "kept": round(float(sums["kept"]), places),
+        "in_no_store": round(float(sums["left_out"]), places),
+        "mailchimp_goods": round(float(sums["mailchimp_goods"]), places),
+        "mailchimp_shipping": round(float(sums["mailchimp_shipping"]), places),
+        "mailchimp": round(float(held), places),
+        "difference": round(float(sums["difference"]), places),
+        "currency": found.currency,
+        **unless_empty(
+            by_month=records_table(months[::-1]),
+            left_out=records_table(found.left_out),
+            bridge=records_table(bridge_steps(found)),
+        ),
+        **differing_orders(systems, found),
+        **listed(
+            "held_though_not_due",
+            found.left_alone[["order_id", "name", "month", "store_id", "held_goods", "differs_detail"]],
+            LISTED_ROWS,
+            "order_id",
+            lambda order_id: order_link(systems.settings, order_id),
+        ),
+    }
+
+
+def _currency(company: CompanySettings, orders: "pd.DataFrame") -> tuple[str, int]:
+    """Return the company's currency and its decimal places; without an order, those of its stores."""
+    if len(orders):
+        first = orders.iloc[0]
+        return str(first["company_currency"]), int(first["company_decimal_places"])
+    stores = [audience.store.currency for audience in company.audiences.values() if audience.store]
+    return (stores[0] if stores else ""), 2
+
+
+def _held(systems: Systems, company: CompanySettings) -> "pd.DataFrame":
+    """Read back what the company's stores hold, those too that the settings name no longer.
+
+    A store that is not there yet holds nothing.
+    """
+    import pandas as pd
+
+    from mc_pipeline.mailchimp.errors import MailchimpNotFoundError
+    from mc_pipeline.mailchimp.store_reading import ORDER_COLUMNS, read_store_orders
+
+    named = [audience.store.id for audience in company.audiences.values() if audience.store]
+    known = [store.store_id for store in systems.ledger.stores.of_company(company.key)]
+    found = []
+    for store_id in dict.fromkeys([*named, *known]):
+        try:
+            found.append(read_store_orders(systems.mailchimp(company), store_id))
+        except MailchimpNotFoundError:
+            continue
+    full = [rows for rows in found if len(rows)]
+    return pd.concat(full, ignore_index=True) if full else pd.DataFrame(columns=list(ORDER_COLUMNS))
+
+
+def _read_again(
+    context: dg.AssetExecutionContext, systems: Systems, company: CompanySettings, found: Reconciliation
+) -> int:
+    """Let the ledger know how the orders that differ really are, so that the next push puts them right.
+
+    Somebody edited or deleted them in Mailchimp: the push compares with what it remembers.
+    """
+    from mc_pipeline.push.store_settling import read_back
+
+    orders = found.differing.dropna(subset=["order_id"]).head(_READ_AGAIN_AT_MOST)
+    if orders.empty:
+        return 0
+    keys = [
+        ("order", store_id, order_id)
+        for store_id, order_id in zip(orders["store_id"], orders["foreign_order_id"], strict=True)
+    ]
+    with company_lease(systems, company.key, context.run.run_id, context.log) as lease:
+        read_back(systems.mailchimp(company), systems.ledger, lease, keys)
+    return len(keys)
+
+
+def _csv_files(company: CompanySettings, found: Reconciliation) -> dict[str, dg.MetadataValue]:
+    """Write the months and the orders beside the table, for a spreadsheet."""
+    from mc_pipeline.tables.csv_files import write_csv
+
+    folder = storage_folder() / schemas.REVENUE_RECONCILIATION.name
+    paths = {
+        "csv_by_month": (folder / f"{company.key}-by-month.csv", found.months_with_books()),
+        "csv_by_order": (folder / f"{company.key}-by-order.csv", found.rows),
+    }
+    for path, rows in paths.values():
+        write_csv(rows, found.decimal_places, path)
+    return {name: dg.MetadataValue.path(str(path)) for name, (path, _) in paths.items()}

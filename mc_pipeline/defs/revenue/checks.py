@@ -1,0 +1,129 @@
+"""Checks of the reconciliation: what finance should look into."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from mc_pipeline.defs.check_specs import company_check_spec
+from mc_pipeline.defs.presentation import records_table
+from mc_pipeline.defs.revenue.assets import differing_orders
+from mc_pipeline.defs.revenue.report import Reconciliation
+from mc_pipeline.defs.systems import Systems
+from mc_pipeline.tables import Table, schemas
+
+MAILCHIMP_HOLDS_WHAT_IS_DUE = "mailchimp_holds_what_is_due"
+LITTLE_IS_LEFT_OUT = "little_is_left_out"
+BOOKS_ARE_EXPLAINED = "books_are_explained"
+
+LEFT_OUT_AT_MOST = 0.05
+"""Of the kept revenue (rule 8.5)."""
+
+_ASSET = schemas.REVENUE_RECONCILIATION.name
+_FINANCE = "finance"
+_WHAT_TO_DO = {
+    MAILCHIMP_HOLDS_WHAT_IS_DUE: "sync the company again, which corrects what somebody edited in Mailchimp; "
+    "what still differs was refused by Mailchimp, and push_detail has its words: correct the order in Odoo "
+    "by them.",
+    LITTLE_IS_LEFT_OUT: "see in left_out which reason is dear, and correct the customers in Odoo (address) "
+    "or the rules and stores in companies.yaml.",
+    BOOKS_ARE_EXPLAINED: "sync again, for somebody may have posted meanwhile; what stays is in Odoo under "
+    "Accounting / Journal Items: income accounts, that month, on lines of invoices that are no products.",
+}
+
+
+def revenue_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefinition]:
+    """Make the checks of the reconciliation, in one step."""
+
+    def spec(name: str, description: str) -> dg.AssetCheckSpec:
+        return company_check_spec(
+            name,
+            asset=_ASSET,
+            companies=companies,
+            owner=_FINANCE,
+            description=f"{description} For finance: {_WHAT_TO_DO[name]}",
+        )
+
+    @dg.multi_asset_check(
+        name=f"{_ASSET}_checks",
+        specs=[
+            spec(
+                MAILCHIMP_HOLDS_WHAT_IS_DUE,
+                "Every order that is due is in its store with the amounts that are kept, and none else is.",
+            ),
+            spec(LITTLE_IS_LEFT_OUT, f"At most {LEFT_OUT_AT_MOST:.0%} of the kept revenue is in no store."),
+            spec(BOOKS_ARE_EXPLAINED, "The steps from kept revenue lead to the revenue in the books."),
+        ],
+    )
+    def checks(
+        context: dg.AssetCheckExecutionContext,
+        revenue_reconciliation: Table,
+        systems: dg.ResourceParam[Systems],
+    ) -> Iterator[dg.AssetCheckResult]:
+        found = Reconciliation.of(revenue_reconciliation)
+        yield _holds_what_is_due(systems, found)
+        yield _little_is_left_out(found)
+        yield _books_are_explained(found)
+
+    return [checks]
+
+
+def _holds_what_is_due(systems: Systems, found: Reconciliation) -> dg.AssetCheckResult:
+    differing = found.differing
+    counted = differing.groupby("differs_because", as_index=False).size()
+    return dg.AssetCheckResult(
+        check_name=MAILCHIMP_HOLDS_WHAT_IS_DUE,
+        asset_key=_ASSET,
+        passed=differing.empty,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description="Every order is in Mailchimp as it should be."
+        if differing.empty
+        else f"{len(differing):,} orders differ. What to do: {_WHAT_TO_DO[MAILCHIMP_HOLDS_WHAT_IS_DUE]}",
+        metadata={
+            "owner": _FINANCE,
+            "offenders": len(differing),
+            **({} if differing.empty else {"by_difference": records_table(counted)}),
+            **differing_orders(systems, found),
+        },
+    )
+
+
+def _little_is_left_out(found: Reconciliation) -> dg.AssetCheckResult:
+    from mc_pipeline.domain.reconciliation import left_out_share
+
+    share = left_out_share(found.rows)
+    passed = share <= LEFT_OUT_AT_MOST
+    said = (
+        f"{share:.1%} of the kept revenue is in no store, besides what companies.yaml leaves out "
+        "(orders_since, audiences without a store, revenue)."
+    )
+    left_out = found.left_out
+    return dg.AssetCheckResult(
+        check_name=LITTLE_IS_LEFT_OUT,
+        asset_key=_ASSET,
+        passed=passed,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=said if passed else f"{said} What to do: {_WHAT_TO_DO[LITTLE_IS_LEFT_OUT]}",
+        metadata={
+            "owner": _FINANCE,
+            "share": share,
+            **({} if left_out.empty else {"left_out": records_table(left_out)}),
+        },
+    )
+
+
+def _books_are_explained(found: Reconciliation) -> dg.AssetCheckResult:
+    gaps = found.not_explained
+    return dg.AssetCheckResult(
+        check_name=BOOKS_ARE_EXPLAINED,
+        asset_key=_ASSET,
+        passed=gaps.empty,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="From kept revenue to the books no cent is missing."
+        if gaps.empty
+        else f"{len(gaps):,} months are not explained. What to do: {_WHAT_TO_DO[BOOKS_ARE_EXPLAINED]}",
+        metadata={
+            "owner": _FINANCE,
+            "offenders": len(gaps),
+            **({} if gaps.empty else {"months": records_table(gaps)}),
+        },
+    )
