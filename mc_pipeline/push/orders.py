@@ -55,6 +55,9 @@ _LOOKS = 2
 _FATAL = (MailchimpAuthenticationError, MailchimpBlockedError, MailchimpPermissionError)
 """Errors of the account, not of a month: no other month would fare better."""
 
+NOT_DUE = "not due any more"
+"""Why an order that a store holds is listed and left alone; nothing is to be done about it."""
+
 ROW = ("store_id", "order_id", "foreign_order_id", "month", "operation", "because", "outcome", "detail")
 PROGRESS = ("month", "orders", "done", "failed", "trouble")
 
@@ -162,7 +165,6 @@ class OrderPusher:
             MailchimpError: of the account as a whole; what was done is recorded.
         """
         held = self._ledger.stores.orders_present(self._company)
-        self._open = frozenset(intent.key for intent in self._ledger.store_intents.open(self._company))
         due = self._due(held)
         self._former = _former_customers(due, held)
         leaving, staying = self._leaving(held)
@@ -189,7 +191,10 @@ class OrderPusher:
                 progress.append(month.progress())
                 _, orders, done, failed, _ = progress[-1]
                 self._report(f"{name}: {done:,} of {orders:,} orders are done, {failed:,} failed.")
-        self._remove_customers(due)
+        try:
+            self._remove_customers(due)
+        except MailchimpError as error:
+            self._report(f"Customers without orders are still there: {error}")
         rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame([], columns=list(ROW))
         return OrderPush(rows, pd.DataFrame(progress, columns=list(PROGRESS)))
 
@@ -245,7 +250,7 @@ class OrderPusher:
                 month = staying.setdefault(str(row.month), _Month(str(row.month)))
                 detail = row.excluded_detail_due
                 detail = f"stays as it is: {detail if isinstance(detail, str) else reason}"
-                month.hold_back(str(row.store_id), int(row.order_id), "update", "not due any more", detail)
+                month.hold_back(str(row.store_id), int(row.order_id), "update", NOT_DUE, detail)
 
     # --- one month ----------------------------------------------------------------------------------
 
@@ -260,8 +265,13 @@ class OrderPusher:
                 if part.empty:
                     break
 
+    def _look_at_open_writes(self) -> None:
+        """Learn what may not be written now: things of which nobody knows how they are."""
+        self._open = frozenset(intent.key for intent in self._ledger.store_intents.open(self._company))
+
     def _take_out(self, month: _Month, leaving: Sequence[Departure]) -> None:
         """Delete orders, and remember what Mailchimp attributed them to."""
+        self._look_at_open_writes()
         keys = [
             ("order", departure.store_id, store_ids.order_id(departure.order_id)) for departure in leaving
         ]
@@ -297,6 +307,7 @@ class OrderPusher:
 
     def _push_slice(self, month: _Month, due: pd.DataFrame, *, last: bool) -> set[int]:
         """Write what differs of these rows; return the orders that have to be gone through once more."""
+        self._look_at_open_writes()
         changes = self._prepare(month, due)
         results: dict[Hashable, StoreResult] = {}
         again: set[int] = set()
@@ -508,14 +519,18 @@ class OrderPusher:
         """Take customers out of the stores who have no order there any more, and are due to have none."""
         if not self._orders.complete:
             return
-        open_customers = {key for key in self._open if key[0] == "customer"}
+        self._look_at_open_writes()
+        with_open_order = {key[1] for key in self._open if key[0] == "order"}
         for store_id in self._stores:
+            if store_id in with_open_order:
+                # With a customer, Mailchimp deletes their orders: first be sure that there are none.
+                continue
             emails = set(due.loc[due["store_id"] == store_id, "email"])
             left = self._ledger.stores.customers_without_orders(self._company, store_id, emails)
             changes = [
                 StoreChange(record.key, store_id, "customer", record.object_id, (Step("delete", None),))
                 for record in left
-                if record.key not in open_customers
+                if record.key not in self._open
             ]
             self._writes.carry_out(changes, {})
 

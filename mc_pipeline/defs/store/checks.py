@@ -40,7 +40,10 @@ def store_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefin
     def order_push_checks(
         context: dg.AssetCheckExecutionContext, order_push: Table, systems: dg.ResourceParam[Systems]
     ) -> Iterator[dg.AssetCheckResult]:
-        rows = order_push.rows
+        from mc_pipeline.push.orders import NOT_DUE
+
+        left_alone = order_push.rows["because"] == NOT_DUE
+        rows = order_push.rows[~left_alone]
         trouble = rows[~rows["outcome"].isin(["applied", "unchanged"])]
         yield dg.AssetCheckResult(
             check_name=ORDERS_APPLIED,
@@ -52,6 +55,7 @@ def store_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefin
             else f"{len(trouble):,} of {len(rows):,} orders that differ were not applied.",
             metadata={
                 "not_applied": len(trouble),
+                "left_as_they_are": int(left_alone.sum()),
                 **unless_empty(by_outcome=counts_table(counts(trouble["outcome"]), "outcome")),
                 **listed(
                     "which",
