@@ -38,7 +38,7 @@ _DOCUMENT_FIELDS = (
 _LINE_TYPES = ["product", "rounding"]
 _LINE_FIELDS = (
     "move_id", "sale_line_ids", "display_type", "price_subtotal", "price_total", "quantity",
-    "amount_currency", "balance", "account_type",
+    "amount_currency", "balance", "account_id",
 )  # fmt: skip
 INCOME_ACCOUNTS = ("income", "income_other")
 """Account types that hold revenue."""
@@ -141,6 +141,9 @@ def read_document_lines(
         bumped_by=["move_id"],
         stale=_with_changed_ties(limited, company_id, domain),
     )
+    # The line's own account_type is computed: reading it would make every read a whole one.
+    of_income = [("account_type", "in", list(INCOME_ACCOUNTS))]
+    income = set(limited.search("account.account", of_income, order="id"))
     records = [record for record in found.records if record["move_id"] in by_move]
     moves = [by_move[record["move_id"]] for record in records]
     rounding = [
@@ -168,7 +171,7 @@ def read_document_lines(
                 for record, amount in zip(records, rounding, strict=True)
             ),
             "booked_untaxed_company": numbers(0.0 - (record["balance"] or 0.0) for record in records),
-            "is_income": flags(record["account_type"] in INCOME_ACCOUNTS for record in records),
+            "is_income": flags(record["account_id"] in income for record in records),
         }
     )
     because = joined([headers.incomplete_because, found.incomplete_because])
