@@ -16,7 +16,7 @@ from mc_pipeline.cli.stand_ins import StandIns, stand_ins
 from mc_pipeline.cli.sync import report
 from mc_pipeline.masking import mask_email
 from mc_pipeline.sandbox.journal import JournalEntry
-from mc_pipeline.settings import Settings, load_settings
+from mc_pipeline.settings import CompanySettings, Settings, load_settings
 
 _READING_METHODS = (
     "search",
@@ -39,7 +39,7 @@ _NEVER_MAILED = ("unsubscribed", "cleaned", "archived")
     help="About so many partners in Odoo.",
 )
 def demo(partners: int) -> None:
-    """Run the whole job on invented people: two companies, four audiences, three runs.
+    """Run the whole job on invented people: two companies, four audiences, an opt-out, a refund.
 
     Exit code 1 when a promise is not kept.
     """
@@ -78,6 +78,8 @@ class _Story:
         self._first_run()
         self._second_run()
         self._third_run()
+        self._an_opt_out_by_webhook()
+        self._a_refund()
         revived = {person for person in opted_out if self._status(*person) in ("subscribed", "pending")}
         self._promise(
             not revived, f"{len(opted_out):,} people had opted out, bounced or were archived; none came back"
@@ -146,21 +148,108 @@ class _Story:
             f"{mask_email(person.email)} clicks on unsubscribe; a colleague corrects the name in Odoo.",
         )
         self._clear_journals()
-        self._servers.mailchimp.unsubscribe(person.list_id, person.email)
         assert person.partner_id is not None
         self._servers.odoo.edit_partner(person.partner_id, name=f"{person.name} (corrected)")
+        self._servers.mailchimp.unsubscribe(person.list_id, person.email)
+        clicked = time.monotonic()
         run = self._sync(person.company)
+        seconds = time.monotonic() - clicked
         self._promise(run.outcome is Outcome.DONE, f"{person.company} is synced")
-        writes = self._writes()
+        self._promise(
+            self._is_opted_out_in_odoo(person.email),
+            f"on Odoo's blacklist {seconds:.0f} seconds after the click, found by asking (the sensor asks "
+            "every minute)",
+        )
+        writes = [entry for entry in self._servers.mailchimp.journal.writes if "/members" in entry.path]
         self._promise(bool(writes), "the new name was sent")
         self._promise(not any("status" in (entry.body or {}) for entry in writes), "no status was sent")
         self._promise(
             self._status(person.list_id, person.email) == "unsubscribed", "and the person stays unsubscribed"
         )
 
-    def _sync(self, company: str) -> CompanyRun:
+    def _an_opt_out_by_webhook(self) -> None:
+        from mc_pipeline.cli.receiving import receiving
+        from mc_pipeline.cli.webhooks import opt_outs_runner
+        from mc_pipeline.defs.systems import Systems
+
+        company = next(iter(self._settings.companies.values()))
+        list_id, email = self._somebody_subscribed_in(company)
+        self._chapter(
+            "Somebody unsubscribes, and a webhook tells it",
+            f"mc-pipeline webhooks serve --apply is running when {mask_email(email)} clicks on unsubscribe.",
+        )
+        systems = Systems(self._settings)
+        try:
+            client = systems.mailchimp(company)
+            with receiving(company, client, opt_outs_runner(self._settings)) as carried_out:
+                clicked = time.monotonic()
+                self._servers.mailchimp.unsubscribe(list_id, email)
+                carried_out()
+                seconds = time.monotonic() - clicked
+        finally:
+            systems.close()
+        self._promise(
+            self._is_opted_out_in_odoo(email),
+            f"on Odoo's blacklist {seconds:.1f} seconds after the click, told by a signed webhook",
+        )
+
+    def _a_refund(self) -> None:
+        from mc_pipeline.cli.summary import read_stored
+
+        company = next(iter(self._settings.companies))
+        orders = read_stored("store_orders", company)
+        assert orders is not None
+        due = orders.rows[(orders.rows["excluded_because"] == "") & (orders.rows["goods_total"] > 0)]
+        order = due.sort_values(["processed_at", "order_id"]).iloc[-1]
+        self._chapter(
+            "A refund",
+            f"All of {order['name']} is sent back: an invoice and a credit note are posted in Odoo.",
+        )
+        invoice = self._servers.odoo.invoice_order(int(order["order_id"]))
+        self._servers.odoo.credit_invoice(invoice)
+        self._clear_journals()
+        run = self._sync(company, only_changes=True)
+        self._promise(run.outcome is Outcome.DONE, f"{company} is synced, reading only what changed")
+        sent = [entry.path for entry in self._servers.mailchimp.journal.writes if "/ecommerce/" in entry.path]
+        self._promise(
+            bool(sent) and all(f"/orders/{order['foreign_order_id']}" in path for path in sent),
+            f"{len(sent)} requests corrected this order in its store, and no other",
+        )
+        store = self._servers.mailchimp.state.stores[order["store_id"]]
+        corrected = store.orders[order["foreign_order_id"]]
+        self._promise(
+            float(corrected["order_total"]) == 0,
+            f"it had {order['order_total']:,.2f} {order['currency']}, and now counts as nothing",
+        )
+        for key in self._settings.companies:
+            reconciled = read_stored("revenue_reconciliation", key)
+            assert reconciled is not None
+            differing = reconciled.rows[reconciled.rows["differs_because"] != ""]
+            self._promise(
+                reconciled.complete and differing.empty,
+                f"{key}: the stores hold what Odoo kept, order by order (mc-pipeline reconcile {key})",
+            )
+
+    def _somebody_subscribed_in(self, company: CompanySettings) -> tuple[str, str]:
+        """Choose a subscribed member whom Odoo knows as a customer."""
+        from mc_pipeline.cli.summary import read_stored
+
+        contacts = read_stored("contacts", company.key)
+        assert contacts is not None
+        return next(
+            (company.audiences[audience].list_id, email)
+            for audience, email in zip(contacts.rows["audience"], contacts.rows["email"], strict=True)
+            if self._status(company.audiences[audience].list_id, email) == "subscribed"
+        )
+
+    def _is_opted_out_in_odoo(self, email: str) -> bool:
+        return bool(
+            self._servers.odoo.search("mail.blacklist", [("email", "=", email), ("active", "=", True)])
+        )
+
+    def _sync(self, company: str, *, only_changes: bool = False) -> CompanyRun:
         self._console.print(f"[bold]{company}[/]")
-        run = run_company(self._settings, company, self._instance, self._console)
+        run = run_company(self._settings, company, self._instance, self._console, only_changes=only_changes)
         report(self._console, self._settings, run, plan_only=False)
         return run
 
