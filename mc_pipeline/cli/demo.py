@@ -26,6 +26,8 @@ _READING_METHODS = (
     "fields_get",
     "context_get",
     "has_group",
+    "read_group",
+    "formatted_read_group",
 )
 _NEVER_MAILED = ("unsubscribed", "cleaned", "archived")
 
@@ -128,9 +130,25 @@ class _Story:
                 self._console.print(
                     f"  {record.plan_id}  {record.company}  {record.row_count:,} changes", highlight=False
                 )
+            old = ledger.old_opt_outs.waiting()
+            for each in old:
+                ledger.old_opt_outs.approve(each.plan_id, by="demo", reason="they said no")
+                self._console.print(
+                    f"  {each.plan_id}  {each.company}  {each.people:,} people who opted out of "
+                    f"{each.audience} long ago go onto Odoo's blacklist",
+                    highlight=False,
+                )
+        before = self._opted_out_in_odoo()
         for company in self._settings.companies:
             run = self._sync(company)
             self._promise(run.outcome is Outcome.DONE, f"the approved plan of {company} was pushed")
+        added = self._opted_out_in_odoo() - before
+        self._promise(
+            bool(added), f"{len(added)} people who had opted out in Mailchimp are on Odoo's blacklist now"
+        )
+        stores = self._servers.mailchimp.state.stores.values()
+        orders = sum(len(store.orders) for store in stores)
+        self._promise(orders > 0, f"{len(stores)} stores hold {orders:,} orders, as much of them as was kept")
 
     def _second_run(self) -> None:
         self._chapter("Second run: nothing changed", "So nothing is written, to either system.")
@@ -184,6 +202,7 @@ class _Story:
             with receiving(company, client, opt_outs_runner(self._settings)) as carried_out:
                 clicked = time.monotonic()
                 self._servers.mailchimp.unsubscribe(list_id, email)
+                self._servers.mailchimp.deliver_webhooks()
                 carried_out()
                 seconds = time.monotonic() - clicked
         finally:
@@ -241,6 +260,9 @@ class _Story:
             for audience, email in zip(contacts.rows["audience"], contacts.rows["email"], strict=True)
             if self._status(company.audiences[audience].list_id, email) == "subscribed"
         )
+
+    def _opted_out_in_odoo(self) -> set[int]:
+        return set(self._servers.odoo.search("mail.blacklist", [("active", "=", True)]))
 
     def _is_opted_out_in_odoo(self, email: str) -> bool:
         return bool(

@@ -22,6 +22,11 @@ _WORDS = {
     "audience_plan": "changes planned",
     "audience_push": "changes pushed",
     "store_orders": "orders worked out for the stores",
+    "product_push": "products brought into the stores",
+    "order_push": "orders brought into the stores, or put right there",
+    "revenue_reconciliation": "orders set beside what the stores hold",
+    "mailchimp_opt_outs": "opt-outs and returns told by Mailchimp since the last run",
+    "orders_by_month": "months whose orders changed",
 }
 
 

@@ -26,6 +26,10 @@ PHASES: tuple[tuple[str, ...], ...] = (
 )
 
 
+MEMBER_NOT_CREATED = "the member could not be created"
+"""Why a tag or a permission is not sent: Mailchimp refused its member, for good or for now."""
+
+
 def push_plan(
     plan: pd.DataFrame,
     writes: MemberWrites,
@@ -83,7 +87,7 @@ def push_plan(
                 & pd.MultiIndex.from_frame(plan[["list_id", "email"]]).isin(missing)
             )
             outcome[orphaned] = "held_back"
-            detail[orphaned] = "the member could not be created"
+            detail[orphaned] = MEMBER_NOT_CREATED
             due &= ~orphaned
     return plan.assign(outcome=outcome, detail=detail)
 

@@ -66,12 +66,11 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
         mailchimp_members: Table,
         systems: dg.ResourceParam[Systems],
     ) -> Iterator[dg.AssetCheckResult]:
-        from mc_pipeline.defs.audience.planning import judge_plan
+        from mc_pipeline.defs.audience.planning import judge_plan, opted_out_in_odoo
         from mc_pipeline.domain.leaks import find_leaks
         from mc_pipeline.domain.plan_rows import plan_id
 
         company = systems.company(context.partition_key)
-        blacklist = odoo_blacklist.rows
         leaks = find_leaks(
             audience_plan.rows,
             contacts.rows,
@@ -79,7 +78,7 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
             company,
             systems.ledger.consent.ever_opted_out(),
             mailchimp_members.rows,
-            frozenset(blacklist.loc[blacklist["active"], "email"]),
+            opted_out_in_odoo(systems, company, odoo_blacklist),
         )
         yield dg.AssetCheckResult(
             check_name=NO_LEAKS,

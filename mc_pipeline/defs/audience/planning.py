@@ -62,7 +62,7 @@ def make_plan(
             mailchimp_because=members.incomplete_because,
         ),
         planned_at=systems.now(),
-        blacklisted_emails=frozenset(blacklist.rows.loc[blacklist.rows["active"], "email"]),
+        blacklisted_emails=opted_out_in_odoo(systems, company, blacklist),
         opted_out_ever=frozenset(ledger.consent.ever_opted_out()),
         double_optin_list_ids=frozenset(
             list_id for list_id, audience in audiences.items() if audience.double_optin
@@ -108,6 +108,18 @@ def make_plan(
         )
     )
     return MadePlan(identity, table, changes, report, first_load)
+
+
+def opted_out_in_odoo(systems: Systems, company: CompanySettings, blacklist: Table) -> frozenset[str]:
+    """Return who is opted out in Odoo: as it was read, and by what this run carried there since."""
+    active = set(blacklist.rows.loc[blacklist.rows["active"], "email"])
+    latest = {
+        done.email: done.action
+        for done in systems.ledger.odoo_opt_outs.done()
+        if (done.scope == "everywhere" and done.settled_at and done.settled_at >= blacklist.observed_at)
+        or (done.scope == "company" and done.company == company.key)
+    }
+    return frozenset(active | {email for email, action in latest.items() if action == "opt_out"})
 
 
 def judge_plan(

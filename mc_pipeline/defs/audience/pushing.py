@@ -30,7 +30,7 @@ def apply_plan(
         dagster.Failure: the plan may not be applied, or an audience cannot take its merge fields; nothing
             was written.
     """
-    from mc_pipeline.push.plan import push_plan
+    from mc_pipeline.push.plan import MEMBER_NOT_CREATED, push_plan
     from mc_pipeline.push.writes import MemberWrites
 
     plans = systems.ledger.plans
@@ -77,6 +77,8 @@ def apply_plan(
         now=systems.now(),
     )
     unfinished = outcome["outcome"].isin(["unknown", "not_sent", "held_back"])
+    # What became of these is known: they come back as newcomers, if at all.
+    unfinished &= outcome["detail"] != MEMBER_NOT_CREATED
     plans.mark_applied(identity, plan.observed_at, still_loading=set(outcome.loc[unfinished, "list_id"]))
     return outcome
 
