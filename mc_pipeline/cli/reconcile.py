@@ -52,7 +52,7 @@ def reconcile(company: str, month: str | None, orders: bool, csv_file: Path | No
 
     Exit code: 0 nothing differs, 1 an order differs, 2 nothing to show.
     """
-    from mc_pipeline.defs.revenue.report import Reconciliation
+    from mc_pipeline.defs.revenue.report import Reconciliation, orders_differ
     from mc_pipeline.tables import schemas
     from mc_pipeline.tables.parquet import stored_table
 
@@ -79,7 +79,7 @@ def reconcile(company: str, month: str | None, orders: bool, csv_file: Path | No
         _show_orders(console, differing, found)
     elif not orders:
         _show_months(console, months, found)
-    said = "nothing differs" if differing.empty else f"{len(differing):,} orders differ"
+    said = "nothing differs" if differing.empty else orders_differ(len(differing))
     console.print(said[0].upper() + said[1:] + ".", style="green" if differing.empty else "red")
     if csv_file:
         _write(csv_file, rows if orders else months, found)

@@ -7,7 +7,7 @@ import dagster as dg
 from mc_pipeline.defs.check_specs import company_check_spec
 from mc_pipeline.defs.presentation import records_table
 from mc_pipeline.defs.revenue.assets import differing_orders
-from mc_pipeline.defs.revenue.report import Reconciliation
+from mc_pipeline.defs.revenue.report import Reconciliation, orders_differ
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.tables import Table, schemas
 
@@ -77,7 +77,7 @@ def _holds_what_is_due(systems: Systems, found: Reconciliation) -> dg.AssetCheck
         severity=dg.AssetCheckSeverity.ERROR,
         description="Every order is in Mailchimp as it should be."
         if differing.empty
-        else f"{len(differing):,} orders differ. What to do: {_WHAT_TO_DO[MAILCHIMP_HOLDS_WHAT_IS_DUE]}",
+        else f"{orders_differ(len(differing))}. What to do: {_WHAT_TO_DO[MAILCHIMP_HOLDS_WHAT_IS_DUE]}",
         metadata={
             "owner": _FINANCE,
             "offenders": len(differing),

@@ -96,6 +96,11 @@ class Reconciliation:
         return both.sort_values("month", ignore_index=True)
 
 
+def orders_differ(count: int) -> str:
+    """Say how many orders differ, as the beginning of a sentence."""
+    return "1 order differs" if count == 1 else f"{count:,} orders differ"
+
+
 def report_markdown(reconciliation: Reconciliation) -> str:
     """Return the whole report as Markdown: Dagster shows it on the asset's page."""
     from mc_pipeline.domain.ledger_bridge import STEPS
@@ -169,7 +174,7 @@ def _verdict(reconciliation: Reconciliation, months: "pd.DataFrame") -> str:
     said = [
         f"**Mailchimp's stores hold exactly what is due; {orders:,} orders were looked at.**"
         if not differing
-        else f"**{differing:,} orders differ between Odoo and Mailchimp: see `differing_orders_in_odoo`.**",
+        else f"**{orders_differ(differing)} between Odoo and Mailchimp: see `differing_orders_in_odoo`.**",
         "The books are explained to the cent."
         if not gaps
         else f"In {gaps:,} months the books hold something that no step explains.",
