@@ -8,9 +8,10 @@ between two runs left no trace.
 
 import json
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import md5
 from typing import Any
 
@@ -21,9 +22,12 @@ MARKETING = frozenset({"subscribed", "pending"})
 OUR_MARK = "odoo-not-qualifying"
 
 _READING_CALLS = frozenset(
-    "search search_count read search_read fields_get context_get has_group version login".split()
+    "search search_count read search_read read_group formatted_read_group fields_get context_get has_group "
+    "version login".split()
 )
 _MEMBER = re.compile(r"/lists/(?P<list>[^/]+)/members/(?P<member>[^/]+)(?P<rest>/.*)?")
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+_JSON2 = re.compile(r"/json/2/(?P<model>[^/]+)/(?P<method>[^/]+)")
 _LIST = re.compile(r"/lists/(?P<list>[^/]+)(?P<rest>/.*)?")
 
 
@@ -48,13 +52,17 @@ class Facts:
 class RunMark:
     """One run in the journal of Mailchimp: the numbers of its first and last entry.
 
-    ``observed``: it read the audiences whole and took note of them. ``unchanged``: nothing had changed since
-    a run that had worked through everything.
+    ``observed``: it read the audiences of ``lists`` whole, all of the story without it, and took note of
+    them. ``unchanged``: nothing had changed since a run that had worked through everything. ``first_in_odoo``
+    and ``last_in_odoo`` are the same of Odoo's journal.
     """
 
     first: int
     facts: Facts
     last: int = 0
+    first_in_odoo: int = 0
+    last_in_odoo: int = 0
+    lists: frozenset[str] | None = None
     observed: bool = False
     unchanged: bool = False
 
@@ -72,14 +80,20 @@ class Story:
     """What the auditor needs besides the journals: who was there before, and when what began.
 
     ``members``: (list id, address) -> status, of people who were in the audiences before the first entry.
-    ``lists``: list ids of the company. ``upgrading`` of these take newer consent as a subscription;
-    ``double_optin`` ask people to confirm.
+    ``lists``: list ids of the companies. ``upgrading`` of these take newer consent as a subscription;
+    ``double_optin`` ask people to confirm. ``foreign``: numbers of Mailchimp's entries that another program
+    with an API key of its own sent. ``blacklist``: the address of each row of Odoo's blacklist, by id.
+    ``company_fields``: None, or the boolean fields of partners where opt-outs stay within the company, on its
+    mailing lists and in these fields.
     """
 
     lists: frozenset[str]
     members: Mapping[tuple[str, str], str] = field(default_factory=dict)
     upgrading: frozenset[str] = frozenset()
     double_optin: frozenset[str] = frozenset()
+    foreign: set[int] = field(default_factory=set)
+    blacklist: Mapping[int, str] = field(default_factory=dict)
+    company_fields: frozenset[str] | None = None
     runs: list[RunMark] = field(default_factory=list)
     approvals: list[Approval] = field(default_factory=list)
 
@@ -112,13 +126,28 @@ def audit(mailchimp: Sequence[JournalEntry], odoo: Sequence[JournalEntry], story
     return [*_Auditor(mailchimp, odoo, story).judge()]
 
 
+def standing_opt_outs(mailchimp: Sequence[JournalEntry], story: Story) -> dict[str, datetime]:
+    """Who is unsubscribed or bounced in an audience of the story, not by us, and since when.
+
+    Left out is who came back by their own act in another audience since.
+    """
+    audiences = _Audiences(story.members)
+    for entry in sorted(mailchimp, key=lambda entry: entry.number):
+        audiences.replay(entry, ours=entry.source == "api" and entry.number not in story.foreign)
+    since: dict[str, datetime] = {}
+    for (list_id, email), at in audiences.opted_out_at.items():
+        if list_id in story.lists and email not in audiences.returned:
+            since[email] = max(at, since.get(email, at))
+    return since
+
+
 class _Auditor:
     def __init__(self, mailchimp: Sequence[JournalEntry], odoo: Sequence[JournalEntry], story: Story) -> None:
         self._mailchimp = sorted(mailchimp, key=lambda entry: entry.number)
         self._odoo = sorted(odoo, key=lambda entry: entry.number)
         self._story = story
         self._audiences = _Audiences(story.members)
-        self._blacklist = list(_blacklist_changes(self._odoo))
+        self._blacklist = _Blacklist(self._odoo, story.blacklist)
         self._restricted: set[str] = set()
         self._known: set[tuple[str, str]] = set()
         self._gone: set[tuple[str, str]] = set()
@@ -127,29 +156,35 @@ class _Auditor:
     def judge(self) -> Iterator[Violation]:
         runs = iter(sorted(self._story.runs, key=lambda run: run.first))
         run, upcoming = RunMark(0, Facts()), next(runs, None)
+        in_odoo = deque(self._odoo)
         for entry in self._mailchimp:
             while upcoming is not None and entry.number >= upcoming.first:
                 run, upcoming = upcoming, next(runs, None)
                 self._begin(run)
-            if entry.source == "api" and entry.is_write and entry.batch_id is None:
+            while in_odoo and in_odoo[0].at < entry.at:
+                yield from self._judge_odoo(in_odoo.popleft())
+            ours = entry.source == "api" and entry.number not in self._story.foreign
+            if ours and entry.is_write and entry.batch_id is None:
                 for write in _writes(entry):
                     yield from self._judge_write(write, run)
-            self._audiences.replay(entry)
-        yield from self._judge_odoo()
+            self._audiences.replay(entry, ours=ours)
+        for entry in in_odoo:
+            yield from self._judge_odoo(entry)
 
     def _begin(self, run: RunMark) -> None:
         """Take note of what the run can know from reading the audiences."""
         self._at_start = dict(self._audiences.status)
         if not run.observed:
             return
-        present = set(self._at_start)
-        for (_, email), status in self._at_start.items():
-            if status in OPTED_OUT:
-                self._restricted.add(email)
-        archived = {key for key, status in self._at_start.items() if status == "archived"}
+        lists = self._story.lists if run.lists is None else run.lists
+        seen = {key: status for key, status in self._at_start.items() if run.lists is None or key[0] in lists}
+        present = set(seen)
+        self._restricted |= {email for (_, email), status in seen.items() if status in OPTED_OUT}
+        archived = {key for key, status in seen.items() if status == "archived"}
         self._restricted |= {email for key in archived - self._audiences.archived_by_us for email in key[1:]}
         moved = self._audiences.renamed_by_us
-        self._gone = (self._gone | (self._known - present)) - moved - present
+        known = {key for key in self._known if run.lists is None or key[0] in lists}
+        self._gone = (self._gone | (known - present)) - moved - present
         self._restricted |= {email for _, email in self._gone}
         self._known |= present
 
@@ -213,7 +248,9 @@ class _Auditor:
 
         status = write.body.get("status")
         if status == "unsubscribed":
-            if email not in self._blacklisted(write.at) | run.facts.restricted:
+            known = self._blacklist.active(write.at) | run.facts.restricted
+            elsewhere = email in self._audiences.opted_out and self._at_start.get(key) not in OPTED_OUT
+            if email not in known and not elsewhere:
                 yield broken("nobody is unsubscribed without an opt-out", status)
         elif status == "subscribed":
             if self._is_restricted(email, write.at):
@@ -248,43 +285,103 @@ class _Auditor:
         )
 
     def _is_restricted(self, email: str, at: datetime) -> bool:
-        return email in self._restricted or email in self._blacklisted(at)
+        return email in self._restricted or email in self._blacklist.active(at)
 
-    def _blacklisted(self, at: datetime) -> set[str]:
+    def _judge_odoo(self, entry: JournalEntry) -> Iterator[Violation]:
+        call = _odoo_call(entry)
+        if call is None or call.method in _READING_CALLS:
+            return
+
+        def broken(invariant: str, what: str = "") -> Violation:
+            return Violation(invariant, entry.number, what or f"{call.model}.{call.method}")
+
+        if any(
+            run.unchanged and run.first_in_odoo <= entry.number <= run.last_in_odoo
+            for run in self._story.runs
+        ):
+            yield broken("a run without changes writes nothing")
+        if self._story.company_fields is not None:
+            if not _stays_in_company(call, self._story.company_fields):
+                yield broken("nothing but opt-outs is written to Odoo")
+            return
+        values = call.values
+        is_opt_out = call.model == "mail.blacklist" and (
+            (call.method == "create" and all(set(each) == {"email"} for each in values))
+            or (call.method == "write" and all(set(each) == {"active"} for each in values))
+        )
+        if not is_opt_out:
+            yield broken("nothing but opt-outs is written to Odoo")
+        elif call.method == "create" or values[0]["active"]:
+            for email in self._blacklist.addresses(call):
+                if email not in self._audiences.opted_out:
+                    yield broken("nobody is opted out in Odoo without an opt-out", email)
+        else:
+            for email in self._blacklist.addresses(call):
+                if not self._blacklist.is_ours(email, entry.at):
+                    yield broken("only rows that we made are lifted", email)
+                if email not in self._audiences.returned:
+                    yield broken("nobody is lifted who did not come back by their own act", email)
+
+
+class _Blacklist:
+    """Odoo's blacklist told from the journal: who was on it when, and by whose doing."""
+
+    def __init__(self, odoo: Sequence[JournalEntry], rows: Mapping[int, str]) -> None:
+        self._rows = rows
+        self._changes: list[tuple[datetime, str, bool, bool]] = []
+        known: set[str] = set()
+        for entry in odoo:
+            call = _odoo_call(entry)
+            if entry.action in ("blacklist", "unblacklist") and call is None:
+                email = entry.body["email"].strip().lower()
+                known.add(email)
+                self._changes.append((entry.at, email, entry.action == "blacklist", False))
+            elif call is not None and call.model == "mail.blacklist" and entry.applied:
+                if call.method == "create":
+                    # A row that is archived stays so.
+                    new = [email for email in self.addresses(call) if email not in known]
+                    known.update(new)
+                    self._changes += [(entry.at, email, True, True) for email in new]
+                elif call.method == "write" and "active" in call.values[0]:
+                    active = bool(call.values[0]["active"])
+                    self._changes += [(entry.at, email, active, True) for email in self.addresses(call)]
+
+    def active(self, at: datetime) -> set[str]:
+        """Who is on it at a moment."""
         active: set[str] = set()
-        for moment, email, is_active in self._blacklist:
+        for moment, email, is_active, _ in self._changes:
             if moment <= at:
                 (active.add if is_active else active.discard)(email)
         return active
 
-    def _judge_odoo(self) -> Iterator[Violation]:
-        for entry in self._odoo:
-            if entry.source != "api" or not isinstance(entry.body, Mapping):
-                continue
-            call = entry.body.get("params", {})
-            args = call.get("args", [])
-            is_model_call = call.get("method") in ("execute", "execute_kw") and len(args) > 4
-            method = args[4] if is_model_call else call.get("method", "version")
-            if method not in _READING_CALLS and not self._carries_opt_outs(args):
-                yield Violation("nothing but opt-outs is written to Odoo", entry.number, str(method))
+    def is_ours(self, email: str, before: datetime) -> bool:
+        """Whether the last who changed a row before a moment were we."""
+        owners = [ours for moment, about, _, ours in self._changes if about == email and moment < before]
+        return bool(owners) and owners[-1]
 
-    def _carries_opt_outs(self, args: Sequence[Any]) -> bool:
-        """Whether a call only makes rows of people who opted out, or opts somebody out or in on them."""
-        if len(args) < 6 or args[3] != "mail.blacklist":
-            return False
-        if args[4] == "write":
-            return set(args[5][1]) == {"active"}
-        return args[4] == "create" and set(_created(args)) <= self._restricted
+    def addresses(self, call: "_OdooCall") -> list[str]:
+        """The addresses that a call on the blacklist is about."""
+        if call.method == "create":
+            return [str(each.get("email", "")).strip().lower() for each in call.values]
+        return [self._rows.get(row_id, f"row {row_id}") for row_id in call.ids]
 
 
 class _Audiences:
-    """Mailchimp's audiences, told from the journal: status by list and address, and what we did to them."""
+    """Mailchimp's audiences, told from the journal: status by list and address, and what we did to them.
+
+    ``opted_out``: whoever was unsubscribed or bounced without our doing, once; ``opted_out_at``: who is so
+    now, since when. ``returned``: who came back by their own act after the last time that this happened.
+    """
 
     def __init__(self, members: Mapping[tuple[str, str], str]) -> None:
         self.status = {(list_id, email.lower()): status for (list_id, email), status in members.items()}
         self.created_by_us: set[tuple[str, str]] = set()
         self.archived_by_us: set[tuple[str, str]] = set()
         self.renamed_by_us: set[tuple[str, str]] = set()
+        self.opted_out = {email for (_, email), status in self.status.items() if status in OPTED_OUT}
+        self.returned: set[str] = set()
+        self.opted_out_at = {key: _LONG_AGO for key, status in self.status.items() if status in OPTED_OUT}
+        self._at = _LONG_AGO
         self._hashes: dict[str, str] = {}
         for _, email in self.status:
             self._remember(email)
@@ -293,16 +390,17 @@ class _Audiences:
         """The address behind a subscriber hash; the hash itself when nobody ever had it."""
         return self._hashes.get(member, member)
 
-    def replay(self, entry: JournalEntry) -> None:
-        """Take over what an entry changed."""
+    def replay(self, entry: JournalEntry, *, ours: bool) -> None:
+        """Take over what an entry changed. ``ours``: we sent it, or it is an operation of a batch of ours."""
         if not entry.applied:
             return
+        self._at = entry.at
         if entry.source != "api":
             self._act(str(entry.action), entry.body)
         elif entry.is_write and (found := _LIST.fullmatch(entry.path.removeprefix("/3.0"))):
             about = _MEMBER.fullmatch(entry.path.removeprefix("/3.0"))
             if about is not None and not about["rest"]:
-                self._change(entry, about["list"], self.email_of(about["list"], about["member"]))
+                self._change(entry, about["list"], self.email_of(about["list"], about["member"]), ours=ours)
             elif entry.method == "POST" and not found["rest"]:
                 for member in _members(entry.body):
                     self._create(entry, found["list"], member)
@@ -312,17 +410,25 @@ class _Audiences:
         self._remember(key[1])
         match action:
             case "unsubscribe" | "complain":
-                self._put(key, "unsubscribed")
+                self._opt_out(key, "unsubscribed")
             case "sign_up" | "confirm":
+                if self.status.get(key) != "subscribed":
+                    self.returned.add(key[1])
+                self._put(key, "subscribed")
+            case "subscribe":
                 self._put(key, "subscribed")
             case "bounce_hard":
-                self._put(key, "cleaned")
+                self._opt_out(key, "cleaned")
             case "archive":
                 self._put(key, "archived")
             case "delete_permanently":
                 self.status.pop(key, None)
+                self.opted_out_at.pop(key, None)
             case "change_address":
-                self._move(key, (key[0], body["new_email"].lower()))
+                new = body["new_email"].lower()
+                self._move(key, (key[0], new))
+                if key[1] in self.opted_out - self.returned:
+                    self.opted_out.add(new)
 
     def _create(self, entry: JournalEntry, list_id: str, member: Mapping[str, Any]) -> None:
         email = str(member["email_address"]).strip().lower()
@@ -337,30 +443,41 @@ class _Audiences:
             self._put(key, str(member["status"]))
             self.created_by_us.add(key)
 
-    def _change(self, entry: JournalEntry, list_id: str, email: str) -> None:
+    def _change(self, entry: JournalEntry, list_id: str, email: str, *, ours: bool) -> None:
         key = (list_id, email)
         if entry.method == "DELETE":
             self._put(key, "archived")
-            self.archived_by_us.add(key)
+            if ours:
+                self.archived_by_us.add(key)
             return
         body = entry.body if isinstance(entry.body, Mapping) else {}
-        if body.get("status"):
+        if body.get("status") in OPTED_OUT and not ours:
+            self._opt_out(key, body["status"])
+        elif body.get("status"):
             self._put(key, body["status"])
         new = str(body.get("email_address", email)).lower()
         if new != email:
             self._move(key, (list_id, new))
             self.renamed_by_us.add(key)
 
+    def _opt_out(self, key: tuple[str, str], status: str) -> None:
+        self._put(key, status)
+        self.opted_out_at[key] = self._at
+        self.opted_out.add(key[1])
+        self.returned.discard(key[1])
+
     def _put(self, key: tuple[str, str], status: str) -> None:
         self.status[key] = status
+        self.opted_out_at.pop(key, None)
         self.archived_by_us.discard(key)
         self.renamed_by_us.discard(key)
 
     def _move(self, key: tuple[str, str], new: tuple[str, str]) -> None:
         self._remember(new[1])
         status = self.status.pop(key, None)
+        self.opted_out_at.pop(key, None)
         if status is not None:
-            self._put(new, status)
+            (self._opt_out if status in OPTED_OUT else self._put)(new, status)
             if key in self.created_by_us:
                 self.created_by_us.add(new)
 
@@ -407,18 +524,48 @@ def _members(body: Any) -> Iterable[Mapping[str, Any]]:
     return body.get("members", ()) if isinstance(body, Mapping) else ()
 
 
-def _blacklist_changes(odoo: Sequence[JournalEntry]) -> Iterator[tuple[datetime, str, bool]]:
-    for entry in odoo:
-        if entry.action in ("blacklist", "unblacklist"):
-            yield entry.at, entry.body["email"].strip().lower(), entry.action == "blacklist"
-        elif entry.source == "api" and isinstance(entry.body, Mapping):
-            args = entry.body.get("params", {}).get("args", [])
-            if len(args) > 5 and args[3:5] == ["mail.blacklist", "create"]:
-                for email in _created(args):
-                    yield entry.at, email, True
+@dataclass(frozen=True)
+class _OdooCall:
+    """One call of ours: of one that writes, the ``ids`` it is about and the ``values`` it carries."""
+
+    model: str
+    method: str
+    ids: Sequence[int] = ()
+    values: Sequence[Mapping[str, Any]] = ()
 
 
-def _created(args: Sequence[Any]) -> list[str]:
-    """The addresses of a call that creates rows of the blacklist, one or a list of them."""
-    values = args[5][0]
-    return [each["email"] for each in ([values] if isinstance(values, Mapping) else values)]
+def _odoo_call(entry: JournalEntry) -> _OdooCall | None:
+    """The call that an entry of Odoo's journal is, in either of its two APIs; None for what people do."""
+    if entry.source != "api":
+        return None
+    body = entry.body if isinstance(entry.body, Mapping) else {}
+    if (found := _JSON2.fullmatch(entry.path)) is not None:
+        model, method = found["model"], found["method"]
+        ids, values = body.get("ids", ()), body.get("vals_list" if method == "create" else "vals", ())
+    else:
+        call = body.get("params", {})
+        args = call.get("args", [])
+        if call.get("method") not in ("execute", "execute_kw") or len(args) < 5:
+            return _OdooCall("", str(call.get("method", "version")))
+        model, method = args[3], args[4]
+        given = args[5] if len(args) > 5 and call["method"] == "execute_kw" else args[5:]
+        ids = given[0] if method != "create" and given else ()
+        values = given[0 if method == "create" else 1] if len(given) > (method != "create") else ()
+    listed = [values] if isinstance(values, Mapping) else values
+    if method not in ("create", "write", "unlink"):
+        ids, listed = (), ()
+    return _OdooCall(model, method, [ids] if isinstance(ids, int) else ids, listed)
+
+
+def _stays_in_company(call: _OdooCall, fields: frozenset[str]) -> bool:
+    """Whether a call opts out of mailing lists, makes the contact for it, or unticks one of these fields."""
+    match call.model, call.method:
+        case "mailing.subscription", "write":
+            return all(each == {"opt_out": True} for each in call.values)
+        case "mailing.subscription", "create":
+            return all(each.get("opt_out") is True for each in call.values)
+        case "mailing.contact", "create":
+            return all(set(each) <= {"name", "email"} for each in call.values)
+        case "res.partner", "write":
+            return all(set(each) <= fields and not any(each.values()) for each in call.values)
+    return False

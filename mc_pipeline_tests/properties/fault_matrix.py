@@ -218,7 +218,10 @@ def _prepare(world: SmallWorld) -> None:
     firms = {name: customer(name, is_company=True) for name in names}
     odoo.subscribe(world.newsletter, "quitting@example.com")
     odoo.subscribe(world.newsletter, "optingout@example.com")
-    mailchimp.add_member(RETAIL, "no@example.com", "unsubscribed")
+    for email in ("no@example.com", "never@example.com"):
+        mailchimp.add_member(RETAIL, email, "unsubscribed")
+    odoo.blacklist("never@example.com")
+    odoo.unblacklist("never@example.com")
     world.run_until_done()
 
     odoo.edit_partner(firms["Renamed"], name="Renamed Limited")
@@ -230,7 +233,7 @@ def _prepare(world: SmallWorld) -> None:
     mailchimp.unsubscribe(WHOLESALE, "optingout@example.com")
     odoo.blacklist("buying@example.com")
     customer("Newcomer", is_company=True)
-    for name, spent in (("Ann", 10.0), ("Ben", 1500.0), ("No", 20.0)):
+    for name, spent in (("Ann", 10.0), ("Ben", 1500.0), ("No", 20.0), ("Never", 20.0)):
         customer(name, is_company=False, spent=spent)
     odoo.subscribe(world.newsletter, "ann@example.com")
     assert world.approve_what_waits(world.run())

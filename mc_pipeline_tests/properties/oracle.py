@@ -1,7 +1,8 @@
 """Who belongs where, told straight from the stand-in Odoo's records: the rules said once more, in few words.
 
 Nothing of the pipeline is used here, so that a mistake in it cannot hide. Knows only the settings of
-``small_world``: companies into wholesale, everybody else into retail, nobody with the tag Quiet.
+``small_world``: companies into wholesale, everybody else into retail, nobody with the tag Quiet; whoever
+bought from the second company into its one audience.
 """
 
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import Any
 
 from mc_pipeline.sandbox.odoo import SandboxOdoo
 
-WHOLESALE, RETAIL = "wholesale1", "retail1"
+WHOLESALE, RETAIL, SECOND = "wholesale1", "retail1", "second1"
 QUIET = "Quiet"
 NEWSLETTER = "Newsletter"
 _POSTAL = frozenset({"delivery", "invoice", "other"})
@@ -48,8 +49,8 @@ class Truth:
     addresses: dict[int, str]
 
 
-def tell_truth(odoo: SandboxOdoo) -> Truth:
-    """Read the stand-in's records and apply the rules."""
+def tell_truth(odoo: SandboxOdoo, *, second_company: int | None = None) -> Truth:
+    """Read the stand-in's records and apply the rules, of the first company unless another is named."""
     partners: dict[int, Row] = dict(odoo.model("res.partner").table.rows)
     users = {row["partner_id"] for row in _rows(odoo, "res.users") if not row.get("share")}
     templates = {row["partner_id"] for row in _rows(odoo, "res.users") if row.get("share")}
@@ -62,7 +63,7 @@ def tell_truth(odoo: SandboxOdoo) -> Truth:
     bought: dict[str, list[float]] = {}
     for order in _rows(odoo, "sale.order"):
         email = address.get(order["partner_id"]) or address.get(order.get("partner_invoice_id") or 0)
-        if order["state"] == "sale" and email:
+        if order["state"] == "sale" and email and order["company_id"] == (second_company or 1):
             bought.setdefault(email, []).append(order.get("amount_untaxed", 0.0))
     internal = {address[number] for number in users | own if number in address}
     internal |= {
@@ -82,7 +83,11 @@ def tell_truth(odoo: SandboxOdoo) -> Truth:
     for number in people:
         by_address.setdefault(address[number], []).append(number)
     for email, numbers in by_address.items():
-        routes = {route for number in numbers if (route := _route(odoo, partners, number))}
+        routes = {
+            route
+            for number in numbers
+            if (route := SECOND if second_company else _route(odoo, partners, number))
+        }
         if email in internal:
             continue
         if email not in bought or not routes:

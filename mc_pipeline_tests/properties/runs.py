@@ -21,7 +21,7 @@ from typing import Any
 import dagster as dg
 
 from mc_pipeline.definitions import build_defs
-from mc_pipeline.defs.jobs import SYNC_COMPANY
+from mc_pipeline.defs.jobs import OPT_OUT_ASSETS, SYNC_COMPANY
 from mc_pipeline.defs.partitions import CHANGES, READ_TAG
 from mc_pipeline.defs.systems import Systems, utc_now
 from mc_pipeline.ledger import Ledger
@@ -147,12 +147,18 @@ class Run:
 
 
 def run_company(
-    systems: Systems, company: str, *, only_changes: bool = False, go_on_from: Run | None = None
+    systems: Systems,
+    company: str,
+    *,
+    only_changes: bool = False,
+    only_opt_outs: bool = False,
+    go_on_from: Run | None = None,
 ) -> Run:
     """Sync one company and return what came of it; nothing is raised, not even a death.
 
-    ``only_changes``: Odoo is asked only for what changed since the last complete read. ``go_on_from``: only
-    what did not succeed in that run, with the tables of what did (Dagster's re-execution from failure).
+    ``only_changes``: Odoo is asked only for what changed since the last complete read. ``only_opt_outs``:
+    what the sensor for opt-outs starts. ``go_on_from``: only what did not succeed in that run, with the
+    tables of what did (Dagster's re-execution from failure).
     """
     run = Run(run_id=f"run-{next(_run_numbers)}")
     if go_on_from is not None:
@@ -167,7 +173,7 @@ def run_company(
     )
     try:
         for name, step in _steps(systems.settings).items():
-            if name not in run.steps:
+            if name not in run.steps and (name in OPT_OUT_ASSETS or not only_opt_outs):
                 run.failed_step = name
                 _take(run, name, _call(step, context, systems, run.tables))
                 run.steps.append(name)
@@ -182,11 +188,15 @@ def run_company(
 def _call(
     step: Callable[..., Any], context: SimpleNamespace, systems: Systems, tables: Mapping[str, Table]
 ) -> list[Any]:
-    inputs = {
-        name: systems if name == "systems" else tables[name]
-        for name in inspect.signature(step).parameters
-        if name != "context"
-    }
+    def given_for(parameter: inspect.Parameter) -> Any:
+        if parameter.name == "systems":
+            return systems
+        kind = parameter.annotation
+        # A config of which a run says nothing has its defaults.
+        return kind() if isinstance(kind, type) and issubclass(kind, dg.Config) else tables[parameter.name]
+
+    parameters = inspect.signature(step).parameters.values()
+    inputs = {each.name: given_for(each) for each in parameters if each.name != "context"}
     given = step(context, **inputs)
     return list(given) if inspect.isgenerator(given) else [given]
 

@@ -10,15 +10,21 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import requests
+
+from mc_pipeline.defs.systems import utc_now
 from mc_pipeline.sandbox.mailchimp import DEFAULT_KEY, SandboxMailchimp
+from mc_pipeline.sandbox.mailchimp.webhooks import add_webhook
 from mc_pipeline.sandbox.odoo import SandboxOdoo
 from mc_pipeline.settings import Settings, load_settings
+from mc_pipeline.webhooks.hooks import SECRET_VARIABLE, Hook, hooks_of
+from mc_pipeline.webhooks.receiver import receiver_app
 from mc_pipeline_tests.properties.auditor import (
     OUR_MARK,
     Approval,
@@ -27,19 +33,22 @@ from mc_pipeline_tests.properties.auditor import (
     Story,
     Violation,
     audit,
+    standing_opt_outs,
 )
 from mc_pipeline_tests.properties.oracle import (
     NEWSLETTER,
     QUIET,
     RETAIL,
+    SECOND,
     WHOLESALE,
     Person,
     Truth,
     tell_truth,
 )
 from mc_pipeline_tests.properties.runs import Death, MortalSystems, Run, run_company
+from mc_pipeline_tests.webhooks.receiving import receiving
 
-COMPANY = "acme"
+COMPANY, SECOND_COMPANY = "acme", "second"
 FOREIGN = "foreign1"
 LISTS = (WHOLESALE, RETAIL)
 OUR_TAGS = {WHOLESALE: {"B2B"}, RETAIL: {"B2C", "VIP"}}
@@ -66,7 +75,16 @@ companies:
         merge_fields: {{{{FNAME: name, SPENT: total_spent}}}}
         tags: {{{{B2C: always, VIP: {{{{field: total_spent, at_least: 1000}}}}}}}}
 """
+SECOND_SETTINGS = f"""
+  {SECOND_COMPANY}:
+    odoo_company_id: {{company}}
+    mailchimp: main
+    timezone: Europe/Paris
+    audiences:
+      second: {{{{list_id: {SECOND}, when: {{{{}}}}, merge_fields: {{{{FNAME: name}}}}}}}}
+"""
 SECRETS = {"ODOO_SECRET": "admin", "MAILCHIMP_API_KEY": DEFAULT_KEY}
+OTHER_KEY = "fedcba9876543210fedcba9876543210-us1"
 ORDERED = datetime(2026, 5, 4, 10, tzinfo=UTC)
 
 
@@ -84,7 +102,8 @@ class SmallWorld:
     former: dict[int, set[str]] = field(default_factory=dict)
     opted_out: set[str] = field(default_factory=set)
     tagged_by_hand: set[tuple[str, str]] = field(default_factory=set)
-    last_run: Run | None = None
+    last_runs: dict[str, Run] = field(default_factory=dict)
+    second_company: int | None = None
     attempts: int = 3
     longest_pause: float = 0.005
 
@@ -104,29 +123,40 @@ class SmallWorld:
         self,
         death: Death | None = None,
         *,
+        company: str = COMPANY,
         only_changes: bool = False,
+        only_opt_outs: bool = False,
         go_on_from: Run | None = None,
     ) -> Run:
         """Sync once, in whatever trouble the servers and the process are."""
-        mark = self.begin_run()
+        mark = self.begin_run(company)
         systems = self.systems(death)
         try:
-            run = run_company(systems, COMPANY, only_changes=only_changes, go_on_from=go_on_from)
+            run = run_company(
+                systems,
+                company,
+                only_changes=only_changes,
+                only_opt_outs=only_opt_outs,
+                go_on_from=go_on_from,
+            )
         finally:
             if death is None or not death.dead:
                 systems.close()
         mark.last = self.mailchimp.journal.last_number
+        mark.last_in_odoo = self.odoo.journal.last_number
         mark.observed = "mailchimp_members" in run.tables and run.tables["mailchimp_members"].complete
-        self.last_run = run
+        self.last_runs[company] = run
         return run
 
-    def begin_run(self) -> RunMark:
+    def begin_run(self, company: str = COMPANY) -> RunMark:
         """Note what the world is like now, for the auditor: a run begins."""
-        truth = tell_truth(self.odoo)
+        truth = tell_truth(
+            self.odoo, second_company=self.second_company if company == SECOND_COMPANY else None
+        )
         for number, email in truth.addresses.items():
             self.former.setdefault(number, set()).add(email)
         self.opted_out |= truth.blacklisted | truth.withdrawn
-        for list_id in LISTS:
+        for list_id in self.story.lists:
             statuses = self.mailchimp.statuses(list_id).items()
             self.opted_out |= {
                 email.lower() for email, status in statuses if status in ("unsubscribed", "cleaned")
@@ -147,40 +177,48 @@ class SmallWorld:
             consented=truth.consented,
             restricted=frozenset(truth.withdrawn | inheriting),
         )
-        mark = RunMark(first=self.mailchimp.journal.last_number + 1, facts=facts)
+        mark = RunMark(
+            first=self.mailchimp.journal.last_number + 1,
+            first_in_odoo=self.odoo.journal.last_number + 1,
+            facts=facts,
+            lists=frozenset({SECOND} if company == SECOND_COMPANY else LISTS),
+        )
         self.story.runs.append(mark)
         return mark
 
-    def run_until_done(self, *, only_changes: bool = False) -> Run:
+    def run_until_done(self, *, company: str = COMPANY, only_changes: bool = False) -> Run:
         """Sync without any trouble until nothing waits for a person, who approves whatever is asked."""
         self.odoo.faults.clear()
         self.mailchimp.faults.clear()
         self.mailchimp.resume_batches()
         for _ in range(6):
-            run = self.run(only_changes=only_changes)
+            run = self.run(company=company, only_changes=only_changes)
             if run.failure is not None and not run.needs_approval:
                 raise AssertionError("a run without any trouble failed") from run.failure
-            if not self.approve_what_waits(run):
+            if not self.approve_what_waits(run, company):
                 return run
         raise AssertionError("approvals are asked for again and again")
 
-    def approve_what_waits(self, run: Run) -> bool:
-        """Approve plans and partial reads; return whether anything waited."""
+    def approve_what_waits(self, run: Run, company: str = COMPANY) -> bool:
+        """Approve plans, old opt-outs and partial reads; return whether anything waited."""
         with self._ledger_of_a_person() as systems:
-            plans, reads = systems.ledger.plans, systems.ledger.reads
-            waiting = plans.waiting(COMPANY)
+            plans, old, reads = systems.ledger.plans, systems.ledger.old_opt_outs, systems.ledger.reads
+            waiting = plans.waiting(company)
             for plan in waiting:
                 plans.approve(plan.plan_id, by="marketing", reason="looks right")
-                opened = frozenset(plans.opened_audiences(COMPANY))
+                opened = frozenset(plans.opened_audiences(company))
                 self.story.approvals.append(Approval(self.mailchimp.journal.last_number, opened))
+            old_ones = old.waiting(company)
+            for each in old_ones:
+                old.approve(each.plan_id, by="marketing", reason="looks right")
             partial = [
                 name
                 for name, table in run.tables.items()
-                if not table.complete and reads.latest(COMPANY, name)
+                if not table.complete and reads.latest(company, name)
             ]
             for name in partial:
-                reads.approve_read(COMPANY, name, by="marketing", reason="deleted on purpose")
-        return bool(waiting or partial)
+                reads.approve_read(company, name, by="marketing", reason="deleted on purpose")
+        return bool(waiting or old_ones or partial)
 
     @contextmanager
     def _ledger_of_a_person(self) -> Iterator[MortalSystems]:
@@ -190,6 +228,41 @@ class SmallWorld:
         finally:
             systems.close()
 
+    # --- what others do -----------------------------------------------------------------------------
+
+    def unsubscribe_by_another_program(self, list_id: str, email: str) -> None:
+        """A program with an API key of its own unsubscribes somebody."""
+        self.mailchimp.add_account(OTHER_KEY, user="newsletter tool")
+        before = self.mailchimp.journal.last_number
+        answer = requests.patch(
+            f"{self.mailchimp.api_url}/lists/{list_id}/members/{_hash(email)}",
+            json={"status": "unsubscribed"},
+            auth=("any", OTHER_KEY),
+            timeout=20,
+        )
+        answer.raise_for_status()
+        self.story.foreign |= set(range(before + 1, self.mailchimp.journal.last_number + 1))
+
+    @contextmanager
+    def webhooks(self) -> Iterator[None]:
+        """Receive both webhooks of every audience, signed; Mailchimp delivers when it is told to."""
+        hooks = hooks_of(list(self.settings.companies.values()), {SECRET_VARIABLE: "w" * 32})
+        signed: list[Hook] = []
+        with (
+            self._ledger_of_a_person() as systems,
+            receiving(receiver_app(signed, systems.ledger.inbox.keep, utc_now)) as url,
+        ):
+            self.mailchimp.state.asks_webhooks_first = False
+            for hook in hooks:
+                sources = {source: source == hook.source for source in ("user", "admin", "api")}
+                made = add_webhook(
+                    self.mailchimp.state,
+                    self.mailchimp.audience(hook.list_id),
+                    {"url": hook.url(url), "sources": sources},
+                )
+                signed.append(replace(hook, signing_secrets=(made.signing_secret,)))
+            yield
+
     def member_fields(self, list_id: str, email: str) -> dict[str, object]:
         """The merge fields of a member."""
         member = self.mailchimp.member(list_id, email)
@@ -198,20 +271,52 @@ class SmallWorld:
     # --- what is judged -----------------------------------------------------------------------------
 
     def violations(self) -> list[Violation]:
+        rows = self.odoo.model("mail.blacklist").table.rows
+        self.story.blacklist = {number: str(row["email"]) for number, row in rows.items()}
         return audit(self.mailchimp.journal.entries, self.odoo.journal.entries, self.story)
 
     def check_nothing_is_left_to_do(self) -> None:
         """One more run, after one that worked through everything: it succeeds and writes nothing."""
-        run = self.run()
-        if run.failure is not None:
-            raise AssertionError("a further run failed") from run.failure
-        self.story.runs[-1].unchanged = True
+        for company in self.settings.companies:
+            run = self.run(company=company)
+            if run.failure is not None:
+                raise AssertionError("a further run failed") from run.failure
+            self.story.runs[-1].unchanged = True
+
+    def nightly_run(self) -> None:
+        """The runs of a night without any trouble: all opt-outs first, then both companies."""
+        if self.second_company:
+            self.run(company=SECOND_COMPANY, only_opt_outs=True)
+        self.run_until_done()
+        if self.second_company:
+            self.run_until_done(company=SECOND_COMPANY)
+
+    def check_both_systems_agree_on_consent(self) -> None:
+        """After a night: who opted out in one system is opted out in the other, whoever did what when.
+
+        What stands in Mailchimp is told by its journal, what stands in Odoo by its own and its rows.
+        """
+        truth = tell_truth(self.odoo)
+        known = set(truth.addresses.values())
+        told = standing_opt_outs(self.mailchimp.journal.entries, self.story)
+        lifted = {
+            entry.body["email"].strip().lower(): entry.at
+            for entry in self.odoo.journal.entries
+            if entry.action == "unblacklist" and entry.source == "person"
+        }
+        conflicts = {email for run in self.last_runs.values() for email in _conflicts(run, "lifted_in_odoo")}
+        for email, since in told.items():
+            if email in known - truth.blacklisted:
+                assert lifted.get(email, since) > since, f"{email} is not opted out in Odoo"
+                assert email in conflicts, f"{email} was lifted in Odoo, and nobody is told"
+        for list_id, email in product(sorted(self.story.lists), truth.blacklisted):
+            status = self.mailchimp.status(list_id, email)
+            assert status not in ("subscribed", "pending", "transactional"), f"{email} opted out in Odoo"
 
     def check_everybody_is_where_they_belong(self) -> None:
         """Members and reasons together are all people who belong somewhere; nobody else has our marks."""
         truth = tell_truth(self.odoo)
-        run = self.last_run
-        assert run is not None
+        run = self.last_runs[COMPANY]
         assert run.succeeded
         missing: Counter[str] = Counter()
         for person in truth.persons.values():
@@ -230,9 +335,6 @@ class SmallWorld:
         listed["rejected_by_mailchimp"] += int(refused.sum())
         assert +missing == +listed, f"absent: {missing}, listed by the run: {listed}"
         self._check_leavers(truth)
-        for list_id, email in product(LISTS, truth.blacklisted):
-            status = self.mailchimp.status(list_id, email)
-            assert status not in ("subscribed", "pending", "transactional"), f"{email} opted out in Odoo"
 
     def _why_absent(self, person: Person, truth: Truth) -> str:
         audience = self.mailchimp.audience(person.list_id)
@@ -297,6 +399,11 @@ def _records(run: Run, asset: str, name: str) -> list[dict[str, object]]:
     return [dict(record.data) for record in run.metadata[asset][name].records]
 
 
+def _conflicts(run: Run, conflict: str) -> set[str]:
+    rows = run.tables["odoo_opt_outs"].rows
+    return set(rows.loc[rows["conflict"] == conflict, "email"])
+
+
 def _hash(email: str) -> str:
     from mc_pipeline.sandbox.mailchimp.state import subscriber_hash
 
@@ -318,23 +425,35 @@ def _tables_in(folder: str) -> Iterator[None]:
 
 @contextmanager
 def small_world(
-    *, prepare: Callable[[SandboxOdoo, SandboxMailchimp], None] | None = None
+    *,
+    prepare: Callable[[SandboxOdoo, SandboxMailchimp], None] | None = None,
+    second_company: bool = False,
 ) -> Iterator[SmallWorld]:
-    """Found the town. ``prepare`` puts people into both systems before the story begins."""
+    """Found the town. ``prepare`` puts people into both systems before the story begins.
+
+    ``second_company``: another company has the same partners, and an audience of its own.
+    """
     odoo, mailchimp = SandboxOdoo(), SandboxMailchimp(keep_responses=True)
-    for list_id in (*LISTS, FOREIGN):
+    # Whoever watches has one clock, whatever those of the two systems say.
+    mailchimp.journal.clock = odoo.journal.clock
+    lists = (*LISTS, SECOND) if second_company else LISTS
+    for list_id in (*lists, FOREIGN):
         mailchimp.add_audience(list_id, list_id.title(), welcome_automation=True, tag_automation=True)
     newsletter, quiet = odoo.add_mailing_list(NEWSLETTER), odoo.add_tag(QUIET)
+    company = odoo.add_company("Second") if second_company else None
     if prepare is not None:
         prepare(odoo, mailchimp)
     members = {
         (list_id, email): status
-        for list_id in (*LISTS, FOREIGN)
+        for list_id in (*lists, FOREIGN)
         for email, status in mailchimp.statuses(list_id).items()
     }
     with odoo.serve(), mailchimp.serve(), TemporaryDirectory() as folder, _tables_in(folder):
         config = Path(folder) / "companies.yaml"
-        config.write_text(textwrap.dedent(SETTINGS).format(odoo=odoo.url, mailchimp=mailchimp.api_url))
+        text = textwrap.dedent(SETTINGS).format(odoo=odoo.url, mailchimp=mailchimp.api_url)
+        config.write_text(text + (SECOND_SETTINGS.format(company=company) if company else ""))
         settings = load_settings(config, SECRETS)
-        story = Story(lists=frozenset(LISTS), members=members, upgrading=frozenset({WHOLESALE}))
-        yield SmallWorld(odoo, mailchimp, Path(folder), settings, newsletter, quiet, story)
+        story = Story(lists=frozenset(lists), members=members, upgrading=frozenset({WHOLESALE}))
+        yield SmallWorld(
+            odoo, mailchimp, Path(folder), settings, newsletter, quiet, story, second_company=company
+        )

@@ -48,6 +48,14 @@ class Forgery:
         details = {"list_id": list_id, "email": email, **details}
         self.mailchimp.act("person", action, f"/lists/{list_id}", details)
 
+    def call_odoo(self, model: str, method: str, *args: Any) -> None:
+        call = {
+            "service": "object",
+            "method": "execute_kw",
+            "args": ["sandbox", 2, "***", model, method, list(args)],
+        }
+        self.odoo.record("POST", "/jsonrpc", raw_body=json.dumps({"params": call}).encode())
+
     def broken(self) -> list[str]:
         found = audit(self.mailchimp.entries, self.odoo.entries, self.story)
         return sorted({violation.invariant for violation in found})
@@ -211,15 +219,79 @@ def _past_the_confirmation(forged: Forgery) -> None:
     forged.create(RETAIL, BEN, "subscribed")
 
 
-def _written_to_odoo(forged: Forgery) -> None:
-    args = ["sandbox", 2, "admin", "mail.blacklist", "create", [{"email": BEN}]]
-    call = {"params": {"service": "object", "method": "execute_kw", "args": args}}
-    forged.odoo.record("POST", "/jsonrpc", raw_body=json.dumps(call).encode())
+def _call(model: str, method: str, *args: Any) -> Callable[[Forgery], None]:
+    return lambda forged: forged.call_odoo(model, method, *args)
+
+
+def _call_within_company(model: str, method: str, *args: Any) -> Callable[[Forgery], None]:
+    def forge(forged: Forgery) -> None:
+        forged.story.company_fields = frozenset({"x_newsletter"})
+        forged.call_odoo(model, method, *args)
+
+    return forge
+
+
+def _by_json2(forged: Forgery) -> None:
+    body = json.dumps({"ids": [7], "vals": {"name": "Ben"}}).encode()
+    forged.odoo.record("POST", "/json/2/res.partner/write", raw_body=body)
+
+
+def _lifted(*acts: Callable[[Forgery], object]) -> Callable[[Forgery], None]:
+    """Row 4 is Fay's; we made it, unless a user did so first or wrote it since."""
+
+    def forge(forged: Forgery) -> None:
+        forged.story.blacklist = {4: FAY}
+        for act in acts:
+            act(forged)
+        forged.call_odoo("mail.blacklist", "write", [4], {"active": False})
+
+    return forge
+
+
+def _made_by_us(forged: Forgery) -> None:
+    forged.call_odoo("mail.blacklist", "create", [{"email": FAY}])
+
+
+def _made_by_a_user(forged: Forgery) -> None:
+    forged.odoo.act("person", "blacklist", "mail.blacklist", {"email": FAY})
+
+
+def _comes_back_herself(forged: Forgery) -> None:
+    forged.act("sign_up", RETAIL, FAY)
+
+
+def _brought_back(forged: Forgery) -> None:
+    details = {"list_id": RETAIL, "email": FAY}
+    forged.mailchimp.act("admin", "subscribe", f"/lists/{RETAIL}", details)
+
+
+def _leaves_again(forged: Forgery) -> None:
+    forged.act("unsubscribe", WHOLESALE, FAY)
+
+
+def _unsubscribed_by_us(forged: Forgery) -> None:
+    """Ben was unsubscribed by nobody but us: that makes no row."""
+    forged.odoo.act("person", "blacklist", "mail.blacklist", {"email": BEN})
+    forged.run()
+    forged.create(RETAIL, BEN)
+    forged.change(RETAIL, BEN, status="unsubscribed")
+    forged.odoo.act("person", "unblacklist", "mail.blacklist", {"email": BEN})
+    forged.story.blacklist = {5: BEN}
+    forged.call_odoo("mail.blacklist", "write", [5], {"active": True})
+
+
+def _quiet_run_writes_to_odoo(forged: Forgery) -> None:
+    forged.run(unchanged=True, last_in_odoo=10**9)
+    _made_by_us(forged)
 
 
 OPTED_OUT = "nobody who opted out is subscribed"
 STATUS = "the status of a member is not sent"
 APPROVAL = "nothing but opt-outs before an approval"
+ODOO = "nothing but opt-outs is written to Odoo"
+NO_OPT_OUT = "nobody is opted out in Odoo without an opt-out"
+NOT_OURS = "only rows that we made are lifted"
+NO_RETURN = "nobody is lifted who did not come back by their own act"
 LEAK = "nobody leaks into an audience"
 NEVER = "nothing is sent about users, employees and suppliers"
 CREATIONS = "creations cannot touch members"
@@ -308,7 +380,38 @@ FORGERIES: dict[str, tuple[str, Callable[[Forgery], None]]] = {
         _one("POST", "/lists/foreign1/segments", {"name": "x"}),
     ),
     "a run without changes": ("a run without changes writes nothing", _again),
-    "a write to Odoo": ("nothing but opt-outs is written to Odoo", _written_to_odoo),
+    "a partner is written": (ODOO, _call("res.partner", "write", [7], {"name": "Ben"})),
+    "a partner is written by JSON-2": (ODOO, _by_json2),
+    "another field of the blacklist": (ODOO, _call("mail.blacklist", "write", [4], {"email": BEN})),
+    "a row is deleted": (ODOO, _call("mail.blacklist", "unlink", [4])),
+    "a mailing list": (ODOO, _call("mailing.subscription", "write", [3], {"opt_out": True})),
+    "a row for nobody's opt-out": (NO_OPT_OUT, _call("mail.blacklist", "create", [{"email": BEN}])),
+    "a row for our own opt-out": (NO_OPT_OUT, _unsubscribed_by_us),
+    "a user's row lifted": (NOT_OURS, _lifted(_made_by_a_user, _comes_back_herself)),
+    "a row lifted that a user made again": (
+        NOT_OURS,
+        _lifted(_made_by_us, _comes_back_herself, _made_by_a_user),
+    ),
+    "lifted for nobody's act": (NO_RETURN, _lifted(_made_by_us)),
+    "lifted for an administrator's act": (NO_RETURN, _lifted(_made_by_us, _brought_back)),
+    "lifted after leaving again": (NO_RETURN, _lifted(_made_by_us, _comes_back_herself, _leaves_again)),
+    "a write to Odoo in a run without changes": (
+        "a run without changes writes nothing",
+        _quiet_run_writes_to_odoo,
+    ),
+    "the blacklist, within a company": (
+        ODOO,
+        _call_within_company("mail.blacklist", "create", [{"email": FAY}]),
+    ),
+    "opted in, within a company": (
+        ODOO,
+        _call_within_company("mailing.subscription", "write", [3], {"opt_out": False}),
+    ),
+    "ticked, within a company": (
+        ODOO,
+        _call_within_company("res.partner", "write", [7], {"x_newsletter": True}),
+    ),
+    "another field of a partner": (ODOO, _call_within_company("res.partner", "write", [7], {"vat": False})),
 }
 
 
@@ -326,4 +429,35 @@ def test_an_opt_out_may_go_before_any_approval():
     story.odoo.act("person", "blacklist", "mail.blacklist", {"email": FAY})
     story.run()
     story.change(RETAIL, FAY, status="unsubscribed")
+    assert story.broken() == []
+
+
+def test_opt_outs_go_into_odoo_and_our_own_rows_are_lifted_for_who_came_back():
+    story = Forgery()
+    story.story.blacklist = {4: FAY}
+    story.call_odoo("mail.blacklist", "create", [{"email": FAY}])
+    story.act("sign_up", RETAIL, FAY)
+    story.call_odoo("mail.blacklist", "write", [4], {"active": False})
+    story.act("unsubscribe", RETAIL, FAY)
+    story.call_odoo("mail.blacklist", "write", [4], {"active": True})
+    assert story.broken() == []
+
+
+def test_opt_outs_of_another_program_count_as_opt_outs_and_are_not_judged():
+    story = Forgery()
+    story.run()
+    story.create(RETAIL, BEN)
+    story.change(RETAIL, BEN, status="unsubscribed")
+    story.story.foreign = {story.mailchimp.last_number}
+    story.call_odoo("mail.blacklist", "create", [{"email": BEN}])
+    assert story.broken() == []
+
+
+def test_opt_outs_within_a_company_go_to_its_lists_and_fields():
+    story = Forgery()
+    story.story.company_fields = frozenset({"x_newsletter"})
+    story.call_odoo("mailing.contact", "create", [{"name": FAY, "email": FAY}])
+    story.call_odoo("mailing.subscription", "create", [{"contact_id": 1, "list_id": 2, "opt_out": True}])
+    story.call_odoo("mailing.subscription", "write", [3], {"opt_out": True})
+    story.call_odoo("res.partner", "write", [7], {"x_newsletter": False})
     assert story.broken() == []

@@ -49,7 +49,10 @@ IN_MAILCHIMP = ("nothing", "unsubscribes", "complains", "bounces", "signs up", "
 IN_ODOO = ("nothing", "opted out", "lifted")
 ORDERS = ("Mailchimp first", "Odoo first", "at once")
 
-READS_OF_ODOO = ("read", "search", "search_read", "search_count", "read_group", "fields_get", "has_group")
+READS_OF_ODOO = (
+    *("read", "search", "search_read", "search_count", "read_group", "formatted_read_group"),
+    *("fields_get", "has_group"),
+)
 MAY_RECEIVE = ("subscribed", "transactional", "pending")
 
 

@@ -42,6 +42,7 @@ PAIRS = list(product(IN_MAILCHIMP, IN_ODOO))
 def in_peace(world: SmallWorld) -> None:
     world.run_until_done()
     world.check_everybody_is_where_they_belong()
+    world.check_both_systems_agree_on_consent()
     world.check_nothing_is_left_to_do()
     assert world.violations() == []
 

@@ -31,6 +31,8 @@ EXPECTED = """
     res.partner.search
     sale.order.read
     mail.blacklist.read
+    mail.blacklist.create
+    mail.blacklist.write
     mailing.subscription.read
     account.move.read
     account.move.line.read

@@ -59,12 +59,16 @@ def _quickly(world: SmallWorld) -> None:
 def _through_dagster(world: SmallWorld) -> None:
     job = build_defs(world.settings).resolve_job_def(SYNC_COMPANY)
     with dg.DagsterInstance.ephemeral() as instance:
-        for _ in range(2):
+        for _ in range(3):
             result = job.execute_in_process(partition_key=COMPANY, instance=instance, raise_on_error=False)
             systems = Systems(world.settings)
-            waiting = systems.ledger.plans.waiting(COMPANY)
-            for plan in waiting:
-                systems.ledger.plans.approve(plan.plan_id, by="marketing", reason="looks right")
+            waiting = [
+                (ledger, each.plan_id)
+                for ledger in (systems.ledger.plans, systems.ledger.old_opt_outs)
+                for each in ledger.waiting(COMPANY)
+            ]
+            for ledger, plan_id in waiting:
+                ledger.approve(plan_id, by="marketing", reason="looks right")
             systems.close()
             if not waiting:
                 break

@@ -1,5 +1,8 @@
 """Random stories of people, administrators, trouble, kills and syncs: nobody is harmed, nothing is lost.
 
+Two companies share their partners, so that an opt-out of one is an opt-out of the other. Webhooks come at
+once, late, twice, in the wrong order or never, and Mailchimp's clock is not ours.
+
 Run longer by hand with MC_PIPELINE_STORIES=200 MC_PIPELINE_STORY_STEPS=40.
 """
 
@@ -16,9 +19,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline.sandbox.mailchimp.people import ActRefusedError
 from mc_pipeline.sandbox.odoo.errors import ServerError
-from mc_pipeline_tests.properties.oracle import RETAIL, WHOLESALE
+from mc_pipeline_tests.properties.oracle import RETAIL, SECOND, WHOLESALE
 from mc_pipeline_tests.properties.runs import Death
-from mc_pipeline_tests.properties.small_world import FOREIGN, ORDERED, SmallWorld, small_world
+from mc_pipeline_tests.properties.small_world import (
+    COMPANY,
+    FOREIGN,
+    ORDERED,
+    SECOND_COMPANY,
+    SmallWorld,
+    small_world,
+)
 
 ADDRESSES = [f"{letter}@example.com" for letter in "abcdef"]
 NAMES = ["Ann Ash", "Ben Birk", "Cem Can"]
@@ -26,7 +36,8 @@ TYPED = [*ADDRESSES, "A@Example.com", "", "no address", "b@example.com, c@exampl
 PLACES = ["before_request", "after_request", "ledger"]
 
 emails = st.sampled_from(ADDRESSES)
-lists = st.sampled_from([WHOLESALE, RETAIL])
+lists = st.sampled_from([WHOLESALE, RETAIL, SECOND])
+companies = st.sampled_from([COMPANY, SECOND_COMPANY])
 positions = st.integers(min_value=0, max_value=11)
 amounts = st.sampled_from([10.0, 600.0, 1500.0])
 mailchimp_faults = st.builds(
@@ -57,7 +68,10 @@ class Stories(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self._open = ExitStack()
-        self.world: SmallWorld = self._open.enter_context(small_world(prepare=self._settle_people))
+        self.world: SmallWorld = self._open.enter_context(
+            small_world(prepare=self._settle_people, second_company=True)
+        )
+        self._open.enter_context(self.world.webhooks())
         self.partners: list[int] = []
         self.orders: list[int] = []
         self.subscriptions: list[int] = []
@@ -77,6 +91,8 @@ class Stories(RuleBasedStateMachine):
         mailchimp.add_member(WHOLESALE, "e@example.com", "cleaned")
         mailchimp.add_member(RETAIL, "stranger@example.com", "subscribed", tags=["Own"])
         mailchimp.add_member(FOREIGN, "a@example.com", "subscribed")
+        mailchimp.add_member(SECOND, "a@example.com", "subscribed")
+        mailchimp.add_member(SECOND, "d@example.com", "unsubscribed", opted_out_by="admin")
 
     # --- Odoo ---------------------------------------------------------------------------------------
 
@@ -84,8 +100,10 @@ class Stories(RuleBasedStateMachine):
         chosen=st.lists(st.tuples(emails, st.booleans(), amounts), min_size=3, max_size=6),
         subscribed=st.lists(emails, max_size=3, unique=True),
         loaded=st.booleans(),
+        minutes_ahead=st.sampled_from([0, -7, 7]),
     )
-    def beginning(self, chosen, subscribed, loaded):
+    def beginning(self, chosen, subscribed, loaded, minutes_ahead):
+        self.world.mailchimp.advance(timedelta(minutes=minutes_ahead))
         for email, is_company, amount in chosen:
             self.customer(email, is_company, amount, False, False)
         for email in subscribed:
@@ -124,9 +142,10 @@ class Stories(RuleBasedStateMachine):
     def _partner(self, position: int) -> int:
         return self.partners[position % len(self.partners)]
 
-    def _order(self, partner: int, amount: float) -> None:
+    def _order(self, partner: int, amount: float, company: int = 1) -> None:
         moment = ORDERED + timedelta(days=len(self.orders))
-        self.orders.append(self.world.odoo.add_order(partner, amount, date_order=moment))
+        order = self.world.odoo.add_order(partner, amount, date_order=moment, company_id=company)
+        self.orders.append(order)
 
     @rule(
         position=positions,
@@ -174,12 +193,12 @@ class Stories(RuleBasedStateMachine):
         if self._in_odoo(lambda: self.world.odoo.merge_partners(survivor, source)):
             self.partners.remove(source)
 
-    @rule(position=positions, amount=st.none() | amounts)
-    def buy_or_cancel(self, position, amount):
+    @rule(position=positions, amount=st.none() | amounts, elsewhere=st.booleans())
+    def buy_or_cancel(self, position, amount, elsewhere):
         if amount is None and self.orders:
             self.world.odoo.cancel_order(self.orders.pop(position % len(self.orders)))
         elif amount is not None and self.partners:
-            self._order(self._partner(position), amount)
+            self._order(self._partner(position), amount, self.world.second_company if elsewhere else 1)
 
     @rule()
     def everybody_buys(self):
@@ -212,7 +231,8 @@ class Stories(RuleBasedStateMachine):
 
     @rule(
         act=st.sampled_from(
-            "unsubscribe complain bounce_hard unsubscribe_by_admin archive delete_permanently".split()
+            "unsubscribe unsubscribe complain bounce_hard unsubscribe_by_admin another_program sign_up "
+            "subscribe_by_admin archive delete_permanently".split()
         ),
         position=positions,
     )
@@ -220,12 +240,17 @@ class Stories(RuleBasedStateMachine):
         """Somebody who is a member, and may be a contact of ours, does something or has it done to them."""
         members = sorted(
             (list_id, email)
-            for list_id in (WHOLESALE, RETAIL)
+            for list_id in (WHOLESALE, RETAIL, SECOND)
             for email in self.world.mailchimp.statuses(list_id)
             if email in ADDRESSES
         )
-        if members:
-            self._act(act, *members[position % len(members)])
+        if not members:
+            return
+        list_id, email = members[position % len(members)]
+        if act != "another_program":
+            self._act(act, list_id, email)
+        elif self.world.mailchimp.status(list_id, email) != "archived":
+            self.world.unsubscribe_by_another_program(list_id, email)
 
     @rule(
         act=st.sampled_from(["sign_up", "edit", "clear", "tag", "change_address"]),
@@ -259,6 +284,20 @@ class Stories(RuleBasedStateMachine):
         for batch in list(self.world.mailchimp.state.batches):
             self.world.mailchimp.lose_batch_results(batch)
 
+    @rule(how=st.sampled_from(["now", "now", "twice", "in the wrong order", "lost"]))
+    def webhooks_come(self, how):
+        """What is not delivered comes late, perhaps after the run that should have known it."""
+        match how:
+            case "in the wrong order":
+                self.world.mailchimp.state.webhook_deliveries.reverse()
+            case "lost":
+                self.world.mailchimp.state.webhook_deliveries.clear()
+        assert set(self.world.mailchimp.deliver_webhooks(times=2 if how == "twice" else 1)) <= {200}
+
+    @rule(minutes=st.sampled_from([1, 45]))
+    def time_passes_in_mailchimp(self, minutes):
+        self.world.mailchimp.advance(timedelta(minutes=minutes))
+
     # --- syncs --------------------------------------------------------------------------------------
 
     @rule(
@@ -287,6 +326,15 @@ class Stories(RuleBasedStateMachine):
         """Reading takes about forty requests to Mailchimp; what comes behind them is mostly written."""
         self._sync(Death(place, number, writes_afterwards=interrupted))
 
+    @rule(company=companies, place=st.sampled_from(["never", *PLACES]), number=st.integers(0, 30))
+    def sensor_finds_opt_outs(self, company, place, number):
+        """A run of the opt-outs alone, which may die."""
+        self.is_judged = False
+        run = self.world.run(Death(place, number), company=company, only_opt_outs=True)
+        note(f"opt-outs ended by {run.failure!r}")
+        assert self.world.violations() == []
+        self.is_judged = True
+
     def _sync(self, death: Death, *, only_changes: bool = False) -> None:
         self.is_judged = False
         run = self.world.run(death, only_changes=only_changes)
@@ -313,13 +361,16 @@ class Stories(RuleBasedStateMachine):
         try:
             if self.partners and self.is_judged:
                 self._in_peace()
+                self.world.check_nothing_is_left_to_do()
+                assert self.world.violations() == []
         finally:
             self._open.close()
 
     def _in_peace(self) -> None:
         self.is_judged = False
-        self.world.run_until_done()
+        self.world.nightly_run()
         self.world.check_everybody_is_where_they_belong()
+        self.world.check_both_systems_agree_on_consent()
         self.world.check_nothing_is_left_to_do()
         assert self.world.violations() == []
         self.is_judged = True
