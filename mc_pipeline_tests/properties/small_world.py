@@ -186,13 +186,15 @@ class SmallWorld:
         self.story.runs.append(mark)
         return mark
 
-    def run_until_done(self, *, company: str = COMPANY, only_changes: bool = False) -> Run:
+    def run_until_done(
+        self, *, company: str = COMPANY, only_changes: bool = False, only_opt_outs: bool = False
+    ) -> Run:
         """Sync without any trouble until nothing waits for a person, who approves whatever is asked."""
         self.odoo.faults.clear()
         self.mailchimp.faults.clear()
         self.mailchimp.resume_batches()
         for _ in range(6):
-            run = self.run(company=company, only_changes=only_changes)
+            run = self.run(company=company, only_changes=only_changes, only_opt_outs=only_opt_outs)
             if run.failure is not None and not run.needs_approval:
                 raise AssertionError("a run without any trouble failed") from run.failure
             if not self.approve_what_waits(run, company):
@@ -286,7 +288,7 @@ class SmallWorld:
     def nightly_run(self) -> None:
         """The runs of a night without any trouble: all opt-outs first, then both companies."""
         if self.second_company:
-            self.run(company=SECOND_COMPANY, only_opt_outs=True)
+            self.run_until_done(company=SECOND_COMPANY, only_opt_outs=True)
         self.run_until_done()
         if self.second_company:
             self.run_until_done(company=SECOND_COMPANY)

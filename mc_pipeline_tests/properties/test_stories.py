@@ -378,8 +378,8 @@ class Stories(RuleBasedStateMachine):
 
 TestStories = Stories.TestCase
 TestStories.settings = settings(
-    max_examples=int(os.environ.get("MC_PIPELINE_STORIES", "4")),
-    stateful_step_count=int(os.environ.get("MC_PIPELINE_STORY_STEPS", "10")),
+    max_examples=int(os.environ.get("MC_PIPELINE_STORIES", "2")),
+    stateful_step_count=int(os.environ.get("MC_PIPELINE_STORY_STEPS", "8")),
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # making a story shorter takes many minutes
     suppress_health_check=list(HealthCheck),
