@@ -118,6 +118,7 @@ def orders_table(count: int) -> pd.DataFrame:
             "below_zero": False,
             "excluded_because": "",
             "excluded_detail": None,
+            "uncounted_because": "",
         }
     )
     return schemas.STORE_ORDERS.to_pandas(schemas.STORE_ORDERS.to_arrow(rows))
@@ -149,7 +150,9 @@ def push(orders: pd.DataFrame, ledger: Ledger, client: MailchimpClient) -> int:
         writes = StoreWrites(client, ledger, lease, lease.owner)
         open_stores(client, ledger, lease, [STORE])
         push_products(orders, products_table(), writes, now)
-        wanted = Orders(rows=orders, complete=True, rates={}, states_of=lambda ids: {})
+        # None of the orders is excluded: nobody asks who is a member.
+        members = pd.DataFrame(columns=["list_id", "email"])
+        wanted = Orders(rows=orders, members=members, complete=True, rates={}, states_of=lambda ids: {})
         pushed = OrderPusher(wanted, [STORE], writes, now).push()
         if not set(pushed.rows["outcome"]) <= {"applied"} or pushed.failed_months:
             raise RuntimeError(f"not all was applied: {pushed.rows['outcome'].value_counts().to_dict()}")

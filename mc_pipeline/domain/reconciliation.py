@@ -14,6 +14,7 @@ from mc_pipeline.domain import store_orders as reasons
 from mc_pipeline.domain.columns import require_unique, texts, times
 from mc_pipeline.domain.errors import RuleError
 from mc_pipeline.domain.money import units
+from mc_pipeline.domain.store_changes import KEPT_RIGHT, STAYS
 from mc_pipeline.masking import mask_text
 
 BELOW_ZERO = "below_zero"
@@ -45,8 +46,8 @@ DIFFERENCES = {
     OTHER_CURRENCY: "the store holds the order in another currency; its amounts are not added up",
     AMOUNT: "the amounts are not the same",
     CANCELLED_STATE: "the order is cancelled in one of the two only",
-    LEFT_ALONE: "the store holds an order that is due no more, with what is kept of it, and it stays: to "
-    "write it would bring the person back",
+    LEFT_ALONE: "the store holds an order that is due no more, with what is kept of it; or with less, as to "
+    "write it could bring the person back",
 }
 """How a store differs from what it should hold, the first that applies: code and sentence."""
 
@@ -94,15 +95,16 @@ def reconcile(
     odoo = _odoo_side(store_orders, scale)
     mailchimp = _mailchimp_side(held, currency, scale, timezone)
     due = odoo[odoo["is_due"]].merge(mailchimp.drop(columns="held_month"), how="left", on=_KEY)
-    extra = _held_though_not_due(odoo, mailchimp)
+    extra = _held_though_not_due(odoo, mailchimp, currency)
     rows = pd.concat([due, odoo[~odoo["is_due"]], extra], ignore_index=True)
     for column in _amount_columns():
         rows[column] = rows[column].astype("float64").fillna(0).astype("int64")
-    for column in ("held", "held_cancelled", "held_exact", "as_kept"):
+    for column in ("held", "held_cancelled", "held_exact", "as_kept", "at_most_kept"):
         rows[column] = rows[column].astype("boolean").fillna(column == "held_exact").astype(bool)
-    last = pushed.drop_duplicates(_KEY, keep="last").set_index(_KEY)[["outcome", "detail"]]
+    last = pushed.drop_duplicates(_KEY, keep="last").set_index(_KEY)[["because", "outcome", "detail"]]
     said = last.reindex(pd.MultiIndex.from_frame(rows[_KEY])).set_axis(rows.index)
-    rows["push_outcome"], rows["push_detail"] = said["outcome"], said["detail"]
+    for name in ("because", "outcome", "detail"):
+        rows[f"push_{name}"] = said[name]
     rows["differs_because"] = _differences(rows, currency)
     rows = _one_sum_of_the_erased(rows)
     return _presented(rows, currency, scale)
@@ -194,6 +196,7 @@ def _odoo_side(store_orders: pd.DataFrame, scale: int) -> pd.DataFrame:
     kept = units(store_orders["kept_untaxed_company"], scale)
     not_sent = kept - (goods + shipping).where(due, 0)
     below_zero = store_orders["below_zero"].astype(bool)
+    counts = ~store_orders["uncounted_because"].isin([reasons.NOT_INVOICED, reasons.NOT_PAID])
     partly = pd.Series(np.where(below_zero, BELOW_ZERO, FIXED_RATE), index=store_orders.index)
     return pd.DataFrame(
         {
@@ -210,9 +213,9 @@ def _odoo_side(store_orders: pd.DataFrame, scale: int) -> pd.DataFrame:
             "kept": kept,
             "left_out_because": because.mask(due & (not_sent != 0), partly),
             "left_out": not_sent,
-            "kept_goods": goods,
-            "kept_shipping": shipping,
-            "kept_tax": tax,
+            "kept_goods": goods.where(counts, 0),
+            "kept_shipping": shipping.where(counts, 0),
+            "kept_tax": tax.where(counts, 0),
             "due_goods": goods.where(due, 0),
             "due_shipping": shipping.where(due, 0),
             "due_tax": tax.where(due, 0),
@@ -248,12 +251,15 @@ def _mailchimp_side(held: pd.DataFrame, currency: str, scale: int, timezone: str
     )
 
 
-def _held_though_not_due(odoo: pd.DataFrame, mailchimp: pd.DataFrame) -> pd.DataFrame:
+def _held_though_not_due(odoo: pd.DataFrame, mailchimp: pd.DataFrame, currency: str) -> pd.DataFrame:
     """The orders that a store holds and should not: with what Odoo calls them, and nothing of Odoo's sums."""
     due = pd.MultiIndex.from_frame(odoo.loc[odoo["is_due"], _KEY])
     extra = mailchimp[~pd.MultiIndex.from_frame(mailchimp[_KEY]).isin(due)]
     known = odoo.drop_duplicates("foreign_order_id").set_index("foreign_order_id")
     own = known.reindex(extra["foreign_order_id"]).set_axis(extra.index)
+    is_more = (extra["held_currency"] != currency) | ~extra["held_exact"].astype(bool)
+    for part in _PARTS:
+        is_more |= ~(extra[f"held_{part}"] <= own[f"kept_{part}"])
     audience_of = (
         odoo.dropna(subset=["store_id"]).drop_duplicates("store_id").set_index("store_id")["audience"]
     )
@@ -268,6 +274,7 @@ def _held_though_not_due(odoo: pd.DataFrame, mailchimp: pd.DataFrame) -> pd.Data
         left_out_because="",
         not_due_because=own["left_out_because"].where(own["left_out_because"].notna(), None),
         as_kept=_holds(extra, own, "kept") & (extra["held_cancelled"] == (own["state"] == "cancel")),
+        at_most_kept=~is_more & (extra["held_cancelled"] | (own["state"] != "cancel")),
     )
 
 
@@ -283,13 +290,18 @@ def _differences(rows: pd.DataFrame, currency: str) -> np.ndarray:
     same = _holds(rows, rows, "due")
     both = rows["is_due"] & rows["held"]
     extra = rows["held"] & ~rows["is_due"]
+    is_right = rows["as_kept"] & (
+        (rows["push_because"] == KEPT_RIGHT) | rows["push_outcome"].isin(["applied", "unchanged"])
+    )
+    # What no write would put right is no difference, as long as it holds nothing that was given back.
+    untouchable = rows["at_most_kept"] & (rows["push_because"] == STAYS)
     worth = rows[[f"held_{part}" for part in _PARTS]].any(axis=1)
     return np.select(
         [
             rows["is_due"] & ~rows["held"],
             # What counts as revenue no more stays in its store, worth nothing.
             extra & rows["not_due_because"].isin([reasons.NOT_INVOICED, reasons.NOT_PAID]) & ~worth,
-            extra & (rows["push_outcome"] == "held_back") & rows["as_kept"],
+            extra & (is_right | untouchable),
             extra & rows["order_id"].notna(),
             extra,
             both & (rows["held_currency"] != currency),

@@ -1,6 +1,16 @@
 """What to write so that a store holds what it should: desired documents minus those that it has (RULES 9).
 
 Steps of one thing follow each other; of several things they may go in any order.
+
+An order that a store holds may become one that no store should hold: its person is no contact any more,
+changed audience, was archived. Mailchimp goes on counting it as revenue, so it has to stay right:
+
+- While the person whom it was sent for is in the store's audience, in any status but archived, it is kept
+  right where it is, like every other order (``held_though_excluded``, ``is_member``).
+- Otherwise to write the order could bring that person back. It stays as it is, unless it was given back
+  (``is_given_back``): then it is deleted, which brings nobody back. Once the person is a member and the order
+  is due again, it returns like every order that left.
+- Orders that are gone from Odoo, due in another store, or of erased people leave (``departures``).
 """
 
 import json
@@ -11,7 +21,13 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from mc_pipeline.domain.store_documents import Document, order_body, product_body, text_of
+from mc_pipeline.domain.store_documents import (
+    Document,
+    amounts_of,
+    order_body,
+    product_body,
+    text_of,
+)
 from mc_pipeline.domain.store_orders import ERASED, NOT_INVOICED, NOT_PAID
 
 NO_LONGER_COUNTS = (NOT_INVOICED, NOT_PAID)
@@ -23,6 +39,14 @@ NOTIFIED_WITHIN = timedelta(days=2)
 GONE = "gone"
 MOVED = "the person moved to another audience"
 ERASED_PERSON = "the person was erased on request"
+GIVEN_BACK = "less is kept of it than the store holds, and the person is no member there"
+
+KEPT_RIGHT = "not due any more, and as it should be"
+STAYS = "not due any more, and no write would be right"
+"""Why an order that a store holds and that is due in none is listed, though nothing is written."""
+
+# Below any amount of any currency, above the noise of floats.
+_NOISE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -168,7 +192,7 @@ def departures(orders: pd.DataFrame, held: pd.DataFrame) -> list[Departure]:
 
     Returns:
         Orders that Odoo's tables do not have any more (``GONE``: to be asked for by id), that are due in
-        another store, and those of erased people. All others that are not due stay as they are.
+        another store, and those of erased people. For others that are not due see ``held_though_excluded``.
     """
     known = orders.set_index("order_id")[["store_id", "excluded_because"]].rename(
         columns={"store_id": "store_due"}
@@ -187,6 +211,47 @@ def departures(orders: pd.DataFrame, held: pd.DataFrame) -> list[Departure]:
             continue
         found.append(Departure(str(row.store_id), int(row.order_id), str(row.month), because))
     return found
+
+
+def held_though_excluded(orders: pd.DataFrame, held: pd.DataFrame, members: pd.DataFrame) -> pd.DataFrame:
+    """Find the orders that a store holds, that are due in none, and that are not to leave just for that.
+
+    Args:
+        orders: rows of ``store_orders``, with order_id, store_id, email and excluded_because at least.
+        held: what the stores hold: order_id, store_id, email (of the customer whom it was sent for), list_id
+            (of the store's audience).
+        members: ``list_id`` and ``email`` of everybody in an audience, in whatever status but archived.
+
+    Returns:
+        The rows, once for each store that holds one, ``store_id`` and ``email`` as they are held, and
+        ``is_member``: that address is in the audience. An order that is out of its own store's revenue
+        (``NO_LONGER_COUNTS``) is none of these: its person is a member, whom it may be sent for anew.
+    """
+    excluded = orders[~orders["excluded_because"].isin(["", ERASED])]
+    there = held[["order_id", "store_id", "email", "list_id"]].add_prefix("held_")
+    found = excluded.merge(there, left_on="order_id", right_on="held_order_id")
+    own_store = found["store_id"] == found["held_store_id"].astype(object)
+    found = found[~(own_store & found["excluded_because"].isin(NO_LONGER_COUNTS))]
+    place = pd.MultiIndex.from_frame(found[["held_list_id", "held_email"]].astype(object))
+    is_member = place.isin(pd.MultiIndex.from_frame(members[["list_id", "email"]].astype(object)))
+    return found[orders.columns].assign(
+        store_id=found["held_store_id"].astype(object),
+        email=found["held_email"].astype(object),
+        is_member=is_member,
+    )
+
+
+def is_given_back(present: Document, kept: Document) -> bool:
+    """Whether a store holds more of an order than is kept: of goods, shipping or tax, or it is cancelled.
+
+    Of an order in another currency than the store holds it in, nobody can tell.
+    """
+    if present.get("currency_code") != kept["currency_code"]:
+        return False
+    if "cancelled_at_foreign" in kept and "cancelled_at_foreign" not in present:
+        return True
+    before, after = amounts_of(present), amounts_of(kept)
+    return any(before[part] - after[part] > _NOISE for part in after)
 
 
 def gone_for_good(states: Mapping[int, str], asked: Iterable[int]) -> frozenset[int]:

@@ -38,6 +38,18 @@ def order_document(row: Any, customer_id: str) -> Document:
     return document
 
 
+def kept_document(row: Any, customer_id: str) -> Document:
+    """What counts of an order: like ``order_document``, nothing where the row says ``uncounted_because``."""
+    document = order_document(row, customer_id)
+    return without_revenue(document) if row.uncounted_because else document
+
+
+def amounts_of(document: Document) -> dict[str, float]:
+    """The parts of an order's total: goods (what Mailchimp calls revenue), shipping and tax."""
+    shipping, tax = document["shipping_total"], document["tax_total"]
+    return {"goods": document["order_total"] - shipping - tax, "shipping": shipping, "tax": tax}
+
+
 def without_revenue(document: Document) -> Document:
     """The same order, of which nothing counts: all lines stay, at price 0."""
     lines = {name: {**line, "price": 0.0} for name, line in document["lines"].items()}

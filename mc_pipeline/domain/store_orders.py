@@ -1,4 +1,4 @@
-"""Which store holds an order, with which amounts and lines; or the one reason why none does.
+"""Which store should hold an order, with which amounts and lines; or the one reason why none should.
 
 Amounts are kept revenue, in the currency of the company, which is the store's: goods and shipping without
 tax, and all tax. They are worked out in smallest units and always add up. What falls below zero becomes zero;
@@ -34,7 +34,7 @@ NOT_PAID = "not_paid"
 
 EXCLUDED = {
     BEFORE_ORDERS_SINCE: "the order is of a month before orders_since in companies.yaml",
-    CANCELLED: "the order was cancelled before a store held it",
+    CANCELLED: "the order is cancelled, and no store holds it",
     ERASED: "the person was erased on request",
     NO_USABLE_ADDRESS: "neither the customer nor the invoice address has an e-mail address that can be used",
     NO_AUDIENCE: "the person meets the rule of no audience",
@@ -46,7 +46,7 @@ EXCLUDED = {
     NOT_INVOICED: "something of the order is still to be invoiced, and revenue counts when it is invoiced",
     NOT_PAID: "an invoice of the order is not paid, and revenue counts when it is paid",
 }
-"""Why no store holds an order, the first that applies: code and sentence."""
+"""Why an order is due in no store, the first that applies: code and sentence."""
 
 
 class StoreLike(Protocol):
@@ -113,8 +113,11 @@ def build_store_orders(
         erased_partners: ids of partners of people who were erased; they are among the partners no more.
 
     Returns:
-        Rows of ``store_orders``, one per order, by id: due in one store, or excluded for one reason. The
-        amounts are there either way. ``kept_untaxed_company`` is Odoo's, below zero where it is.
+        Rows of ``store_orders``, one per order, by id: due in one store, or excluded for one reason. Month,
+        amounts and lines are there either way: a store that holds an excluded order is kept right by them
+        (see ``store_changes``). ``kept_untaxed_company`` is Odoo's, below zero where it is.
+        ``uncounted_because`` is OTHER_CURRENCY_WITHOUT_RATE, NOT_INVOICED or NOT_PAID, also of orders that
+        are excluded for another reason.
 
     Raises:
         RuleError: an order, line or partner is there twice.
@@ -124,12 +127,13 @@ def build_store_orders(
     amounts = _amounts(orders, parts, fixed_rates or {})
     where = _places(orders, judge_partners(partners), contacts, set_aside, company)
     erased = orders[["partner_id", "partner_invoice_id"]].isin(set(erased_partners)).any(axis=1)
+    of_revenue = _reasons_of_revenue(orders, lines, refunds, parts, amounts, company)
     reasons = {
         BEFORE_ORDERS_SINCE: orders["month"] < (company.orders_since or ""),
         CANCELLED: (orders["state"] != "sale") & ~orders["order_id"].isin(set(held_orders)),
         ERASED: (erased & where["person_email"].isna()) | (where["aside_as"] == "erased"),
         **_reasons_of_place(orders, where, members, company),
-        **_reasons_of_revenue(orders, lines, refunds, parts, amounts, company),
+        **of_revenue,
     }
     because = first_reason({code: reasons[code] for code in EXCLUDED}, orders.index)
     rows = pd.DataFrame(
@@ -154,6 +158,7 @@ def build_store_orders(
             "below_zero": amounts["below_zero"],
             "excluded_because": because,
             "excluded_detail": _details(because, where),
+            "uncounted_because": first_reason(of_revenue, orders.index),
         }
     )
     return rows

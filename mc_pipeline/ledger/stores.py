@@ -108,7 +108,8 @@ class Stores:
     def orders_present(self, company: str) -> pd.DataFrame:
         """All orders that the company's stores hold, by order.
 
-        Columns: store_id, order_id (in Odoo), month, customer_id, email (of that customer).
+        Columns: store_id, order_id (in Odoo), month, customer_id, email (of that customer), list_id (of the
+        store's audience).
         """
         query = (
             select(
@@ -117,20 +118,23 @@ class Stores:
                 store_order.c.month,
                 store_order.c.customer_id,
                 store_customer.c.email,
+                store.c.list_id,
             )
             .outerjoin(
                 store_customer,
                 (store_customer.c.store_id == store_order.c.store_id)
                 & (store_customer.c.object_id == store_order.c.customer_id),
             )
+            .outerjoin(store, store.c.store_id == store_order.c.store_id)
             .where(store_order.c.company == company, store_order.c.present)
             .order_by(store_order.c.order_id)
         )
         with self._database.read() as connection:
             result = connection.execute(query)
             rows = pd.DataFrame(result.all(), columns=list(result.keys()))
-        # Few stores and months, each many times: one object for all their rows.
-        return rows.astype({"store_id": "category", "month": "category", "order_id": "int64"})
+        # Few stores, lists and months, each many times: one object for all their rows.
+        repeated = dict.fromkeys(("store_id", "month", "list_id"), "category")
+        return rows.astype({**repeated, "order_id": "int64"})
 
     def held_orders(self, company: str) -> frozenset[int]:
         """Ids in Odoo of the orders that a store of the company holds."""

@@ -1,7 +1,8 @@
 """Brings the orders into the stores, month by month, so that each holds what it should (RULES 9).
 
 Of a month: orders leave first, then their customers are there, then orders come and change. What the ledger
-holds is compared, never the store itself: an unchanged order costs no request.
+holds is compared, never the store itself: an unchanged order costs no request. What happens to an order that
+a store holds and that is due in none any more is told in ``store_changes``.
 """
 
 import json
@@ -15,23 +16,28 @@ import pandas as pd
 
 from mc_pipeline.domain import store_ids
 from mc_pipeline.domain.store_changes import (
+    GIVEN_BACK,
+    KEPT_RIGHT,
     NO_LONGER_COUNTS,
+    STAYS,
     Departure,
     Step,
     Steps,
     departures,
     gone_for_good,
+    held_though_excluded,
     is_announced,
+    is_given_back,
     missing_products,
     order_steps,
 )
 from mc_pipeline.domain.store_documents import (
     Document,
     attribution_of,
-    order_document,
+    kept_document,
     text_of,
-    without_revenue,
 )
+from mc_pipeline.domain.store_orders import OTHER_CURRENCY_WITHOUT_RATE
 from mc_pipeline.ledger import StoreRecord
 from mc_pipeline.mailchimp.errors import (
     MailchimpAuthenticationError,
@@ -55,9 +61,6 @@ _LOOKS = 2
 _FATAL = (MailchimpAuthenticationError, MailchimpBlockedError, MailchimpPermissionError)
 """Errors of the account, not of a month: no other month would fare better."""
 
-NOT_DUE = "not due any more"
-"""Why an order that a store holds is listed and left alone; nothing is to be done about it."""
-
 ROW = ("store_id", "order_id", "foreign_order_id", "month", "operation", "because", "outcome", "detail")
 PROGRESS = ("month", "orders", "done", "failed", "trouble")
 
@@ -69,12 +72,14 @@ class Orders:
     """What the stores should hold, and what is known of it.
 
     rows        all rows of ``store_orders``
+    members     list_id and email of everybody in an audience, in whatever status but archived
     complete    False: some input of them is not whole, so nothing leaves a store on their word
     rates       order id to rate, of orders in another currency than the store's
     states_of   asks Odoo for the states of orders by id; those that it has not are missing
     """
 
     rows: pd.DataFrame
+    members: pd.DataFrame
     complete: bool
     rates: Mapping[int, float]
     states_of: Callable[[Sequence[int]], Mapping[int, str]]
@@ -165,9 +170,14 @@ class OrderPusher:
             MailchimpError: of the account as a whole; what was done is recorded.
         """
         held = self._ledger.stores.orders_present(self._company)
-        due = self._due(held)
+        staying: dict[str, _Month] = {}
+        excluded = held_though_excluded(self._orders.rows, held, self._orders.members)
+        # Without a rate, nobody knows what is kept of it.
+        kept_right = excluded["is_member"] & (excluded["uncounted_because"] != OTHER_CURRENCY_WITHOUT_RATE)
+        due = self._due(held, excluded[kept_right])
         self._former = _former_customers(due, held)
-        leaving, staying = self._leaving(held)
+        given_back = self._given_back(excluded[~kept_right], staying)
+        leaving = self._leaving([*departures(self._orders.rows, held), *given_back], staying)
         by_month = {str(name): rows for name, rows in due.groupby("month")}
         month_due = dict(zip(due["order_id"], due["month"], strict=True))
         leaving_by_month: dict[str, list[Departure]] = {}
@@ -175,7 +185,6 @@ class OrderPusher:
             # What moves to another store leaves the one right before it enters the other.
             name = str(month_due.get(departure.order_id, departure.month))
             leaving_by_month.setdefault(name, []).append(departure)
-        self._left_alone(held, due, staying)
         frames, progress = [], []
         for name in sorted({*by_month, *leaving_by_month, *(month.month for month in staying.values())}):
             month = staying.get(name) or _Month(name)
@@ -200,20 +209,25 @@ class OrderPusher:
 
     # --- what is due --------------------------------------------------------------------------------
 
-    def _due(self, held: pd.DataFrame) -> pd.DataFrame:
-        """Rows to be written: those that are due, and those that a store holds and that count no more."""
+    def _due(self, held: pd.DataFrame, kept_right: pd.DataFrame) -> pd.DataFrame:
+        """Rows to be written: those that are due, and those that a store holds and that count no more.
+
+        ``kept_right``: rows of ``held_though_excluded``. They are the ones with ``as_held``: to be kept
+        right where they are, and never to be brought there.
+        """
         rows = self._orders.rows
         in_store = rows["store_id"].isin(list(self._stores))
         due = in_store & (rows["excluded_because"] == "")
         place = pd.MultiIndex.from_frame(rows[["order_id", "store_id"]].astype(object))
         is_held = place.isin(pd.MultiIndex.from_frame(held[["order_id", "store_id"]].astype(object)))
         worthless = in_store & rows["excluded_because"].isin(NO_LONGER_COUNTS) & is_held
-        return rows[due | worthless]
+        found = rows[due | worthless].assign(as_held=False)
+        if kept_right.empty:
+            return found
+        return pd.concat([found, kept_right[rows.columns].assign(as_held=True)], ignore_index=True)
 
-    def _leaving(self, held: pd.DataFrame) -> tuple[list[Departure], dict[str, _Month]]:
-        """Orders that leave a store, and by month what is said of those that should and do not."""
-        staying: dict[str, _Month] = {}
-        found = departures(self._orders.rows, held)
+    def _leaving(self, found: Sequence[Departure], staying: dict[str, _Month]) -> list[Departure]:
+        """Return those that do leave, and say of the others, by month, why they do not."""
 
         def stay(departure: Departure, why: str) -> None:
             month = staying.setdefault(departure.month, _Month(departure.month))
@@ -222,7 +236,7 @@ class OrderPusher:
         if not self._orders.complete:
             for departure in found:
                 stay(departure, f"what was read is not complete: {self._orders.incomplete_because}")
-            return [], staying
+            return []
         asked = [departure.order_id for departure in found if departure.asked]
         states = self._orders.states_of(asked) if asked else {}
         gone = gone_for_good(states, asked)
@@ -234,23 +248,29 @@ class OrderPusher:
                 )
             else:
                 leaving.append(departure)
-        return leaving, staying
+        return leaving
 
-    def _left_alone(self, held: pd.DataFrame, due: pd.DataFrame, staying: dict[str, _Month]) -> None:
-        """List what a store holds although it is not due there: no write would be right, some would harm.
+    def _given_back(self, orders: pd.DataFrame, staying: dict[str, _Month]) -> list[Departure]:
+        """Return which of these orders have to leave, as money was given back; the others stay, listed.
 
-        An order of somebody who was archived or is gone would bring them back as a contact (rule 9.1).
+        They are of people who are no members: an order of somebody who was archived or is gone would bring
+        them back as a contact (rule 9.1), a deletion brings back nobody.
         """
-        columns = ["order_id", "store_id", "excluded_because", "excluded_detail"]
-        known = self._orders.rows[columns].set_index("order_id").add_suffix("_due")
-        row: Any
-        for row in held[~held["order_id"].isin(due["order_id"])].join(known, on="order_id").itertuples():
-            reason = row.excluded_because_due
-            if isinstance(reason, str) and reason not in ("", "erased"):
-                month = staying.setdefault(str(row.month), _Month(str(row.month)))
-                detail = row.excluded_detail_due
-                detail = f"stays as it is: {detail if isinstance(detail, str) else reason}"
-                month.hold_back(str(row.store_id), int(row.order_id), "update", NOT_DUE, detail)
+        found: list[Departure] = []
+        for start in range(0, len(orders), SLICE):
+            part = orders.iloc[start : start + SLICE]
+            records = self._ledger.stores.orders(self._company, part["order_id"].tolist())
+            sent = {(record.store_id, record.order_id): record.sent_json for record in records}
+            row: Any
+            for row in part.itertuples():
+                store_id, order_id, month = str(row.store_id), int(row.order_id), str(row.month)
+                present: Document = json.loads(sent.get((store_id, order_id)) or "{}")
+                known = row.uncounted_because != OTHER_CURRENCY_WITHOUT_RATE
+                if known and is_given_back(present, kept_document(row, present.get("customer", ""))):
+                    found.append(Departure(store_id, order_id, month, GIVEN_BACK))
+                else:
+                    _list_untouched(staying.setdefault(month, _Month(month)), row, STAYS)
+        return found
 
     # --- one month ----------------------------------------------------------------------------------
 
@@ -358,9 +378,13 @@ class OrderPusher:
             customer = customers[row.store_id][row.email]
             records = known.get(order_id, [])
             held = next((record for record in records if record.store_id == row.store_id), None)
-            wanted = order_document(row, customer.object_id)
-            if row.excluded_because:
-                wanted = without_revenue(wanted)
+            if row.as_held and (held is None or not held.present):
+                if order_id in month.read_back:
+                    operation, because = month.read_back[order_id]
+                    gone = StoreResult("unchanged", "the store does not hold it any more")
+                    month.add(row.store_id, order_id, operation, because, gone)
+                continue
+            wanted = kept_document(row, customer.object_id)
             steps = order_steps(
                 row.foreign_order_id, wanted, held, self._said_once(row, wanted, held, records)
             )
@@ -369,6 +393,8 @@ class OrderPusher:
                     operation, because = month.read_back[order_id]
                     done = StoreResult("applied", "read back from the store")
                     month.add(row.store_id, order_id, operation, because, done)
+                elif row.as_held:
+                    _list_untouched(month, row, KEPT_RIGHT)
                 continue
             why_not = self._why_not(row, wanted, steps, held, records)
             if why_not is not None:
@@ -385,9 +411,11 @@ class OrderPusher:
         """What a creation says that no later write does: what it was attributed to, or that it is new."""
         if held is not None and held.attribution_json:
             return json.loads(held.attribution_json)
-        store = self._stores[row.store_id]
         is_new = not any(record.present or record.sent_json or record.attribution_json for record in records)
-        if store.order_notifications and is_new and is_announced(wanted, row.processed_at, self._now):
+        if not is_new:
+            return {}
+        store = self._stores[row.store_id]
+        if store.order_notifications and is_announced(wanted, row.processed_at, self._now):
             state = self._ledger.stores.get(store.store_id)
             if state is not None and state.loaded_at is not None:
                 return {"financial_status": "pending"}
@@ -561,6 +589,12 @@ class _Prepared:
             for step in self.change.steps
         )
         return replace(self, change=replace(self.change, steps=steps, attribution=text_of(attribution)))
+
+
+def _list_untouched(month: _Month, row: Any, because: str) -> None:
+    """List an order that a store holds, that is due in none, and of which nothing is written."""
+    detail = row.excluded_detail if isinstance(row.excluded_detail, str) else row.excluded_because
+    month.hold_back(str(row.store_id), int(row.order_id), "update", because, f"stays as it is: {detail}")
 
 
 _NOT_SENT = StoreResult("not_sent", "the push ended before")

@@ -302,10 +302,16 @@ STORE_ORDERS = TableColumns(
         Column(
             "excluded_because",
             TEXT,
-            "code of the reason why no store holds it; empty: it is due",
+            "code of the reason why no store should hold it; empty: it is due",
             repeats=True,
         ),
         Column("excluded_detail", TEXT, "the reason in words", True, True),
+        Column(
+            "uncounted_because",
+            TEXT,
+            "code of the reason why its amounts are no revenue, whosever it is; empty: they are",
+            repeats=True,
+        ),
     ),
     by_month=True,
 )

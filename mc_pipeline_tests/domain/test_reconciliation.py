@@ -27,6 +27,7 @@ from mc_pipeline.domain.reconciliation import (
     reconcile,
 )
 from mc_pipeline.domain.reconciliation import differing as differs
+from mc_pipeline.domain.store_changes import KEPT_RIGHT, STAYS
 from mc_pipeline.domain.store_orders import BEFORE_ORDERS_SINCE, ERASED, NO_AUDIENCE, NOT_A_MEMBER, NOT_PAID
 from mc_pipeline.tables import schemas
 
@@ -62,13 +63,15 @@ def due(order_id: int, goods: float = 100.0, **values: Any) -> Row:
         "below_zero": False,
         "excluded_because": "",
         "excluded_detail": None,
+        "uncounted_because": "",
     }
     assert not set(values) - set(row), values
     return {**row, **values}
 
 
 def excluded(order_id: int, because: str, goods: float = 100.0, **values: Any) -> Row:
-    return due(order_id, goods, **{"excluded_because": because, **values})
+    uncounted = because if because == NOT_PAID else ""
+    return due(order_id, goods, **{"excluded_because": because, "uncounted_because": uncounted, **values})
 
 
 def holds(row: Row, **values: Any) -> Row:
@@ -297,20 +300,53 @@ def test_sums_of_any_world_are_those_that_plain_adding_gives(chance: random.Rand
     assert months["orders_held"].sum() == len(held)
 
 
-def test_an_order_that_the_push_leaves_alone_is_told_and_is_no_difference():
-    said = {
+def push_said(because: str, outcome: str = "held_back") -> Row:
+    """What the last push said of order 1."""
+    return {
         "store_id": "s", "audience": "retail", "order_id": 1, "foreign_order_id": "o1", "month": "2024-06",
-        "operation": "update", "because": "not due any more", "outcome": "held_back", "detail": "stays",
+        "operation": "update", "because": because, "outcome": outcome, "detail": "words",
     }  # fmt: skip
-    rows = reconciled([excluded(1, NOT_A_MEMBER)], [holds(ORDER)], [said])
-    assert rows["differs_because"].tolist() == ["", LEFT_ALONE]
-    assert not differs(rows).any()
+
+
+@pytest.mark.parametrize(
+    ("kept", "push", "differently"),
+    [
+        (excluded(1, NOT_A_MEMBER), push_said(STAYS), False),
+        (excluded(1, NO_AUDIENCE), push_said(KEPT_RIGHT), False),
+        (excluded(1, NO_AUDIENCE), push_said("order_total 130.0 → 125.0", "applied"), False),
+        # More is kept by now: only of somebody who is no member may the store hold less.
+        (excluded(1, NOT_A_MEMBER, 160.0), push_said(STAYS), False),
+        (excluded(1, NO_AUDIENCE, 160.0), push_said(KEPT_RIGHT), True),
+        (excluded(1, NO_AUDIENCE, 160.0), push_said("order_total 125.0 → 185.0", "applied"), True),
+        # Money was given back that Mailchimp reports.
+        (excluded(1, NOT_A_MEMBER, 60.0), push_said(STAYS), True),
+        (excluded(1, NO_AUDIENCE, 60.0), push_said(KEPT_RIGHT), True),
+        (excluded(1, NOT_A_MEMBER, uncounted_because=NOT_PAID), push_said(STAYS), True),
+        (excluded(1, NO_AUDIENCE), push_said("order_total 125.0 → 105.0"), True),
+    ],
+)
+def test_what_stays_in_a_store_though_due_no_more_is_a_difference_unless_it_is_right_or_untouchable(
+    kept: Row, push: Row, differently: bool
+):
+    rows = reconciled([kept], [holds(ORDER)], [push])
+    assert rows["differs_because"].tolist() == ["", NOT_DUE if differently else LEFT_ALONE]
+    assert differs(rows).any() == differently
     (month,) = by_month(rows, 2).to_dict("records")
-    assert (month["left_alone"], month["difference"], month["orders_differing"]) == (105.0, 0.0, 0)
-    given_back = reconciled([excluded(1, NOT_A_MEMBER, 60.0)], [holds(ORDER)], [said])
-    assert differing(given_back) == {"o1": NOT_DUE}, "Mailchimp reports money that was given back"
-    missing = reconciled([due(1)], [], [said])
-    assert differs(missing).all(), "what is due is missing, whatever the push waits for"
+    told = (month["left_alone"], month["difference"], month["orders_differing"])
+    assert told == ((0.0, 105.0, 1) if differently else (105.0, 0.0, 0))
+
+
+def test_what_is_due_and_missing_is_a_difference_whatever_the_push_waits_for():
+    assert differs(reconciled([due(1)], [], [push_said(STAYS)])).all()
+
+
+@pytest.mark.parametrize(("in_odoo", "in_store"), [(True, False), (False, True)])
+def test_of_somebody_who_is_no_member_an_order_may_be_cancelled_in_the_store_alone(
+    in_odoo: bool, in_store: bool
+):
+    nothing = excluded(1, NOT_A_MEMBER, 0.0, tax=0.0, shipping=0.0, state="cancel" if in_odoo else "sale")
+    there = holds(nothing, cancelled_at="2024-07-01T00:00:00Z" if in_store else None)
+    assert differs(reconciled([nothing], [there], [push_said(STAYS)])).any() == in_odoo
 
 
 @pytest.mark.parametrize(("total", "different"), [(0.0, False), (125.0, True)])

@@ -11,7 +11,9 @@ from mc_pipeline.domain.store_changes import (
     GONE,
     departures,
     gone_for_good,
+    held_though_excluded,
     is_announced,
+    is_given_back,
     missing_products,
     order_steps,
     product_steps,
@@ -128,16 +130,81 @@ ORDERS = pd.DataFrame(
         "order_id": [1, 2, 3, 4, 5, 6],
         "store_id": ["a", "b", "a", None, None, "a"],
         "excluded_because": ["", "", "not_a_member", "erased", "no_audience", "not_paid"],
+        "email": [f"new{number}@example.com" for number in range(1, 7)],
+    }
+)
+HELD = pd.DataFrame(
+    {
+        "store_id": "a",
+        "order_id": [1, 2, 3, 4, 5, 6, 7],
+        "month": "2026-01",
+        "list_id": "list-a",
+        "email": [f"old{number}@example.com" for number in range(1, 8)],
     }
 )
 
 
 def test_only_orders_that_are_gone_moved_or_erased_leave():
-    held = pd.DataFrame({"store_id": "a", "order_id": [1, 2, 3, 4, 5, 6, 7], "month": "2026-01"})
-    found = {each.order_id: each for each in departures(ORDERS, held)}
+    found = {each.order_id: each for each in departures(ORDERS, HELD)}
     assert sorted(found) == [2, 4, 7]
     assert [number for number, each in found.items() if each.asked] == [7]
     assert found[7].because == GONE
+
+
+def everybody(list_id: str, word: str) -> pd.DataFrame:
+    return pd.DataFrame({"list_id": list_id, "email": [f"{word}{number}@example.com" for number in range(8)]})
+
+
+@pytest.mark.parametrize(
+    ("members", "is_member"),
+    [
+        (everybody("list-a", "old"), True),
+        (everybody("list-a", "new"), False),
+        (everybody("list-b", "old"), False),
+        (everybody("list-a", "old").iloc[:0], False),
+    ],
+)
+def test_an_order_that_is_due_in_no_store_is_its_members_in_the_audience_of_the_store_that_holds_it(
+    members: pd.DataFrame, is_member: bool
+):
+    found = held_though_excluded(ORDERS, HELD, members)
+    assert found[["order_id", "store_id", "email", "is_member"]].values.tolist() == [
+        [3, "a", "old3@example.com", is_member],
+        [5, "a", "old5@example.com", is_member],
+    ]
+
+
+def test_an_order_that_counts_no_more_and_is_of_another_store_by_now_is_kept_right_where_it_is():
+    elsewhere = ORDERS.assign(store_id="b")
+    found = held_though_excluded(elsewhere, HELD, everybody("list-a", "old"))
+    assert found["order_id"].tolist() == [3, 5, 6]
+
+
+CANCELLED = {**without_revenue(BOTH), "cancelled_at_foreign": "2026-02-01T00:00:00+00:00"}
+
+
+@pytest.mark.parametrize(
+    ("held", "kept", "given_back"),
+    [
+        (BOTH, BOTH, False),
+        (BOTH, document({"l9": 15.0}), False),
+        (BOTH, document({"l1": 15.0, "l2": 5.0}), False),
+        (BOTH, document({"l1": 10.0, "l2": 4.99}), True),
+        (BOTH, document({"l1": 10.0 + 1e-9, "l2": 5.0 - 2e-9}), False),
+        (BOTH, without_revenue(BOTH), True),
+        (BOTH, CANCELLED, True),
+        (without_revenue(BOTH), CANCELLED, True),
+        (CANCELLED, CANCELLED, False),
+        (CANCELLED, BOTH, False),
+        # Goods became shipping, or the tax alone was given back: Mailchimp counts too much of one.
+        (BOTH, {**BOTH, "shipping_total": 1.0}, True),
+        ({**BOTH, "tax_total": 1.0, "order_total": 16.0}, BOTH, True),
+        (BOTH, {**document({"l1": 1.0}), "currency_code": "USD"}, False),
+        ({}, BOTH, False),
+    ],
+)
+def test_an_order_was_given_back_when_the_store_holds_more_of_any_part_than_is_kept(held, kept, given_back):
+    assert is_given_back(held, kept) is given_back
 
 
 @pytest.mark.parametrize(

@@ -391,8 +391,11 @@ def test_what_is_due_when_revenue_is_what_was_invoiced_or_paid(
     for revenue, expected in (("confirmed", ""), ("invoiced", invoiced), ("paid", paid)):
         settings = company(ONE_STORE, revenue=revenue)
         row = one(BOOKS, documents=documents, settings=settings)
-        assert row["excluded_because"] == expected, revenue
+        assert row["excluded_because"] == row["uncounted_because"] == expected, revenue
         assert totals(row)[0] == 100.0
+        # A store that holds it has to know, whyever it is due no more.
+        row = one(BOOKS, documents=documents, settings=settings, members=[])
+        assert (row["excluded_because"], row["uncounted_because"]) == ("not_a_member", expected)
 
 
 def test_every_invoice_of_an_order_must_be_paid_and_credit_notes_ask_for_nothing():

@@ -170,6 +170,7 @@ def test_customers_without_orders_are_found_once_they_are_due_no_more(ledger: Le
             "applied",
         )
     write(ledger, lease, order(1, customer_id=named["ada@example.com"].object_id), "applied")
+    ledger.stores.add("acme", lease.fence, STORE, list_id="l1", currency="EUR")
     left = ledger.stores.customers_without_orders("acme", STORE, {"bob@example.com"})
     assert [each.email for each in left] == ["eve@example.com"]
     assert ledger.stores.orders_present("acme").to_dict("records") == [
@@ -179,6 +180,7 @@ def test_customers_without_orders_are_found_once_they_are_due_no_more(ledger: Le
             "month": "2026-01",
             "customer_id": named["ada@example.com"].object_id,
             "email": "ada@example.com",
+            "list_id": "l1",
         }
     ]
 

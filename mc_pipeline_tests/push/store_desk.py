@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from mc_pipeline.domain import store_ids
+from mc_pipeline.domain.store_changes import held_though_excluded
 from mc_pipeline.ledger import Ledger
 from mc_pipeline.ledger.schema import opened_audience
 from mc_pipeline.mailchimp.client import MailchimpClient
@@ -50,6 +51,7 @@ class Order:
     month: str = "2026-01"
     cancelled: bool = False
     excluded: str = ""
+    uncounted: str = ""
     currency: str = "EUR"
     processed_at: datetime = START - timedelta(days=40)
 
@@ -90,6 +92,7 @@ class Order:
             "below_zero": False,
             "excluded_because": self.excluded,
             "excluded_detail": self.excluded or None,
+            "uncounted_because": self.uncounted,
         }
 
 
@@ -182,6 +185,16 @@ class StoreDesk:
                     )
                 )
 
+    def members(self) -> pd.DataFrame:
+        """Who is in the audiences, in whatever status but archived."""
+        found = [
+            (store.list_id, email)
+            for store in self.stores
+            for email, status in self.mailchimp.statuses(store.list_id).items()
+            if status != "archived"
+        ]
+        return pd.DataFrame(found, columns=["list_id", "email"])
+
     def push(self, orders: Sequence[Order], *, death: Death | None = None, workers: int = 1) -> OrderPush:
         """Do one whole push; what ends it is raised. ``death`` counts from its first request."""
         rows = table(orders)
@@ -199,9 +212,12 @@ class StoreDesk:
             used = set(due["store_id"]) | {store.store_id for store in ledger.stores.of_company(COMPANY)}
             stores = [store for store in self.stores if store.store_id in used]
             open_stores(client, ledger, lease, stores)
-            push_products(due, self.products, writes, self.now())
+            excluded = held_though_excluded(rows, ledger.stores.orders_present(COMPANY), self.members())
+            supplied = pd.concat([due, excluded[excluded["is_member"]]])
+            push_products(supplied, self.products, writes, self.now())
             wanted = Orders(
                 rows=rows,
+                members=self.members(),
                 complete=self.complete,
                 rates=self.rates,
                 states_of=lambda ids: {each: self.states[each] for each in ids if each in self.states},

@@ -102,7 +102,7 @@ def store_assets(settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]
             odoo_partners.rows,
             contacts.rows,
             set_aside.rows,
-            _members(systems, company),
+            members_of(systems, company),
             company,
             fixed_rates=systems.ledger.stores.fixed_rates(company.key),
             held_orders=systems.ledger.stores.held_orders(company.key),
@@ -143,8 +143,12 @@ def _cancelled_since(company: CompanySettings) -> "dict[int, datetime]":
     return dict(zip(cancelled["order_id"], cancelled["cancelled_at"], strict=True))
 
 
-def _members(systems: Systems, company: CompanySettings) -> "pd.DataFrame":
-    """Return who is in the company's audiences by now, whoever made them members, by list and address."""
+def members_of(systems: Systems, company: CompanySettings) -> "pd.DataFrame":
+    """Return who is in the company's audiences by now, whoever made them members: ``list_id``, ``email``.
+
+    In whatever status but archived. Of an audience that the settings name no longer nobody is known: it is
+    not read any more.
+    """
     lists = {audience.list_id for audience in company.audiences.values()}
     known = systems.ledger.members.load(lists)
     there = known["last_status"].notna() & (known["last_status"] != "archived") & (known["absent_reads"] == 0)

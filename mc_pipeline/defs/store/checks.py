@@ -40,9 +40,9 @@ def store_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefin
     def order_push_checks(
         context: dg.AssetCheckExecutionContext, order_push: Table, systems: dg.ResourceParam[Systems]
     ) -> Iterator[dg.AssetCheckResult]:
-        from mc_pipeline.push.orders import NOT_DUE
+        from mc_pipeline.domain.store_changes import KEPT_RIGHT, STAYS
 
-        left_alone = order_push.rows["because"] == NOT_DUE
+        left_alone = order_push.rows["because"].isin([KEPT_RIGHT, STAYS])
         rows = order_push.rows[~left_alone]
         trouble = rows[~rows["outcome"].isin(["applied", "unchanged"])]
         yield dg.AssetCheckResult(

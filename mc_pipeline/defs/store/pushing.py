@@ -23,7 +23,7 @@ from mc_pipeline.defs.presentation import (
     table_metadata,
     unless_empty,
 )
-from mc_pipeline.defs.store.assets import FINANCE
+from mc_pipeline.defs.store.assets import FINANCE, members_of
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table, schemas
@@ -42,8 +42,9 @@ _WORKERS = 4
 _COLUMNS_OF_ORDERS = (
     "order_id", "month", "email", "store_id", "foreign_order_id", "processed_at", "cancelled_at", "currency",
     "order_total", "tax_total", "shipping_total", "lines_json", "excluded_because", "excluded_detail",
+    "uncounted_because",
 )  # fmt: skip
-_COLUMNS_OF_PRODUCTS = ("store_id", "lines_json", "excluded_because")
+_COLUMNS_OF_PRODUCTS = ("order_id", "store_id", "email", "lines_json", "excluded_because")
 _COLUMNS_OF_RATES = ("order_id", "currency", "company_currency", "currency_rate")
 _MONTHS_LISTED = 240
 
@@ -68,6 +69,8 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
         odoo_products: Table,
         systems: dg.ResourceParam[Systems],
     ) -> dg.MaterializeResult:
+        import pandas as pd
+
         from mc_pipeline.push.products import push_products
         from mc_pipeline.push.stores import open_stores
 
@@ -81,6 +84,9 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
                 stores = _stores_in_use(systems, company, due)
                 open_stores(writes.client, systems.ledger, lease, stores.values())
                 due = due[due["store_id"].isin(list(stores))]
+                kept_right = _kept_right(systems, company, store_orders.rows)
+                kept_right = kept_right[kept_right["store_id"].isin(list(stores))]
+                due = pd.concat([due, kept_right]) if len(kept_right) else due
                 rows = push_products(due, odoo_products.rows, writes, systems.now())
                 rows = _with_templates(rows, stores)
         table = store_orders.derive(rows, odoo_products)
@@ -130,6 +136,7 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
             open_stores(writes.client, systems.ledger, lease, stores.values())
             orders = Orders(
                 rows=store_orders.rows,
+                members=members_of(systems, company),
                 complete=store_orders.complete,
                 rates=_rates(odoo_orders.rows),
                 states_of=partial(_states_of, systems, company),
@@ -206,6 +213,15 @@ def _stores_in_use(systems: Systems, company: CompanySettings, due: "pd.DataFram
 
 def _due(orders: "pd.DataFrame") -> "pd.DataFrame":
     return orders[orders["excluded_because"] == ""]
+
+
+def _kept_right(systems: Systems, company: CompanySettings, orders: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the orders that are not due and are kept right in the store that holds them."""
+    from mc_pipeline.domain.store_changes import held_though_excluded
+
+    held = systems.ledger.stores.orders_present(company.key)
+    found = held_though_excluded(orders, held, members_of(systems, company))
+    return found[found["is_member"]]
 
 
 def _rates(orders: "pd.DataFrame") -> dict[int, float]:
