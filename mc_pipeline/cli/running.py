@@ -90,8 +90,12 @@ def failure_reasons(events: Sequence[dg.DagsterEvent]) -> list[str]:
 
 
 def _assets_up_to_the_plan(job: dg.JobDefinition) -> list[dg.AssetKey]:
-    keys = job.asset_layer.executable_asset_keys
-    return [key for key in keys if key.path[-1] not in WRITING_ASSETS]
+    layer = job.asset_layer
+    before = dg.AssetSelection.assets("audience_plan").upstream().resolve(layer.asset_graph)
+    # What comes after the writes, such as the orders of new members, has nothing to build upon either.
+    return [
+        key for key in layer.executable_asset_keys if key in before and key.path[-1] not in WRITING_ASSETS
+    ]
 
 
 def _waits_for_approval(result: dg.ExecuteInProcessResult) -> bool:
