@@ -23,10 +23,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "push": {"domain", "mailchimp", "ledger", "masking"},
     "webhooks": {"domain", "mailchimp", "ledger", "settings", "masking"},
     "consent": {"domain", "odoo", "mailchimp", "ledger", "masking"},
+    "sync": {"domain", "odoo", "mailchimp", "ledger", "consent", "push", "settings", "masking"},
     "sandbox": set(),
     "instance": set(),
     "defs": {
-        *("domain", "quality", "tables", "odoo", "mailchimp", "ledger", "consent", "push"),
+        *("domain", "quality", "tables", "odoo", "mailchimp", "ledger", "consent", "push", "sync"),
         *("settings", "masking"),
     },
     "doctor": {"defs.systems", "domain", "tables", "odoo", "mailchimp", "ledger", "settings", "masking"},

@@ -49,7 +49,8 @@ class World:
                 f"""
                 odoo: {{url: "{self.odoo.url}", database: sandbox, user: admin, secret: "${{ODOO_SECRET}}"}}
                 mailchimp:
-                  main: {{api_key: "${{MAILCHIMP_API_KEY}}", base_url: "{self.mailchimp.api_url}"}}
+                  main: {{api_key: "${{MAILCHIMP_API_KEY}}", base_url: "{self.mailchimp.api_url}",
+                         hear_every_seconds: 0}}
                 companies:
                 """
             )

@@ -15,9 +15,11 @@ from mc_pipeline.consent.deliveries import READ_AT_MOST, Deliveries, ErasedLike,
 from mc_pipeline.consent.origins import Key, Origins, by_address
 from mc_pipeline.domain.origin import Act
 from mc_pipeline.ledger import ConsentEvent, Finding, Lease, Ledger, StatusChange
-from mc_pipeline.ledger.consent import COMPLAINT, Source
+from mc_pipeline.ledger.consent import COMPLAINT, OPTED_OUT_EVENTS, Source
 from mc_pipeline.mailchimp.client import MailchimpClient
+from mc_pipeline.mailchimp.errors import MailchimpError
 from mc_pipeline.mailchimp.opt_out_reading import AbuseReport, ConsentChanges, read_abuse_reports
+from mc_pipeline.masking import mask_text
 
 _SAME_COMPLAINT = timedelta(minutes=10)
 
@@ -35,8 +37,13 @@ class Poll:
     doubts: dict[str, str] = field(default_factory=dict)
 
 
+COMPLAINTS = "complaints"
+WEBHOOKS = "webhooks"
+"""What may fail by itself while the audience is read, beside its statuses."""
+
+
 class AudiencePolling:
-    """Reads audiences of one company under its lease."""
+    """Reads an audience under the lease for hearing it."""
 
     def __init__(
         self, client: MailchimpClient, ledger: Ledger, lease: Lease, origins: Origins, erased: ErasedLike
@@ -50,37 +57,77 @@ class AudiencePolling:
     def poll(self, audience: str, list_id: str) -> Poll:
         """Read one audience, ``audience`` in the settings.
 
+        Complaints, and what webhooks delivered, are each heard by themselves: when one of them cannot be
+        read, that is a doubt, and the rest is heard.
+
         Raises:
-            MailchimpError: something could not be read; the events so far are recorded, the cursor stays.
+            MailchimpError: the members could not be read; the events so far are recorded, the cursor stays.
             LeaseLostError: another run has taken over.
         """
+        doubts: dict[str, str] = {}
         # First, for it also tells Mailchimp's clock.
-        reports = [
-            report
-            for report in read_abuse_reports(self._client, list_id)
-            if not self._erased.includes(report.email)
-        ]
+        reports = self._complaints(list_id, doubts)
         since = self._ledger.opt_out_reads.read_until([list_id]).get(list_id)
         deliveries = Deliveries.waiting(self._ledger, list_id)
         told = deliveries.acts()
         changes = ConsentChanges(self._client, list_id, since, self._subscribed_since(list_id, since))
         complaints = by_address(reports)
-        events: list[ConsentEvent] = []
+        # What is known already waits for no answer about the members.
+        events = self._record_complaints(audience, list_id, reports)
         asked_at = self._ledger.now()
-        for rows in changes:
-            events += self._take_over(audience, self._of_interest(list_id, rows), asked_at, told, complaints)
-            asked_at = self._ledger.now()
-        events += self._record_complaints(audience, list_id, reports)
-        events += self._record_untold(audience, list_id, deliveries)
+        try:
+            for rows in changes:
+                of_interest = self._of_interest(list_id, rows)
+                events += self._take_over(audience, of_interest, asked_at, told, complaints)
+                asked_at = self._ledger.now()
+        except MailchimpError:
+            self.take_deliveries(audience, list_id)
+            raise
+        try:
+            events += self._record_untold(audience, list_id, deliveries)
+        except MailchimpError as error:
+            doubts[WEBHOOKS] = mask_text(str(error))
+            events += self._record_unread(audience, deliveries)
         if not changes.doubts:
             self._ledger.opt_out_reads.advance(
-                self._lease.company, list_id, changes.until, fence=self._lease.fence
+                self._lease.company, list_id, changes.until, lease=self._lease.name, fence=self._lease.fence
             )
-        return Poll(events, since is None, dict(changes.doubts))
+        return Poll(events, since is None, doubts | changes.doubts)
 
     def take_deliveries(self, audience: str, list_id: str) -> list[ConsentEvent]:
-        """Take only what waits in the inbox, at once; return the events recorded. Raises like ``poll``."""
-        return self._record_untold(audience, list_id, Deliveries.waiting(self._ledger, list_id))
+        """Take only what waits in the inbox, at once; return the events recorded.
+
+        Where the members cannot be read back, opt-outs are taken as they were told, and looked at again by
+        the next hearing. Raises LeaseLostError.
+        """
+        deliveries = Deliveries.waiting(self._ledger, list_id)
+        try:
+            return self._record_untold(audience, list_id, deliveries)
+        except MailchimpError:
+            return self._record_unread(audience, deliveries)
+
+    def _complaints(self, list_id: str, doubts: dict[str, str]) -> list[AbuseReport]:
+        try:
+            reports = read_abuse_reports(self._client, list_id)
+        except MailchimpError as error:
+            doubts[COMPLAINTS] = mask_text(str(error))
+            return []
+        return [report for report in reports if not self._erased.includes(report.email)]
+
+    def _record_unread(self, audience: str, deliveries: Deliveries) -> list[ConsentEvent]:
+        """Record the opt-outs that webhooks told, without their members' state; they stay in the inbox."""
+        untold = [
+            delivery
+            for delivery in deliveries.untold(self._ledger)
+            if not self._erased.includes(delivery.email)
+        ]
+        opt_outs = [
+            event
+            for event in events_of(self._lease.company, audience, untold, {})
+            if event.event in OPTED_OUT_EVENTS
+        ]
+        self._ledger.members.record_past(opt_outs, lease=self._lease.name, fence=self._lease.fence)
+        return opt_outs
 
     def _take_over(
         self,
@@ -109,7 +156,13 @@ class AudiencePolling:
             return {**asked, **self._origins.find(others, told, complaints)}
 
         return self._ledger.members.observe_some(
-            self._lease.company, rows, asked_at, find=find, fence=self._lease.fence, source=source
+            self._lease.company,
+            rows,
+            asked_at,
+            find=find,
+            lease=self._lease.name,
+            fence=self._lease.fence,
+            source=source,
         )
 
     def _record_untold(self, audience: str, list_id: str, deliveries: Deliveries) -> list[ConsentEvent]:
@@ -129,13 +182,13 @@ class AudiencePolling:
             without_trace = [delivery for delivery in deliveries.untold(self._ledger) if delivery.id in due]
             status = dict(zip(rows["email"], rows["status"], strict=True))
             past = events_of(self._lease.company, audience, without_trace, status)
-            self._ledger.members.record_past(past, fence=self._lease.fence)
+            self._ledger.members.record_past(past, lease=self._lease.name, fence=self._lease.fence)
             events += past
         deliveries.learn_origins(self._ledger)
         inherited = record_address_changes(
             self._ledger, self._lease.company, audience, deliveries.without(self._erased)
         )
-        self._ledger.members.record_past(inherited, fence=self._lease.fence)
+        self._ledger.members.record_past(inherited, lease=self._lease.name, fence=self._lease.fence)
         events += inherited
         deliveries.take(self._ledger, later)
         return events

@@ -15,15 +15,15 @@ SYNC_COMPANY = "sync_company"
 OPT_OUTS = "opt_outs"
 APPROVE_PLAN = "approve_plan"
 
-OPT_OUT_ASSETS = (
-    "mailchimp_opt_outs",
-    "odoo_partners",
-    "odoo_blacklist",
-    "mailchimp_members",
+OPT_OUT_ASSETS = ("mailchimp_opt_outs", "odoo_opt_outs", "mailchimp_unsubscribes")
+WRITING_ASSETS = (
     "odoo_opt_outs",
     "mailchimp_unsubscribes",
+    "missed_opt_outs",
+    "audience_push",
+    "product_push",
+    "order_push",
 )
-WRITING_ASSETS = ("odoo_opt_outs", "mailchimp_unsubscribes", "audience_push", "product_push", "order_push")
 """Assets that write to one of the two systems; a run up to the plan leaves them out."""
 
 
@@ -94,9 +94,7 @@ def company_jobs() -> Sequence[Any]:
         ),
         dg.define_asset_job(
             OPT_OUTS,
-            # Of the checks only those of the opt-outs: the others take longer than the opt-outs themselves.
-            selection=dg.AssetSelection.assets(*OPT_OUT_ASSETS)
-            - dg.AssetSelection.checks_for_assets("odoo_partners", "odoo_blacklist", "mailchimp_members"),
+            selection=dg.AssetSelection.assets(*OPT_OUT_ASSETS),
             description="Opt-outs alone: fast, and held back by no check, guard or plan.",
         ),
         approve_plan,

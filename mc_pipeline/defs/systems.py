@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from mc_pipeline.odoo.errors import OdooError
 
 
+_IMPATIENT_TIMEOUT_SECONDS = 30.0
+
+
 def utc_now() -> datetime:
     """Return the present moment, in UTC."""
     return datetime.now(UTC)
@@ -52,7 +55,8 @@ class Systems:
         self.owner = f"{socket.gethostname()}:{os.getpid()}"
         self._odoo: dict[str, OdooClient] = {}
         self._odoo_refusals: dict[str, OdooError] = {}
-        self._mailchimp: dict[str, MailchimpClient] = {}
+        self._mailchimp: dict[tuple[str, bool], MailchimpClient] = {}
+        self._slots: dict[str, ConnectionSlots | None] = {}
         self._audiences: dict[str, Audience] = {}
 
     def company(self, key: str) -> CompanySettings:
@@ -84,6 +88,12 @@ class Systems:
 
         return ErasedPeople.of(self.ledger)
 
+    def erased_by_now(self) -> "ErasedPeople":
+        """Who was erased until this moment."""
+        from mc_pipeline.defs.erased_people import ErasedPeople
+
+        return ErasedPeople.of(self.ledger)
+
     def odoo(self, company: CompanySettings) -> "OdooClient":
         """Connect to Odoo as the company sees it: its own and the shared records, nothing else."""
         if company.key not in self._odoo:
@@ -102,22 +112,35 @@ class Systems:
                 raise
         return self._odoo[company.key]
 
-    def mailchimp(self, company: CompanySettings) -> "MailchimpClient":
-        """Return the client of the company's Mailchimp user; its connections are shared by all processes."""
-        account = self.settings.mailchimp[company.mailchimp]
-        if company.mailchimp not in self._mailchimp:
-            from mc_pipeline.mailchimp.client import MailchimpClient
+    def mailchimp(self, company: CompanySettings, *, impatient: bool = False) -> "MailchimpClient":
+        """Return the client of the company's Mailchimp user; its connections are shared by all processes.
 
-            self._mailchimp[company.mailchimp] = MailchimpClient(
+        ``impatient``: one that says soon what does not work; for opt-outs, where the next audience waits.
+        """
+        account = self.settings.mailchimp[company.mailchimp]
+        key = (company.mailchimp, impatient)
+        if key not in self._mailchimp:
+            from mc_pipeline.mailchimp.client import MailchimpClient
+            from mc_pipeline.mailchimp.retry import RetryPolicy
+
+            retry, timeout = self.mailchimp_retry, account.timeout_seconds
+            if impatient:
+                retry = retry or RetryPolicy(attempts=3, total_seconds=30, longest_wait_seconds=8)
+                timeout = min(timeout, _IMPATIENT_TIMEOUT_SECONDS)
+            if company.mailchimp not in self._slots:
+                self._slots[company.mailchimp] = self.connection_slots(
+                    company.mailchimp, account.max_connections
+                )
+            self._mailchimp[key] = MailchimpClient(
                 company.mailchimp,
                 account.api_key.get_secret_value(),
                 base_url=account.base_url,
                 max_connections=account.max_connections,
-                timeout=(10, account.timeout_seconds),
-                connections=self.connection_slots(company.mailchimp, account.max_connections),
-                retry=self.mailchimp_retry,
+                timeout=(10, timeout),
+                connections=self._slots[company.mailchimp],
+                retry=retry,
             )
-        return self._mailchimp[company.mailchimp]
+        return self._mailchimp[key]
 
     def connection_slots(self, account: str, maximum: int) -> "ConnectionSlots | None":
         """Return the connections of a Mailchimp user that the ledger shares out among all processes."""

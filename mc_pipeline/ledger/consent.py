@@ -13,9 +13,11 @@ from typing import Any, Literal, get_args
 from sqlalchemy import ColumnElement, Connection, RowMapping, func, select
 
 from mc_pipeline.ledger.database import Database
+from mc_pipeline.ledger.due_in_odoo import add_due
 from mc_pipeline.ledger.errors import LedgerError
 from mc_pipeline.ledger.schema import consent_event, consent_origin, member
 from mc_pipeline.ledger.serialization import address_key, canonical_json
+from mc_pipeline.ledger.standing_opt_outs import due_again
 from mc_pipeline.ledger.statements import chunks, insert_new
 
 Origin = Literal["ours", "person", "admin", "unknown"]
@@ -112,17 +114,24 @@ class Consent:
                 for event_id in connection.execute(this_one).scalars()
             ]
             insert_new(connection, consent_origin, rows)
+            if rows:
+                add_due(connection, [(event.company, event.email)], seen_at)
 
-    def ever_opted_out(self, emails: Collection[str] | None = None) -> set[str]:
+    def ever_opted_out(
+        self, emails: Collection[str] | None = None, *, up_to_event: int | None = None
+    ) -> set[str]:
         """Addresses that ever unsubscribed, bounced hard or complained, in any audience of any company.
 
-        ``emails`` limits the answer to these; ``None`` asks for all of them.
+        ``emails`` limits the answer to these; ``None`` asks for all of them. ``up_to_event`` leaves out what
+        was recorded after the event of that number (``last_event_id``).
         """
         query = (
             select(consent_event.c.email)
             .where(consent_event.c.event.in_(sorted(OPTED_OUT_EVENTS)))
             .distinct()
         )
+        if up_to_event is not None:
+            query = query.where(consent_event.c.id <= up_to_event)
         with self._database.read() as connection:
             if emails is None:
                 return set(connection.execute(query).scalars())
@@ -134,12 +143,20 @@ class Consent:
     def opt_outs_and_returns(self) -> list[ConsentEvent]:
         """Opt-outs that we did not make, and subscriptions, of all audiences and companies, oldest first."""
         with self._database.read() as connection:
-            return events_where(
-                connection,
-                consent_event.c.list_id != "",
-                consent_event.c.event.in_([*sorted(OPTED_OUT_EVENTS), EVENT_OF_STATUS["subscribed"]]),
-                consent_event.c.origin != "ours",
-            )
+            return events_where(connection, *_OPT_OUTS_AND_RETURNS)
+
+    def opt_outs_and_returns_of(self, emails: Collection[str]) -> list[ConsentEvent]:
+        """Those of these addresses alone, of all audiences and companies, oldest first."""
+        events: list[ConsentEvent] = []
+        with self._database.read() as connection:
+            for chunk in chunks(sorted({address_key(email) for email in emails})):
+                events += events_where(connection, *_OPT_OUTS_AND_RETURNS, consent_event.c.email.in_(chunk))
+        return events
+
+    def last_event_id(self) -> int:
+        """The number of the newest event; later ones have higher numbers."""
+        with self._database.read() as connection:
+            return connection.execute(select(func.coalesce(func.max(consent_event.c.id), 0))).scalar_one()
 
     def last_opt_outs(self, emails: Collection[str]) -> dict[str, datetime]:
         """When (UTC) each of these addresses last opted out of any audience; none for who never did."""
@@ -190,8 +207,13 @@ class Consent:
                 counted[(until - at) // timedelta(days=1)] += 1
         return counted
 
-    def subscribed_by_us(self, list_ids: Collection[str]) -> list[ConsentEvent]:
-        """The latest event per member by which we subscribed them on evidence of Odoo (in ``evidence``)."""
+    def subscribed_by_us(
+        self, list_ids: Collection[str], emails: Collection[str] | None = None
+    ) -> list[ConsentEvent]:
+        """The latest event per member by which we subscribed them on evidence of Odoo (in ``evidence``).
+
+        ``emails`` limits the answer to these addresses.
+        """
         query = (
             select(consent_event)
             .where(
@@ -201,8 +223,13 @@ class Consent:
             )
             .order_by(consent_event.c.occurred_at, consent_event.c.id)
         )
+        events: list[ConsentEvent] = []
         with self._database.read() as connection:
-            events = [_event(row) for row in connection.execute(query).mappings()]
+            if emails is None:
+                events = [_event(row) for row in connection.execute(query).mappings()]
+            for chunk in chunks(sorted({address_key(email) for email in emails or ()})):
+                these = query.where(consent_event.c.email.in_(chunk))
+                events += [_event(row) for row in connection.execute(these).mappings()]
         latest = {(event.list_id, event.email): event for event in events}
         return [event for event in latest.values() if event.evidence and "source" in event.evidence]
 
@@ -215,6 +242,13 @@ class Consent:
             return {row.email: row.last_status for row in connection.execute(query)}
 
 
+_OPT_OUTS_AND_RETURNS = (
+    consent_event.c.list_id != "",
+    consent_event.c.event.in_([*sorted(OPTED_OUT_EVENTS), EVENT_OF_STATUS["subscribed"]]),
+    consent_event.c.origin != "ours",
+)
+
+
 def events_where(connection: Connection, *these: ColumnElement[bool]) -> list[ConsentEvent]:
     """Events, in the order in which they happened, inside a transaction of another module."""
     query = select(consent_event).where(*these).order_by(consent_event.c.occurred_at, consent_event.c.id)
@@ -223,9 +257,22 @@ def events_where(connection: Connection, *these: ColumnElement[bool]) -> list[Co
 
 
 def add_events(connection: Connection, events: Sequence[ConsentEvent]) -> None:
-    """Add events inside a transaction of another module, so that state and history never part."""
+    """Add events inside a transaction of another module, so that state and history never part.
+
+    What they ask for in Odoo, and in Mailchimp of somebody whom Odoo says to be out, is due from here on.
+    """
     for chunk in chunks(events):
         insert_new(connection, consent_event, [_row(event) for event in chunk])
+    told = [event for event in events if event.list_id and event.origin != "ours"]
+    returns = [event for event in told if event.event == EVENT_OF_STATUS["subscribed"]]
+    asking = [event for event in told if event.event in OPTED_OUT_EVENTS] + returns
+    if asking:
+        now = max(event.seen_at for event in asking)
+        add_due(connection, [(event.company, event.email) for event in asking if "@" in event.email], now)
+    for company, list_id in {(event.company, event.list_id) for event in returns}:
+        of_list = [event for event in returns if (event.company, event.list_id) == (company, list_id)]
+        emails = [address_key(event.email) for event in of_list]
+        due_again(connection, company, list_id, emails, max(event.seen_at for event in of_list))
 
 
 def _by_address(events: Sequence[ConsentEvent]) -> dict[str, list[ConsentEvent]]:

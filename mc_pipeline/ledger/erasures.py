@@ -42,6 +42,9 @@ PERSONAL_COLUMNS: Mapping[str, PersonalColumns] = {
     "ledger_rename": PersonalColumns(("old_email", "new_email"), {}),
     "ledger_consent_event": PersonalColumns(("email",), {"evidence_json": None}),
     "ledger_odoo_opt_out": PersonalColumns(("email",), {"address": "", "detail": ""}),
+    "ledger_due_in_odoo": PersonalColumns(("email",), {}, is_state=True),
+    "ledger_standing_opt_out": PersonalColumns(("email",), {}, is_state=True),
+    "ledger_unsubscribe_due": PersonalColumns(("email",), {}, is_state=True),
     "ledger_webhook_delivery": PersonalColumns(("email", "new_email"), {}, is_state=True),
     # The row stays: it is what takes the customer, who is due no more, out of the store.
     "ledger_store_customer": PersonalColumns(("email",), {"refused_digest": None, "refused_detail": None}),

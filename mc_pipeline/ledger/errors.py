@@ -16,15 +16,15 @@ class LedgerSchemaError(LedgerError):
 
 
 class LeaseHeldError(LedgerError):
-    """Another run is writing for this company."""
+    """Another run is writing for this company on the same path, or hears this list."""
 
-    def __init__(self, company: str, owner: str, since: datetime, expires_at: datetime) -> None:
-        self.company = company
+    def __init__(self, name: str, owner: str, since: datetime, expires_at: datetime) -> None:
+        self.name = name
         self.owner = owner
         self.since = since
         self.expires_at = expires_at
         super().__init__(
-            f"company {company} is being synced by {owner} since {_minute(since)}; it frees itself at "
+            f"{_held(name)} by {owner} since {_minute(since)}; it frees itself at "
             f"{_minute(expires_at)} unless that run goes on: wait for it, or end it, and start again"
         )
 
@@ -32,12 +32,12 @@ class LeaseHeldError(LedgerError):
 class LeaseLostError(LedgerError):
     """The lease under which this write was prepared is no longer ours: nothing of it was written."""
 
-    def __init__(self, company: str, fence: int, because: str) -> None:
-        self.company = company
+    def __init__(self, name: str, fence: int, because: str) -> None:
+        self.name = name
         self.fence = fence
         self.because = because
         super().__init__(
-            f"the lease of company {company} with fencing number {fence} is lost: {because}; "
+            f"the lease of {_subject(name)} with fencing number {fence} is lost: {because}; "
             "this run must stop, the next one resolves what it left open"
         )
 
@@ -66,6 +66,20 @@ class PlanError(LedgerError):
 
 class ObservationError(LedgerError):
     """What was observed cannot be taken over as given."""
+
+
+def _subject(name: str) -> str:
+    owner, _, part = name.partition("/")
+    if owner == "list" and part:
+        return f"audience {part}"
+    return f"the opt-outs of company {owner}" if part else f"company {owner}"
+
+
+def _held(name: str) -> str:
+    subject = _subject(name)
+    if subject.startswith("audience"):
+        return f"{subject} is being read for opt-outs"
+    return f"{subject} {'is being synced' if subject.startswith('company') else 'are being carried'}"
 
 
 def _minute(moment: datetime) -> str:

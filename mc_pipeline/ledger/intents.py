@@ -16,9 +16,10 @@ from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, 
 from mc_pipeline.ledger.consent import add_events
 from mc_pipeline.ledger.database import Database
 from mc_pipeline.ledger.errors import IntentError
-from mc_pipeline.ledger.leases import require
+from mc_pipeline.ledger.leases import CHANGES, LeasePath, lease_name, require
 from mc_pipeline.ledger.member_records import MemberRecords
 from mc_pipeline.ledger.projection import OPERATIONS, OUTCOMES, SettledWrite, consent_event_of, tags_of
+from mc_pipeline.ledger.refusals import Refusal, out_by_now, refusals
 from mc_pipeline.ledger.schema import intent as intent_table
 from mc_pipeline.ledger.serialization import address_key, canonical_json
 from mc_pipeline.ledger.statements import chunks
@@ -106,6 +107,7 @@ class IntentRecord:
     partner_id: int | None
     name_sent: str | None
     evidence: dict[str, Any] | None
+    path: str
     recorded_at: datetime
     submitted_at: datetime | None
     batch_id: str | None
@@ -129,21 +131,65 @@ class Intents:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def record(self, company: str, fence: int, run_id: str, intents: Sequence[Intent]) -> list[int]:
+    def record(
+        self,
+        company: str,
+        fence: int,
+        run_id: str,
+        intents: Sequence[Intent],
+        *,
+        path: LeasePath = CHANGES,
+    ) -> list[int]:
         """Commit intents in one transaction, before any of them is sent; their ids in the same order.
 
         Raises ``LeaseLostError`` when the fencing number is stale, ``IntentError`` for an intent that
         cannot be kept; in both cases none of them is recorded.
         """
-        now = self._database.now()
-        common = {"company": company, "fence": fence, "run_id": run_id, "recorded_at": now}
+        with self._database.write() as connection:
+            require(connection, lease_name(company, path), fence, self._database.now())
+            return self._insert(connection, company, fence, run_id, intents, path)
+
+    def record_unless_out(
+        self, company: str, fence: int, run_id: str, intents: Sequence[Intent]
+    ) -> list[int | Refusal]:
+        """Like ``record``, for changes of the company, but without those about people who are out by now.
+
+        In the same transaction, so that an opt-out written down before it wins, and one written down after
+        it finds the intent (rule 7.5). In the place of an id stands why it was refused.
+        """
+        with self._database.write() as connection:
+            require(connection, company, fence, self._database.now())
+            refused = refusals(connection, company, intents)
+            kept = [intent for intent, why in zip(intents, refused, strict=True) if why is None]
+            ids = iter(self._insert(connection, company, fence, run_id, kept, CHANGES))
+            return [next(ids) if why is None else why for why in refused]
+
+    def out_since(self, ids: Sequence[int]) -> set[int]:
+        """Which of these intents are about members who are out by now, and may be reachable by our write."""
+        with self._database.read() as connection:
+            return out_by_now(connection, self._load(connection, ids))
+
+    def _insert(
+        self,
+        connection: Connection,
+        company: str,
+        fence: int,
+        run_id: str,
+        intents: Sequence[Intent],
+        path: LeasePath,
+    ) -> list[int]:
+        common = {
+            "company": company,
+            "fence": fence,
+            "run_id": run_id,
+            "path": path,
+            "recorded_at": self._database.now(),
+        }
         rows = [{**common, **_row(intent)} for intent in intents]
         statement = insert(intent_table).returning(intent_table.c.id, sort_by_parameter_order=True)
         ids: list[int] = []
-        with self._database.write() as connection:
-            require(connection, company, fence, now)
-            for chunk in chunks(rows):
-                ids.extend(connection.execute(statement, chunk).scalars())
+        for chunk in chunks(rows):
+            ids.extend(connection.execute(statement, chunk).scalars())
         return ids
 
     def mark_submitted(self, ids: Sequence[int], batch_id: str | None, fence: int) -> None:
@@ -174,8 +220,13 @@ class Intents:
             self._settle_members(connection, writes)
             _update_intents(connection, writes)
 
-    def open(self, company: str, *, before: datetime | None = None) -> list[OpenIntent]:
-        """Intents whose outcome nobody knows, oldest first; ``before`` leaves out those recorded later."""
+    def open(
+        self, company: str, *, before: datetime | None = None, path: LeasePath | None = None
+    ) -> list[OpenIntent]:
+        """Intents whose outcome nobody knows, oldest first; ``before`` leaves out those recorded later.
+
+        ``path`` asks for those of one writer alone: each settles its own.
+        """
         query = (
             select(intent_table)
             .where(intent_table.c.company == company, intent_table.c.settled_at.is_(None))
@@ -183,6 +234,8 @@ class Intents:
         )
         if before is not None:
             query = query.where(intent_table.c.recorded_at < before)
+        if path is not None:
+            query = query.where(intent_table.c.path == path)
         with self._database.read() as connection:
             return [_record(row) for row in connection.execute(query).mappings()]
 
@@ -250,13 +303,13 @@ class Intents:
         return rows
 
     def _require_for(self, connection: Connection, rows: Mapping[int, RowMapping], fence: int) -> None:
-        companies = {row["company"] for row in rows.values()}
-        if len(companies) > 1:
+        names = {lease_name(row["company"], row["path"]) for row in rows.values()}
+        if len(names) > 1:
             raise IntentError(
-                f"intents of companies {', '.join(sorted(companies))} in one call: a fencing number is of one"
+                f"intents of {', '.join(sorted(names))} in one call: a fencing number is of one lease"
             )
-        for company in companies:
-            require(connection, company, fence, self._database.now())
+        for name in names:
+            require(connection, name, fence, self._database.now())
 
     def _settle_members(self, connection: Connection, writes: Sequence[SettledWrite]) -> None:
         records = MemberRecords(connection)

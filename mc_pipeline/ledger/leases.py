@@ -1,4 +1,7 @@
-"""One writer per company: a lease with an owner, an expiry and a fencing number (RULES 7.5).
+"""One writer per company and path: a lease with an owner, an expiry and a fencing number (RULES 7.5).
+
+A company has two paths, ``changes`` and ``opt_outs``, whose writers run side by side; hearing an audience has
+a lease of its own per list. Each lease has a name, and each name a fencing number.
 
 The number goes up with every new owner and is checked inside each writing transaction, so that a
 process that slept through its expiry cannot write over its successor. A crash frees nothing at once:
@@ -15,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 from sqlalchemy import Connection, RowMapping, delete, func, select, update
 
@@ -26,14 +30,19 @@ from mc_pipeline.ledger.statements import insert_new
 
 DEFAULT_TIME_TO_LIVE = timedelta(minutes=3)
 
+LeasePath = Literal["changes", "opt_outs", "hearing"]
+CHANGES: LeasePath = "changes"
+OPT_OUTS: LeasePath = "opt_outs"
+HEARING: LeasePath = "hearing"
+
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeaseState:
-    """Who holds a company's lease; ``expires_at`` in the past means that it is free for the next one."""
+    """Who holds a lease; ``expires_at`` in the past means that it is free for the next one."""
 
-    company: str
+    name: str
     owner: str
     fence: int
     since: datetime
@@ -41,12 +50,17 @@ class LeaseState:
 
 
 class Lease:
-    """A company's lease as one holder has it. ``fence`` goes along with every write to the ledger."""
+    """A lease as one holder has it. ``fence`` goes along with every write to the ledger.
+
+    ``company`` is the company that the holder writes for, ``name`` what the lease is of.
+    """
 
     def __init__(
         self,
         database: Database,
         company: str,
+        path: LeasePath,
+        name: str,
         owner: str,
         token: str,
         fence: int,
@@ -60,31 +74,33 @@ class Lease:
         self._lost_because = ""
         self._ended = threading.Event()
         self.company = company
+        self.path = path
+        self.name = name
         self.owner = owner
         self.fence = fence
 
     def __repr__(self) -> str:
-        return f"Lease(company={self.company!r}, owner={self.owner!r}, fence={self.fence})"
+        return f"Lease({self.name!r}, owner={self.owner!r}, fence={self.fence})"
 
     def check(self) -> None:
         """Raise ``LeaseLostError`` when the lease is lost or ran out; asks no database, so ask often."""
         if not self._lost_because and self._database.now() >= self._expires_at:
             self._lost_because = _EXPIRED
         if self._lost_because:
-            raise LeaseLostError(self.company, self.fence, self._lost_because)
+            raise LeaseLostError(self.name, self.fence, self._lost_because)
 
     def renew(self) -> None:
         """Move the expiry away; the heartbeat does it by itself. Raises ``LeaseLostError``."""
         try:
             with self._database.write() as connection:
-                require(connection, self.company, self.fence, self._database.now())
+                require(connection, self.name, self.fence, self._database.now())
                 expires_at = self._database.now() + self._ttl
                 connection.execute(
                     update(lease_holder)
                     .where(lease_holder.c.token == self._token)
                     .values(expires_at=expires_at)
                 )
-                _extend(connection, self.company, expires_at)
+                _extend(connection, self.name, expires_at)
         except LeaseLostError as error:
             self._lost_because = self._lost_because or error.because
             raise
@@ -101,119 +117,133 @@ class Lease:
                 return
             except LedgerError as error:
                 # The expiry is two beats away: a short trouble of the database is waited out.
-                _log.warning("the lease of company %s could not be renewed: %s", self.company, error)
+                _log.warning("the lease of %s could not be renewed: %s", self.name, error)
 
 
 class Leases:
-    """The leases of all companies."""
+    """The leases of all companies and lists."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     @contextmanager
-    def hold(self, company: str, owner: str, ttl: timedelta = DEFAULT_TIME_TO_LIVE) -> Iterator[Lease]:
-        """Hold the company's lease, renewed in the background, and free it at the end.
+    def hold(
+        self,
+        company: str,
+        owner: str,
+        ttl: timedelta = DEFAULT_TIME_TO_LIVE,
+        *,
+        path: LeasePath = CHANGES,
+        list_id: str = "",
+    ) -> Iterator[Lease]:
+        """Hold a lease, renewed in the background, and free it at the end.
 
-        The same owner may hold it several times, nested or from several processes: all have one
+        The lease is the company's for one path; that of ``hearing`` is the list's, whichever company hears
+        it. The same owner may hold it several times, nested or from several processes: all have one
         fencing number, and the last one frees it. Raises ``LeaseHeldError`` when another owner has it.
         """
         if ttl <= timedelta(0):
             raise LedgerError(f"a lease lives for {ttl}; give it a positive time to live")
+        name = lease_name(company, path, list_id)
         token = uuid.uuid4().hex
-        fence, expires_at = self._take(company, owner, token, ttl)
-        lease = Lease(self._database, company, owner, token, fence, expires_at, ttl)
-        heartbeat = threading.Thread(target=lease._beat, name=f"lease of {company}", daemon=True)
+        fence, expires_at = self._take(name, owner, token, ttl)
+        lease = Lease(self._database, company, path, name, owner, token, fence, expires_at, ttl)
+        heartbeat = threading.Thread(target=lease._beat, name=f"lease of {name}", daemon=True)
         heartbeat.start()
         try:
             yield lease
         finally:
             lease._ended.set()
             heartbeat.join(timeout=5)
-            self._free(company, fence, token)
+            self._free(name, fence, token)
 
-    def current(self, company: str) -> LeaseState | None:
-        """Who holds the lease now; ``None`` when it is free."""
+    def current(self, company: str, path: LeasePath = CHANGES) -> LeaseState | None:
+        """Who holds a company's lease now; ``None`` when it is free."""
+        name = lease_name(company, path)
         with self._database.read() as connection:
-            row = (
-                connection.execute(select(lease_table).where(lease_table.c.company == company))
-                .mappings()
-                .first()
-            )
+            row = connection.execute(select(lease_table).where(lease_table.c.name == name)).mappings().first()
         if row is None or _is_free(row, self._database.now()):
             return None
         return LeaseState(**row)
 
-    def _take(self, company: str, owner: str, token: str, ttl: timedelta) -> tuple[int, datetime]:
+    def _take(self, name: str, owner: str, token: str, ttl: timedelta) -> tuple[int, datetime]:
         with self._database.write() as connection:
-            row = lock(connection, company)
+            row = lock(connection, name)
             now = self._database.now()
             expires_at = now + ttl
             fence = row["fence"]
             if _is_free(row, now):
                 fence += 1
-                connection.execute(delete(lease_holder).where(lease_holder.c.company == company))
+                connection.execute(delete(lease_holder).where(lease_holder.c.name == name))
                 connection.execute(
                     update(lease_table)
-                    .where(lease_table.c.company == company)
+                    .where(lease_table.c.name == name)
                     .values(fence=fence, owner=owner, since=now, expires_at=expires_at)
                 )
             elif row["owner"] == owner:
-                _extend(connection, company, expires_at)
+                _extend(connection, name, expires_at)
             else:
-                raise LeaseHeldError(company, row["owner"], row["since"], row["expires_at"])
+                raise LeaseHeldError(name, row["owner"], row["since"], row["expires_at"])
             connection.execute(
-                lease_holder.insert().values(token=token, company=company, fence=fence, expires_at=expires_at)
+                lease_holder.insert().values(token=token, name=name, fence=fence, expires_at=expires_at)
             )
             return fence, expires_at
 
-    def _free(self, company: str, fence: int, token: str) -> None:
+    def _free(self, name: str, fence: int, token: str) -> None:
         with self._database.write() as connection:
-            row = lock(connection, company)
+            row = lock(connection, name)
             connection.execute(delete(lease_holder).where(lease_holder.c.token == token))
             if row["fence"] != fence:
                 return
             others_until = connection.execute(
-                select(func.max(lease_holder.c.expires_at)).where(lease_holder.c.company == company)
+                select(func.max(lease_holder.c.expires_at)).where(lease_holder.c.name == name)
             ).scalar()
             if others_until is None or others_until <= self._database.now():
                 values: dict[str, datetime | None] = {"owner": None, "since": None, "expires_at": None}
             else:
                 values = {"expires_at": others_until}
-            connection.execute(update(lease_table).where(lease_table.c.company == company).values(values))
+            connection.execute(update(lease_table).where(lease_table.c.name == name).values(values))
+
+
+def lease_name(company: str, path: LeasePath = CHANGES, list_id: str = "") -> str:
+    """The name of a lease: the company for its changes, ``company/opt_outs``, or ``list/ID`` for hearing."""
+    if path == HEARING:
+        return f"list/{list_id}"
+    return company if path == CHANGES else f"{company}/{path}"
 
 
 _EXPIRED = "it ran out because it was not renewed in time (the process or machine was asleep or overloaded)"
 
 
-def lock(connection: Connection, company: str) -> RowMapping:
-    """Make the transactions of one company follow each other, and return its lease row."""
-    insert_new(connection, lease_table, [{"company": company, "fence": 0}])
-    query = select(lease_table).where(lease_table.c.company == company).with_for_update()
+def lock(connection: Connection, name: str) -> RowMapping:
+    """Make the transactions under one lease follow each other, and return its row."""
+    insert_new(connection, lease_table, [{"name": name, "fence": 0}])
+    query = select(lease_table).where(lease_table.c.name == name).with_for_update()
     return connection.execute(query).mappings().one()
 
 
-def require(connection: Connection, company: str, fence: int, now: datetime) -> None:
-    """Go on only while ``fence`` is the company's present number and its lease has not run out.
+def require(connection: Connection, name: str, fence: int, now: datetime) -> None:
+    """Go on only while ``fence`` is the present number of the lease and it has not run out.
 
-    Holds the company's lease row until the transaction ends: nobody can take the lease over meanwhile.
+    Holds the row of the lease until the transaction ends: nobody can take it over meanwhile.
     Raises ``LeaseLostError``.
     """
-    row = lock(connection, company)
+    row = lock(connection, name)
     if row["fence"] != fence:
         if row["owner"] is None:
-            raise LeaseLostError(company, fence, f"it is free, and its number is {row['fence']} by now")
-        raise LeaseLostError(company, fence, f"{row['owner']} holds it with number {row['fence']}")
+            raise LeaseLostError(name, fence, f"it is free, and its number is {row['fence']} by now")
+        raise LeaseLostError(name, fence, f"{row['owner']} holds it with number {row['fence']}")
     if row["owner"] is None:
-        raise LeaseLostError(company, fence, "it was given back")
+        raise LeaseLostError(name, fence, "it was given back")
     if row["expires_at"] <= now:
-        raise LeaseLostError(company, fence, _EXPIRED)
+        raise LeaseLostError(name, fence, _EXPIRED)
 
 
-def _extend(connection: Connection, company: str, expires_at: datetime) -> None:
+def _extend(connection: Connection, name: str, expires_at: datetime) -> None:
     """A holder with a short time to live does not shorten the lease of the others."""
     connection.execute(
         update(lease_table)
-        .where(lease_table.c.company == company, lease_table.c.expires_at < expires_at)
+        .where(lease_table.c.name == name, lease_table.c.expires_at < expires_at)
         .values(expires_at=expires_at)
     )
 

@@ -6,7 +6,9 @@ from types import TracebackType
 from mc_pipeline.ledger.connections import Connections
 from mc_pipeline.ledger.consent import Consent
 from mc_pipeline.ledger.database import Clock, Database, database_url, utc_now
+from mc_pipeline.ledger.due_in_odoo import DueInOdooRows
 from mc_pipeline.ledger.erasures import Erasures
+from mc_pipeline.ledger.hearings import Hearings
 from mc_pipeline.ledger.inbox import Inbox
 from mc_pipeline.ledger.intents import Intents
 from mc_pipeline.ledger.leases import Leases
@@ -17,6 +19,7 @@ from mc_pipeline.ledger.old_opt_outs import OldOptOuts
 from mc_pipeline.ledger.opt_out_reads import OptOutReads
 from mc_pipeline.ledger.plans import Plans
 from mc_pipeline.ledger.reads import Reads
+from mc_pipeline.ledger.standing_opt_outs import StandingOptOuts
 from mc_pipeline.ledger.store_intents import StoreIntents
 from mc_pipeline.ledger.stores import Stores
 
@@ -36,6 +39,9 @@ class Ledger:
         self.odoo_opt_outs = OdooOptOuts(database)
         self.old_opt_outs = OldOptOuts(database)
         self.opt_out_reads = OptOutReads(database)
+        self.hearings = Hearings(database)
+        self.due_in_odoo = DueInOdooRows(database)
+        self.standing_opt_outs = StandingOptOuts(database)
         self.plans = Plans(database)
         self.reads = Reads(database)
         self.leases = Leases(database)

@@ -166,6 +166,7 @@ class Members:
         observed_at: datetime,
         *,
         find: Find | None = None,
+        lease: str | None = None,
         fence: int | None = None,
         source: Source = "poll",
     ) -> list[ConsentEvent]:
@@ -173,20 +174,20 @@ class Members:
 
         Whoever is not among them is as before. A change that ``observe`` recorded is none here, nor the
         other way round. ``find`` says more about changes, by list and address, and must not take long;
-        ``source`` says how they were learned of. Raises ``ObservationError`` and, with a ``fence``,
-        ``LeaseLostError``.
+        ``source`` says how they were learned of. ``lease`` names the one that ``fence`` is of, by default the
+        company's for its changes. Raises ``ObservationError`` and, with a ``fence``, ``LeaseLostError``.
         """
         rows = checked(observed)
         with self._database.write() as connection:
             if fence is None:
-                lock(connection, company)
+                lock(connection, lease or company)
             else:
-                require(connection, company, fence, self._database.now())
+                require(connection, lease or company, fence, self._database.now())
             news = _compared(connection, rows, observed_at, emails=rows["email"])
             return _take_over(connection, company, news, observed_at, source, find)
 
-    def record_past(self, events: Sequence[ConsentEvent], *, fence: int) -> None:
-        """Record what happened to members and left no trace in their status, of one company.
+    def record_past(self, events: Sequence[ConsentEvent], *, lease: str, fence: int) -> None:
+        """Record what happened to members and left no trace in their status, under the lease named.
 
         Who opted out and came back has the old status, but consent of before is void for good. Raises
         ``LeaseLostError``.
@@ -194,7 +195,7 @@ class Members:
         if not events:
             return
         with self._database.write() as connection:
-            require(connection, events[0].company, fence, self._database.now())
+            require(connection, lease, fence, self._database.now())
             add_events(connection, events)
             for event in events:
                 if event.event in OPTED_OUT_EVENTS:
@@ -262,6 +263,14 @@ class Members:
         with self._database.read() as connection:
             moment_of_read: datetime | None = connection.execute(query).scalar()
             return moment_of_read
+
+    def load_some(self, list_ids: Collection[str], emails: Collection[str]) -> pd.DataFrame:
+        """The records of these addresses in these audiences, in the columns of ``load``."""
+        parts = [
+            self._frame(and_(member.c.list_id.in_(sorted(set(list_ids))), member.c.email.in_(chunk)))
+            for chunk in chunks(sorted({address_key(email) for email in emails}))
+        ]
+        return pd.concat(parts, ignore_index=True) if parts else self._frame(member.c.email.in_([]))
 
     def last_statuses(self, list_id: str, emails: Collection[str]) -> dict[str, str]:
         """The last known Mailchimp status of these addresses in an audience; none for unknown ones."""
@@ -449,8 +458,8 @@ def _take_over(
         event_of(change, company, observed_at, source, findings.get((change.list_id, change.email)))
         for change in changes
     ]
-    _insert_first_seen(connection, company, news.first_seen)
-    _update_changed(connection, news)
+    _insert_first_seen(connection, company, news.first_seen, observed_at)
+    _update_changed(connection, news, observed_at)
     add_events(connection, events)
     return events
 
@@ -476,6 +485,7 @@ def _known(connection: Connection, lists: Sequence[str], emails: Iterable[str] |
         member.c.email,
         member.c.last_status,
         member.c.written_at,
+        member.c.seen_at,
         member.c.absent_reads,
         member.c.vanished,
         member.c.ever_subscribed,
@@ -496,6 +506,7 @@ def _known(connection: Connection, lists: Sequence[str], emails: Iterable[str] |
     return frame.assign(
         **{name: frame[name].astype("str") for name in ("list_id", "email", "last_status")},
         written_at=pd.Series(list(frame["written_at"]), dtype="datetime64[us, UTC]"),
+        seen_at=pd.Series(list(frame["seen_at"]), dtype="datetime64[us, UTC]"),
         absent_reads=frame["absent_reads"].astype("int64"),
         **{
             name: frame[name].astype("bool")
@@ -539,7 +550,9 @@ def _explained_by_us(
     return explained
 
 
-def _insert_first_seen(connection: Connection, company: str, rows: pd.DataFrame) -> None:
+def _insert_first_seen(
+    connection: Connection, company: str, rows: pd.DataFrame, observed_at: datetime
+) -> None:
     for chunk in chunks(rows.itertuples(index=False)):
         connection.execute(
             insert(member),
@@ -551,6 +564,7 @@ def _insert_first_seen(connection: Connection, company: str, rows: pd.DataFrame)
                     "audience": row.audience,
                     "last_status": row.status,
                     "last_changed": moment(row.last_changed),
+                    "seen_at": observed_at,
                     "ever_subscribed": row.ever_subscribed,
                     "opted_out": row.opted_out,
                 }
@@ -559,7 +573,7 @@ def _insert_first_seen(connection: Connection, company: str, rows: pd.DataFrame)
         )
 
 
-def _update_changed(connection: Connection, news: Comparison) -> None:
+def _update_changed(connection: Connection, news: Comparison, observed_at: datetime) -> None:
     this_one = and_(member.c.list_id == bindparam("key_list"), member.c.email == bindparam("key_email"))
     statement = (
         update(member)
@@ -567,6 +581,7 @@ def _update_changed(connection: Connection, news: Comparison) -> None:
         .values(
             last_status=bindparam("last_status"),
             last_changed=bindparam("last_changed"),
+            seen_at=observed_at,
             ever_subscribed=bindparam("ever_subscribed"),
             opted_out=bindparam("opted_out"),
             archived_by_us=bindparam("archived_by_us"),

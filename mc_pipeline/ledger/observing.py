@@ -122,12 +122,16 @@ def compare(
 ) -> Comparison:
     """Set a read beside what the ledger knows of the same audiences.
 
-    A member that we wrote at or after ``observed_at`` is left out: the read is older than the write.
+    A member that we wrote at or after ``observed_at`` is left out, and so is one whose status was seen to be
+    another one after it: the read is older than that.
     ``opted_out_ever``: who opted out of any audience of any company; their coming to a further one is news.
     """
-    overtaken = known["written_at"].notna() & (known["written_at"] >= pd.Timestamp(observed_at))
+    at = pd.Timestamp(observed_at)
+    overtaken = (known["written_at"].notna() & (known["written_at"] >= at)) | (
+        known["seen_at"].notna() & (known["seen_at"] > at)
+    )
     present = observed.merge(
-        known.drop(columns="written_at"), on=["list_id", "email"], how="left", indicator=True
+        known.drop(columns=["written_at", "seen_at"]), on=["list_id", "email"], how="left", indicator=True
     )
     present["known"] = present.pop("_merge") == "both"
     for flag in ("awaits_answer", "ever_subscribed", "opted_out", "archived_by_us", "vanished"):

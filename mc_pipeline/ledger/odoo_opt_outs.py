@@ -5,7 +5,7 @@ the row that we made active and that nobody has written since. Odoo's blacklist 
 so is what is known of it here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from sqlalchemy import RowMapping, insert, select, update
 from mc_pipeline.ledger.consent import ConsentEvent, add_events
 from mc_pipeline.ledger.database import Database
 from mc_pipeline.ledger.errors import IntentError
-from mc_pipeline.ledger.leases import require
+from mc_pipeline.ledger.leases import OPT_OUTS, lease_name, require
 from mc_pipeline.ledger.schema import odoo_opt_out
 from mc_pipeline.ledger.serialization import address_key
 from mc_pipeline.ledger.statements import chunks
@@ -121,7 +121,7 @@ class OdooOptOuts:
         statement = insert(odoo_opt_out).returning(odoo_opt_out.c.id, sort_by_parameter_order=True)
         ids: list[int] = []
         with self._database.write() as connection:
-            require(connection, company, fence, now)
+            require(connection, lease_name(company, OPT_OUTS), fence, now)
             for chunk in chunks(rows):
                 ids.extend(connection.execute(statement, chunk).scalars())
         return ids
@@ -134,7 +134,7 @@ class OdooOptOuts:
         by_id = {outcome.intent_id: outcome for outcome in outcomes}
         with self._database.write() as connection:
             now = self._database.now()
-            require(connection, company, fence, now)
+            require(connection, lease_name(company, OPT_OUTS), fence, now)
             for ids in chunks(sorted(by_id)):
                 query = select(odoo_opt_out).where(odoo_opt_out.c.id.in_(ids))
                 rows = {row["id"]: row for row in connection.execute(query).mappings()}
@@ -160,11 +160,20 @@ class OdooOptOuts:
         with self._database.read() as connection:
             return [_opt_out(row) for row in connection.execute(query).mappings()]
 
-    def done(self) -> list[OdooOptOut]:
-        """What was done in Odoo, or was so already when we came to do it, for all companies, oldest first."""
+    def done(self, emails: Collection[str] | None = None) -> list[OdooOptOut]:
+        """What was done in Odoo, or was so already when we came to do it, for all companies, oldest first.
+
+        ``emails`` limits the answer to these addresses.
+        """
         query = select(odoo_opt_out).where(odoo_opt_out.c.outcome.in_(DONE)).order_by(odoo_opt_out.c.id)
         with self._database.read() as connection:
-            return [_opt_out(row) for row in connection.execute(query).mappings()]
+            if emails is None:
+                return [_opt_out(row) for row in connection.execute(query).mappings()]
+            found: list[OdooOptOut] = []
+            for chunk in chunks(sorted({address_key(email) for email in emails})):
+                these = query.where(odoo_opt_out.c.email.in_(chunk))
+                found += [_opt_out(row) for row in connection.execute(these).mappings()]
+            return found
 
 
 def _values(outcome: OdooOptOutOutcome) -> dict[str, Any]:

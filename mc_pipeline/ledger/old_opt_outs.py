@@ -10,8 +10,9 @@ from datetime import datetime
 from sqlalchemy import Row, select, update
 
 from mc_pipeline.ledger.database import Database
+from mc_pipeline.ledger.due_in_odoo import DUE, WAITS
 from mc_pipeline.ledger.errors import PlanError
-from mc_pipeline.ledger.schema import old_opt_outs
+from mc_pipeline.ledger.schema import due_in_odoo, old_opt_outs
 from mc_pipeline.ledger.statements import insert_new
 
 PREFIX = "opt-outs-"
@@ -97,6 +98,11 @@ class OldOptOuts:
                 update(old_opt_outs)
                 .where(old_opt_outs.c.list_id == list_id)
                 .values(released_at=self._database.now(), released_by=by.strip(), reason=reason.strip())
+            )
+            connection.execute(
+                update(due_in_odoo)
+                .where(due_in_odoo.c.list_id == list_id, due_in_odoo.c.state == WAITS)
+                .values(state=DUE)
             )
         return _record(row)
 

@@ -29,11 +29,11 @@ class OptOutReads:
         with self._database.read() as connection:
             return {row.list_id: row.read_until for row in connection.execute(query)}
 
-    def advance(self, company: str, list_id: str, read_until: datetime, *, fence: int) -> None:
+    def advance(self, company: str, list_id: str, read_until: datetime, *, lease: str, fence: int) -> None:
         """Remember that everything before ``read_until`` is in the ledger. Raises ``LeaseLostError``."""
         now = self._database.now()
         with self._database.write() as connection:
-            require(connection, company, fence, now)
+            require(connection, lease, fence, now)
             insert_or_replace(
                 connection,
                 opt_out_read,

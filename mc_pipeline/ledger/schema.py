@@ -91,6 +91,8 @@ intent = Table(
     Column("detail", Text(), nullable=False, server_default=""),
     Column("title", Text(), nullable=False, server_default=""),
     Column("returned_json", Text()),
+    # Which writer of the company it is of: changes or opt_outs. Each settles its own.
+    Column("path", Text(), nullable=False, server_default="changes"),
     Index("ix_ledger_intent_email", "email"),
     Index("ix_ledger_intent_company_run_id", "company", "run_id"),
     # Few intents are open at any time: the index that finds them stays small for ever.
@@ -125,6 +127,8 @@ member = Table(
     Column("last_status", Text()),
     Column("last_changed", UtcDateTime()),
     Column("written_at", UtcDateTime()),
+    # When the status was last seen to be another one: an older read says nothing about it any more.
+    Column("seen_at", UtcDateTime()),
     _count("absent_reads"),
     _count("absent_confirmations"),
     _count("absent_confirmed_read"),
@@ -277,6 +281,71 @@ odoo_opt_out = Table(
     CheckConstraint("scope IN ('everywhere', 'company')", name="scope"),
 )
 
+hearing = Table(
+    "ledger_hearing",
+    metadata,
+    Column("list_id", Text(), primary_key=True),
+    # By our clock: when the audience was last heard, whichever run did it.
+    Column("heard_at", UtcDateTime()),
+    # Since when it could not be heard, how often in a row, and Mailchimp's words; empty: it can be heard.
+    Column("failed_since", UtcDateTime()),
+    _count("failures"),
+    Column("failure_kind", Text(), nullable=False, server_default=""),
+    Column("failure", Text(), nullable=False, server_default=""),
+)
+
+odoo_hearing = Table(
+    "ledger_odoo_hearing",
+    metadata,
+    Column("company", Text(), primary_key=True),
+    # blacklist, lists or fields: what of Odoo was asked for opt-outs.
+    Column("subject", Text(), primary_key=True),
+    Column("read_until", UtcDateTime(), nullable=False),
+    Column("heard_at", UtcDateTime(), nullable=False),
+)
+
+due_in_odoo = Table(
+    "ledger_due_in_odoo",
+    metadata,
+    Column("company", Text(), primary_key=True),
+    Column("email", Text(), primary_key=True),
+    # due, waits (for a release of old opt-outs), refused (by Odoo, until retry_at) or conflict (to decide).
+    Column("state", Text(), nullable=False),
+    Column("since", UtcDateTime(), nullable=False),
+    Column("retry_at", UtcDateTime()),
+    # Of an opt-out that waits: the audience whose release it waits for.
+    Column("list_id", Text(), nullable=False, server_default=""),
+    Column("partner_id", BigInteger()),
+    Column("conflict", Text(), nullable=False, server_default=""),
+    Column("detail", Text(), nullable=False, server_default=""),
+    CheckConstraint("state IN ('due', 'waits', 'refused', 'conflict')", name="state"),
+)
+
+standing_opt_out = Table(
+    "ledger_standing_opt_out",
+    metadata,
+    Column("company", Text(), primary_key=True),
+    Column("email", Text(), primary_key=True),
+    # Empty: it holds for every audience of the company.
+    Column("list_id", Text(), primary_key=True),
+    Column("cause", Text(), primary_key=True),
+    Column("active", Boolean(), nullable=False),
+    # Odoo's own date of it; the later word counts.
+    Column("said_at", UtcDateTime(), nullable=False),
+    Column("because", Text(), nullable=False, server_default=""),
+    Column("recorded_at", UtcDateTime(), nullable=False),
+    Index("ix_ledger_standing_opt_out_email", "email"),
+)
+
+unsubscribe_due = Table(
+    "ledger_unsubscribe_due",
+    metadata,
+    Column("company", Text(), primary_key=True),
+    Column("list_id", Text(), primary_key=True),
+    Column("email", Text(), primary_key=True),
+    Column("since", UtcDateTime(), nullable=False),
+)
+
 old_opt_outs = Table(
     "ledger_old_opt_outs",
     metadata,
@@ -350,7 +419,8 @@ observation = Table(
 lease = Table(
     "ledger_lease",
     metadata,
-    Column("company", Text(), primary_key=True),
+    # A company, company/opt_outs, or list/ID: see leases.lease_name.
+    Column("name", Text(), primary_key=True),
     # Goes up with every new owner and never down: the row stays when the lease is free.
     Column("fence", BigInteger(), nullable=False),
     Column("owner", Text()),
@@ -362,10 +432,10 @@ lease_holder = Table(
     "ledger_lease_holder",
     metadata,
     Column("token", Text(), primary_key=True),
-    Column("company", Text(), nullable=False),
+    Column("name", Text(), nullable=False),
     Column("fence", BigInteger(), nullable=False),
     Column("expires_at", UtcDateTime(), nullable=False),
-    Index("ix_ledger_lease_holder_company", "company"),
+    Index("ix_ledger_lease_holder_name", "name"),
 )
 
 connection_slot = Table(

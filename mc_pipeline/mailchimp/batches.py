@@ -27,7 +27,7 @@ from mc_pipeline.mailchimp.errors import (
     MailchimpNotFoundError,
 )
 from mc_pipeline.mailchimp.guard import MAX_BATCH_OPERATIONS
-from mc_pipeline.mailchimp.members import member_tags_body, member_update_body, subscribe_body
+from mc_pipeline.mailchimp.members import member_tags_body, member_update_body
 
 __all__ = [
     "MAX_BATCH_OPERATIONS",
@@ -44,7 +44,6 @@ __all__ = [
     "status",
     "submit",
     "submitted_since",
-    "subscribe_operation",
     "unsubscribe_operation",
     "wait",
 ]
@@ -377,15 +376,8 @@ def member_update_operation(
 def unsubscribe_operation(operation_id: str, list_id: str, subscriber_hash: str) -> Operation:
     """Set an existing member to ``unsubscribed`` (rule 5.4 or 5.6)."""
     body = {"status": "unsubscribed"}
-    return Operation(operation_id, "PATCH", member_path(list_id, subscriber_hash), body=body)
-
-
-def subscribe_operation(
-    operation_id: str, list_id: str, subscriber_hash: str, *, consented_at: datetime | None = None
-) -> Operation:
-    """Set a transactional member of ours to ``subscribed``: the one upgrade of rule 4.4."""
-    body = subscribe_body(consented_at)
-    return Operation(operation_id, "PATCH", member_path(list_id, subscriber_hash), body=body)
+    params = {"skip_merge_validation": True}
+    return Operation(operation_id, "PATCH", member_path(list_id, subscriber_hash), params, body)
 
 
 def archive_operation(operation_id: str, list_id: str, subscriber_hash: str) -> Operation:

@@ -10,11 +10,12 @@ errors lost; booleans in queries as ``True``; a text given as ``fields`` split i
 import logging
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 from urllib.parse import quote, unquote, urlsplit
 
 import mailchimp_marketing
@@ -28,6 +29,7 @@ from mc_pipeline.mailchimp.answers import read_answer
 from mc_pipeline.mailchimp.bodies import UnsendableValueError, query_value, to_json
 from mc_pipeline.mailchimp.connections import ConnectionSlots, InProcessSlots
 from mc_pipeline.mailchimp.errors import (
+    CHECK_TOO_OLD,
     CONNECTION_FAILED,
     ForbiddenRequestError,
     MailchimpAuthenticationError,
@@ -50,6 +52,18 @@ _log = logging.getLogger(__name__)
 _API_KEY = re.compile(r"[!-,.-~]+-([a-z]+[0-9]+)")
 _API_ROOT = "/3.0"
 _USER_AGENT = "mc-pipeline (mailchimp-marketing 3.0.80)"
+
+
+class Recheck(Protocol):
+    """What has to hold shortly before a request is sent, and before it is sent again."""
+
+    def make(self) -> None:
+        """Look again, unless that was a moment ago; what is raised ends the request unsent."""
+        ...
+
+    def is_recent(self) -> bool:
+        """Whether the last look is recent enough to send now."""
+        ...
 
 
 class SafeApiClient(ApiClient):
@@ -76,6 +90,7 @@ class SafeApiClient(ApiClient):
         self.retry = retry
         self.stop = stop
         self.clock_offset = timedelta(0)
+        self._rechecks = threading.local()
         self._session = requests.Session()
         adapter = HTTPAdapter(
             pool_connections=1, pool_maxsize=max_connections, max_retries=0, pool_block=True
@@ -137,9 +152,11 @@ class SafeApiClient(ApiClient):
         resendable = may_be_resent(method, path, body)
         left_open: list[MailchimpError] = []
 
+        recheck: Recheck | None = getattr(self._rechecks, "present", None)
+
         def attempt() -> tuple[requests.Response, Any]:
             try:
-                return self._attempt(method, url, path, query, headers, data)
+                return self._attempt(method, url, path, query, headers, data, recheck)
             except MailchimpError as error:
                 if outcome_is_open(error, method):
                     left_open.append(error)
@@ -154,10 +171,39 @@ class SafeApiClient(ApiClient):
                 raise _unknown_outcome(left_open[-1], error) from error
             raise
 
+    @contextmanager
+    def rechecked(self, recheck: "Recheck") -> Iterator[None]:
+        """Have the check made before each attempt of this thread's requests, for as long as this lasts."""
+        self._rechecks.present = recheck
+        try:
+            yield
+        finally:
+            self._rechecks.present = None
+
     def _attempt(
-        self, method: str, url: str, path: str, query: list[tuple[str, Any]], headers: Any, data: bytes | None
+        self,
+        method: str,
+        url: str,
+        path: str,
+        query: list[tuple[str, Any]],
+        headers: Any,
+        data: bytes | None,
+        recheck: "Recheck | None" = None,
     ) -> tuple[requests.Response, Any]:
+        if recheck is not None:
+            self._rechecks.present = None  # the check sends requests of its own
+            try:
+                recheck.make()
+            finally:
+                self._rechecks.present = recheck
         with self.connections.slot():
+            if recheck is not None and not recheck.is_recent():
+                raise MailchimpNotSentError(
+                    title=CHECK_TOO_OLD,
+                    detail="no connection became free soon enough after the last look for opt-outs",
+                    method=method,
+                    path=path,
+                )
             if self.stop.is_set():
                 raise MailchimpNotSentError(
                     title="Stopped", detail="the client was stopped", method=method, path=path
@@ -253,6 +299,10 @@ class MailchimpClient(mailchimp_marketing.Client):
         (self.api_client.retry.sleep or self.api_client.pause)(seconds)
         if self.stop.is_set():
             raise MailchimpNotSentError(title="Stopped", detail="the client was stopped")
+
+    def rechecked(self, recheck: Recheck) -> AbstractContextManager[None]:
+        """This thread's requests within it are checked before each attempt, repeated ones too."""
+        return self.api_client.rechecked(recheck)
 
     def server_now(self) -> datetime:
         """Return Mailchimp's clock (UTC), judged by its latest answer; ours before the first one."""

@@ -18,6 +18,7 @@ from mc_pipeline.masking import mask_text
 RejectionKind = Literal["exists", "compliance", "forgotten", "invalid", "deferred", "other"]
 
 CONNECTION_FAILED = "Connection Failed"
+CHECK_TOO_OLD = "Check Too Old"
 _KIND_OF_TITLE: dict[str, RejectionKind] = {
     "member exists": "exists",
     "member in compliance state": "compliance",
@@ -214,7 +215,7 @@ class MailchimpNotSentError(MailchimpError):
     @property
     def retryable(self) -> bool:
         """Whether the way to Mailchimp failed, which may pass; refusals of our own do not."""
-        return self.title == CONNECTION_FAILED
+        return self.title in (CONNECTION_FAILED, CHECK_TOO_OLD)
 
     advice = "Nothing was sent; check the network, the data centre in the API key, and base_url."
 

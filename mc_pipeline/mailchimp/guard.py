@@ -148,6 +148,14 @@ def _check_operations(method: str, path: str, body: Any) -> None:
         _check_operation(method, path, operation)
 
 
+def _check_reaches_nobody(method: str, path: str, body: Any) -> None:
+    """Nobody knows when an operation of a batch is carried out, nor who has opted out by then."""
+    if isinstance(body, Mapping) and (
+        body.get("status") in {"subscribed", "pending"} or {"marketing_permissions", "members"} & body.keys()
+    ):
+        _refuse(method, path, "what makes somebody reachable is sent by itself, never in a batch")
+
+
 def _check_operation(method: str, path: str, operation: Any) -> None:
     if not isinstance(operation, Mapping) or not operation.get("method") or not operation.get("path"):
         _refuse(method, path, "each operation needs a method and a path")
@@ -165,4 +173,6 @@ def _check_operation(method: str, path: str, operation: Any) -> None:
             inner_body = json.loads(inner_body)
         except ValueError:
             _refuse(inner_method, inner_path, "an operation's body is not valid JSON")
+    if inner_segments[:1] == ["lists"]:
+        _check_reaches_nobody(inner_method, inner_path, inner_body)
     refuse_forbidden(inner_method, inner_path, inner_body)

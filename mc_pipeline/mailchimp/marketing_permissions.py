@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mc_pipeline.mailchimp.answers import require
-from mc_pipeline.mailchimp.batches import Operation, member_path
 from mc_pipeline.mailchimp.client import MailchimpClient
 
 
@@ -39,11 +38,3 @@ def give_permissions(
     member = client.lists.update_list_member(list_id, subscriber_hash, permissions_body(permission_ids))
     require(member, "id", str, path=f"/lists/{list_id}/members")
     return dict(member)
-
-
-def permissions_operation(
-    operation_id: str, list_id: str, subscriber_hash: str, permission_ids: Sequence[str]
-) -> Operation:
-    """The same as an operation of a batch."""
-    path = member_path(list_id, subscriber_hash)
-    return Operation(operation_id, "PATCH", path, body=permissions_body(permission_ids))

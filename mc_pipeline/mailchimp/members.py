@@ -365,8 +365,13 @@ def _find_renamed(
 
 
 def unsubscribe_member(client: MailchimpClient, list_id: str, subscriber_hash: str) -> dict[str, Any]:
-    """Set an existing member to ``unsubscribed`` (rule 5.4 or 5.6)."""
-    member = client.lists.update_list_member(list_id, subscriber_hash, {"status": "unsubscribed"})
+    """Set an existing member to ``unsubscribed`` (rule 5.4 or 5.6).
+
+    No required merge field that is empty may hold that up: they are not validated.
+    """
+    member = client.lists.update_list_member(
+        list_id, subscriber_hash, {"status": "unsubscribed"}, skip_merge_validation=True
+    )
     require(member, "id", str, path=f"/lists/{list_id}/members")
     return dict(member)
 

@@ -37,7 +37,7 @@ def settle_batches(
     A batch that does not end within ``patience`` holds nothing up, opt-outs least of all: its intents stay
     open, and while they do, nothing else is written about those addresses.
     """
-    open_intents = ledger.intents.open(lease.company)
+    open_intents = ledger.intents.open(lease.company, path=lease.path)
     without = [intent.recorded_at for intent in open_intents if not intent.batch_id]
     known = {intent.batch_id for intent in open_intents if intent.batch_id}
     settled = 0
@@ -48,7 +48,9 @@ def settle_batches(
             under_way |= {intent.id for intent in open_intents if intent.batch_id in (batch_id, None)}
         else:
             settled += _settle_from(results, open_intents, ledger, lease)
-    still_open = {intent.id for intent in ledger.intents.open(lease.company)} if under_way else set()
+    still_open = (
+        {intent.id for intent in ledger.intents.open(lease.company, path=lease.path)} if under_way else set()
+    )
     return SettledBatches(settled, frozenset(under_way & still_open))
 
 
@@ -66,7 +68,9 @@ def settle_by_observation(
     repeated without harm. In an incomplete read that holds for members who were seen; the others stay open.
     So do the intents ``under_way``, in a batch that has not ended.
     """
-    open_intents = [intent for intent in ledger.intents.open(lease.company) if intent.id not in under_way]
+    open_intents = [
+        intent for intent in ledger.intents.open(lease.company, path=lease.path) if intent.id not in under_way
+    ]
     if not open_intents:
         return 0
     wanted = {intent.email for intent in open_intents} | {_address_after(intent) for intent in open_intents}

@@ -1,12 +1,16 @@
 """Sends writes to members of one company's audiences: intent before, outcome after, in bulk."""
 
+import logging
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from mc_pipeline.ledger import Intent, Lease, Ledger, Outcome
+from mc_pipeline.ledger.leases import CHANGES
+from mc_pipeline.ledger.refusals import REACHING, Refusal
 from mc_pipeline.mailchimp import batches, members, segments
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import (
@@ -15,13 +19,12 @@ from mc_pipeline.mailchimp.errors import (
     MailchimpRateLimitError,
     MailchimpUnknownOutcomeError,
 )
-from mc_pipeline.mailchimp.marketing_permissions import (
-    give_permissions,
-    permission_ids,
-    permissions_operation,
-)
+from mc_pipeline.mailchimp.marketing_permissions import give_permissions, permission_ids
 from mc_pipeline.mailchimp.parallel import run_concurrently
 from mc_pipeline.push.batching import carry_out
+from mc_pipeline.push.last_look import CallCheck, CalledOffError, OptOutsSince, makes_reachable
+
+_log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
@@ -86,6 +89,10 @@ class MemberWrites:
 
     ``progress`` is called with the number of rows done, after their outcomes are in the ledger. When the
     client is stopped, nothing more is sent; what was not sent is no intent.
+
+    ``since`` asks both systems for opt-outs shortly before anything is sent that makes somebody reachable;
+    without it, what the ledger knows decides alone. Up to ``direct_writes`` single writes go as single calls,
+    more through /batches; what makes somebody reachable never goes through /batches.
     """
 
     def __init__(
@@ -97,6 +104,8 @@ class MemberWrites:
         *,
         workers: int = 4,
         progress: Callable[[int], None] = lambda rows: None,
+        since: OptOutsSince | None = None,
+        direct_writes: int = DIRECT_WRITES,
     ) -> None:
         self._client = client
         self._ledger = ledger
@@ -104,6 +113,8 @@ class MemberWrites:
         self._run_id = run_id
         self._workers = workers
         self._progress = progress
+        self._since = since
+        self._direct_writes = direct_writes
         self._permission_ids: dict[str, dict[str, str]] = {}
 
     def create(self, writes: Sequence[Write]) -> list[Result]:
@@ -115,10 +126,17 @@ class MemberWrites:
         )
 
     def change(self, writes: Sequence[Write]) -> list[Result]:
-        """Update, archive, upgrade, permit or unsubscribe members: a few directly, more through /batches."""
-        if len(writes) <= DIRECT_WRITES:
+        """Update, archive, upgrade, permit or unsubscribe members: a few directly, more through /batches.
+
+        What makes somebody reachable is always sent directly, each after a look at who is out by then.
+        """
+        if len(writes) <= self._direct_writes:
             return self._run(partial(self._change_one, write) for write in writes)
-        return self._run(partial(self._change_by_batch, chunk) for chunk in chunked(writes))
+        direct = [write for write in writes if write.operation in REACHING]
+        others = [write for write in writes if write.operation not in REACHING]
+        return self._run(partial(self._change_one, write) for write in direct) + self._run(
+            partial(self._change_by_batch, chunk) for chunk in chunked(others)
+        )
 
     def permit(self, writes: Sequence[Write]) -> list[Result]:
         """Give members the marketing permissions that their bodies name.
@@ -182,19 +200,24 @@ class MemberWrites:
         return collected
 
     def _create_chunk(self, writes: Sequence[Write]) -> list[Result]:
-        intents = self._record(writes)
+        due, intents, refused = self._record_reaching(writes)
+        if not due:
+            return refused
         try:
-            answer = members.create_members(self._client, writes[0].list_id, [write.body for write in writes])
+            with self._checked(due, intents):
+                answer = members.create_members(self._client, due[0].list_id, [write.body for write in due])
+        except CalledOffError as off:
+            return refused + self._call_off(due, intents, off, self._create_chunk)
         except MailchimpError as error:
             refusal = answer_of_error(error)
             if refusal is None:
-                return self._failed(writes, intents, error)
-            if len(writes) == 1:
-                return self._settle(writes, intents, [refusal])
+                return refused + self._failed(due, intents, error)
+            if len(due) == 1:
+                return refused + self._settle(due, intents, [refusal])
             # One member that Mailchimp cannot even read makes it refuse the whole call: find them by halves.
-            self._settle(writes, intents, [Answer("not_sent", error.title, str(error))] * len(writes))
-            middle = len(writes) // 2
-            return self._create_chunk(writes[:middle]) + self._create_chunk(writes[middle:])
+            self._settle(due, intents, [Answer("not_sent", error.title, str(error))] * len(due))
+            middle = len(due) // 2
+            return refused + self._create_chunk(due[:middle]) + self._create_chunk(due[middle:])
         created = {str(member["email_address"]).lower(): member for member in answer.created}
         rejected = {rejection.email.lower(): rejection for rejection in answer.rejected}
 
@@ -206,18 +229,80 @@ class MemberWrites:
                 return Answer(_outcome_of(rejection.kind), rejection.title, rejection.detail)
             return Answer("unknown", detail="Mailchimp's answer does not mention this address")
 
-        return self._settle(writes, intents, [answer_to(write) for write in writes])
+        return refused + self._settle(due, intents, [answer_to(write) for write in due])
 
     def _change_one(self, write: Write) -> list[Result]:
-        intents = self._record([write])
+        if write.operation in REACHING:
+            due, intents, refused = self._record_reaching([write])
+            if not due:
+                return refused
+        else:
+            intents = self._record([write])
         try:
-            answer = self._send(write)
+            with self._checked([write], intents):
+                answer = self._send(write)
+        except CalledOffError as off:
+            return self._call_off([write], intents, off, lambda rows: self._change_one(rows[0]))
         except MailchimpError as error:
             refusal = answer_of_error(error)
             if refusal is None:
                 return self._failed([write], intents, error)
             answer = refusal
         return self._settle([write], intents, [answer])
+
+    @contextmanager
+    def _checked(self, writes: Sequence[Write], intents: Sequence[int]) -> Iterator[None]:
+        """Look again before each attempt of a call that makes somebody reachable."""
+        reaching = [
+            intent
+            for write, intent in zip(writes, intents, strict=True)
+            if makes_reachable(write.operation, write.body)
+        ]
+        if self._since is None or not reaching:
+            yield
+            return
+        with self._client.rechecked(CallCheck(self._ledger, self._since, reaching)):
+            yield
+
+    def _call_off(
+        self,
+        writes: Sequence[Write],
+        intents: Sequence[int],
+        off: CalledOffError,
+        again: Callable[[Sequence[Write]], list[Result]],
+    ) -> list[Result]:
+        """Settle a call that was not sent; send it again without the people who are out."""
+        self._settle(writes, intents, [Answer("not_sent", detail=off.because)] * len(writes))
+        if off.out:
+            return again(writes)
+        held = [write for write in writes if makes_reachable(write.operation, write.body)]
+        others = [write for write in writes if write not in held]
+        results = [Result(write.key, "held_back", off.because) for write in held]
+        return results + (again(others) if others else [])
+
+    def _unsubscribe_who_is_out(self, writes: Sequence[Write], intents: Sequence[int]) -> None:
+        """After the outcome of a write that may have made somebody reachable: unsubscribe who is out by then.
+
+        Whatever fails here is due on the path of the opt-outs as well.
+        """
+        out = self._ledger.intents.out_since(intents)
+        for write, intent in zip(writes, intents, strict=True):
+            if intent not in out:
+                continue
+            email = str(write.body["email_address"]) if write.operation == "change_email" else write.email
+            try:
+                self._change_one(
+                    replace(
+                        write,
+                        email=email.lower(),
+                        subscriber_hash=members.subscriber_hash(email),
+                        operation="unsubscribe",
+                        body={"status": "unsubscribed"},
+                        evidence=None,
+                    )
+                )
+            except MailchimpError as error:
+                _log.warning("somebody who is out by now could not be unsubscribed yet: %s", error)
 
     def _send(self, write: Write) -> Answer:
         client, list_id, member = self._client, write.list_id, write.subscriber_hash
@@ -251,17 +336,13 @@ class MemberWrites:
     def _operation(self, name: str, write: Write) -> batches.Operation:
         list_id, member = write.list_id, write.subscriber_hash
         match write.operation:
-            case "update" | "change_email":
+            case "update":
                 return batches.member_update_operation(name, list_id, member, **_changes(write))
             case "archive":
                 return batches.archive_operation(name, list_id, member)
             case "unsubscribe":
                 return batches.unsubscribe_operation(name, list_id, member)
-            case "upgrade":
-                return batches.subscribe_operation(name, list_id, member, consented_at=_consented_at(write))
-            case "permit":
-                return permissions_operation(name, list_id, member, self._ids_of_permissions(write))
-        raise ValueError(f"{write.operation!r} is not a change of one member")
+        raise ValueError(f"{write.operation!r} is not a change that goes through /batches")
 
     def _change_by_batch(self, writes: Sequence[Write]) -> list[Result]:
         intents = self._record(writes)
@@ -340,22 +421,42 @@ class MemberWrites:
             self._lease.company,
             self._lease.fence,
             self._run_id,
-            [
-                Intent(
-                    list_id=write.list_id,
-                    audience=write.audience,
-                    email=write.email,
-                    operation=write.operation,
-                    body=write.body,
-                    plan_id=write.plan_id,
-                    row_key=write.row_key,
-                    partner_id=write.partner_id,
-                    name_sent=write.name,
-                    evidence=write.evidence,
-                )
-                for write in writes
-            ],
+            [_intent(write) for write in writes],
+            path=self._lease.path,
         )
+
+    def _record_reaching(self, writes: Sequence[Write]) -> tuple[list[Write], list[int], list[Result]]:
+        """Record writes that may make somebody reachable, without those about people who are out by now.
+
+        Both systems are asked first. What cannot be asked lets nobody become reachable; members who are
+        created as transactional are not held up by it.
+        """
+        self._lease.check()
+        if self._lease.path != CHANGES:
+            raise ValueError("the path of the opt-outs makes nobody reachable")
+        unknown = self._since.ask() if self._since is not None else ""
+        due, results = [], []
+        for write in writes:
+            if unknown and makes_reachable(write.operation, write.body):
+                results.append(Result(write.key, "held_back", unknown))
+            elif self._since is not None and self._since.is_erased(write.email):
+                results.append(Result(write.key, "held_back", "the person was erased"))
+            else:
+                due.append(write)
+        if not due:
+            return [], [], results
+        recorded = self._ledger.intents.record_unless_out(
+            self._lease.company, self._lease.fence, self._run_id, [_intent(write) for write in due]
+        )
+        kept: list[Write] = []
+        intents: list[int] = []
+        for write, intent in zip(due, recorded, strict=True):
+            if isinstance(intent, Refusal):
+                results.append(Result(write.key, "held_back", intent.because))
+            else:
+                kept.append(write)
+                intents.append(intent)
+        return kept, intents, results
 
     def _settle(
         self, writes: Sequence[Write], intents: Sequence[int], answers: Sequence[Answer]
@@ -367,6 +468,13 @@ class MemberWrites:
                 for intent, answer in zip(intents, answers, strict=True)
             ],
         )
+        reached = [
+            (write, intent)
+            for write, intent, answer in zip(writes, intents, answers, strict=True)
+            if write.operation in REACHING and answer.outcome == "applied"
+        ]
+        if reached:
+            self._unsubscribe_who_is_out(*zip(*reached, strict=True))
         return [
             Result(write.key, answer.outcome, answer.detail or answer.title)
             for write, answer in zip(writes, answers, strict=True)
@@ -382,6 +490,21 @@ class MemberWrites:
             return self._settle(writes, intents, [Answer("unknown", error.title, str(error))] * len(writes))
         self._settle(writes, intents, [Answer("not_sent", error.title, str(error))] * len(writes))
         raise error
+
+
+def _intent(write: Write) -> Intent:
+    return Intent(
+        list_id=write.list_id,
+        audience=write.audience,
+        email=write.email,
+        operation=write.operation,
+        body=write.body,
+        plan_id=write.plan_id,
+        row_key=write.row_key,
+        partner_id=write.partner_id,
+        name_sent=write.name,
+        evidence=write.evidence,
+    )
 
 
 def answer_of_error(error: MailchimpError) -> Answer | None:

@@ -86,6 +86,10 @@ class MailchimpAccountSettings(_Model):
         8, ge=1, le=10, description="a whole number from 1 to 10: Mailchimp allows ten connections per user"
     )
     timeout_seconds: float = Field(120, gt=0, description="the seconds to wait for an answer, more than 0")
+    hear_every_seconds: float = Field(
+        60, ge=0, le=300, description="the seconds between two looks for opt-outs in an audience, 0 to 300"
+    )
+    """All runs of all companies together; 0 is for stand-ins: Mailchimp's limits are soon reached."""
 
     @field_validator("api_key")
     @classmethod

@@ -532,6 +532,19 @@ ODOO_OPT_OUTS = TableColumns(
     ),
 )
 
+MISSED_OPT_OUTS = TableColumns(
+    "missed_opt_outs",
+    (
+        Column("system", TEXT, "where it was carried: Odoo or Mailchimp"),
+        Column("audience", TEXT, "audience by its name in the settings; empty for Odoo"),
+        Column("email", TEXT, "address in lower case"),
+        Column("partner_id", INTEGER, "one partner with the address, where Odoo was written", True),
+        Column("action", TEXT, "opt_out or lift in Odoo, unsubscribe in Mailchimp"),
+        Column("cause", TEXT, "what asks for it"),
+        *OUTCOME,
+    ),
+)
+
 ODOO_RECORDS = TableColumns(
     "odoo_records",
     (
@@ -557,6 +570,7 @@ ALL = {
         AUDIENCE_PUSH,
         ODOO_OPT_OUTS,
         MAILCHIMP_UNSUBSCRIBES,
+        MISSED_OPT_OUTS,
         STORE_ORDERS,
         PRODUCT_PUSH,
         ORDER_PUSH,

@@ -13,6 +13,7 @@ from mc_pipeline.consent.looking import news_of
 from mc_pipeline.consent.origins import Origins
 from mc_pipeline.consent.polling import AudiencePolling, Poll
 from mc_pipeline.ledger import ConsentEvent, InboxDelivery, Ledger, StatusChange
+from mc_pipeline.ledger.leases import HEARING
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.members import read_members
 from mc_pipeline.mailchimp.retry import RetryPolicy
@@ -63,7 +64,9 @@ class Desk:
 
     @contextmanager
     def polling(self, *, asked_at_most: int = 200) -> Iterator[AudiencePolling]:
-        with self.ledger.leases.hold(COMPANY, "run", timedelta(minutes=5)) as lease:
+        with self.ledger.leases.hold(
+            COMPANY, "run", timedelta(minutes=5), path=HEARING, list_id=LIST
+        ) as lease:
             origins = Origins(self.client, self.ledger, asked_at_most=asked_at_most)
             yield AudiencePolling(self.client, self.ledger, lease, origins, NobodyErased())
 

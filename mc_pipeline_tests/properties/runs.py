@@ -241,8 +241,22 @@ def _steps(settings: Settings) -> Mapping[str, Callable[..., Any]]:
             each for each in definitions.asset_checks or () if each.op.name == "audience_plan_checks"
         ]
         _made[key] = {}
-        for name in TopologicalSorter(graph).static_order():
+        urgency = {each.op.name: int(each.op.tags.get("dagster/priority", 0)) for each in step_of.values()}
+        for name in _in_order(graph, urgency):
             _made[key][name] = functions[name]
             if name == "audience_plan":
                 _made[key][checks.op.name] = checks.op.compute_fn.decorated_fn
     return _made[key]
+
+
+def _in_order(graph: dict[str, set[str]], urgency: dict[str, int]) -> Iterator[str]:
+    """As Dagster does: of the steps that could run, the one with the highest priority runs first."""
+    sorter = TopologicalSorter(graph)
+    sorter.prepare()
+    ready: list[str] = []
+    while sorter.is_active():
+        ready += sorter.get_ready()
+        ready.sort(key=lambda name: -urgency[name])
+        step = ready.pop(0)
+        yield step
+        sorter.done(step)

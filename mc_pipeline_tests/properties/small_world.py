@@ -55,7 +55,8 @@ OUR_TAGS = {WHOLESALE: {"B2B"}, RETAIL: {"B2C", "VIP"}}
 SETTINGS = f"""
 odoo: {{{{url: "{{odoo}}", database: sandbox, user: admin, secret: "${{{{ODOO_SECRET}}}}"}}}}
 mailchimp:
-  main: {{{{api_key: "${{{{MAILCHIMP_API_KEY}}}}", base_url: "{{mailchimp}}", timeout_seconds: 20}}}}
+  main: {{{{api_key: "${{{{MAILCHIMP_API_KEY}}}}", base_url: "{{mailchimp}}", timeout_seconds: 20,
+         hear_every_seconds: 0}}}}
 companies:
   {COMPANY}:
     odoo_company_id: 1

@@ -41,7 +41,6 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         deps=["mailchimp_opt_outs"],
         kinds={"mailchimp", "parquet"},
         owners=[DATA_ENGINEERS],
-        pool="mailchimp",
         description="The company's audiences as they are: every member in every status, archived and cleaned "
         "ones too. Settles first what an interrupted run left open, and records opt-outs as events.",
         metadata={"dagster/column_schema": column_schema(schemas.MAILCHIMP_MEMBERS)},
@@ -49,7 +48,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
     def mailchimp_members(
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult:
-        from mc_pipeline.defs.consent.polling import find_origins_of_returns
+        from mc_pipeline.defs.consent.tables import find_origins_of_returns
         from mc_pipeline.push.settling import settle_batches, settle_by_observation
 
         company = systems.company(context.partition_key)
@@ -130,6 +129,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         from mc_pipeline.odoo.tags import read_tag_paths
 
         company = systems.company(context.partition_key)
+        _hear_other_companies(context, systems, company)
         result = build_contacts(
             odoo_partners.rows,
             odoo_orders.rows,
@@ -199,7 +199,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         kinds={"pandas", "parquet"},
         owners=[MARKETING],
         # Opt-outs go first; nothing of the plan depends on how many there were.
-        deps=["mailchimp_unsubscribes"],
+        deps=["missed_opt_outs"],
         description="What has to change for the audiences to be as they should be, row by row, with before, "
         "after and why. Nothing is sent here.",
         metadata={"dagster/column_schema": column_schema(schemas.AUDIENCE_PLAN)},
@@ -257,7 +257,6 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         group_name="audience",
         kinds={"mailchimp", "parquet"},
         owners=[DATA_ENGINEERS],
-        pool="mailchimp",
         description="The plan applied to Mailchimp, with one outcome per row. Refuses a plan that is old, "
         "replaced, applied already, or waits for approval, whoever starts it.",
         metadata={"dagster/column_schema": column_schema(schemas.AUDIENCE_PUSH)},
@@ -293,6 +292,19 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         )
 
     return [mailchimp_members, contacts, audience_plan, audience_push]
+
+
+def _hear_other_companies(
+    context: dg.AssetExecutionContext, systems: Systems, company: CompanySettings
+) -> None:
+    """Consent is void for who opted out of any audience of any company: those are heard first (rule 5.6)."""
+    from mc_pipeline.sync.opt_outs.hearing import Hearing
+
+    others = [each for each in systems.settings.companies.values() if each.key != company.key]
+    for heard in Hearing(systems, context.run.run_id).hear_all(others):
+        for reason in heard.reasons:
+            # Said again by the push, of each person whom it holds back because of it.
+            context.log.warning(f"Opt-outs of company {heard.company} cannot be heard in {reason}")
 
 
 def double_optin_audiences(systems: Systems, company: CompanySettings) -> frozenset[str]:

@@ -1,6 +1,7 @@
 """Checks of the group ``audience``: nothing leaks, no guard is broken, and what Mailchimp refused."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -66,7 +67,7 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
         mailchimp_members: Table,
         systems: dg.ResourceParam[Systems],
     ) -> Iterator[dg.AssetCheckResult]:
-        from mc_pipeline.defs.audience.planning import judge_plan, opted_out_in_odoo
+        from mc_pipeline.defs.audience.planning import LAST_EVENT, MADE_AT, judge_plan, opted_out_in_odoo
         from mc_pipeline.domain.leaks import find_leaks
         from mc_pipeline.domain.plan_rows import plan_id
 
@@ -76,9 +77,14 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
             contacts.rows,
             odoo_partners.rows,
             company,
-            systems.ledger.consent.ever_opted_out(),
+            systems.ledger.consent.ever_opted_out(up_to_event=int(audience_plan.facts[LAST_EVENT])),
             mailchimp_members.rows,
-            opted_out_in_odoo(systems, company, odoo_blacklist),
+            opted_out_in_odoo(
+                systems,
+                company,
+                odoo_blacklist,
+                until=datetime.fromisoformat(audience_plan.facts[MADE_AT]),
+            ),
         )
         yield dg.AssetCheckResult(
             check_name=NO_LEAKS,

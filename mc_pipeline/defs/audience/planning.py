@@ -1,6 +1,7 @@
 """Makes a plan from the observed tables, judges it, and keeps it in the ledger."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -13,6 +14,9 @@ from mc_pipeline.ledger import PlanRecord
 from mc_pipeline.mailchimp.lists import Audience
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table
+
+LAST_EVENT, MADE_AT = "last_event", "made_at"
+"""Facts of the table audience_plan: the newest consent event that it knows, and when it was made (UTC)."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ def make_plan(
     ledger = systems.ledger
     audiences = {list_id: systems.audience(company, list_id) for list_id in lists.values()}
     client = systems.mailchimp(company)
+    # Opt-outs that are heard from here on are not the plan's to know: the push drops those people.
+    known_then = {LAST_EVENT: str(ledger.consent.last_event_id()), MADE_AT: systems.now().isoformat()}
     odoo_reasons = [table.incomplete_because for table in (contacts, blacklist) if not table.complete]
     changes = decide_changes(
         contacts.rows,
@@ -62,8 +68,10 @@ def make_plan(
             mailchimp_because=members.incomplete_because,
         ),
         planned_at=systems.now(),
-        blacklisted_emails=opted_out_in_odoo(systems, company, blacklist),
-        opted_out_ever=frozenset(ledger.consent.ever_opted_out()),
+        blacklisted_emails=opted_out_in_odoo(
+            systems, company, blacklist, until=datetime.fromisoformat(known_then[MADE_AT])
+        ),
+        opted_out_ever=frozenset(ledger.consent.ever_opted_out(up_to_event=int(known_then[LAST_EVENT]))),
         double_optin_list_ids=frozenset(
             list_id for list_id, audience in audiences.items() if audience.double_optin
         ),
@@ -83,7 +91,7 @@ def make_plan(
     identity = plan_id(company.key, plan)
     table = members.derive(plan, contacts, set_aside, partners, blacklist)
     # A plan is as old as its view of the audiences: that is what changes under it.
-    table = Table(plan, members.observed_at, table.complete, table.incomplete_because)
+    table = Table(plan, members.observed_at, table.complete, table.incomplete_because, facts=known_then)
     report = judge_plan(systems, company, plan, members.rows)
     first_load = [
         _first_load(
@@ -110,14 +118,25 @@ def make_plan(
     return MadePlan(identity, table, changes, report, first_load)
 
 
-def opted_out_in_odoo(systems: Systems, company: CompanySettings, blacklist: Table) -> frozenset[str]:
-    """Return who is opted out in Odoo: as it was read, and by what this run carried there since."""
+def opted_out_in_odoo(
+    systems: Systems, company: CompanySettings, blacklist: Table, *, until: datetime | None = None
+) -> frozenset[str]:
+    """Return who is opted out in Odoo: as it was read, and by what was carried there or heard since.
+
+    ``until`` leaves out what was heard later.
+    """
     active = set(blacklist.rows.loc[blacklist.rows["active"], "email"])
+    active |= {
+        each.email
+        for each in systems.ledger.standing_opt_outs.of(company.key, until=until)
+        if not each.list_id
+    }
     latest = {
         done.email: done.action
         for done in systems.ledger.odoo_opt_outs.done()
         if (done.scope == "everywhere" and done.settled_at and done.settled_at >= blacklist.observed_at)
         or (done.scope == "company" and done.company == company.key)
+        if until is None or done.recorded_at <= until
     }
     return frozenset(active | {email for email, action in latest.items() if action == "opt_out"})
 

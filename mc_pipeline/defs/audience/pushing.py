@@ -32,6 +32,7 @@ def apply_plan(
     """
     from mc_pipeline.push.plan import MEMBER_NOT_CREATED, push_plan
     from mc_pipeline.push.writes import MemberWrites
+    from mc_pipeline.sync.opt_outs.since import AskedSince
 
     plans = systems.ledger.plans
     rows = plan.rows
@@ -63,6 +64,7 @@ def apply_plan(
         context.run.run_id,
         workers=min(_WORKERS, systems.settings.mailchimp[company.mailchimp].max_connections),
         progress=_Progress(context, total),
+        since=AskedSince(systems, company, context.run.run_id),
     )
     outcome = push_plan(
         rows,

@@ -1,10 +1,13 @@
-"""Assets of the group ``consent``: opt-outs of Mailchimp, into Odoo, and Odoo's into every audience."""
+"""Assets of the group ``consent``: opt-outs of Mailchimp, into Odoo, and Odoo's into every audience.
 
-from typing import TYPE_CHECKING
+None of the three on the path takes a table of partners or members, and none of them fails because of what it
+cannot hear or carry: that is in its check, and the rest is carried.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from mc_pipeline.defs.company_lease import company_lease
 from mc_pipeline.defs.presentation import (
     column_schema,
     count_by,
@@ -16,7 +19,6 @@ from mc_pipeline.defs.presentation import (
     unless_empty,
 )
 from mc_pipeline.defs.systems import Systems
-from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table, schemas
 
 if TYPE_CHECKING:
@@ -24,11 +26,19 @@ if TYPE_CHECKING:
 
 MARKETING = "team:marketing-ops"
 
-LAST_DAY, USUAL, FIRST_READ = "opt_outs_in_24_hours", "usual_in_24_hours", "first_read"
+FIRST = {"dagster/priority": "100"}
+"""Opt-outs run before anything else of a run that could run now (rule 5.1)."""
+
+LAST_DAY, USUAL, FIRST_READ, AUTHENTICATION = (
+    "opt_outs_in_24_hours",
+    "usual_in_24_hours",
+    "first_read",
+    "authentication",
+)
 """Facts of the table mailchimp_opt_outs."""
 
 SETTLED, TROUBLE = "settled", "trouble"
-"""Facts of the table odoo_opt_outs."""
+"""Facts of the tables of what was carried."""
 
 _WHO = ["action", "cause", "occurred_at", "outcome", "because", "detail"]
 
@@ -41,19 +51,24 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         group_name="consent",
         kinds={"mailchimp", "parquet"},
         owners=[MARKETING],
-        pool="mailchimp",
+        op_tags=FIRST,
         description="Who unsubscribed, bounced, complained, was archived or came back since the last run, in "
-        "every audience of the company, and whose act it was. Nothing holds this back, however many.",
+        "every audience of the company, and who did it. Each audience is heard by itself.",
         metadata={"dagster/column_schema": column_schema(schemas.MAILCHIMP_OPT_OUTS)},
     )
     def mailchimp_opt_outs(
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult:
-        from mc_pipeline.defs.consent.polling import poll_company
+        from mc_pipeline.defs.consent.tables import heard_table
+        from mc_pipeline.sync.opt_outs.hearing import Hearing
 
         company = systems.company(context.partition_key)
-        with company_lease(systems, company.key, context.run.run_id, context.log) as lease:
-            table = poll_company(systems, company, lease, context.log)
+        began = systems.now()
+        heard = Hearing(systems, context.run.run_id).hear_company(company)
+        for each in heard:
+            for reason in each.reasons:
+                context.log.error(f"Opt-outs cannot be heard in {reason}")
+        table = heard_table(systems, company, heard, began)
         rows = table.rows
         return dg.MaterializeResult(
             value=table,
@@ -73,46 +88,51 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
     @dg.asset(
         partitions_def=companies,
         group_name="consent",
-        # The events: what Mailchimp told, and what the audiences show beyond it.
-        deps=["mailchimp_opt_outs", "mailchimp_members"],
+        # The events are in the ledger.
+        deps=["mailchimp_opt_outs"],
         kinds={"odoo", "parquet"},
         owners=[MARKETING],
-        description="Whoever unsubscribed, bounced for good or complained in Mailchimp is opted out in Odoo, "
-        "if Odoo knows them. Who comes back by their own act is lifted where we made the opt-out. One row "
-        "per person of whom Mailchimp told something; opt-outs from before an audience was first read wait "
-        "once for a person, nothing else does.",
+        op_tags=FIRST,
+        description="People who unsubscribed, bounced for good or complained in Mailchimp are opted out in "
+        "Odoo, if Odoo knows them. Who subscribed again by their own act is taken off Odoo's blacklist where "
+        "the pipeline put them there. One row per person about whom something was due; opt-outs from before "
+        "an audience was first read wait once for a release, nothing else does.",
         metadata={"dagster/column_schema": column_schema(schemas.ODOO_OPT_OUTS)},
     )
     def odoo_opt_outs(
-        context: dg.AssetExecutionContext,
-        odoo_partners: Table,
-        odoo_blacklist: Table,
-        systems: dg.ResourceParam[Systems],
+        context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult:
-        from mc_pipeline.defs.consent.opting_out import carry_into_odoo
+        from mc_pipeline.ledger import LeaseHeldError
+        from mc_pipeline.ledger.due_in_odoo import CONFLICT
+        from mc_pipeline.sync.opt_outs.into_odoo import CarriedIntoOdoo, carry_into_odoo, nothing_carried
+        from mc_pipeline.sync.opt_outs.lease import opt_out_lease
 
         company = systems.company(context.partition_key)
-        with company_lease(systems, company.key, context.run.run_id, context.log) as lease:
-            table = carry_into_odoo(
-                systems, company, lease, context.run.run_id, odoo_partners, odoo_blacklist, context.log
+        began = systems.now()
+        try:
+            with opt_out_lease(systems, company.key, context.run.run_id) as lease:
+                done: CarriedIntoOdoo = carry_into_odoo(systems, company, lease, context.run.run_id)
+        except LeaseHeldError as held:
+            done = nothing_carried(str(held))
+        for trouble in done.troubles:
+            context.log.error(
+                f"Opt-outs of Mailchimp are not all in Odoo; the next run tries again. {trouble}"
             )
-        rows = table.rows
-        conflicts = rows[rows["conflict"] != ""]
+        rows = done.rows
+        table = _table(rows, began, done.troubles, {SETTLED: str(done.settled)})
+        conflicts = systems.ledger.due_in_odoo.of(company.key, CONFLICT)
         return dg.MaterializeResult(
             value=table,
             metadata=table_metadata(table)
             | {
                 "conflicts": len(conflicts),
                 "not_known_to_odoo": int(rows["partner_id"].isna().sum()),
-                "settled_from_an_interrupted_run": int(table.facts[SETTLED]),
+                "settled_from_an_interrupted_run": done.settled,
                 **unless_empty(by_action_and_outcome=count_by(rows, "action", "outcome", of="people")),
                 **partners_in_odoo(
                     systems.settings,
                     "who",
                     rows.loc[rows["action"] != "none", ["partner_id", "email", *_WHO]],
-                ),
-                **partners_in_odoo(
-                    systems.settings, "to_decide", conflicts[["partner_id", "email", "conflict", "because"]]
                 ),
             },
         )
@@ -122,30 +142,38 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         group_name="consent",
         kinds={"mailchimp", "parquet"},
         owners=[MARKETING],
-        pool="mailchimp",
-        description="Whoever opted out in Odoo is unsubscribed in every audience, before anything else is "
-        "written. No guard, check or plan holds this back. One row per member, with the outcome.",
+        op_tags=FIRST,
+        description="People who opted out in Odoo are unsubscribed in every audience, before anything else "
+        "is written. No guard, check or plan holds this back. One row per member, with the outcome.",
         metadata={"dagster/column_schema": column_schema(schemas.MAILCHIMP_UNSUBSCRIBES)},
     )
     def mailchimp_unsubscribes(
-        context: dg.AssetExecutionContext,
-        odoo_partners: Table,
-        odoo_blacklist: Table,
-        odoo_opt_outs: Table,
-        mailchimp_members: Table,
-        systems: dg.ResourceParam[Systems],
+        context: dg.AssetExecutionContext, odoo_opt_outs: Table, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult:
-        from mc_pipeline.push.unsubscribes import push_unsubscribes
-        from mc_pipeline.push.writes import MemberWrites
+        from mc_pipeline.domain.odoo_opt_outs import LIFT
+        from mc_pipeline.ledger import LeaseHeldError
+        from mc_pipeline.sync.opt_outs.into_mailchimp import (
+            CarriedIntoMailchimp,
+            carry_into_mailchimp,
+            nothing_carried,
+        )
+        from mc_pipeline.sync.opt_outs.lease import opt_out_lease
 
         company = systems.company(context.partition_key)
-        due = unsubscribes_due(
-            systems, company, odoo_partners, odoo_blacklist, odoo_opt_outs, mailchimp_members
-        )
-        with company_lease(systems, company.key, context.run.run_id, context.log) as lease:
-            writes = MemberWrites(systems.mailchimp(company), systems.ledger, lease, context.run.run_id)
-            done = push_unsubscribes(due, writes)
-        table = odoo_blacklist.derive(done, odoo_partners, mailchimp_members)
+        began = systems.now()
+        lifted = odoo_opt_outs.rows.loc[odoo_opt_outs.rows["action"] == LIFT, "email"]
+        try:
+            with opt_out_lease(systems, company.key, context.run.run_id) as lease:
+                carried: CarriedIntoMailchimp = carry_into_mailchimp(
+                    systems, company, lease, context.run.run_id, lifted=set(lifted)
+                )
+        except LeaseHeldError as held:
+            carried = nothing_carried(str(held))
+        troubles = [f"{audience}: {why}" for audience, why in carried.troubles.items()]
+        for trouble in troubles:
+            context.log.error(f"Not everybody is unsubscribed yet; the next run tries again. {trouble}")
+        done = carried.rows
+        table = _table(done, began, troubles)
         conflicts = done[done["cause"] == "resubscribed_unproven"]
         return dg.MaterializeResult(
             value=table,
@@ -162,52 +190,74 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
             },
         )
 
-    return [mailchimp_opt_outs, odoo_opt_outs, mailchimp_unsubscribes]
+    @dg.asset(
+        partitions_def=companies,
+        group_name="consent",
+        deps=["mailchimp_unsubscribes"],
+        kinds={"odoo", "mailchimp", "parquet"},
+        owners=[MARKETING],
+        description="Both systems compared as a whole, and every opt-out carried that the steps before could "
+        "not see: an address that Odoo knows only now, consent withdrawn before anybody asked, a person who "
+        "opted out under a former address. One row per opt-out, with the outcome.",
+        metadata={"dagster/column_schema": column_schema(schemas.MISSED_OPT_OUTS)},
+    )
+    def missed_opt_outs(
+        context: dg.AssetExecutionContext,
+        odoo_partners: Table,
+        odoo_blacklist: Table,
+        mailchimp_members: Table,
+        systems: dg.ResourceParam[Systems],
+    ) -> dg.MaterializeResult:
+        from mc_pipeline.ledger import LeaseHeldError
+        from mc_pipeline.sync.opt_outs.comparing import Observed, carry_what_was_missed, nothing_compared
+        from mc_pipeline.sync.opt_outs.lease import opt_out_lease
+
+        company = systems.company(context.partition_key)
+        observed = Observed(
+            odoo_partners.rows,
+            odoo_blacklist.rows,
+            odoo_blacklist.observed_at,
+            odoo_blacklist.complete,
+            mailchimp_members.rows,
+            odoo_partners.complete and odoo_blacklist.complete,
+        )
+        try:
+            with opt_out_lease(systems, company.key, context.run.run_id) as lease:
+                missed = carry_what_was_missed(systems, company, lease, context.run.run_id, observed)
+        except LeaseHeldError as held:
+            missed = nothing_compared(str(held))
+        for trouble in missed.troubles:
+            context.log.error(f"An opt-out could not be carried; the next run tries again. {trouble}")
+        table = _table(missed.rows, odoo_blacklist.observed_at, missed.troubles)
+        return dg.MaterializeResult(
+            value=table,
+            metadata=table_metadata(table)
+            | {
+                **unless_empty(
+                    by_system_and_cause=count_by(missed.rows, "system", "cause", "outcome", of="opt-outs")
+                ),
+                **partners_in_odoo(
+                    systems.settings,
+                    "who",
+                    missed.rows[["partner_id", "email", "system", "audience", "action", "cause", "outcome"]],
+                ),
+            },
+        )
+
+    return [mailchimp_opt_outs, odoo_opt_outs, mailchimp_unsubscribes, missed_opt_outs]
 
 
-def unsubscribes_due(
-    systems: Systems,
-    company: CompanySettings,
-    partners: Table,
-    blacklist: Table,
-    opt_outs: Table,
-    members: Table,
-) -> "pd.DataFrame":
-    """Decide who has to be unsubscribed in the company's audiences, from both systems and the ledger.
-
-    ``opt_outs`` is the odoo_opt_outs table: whoever was just opted out in Odoo leaves all audiences now.
-    """
-    from mc_pipeline.domain.evidence import UsedEvidence, withdrawn_evidence
-    from mc_pipeline.domain.former_addresses import addresses_inheriting_opt_outs
-    from mc_pipeline.domain.odoo_opt_outs import blacklist_after, company_opt_outs, returned_by_themselves
-    from mc_pipeline.domain.opt_outs import members_to_unsubscribe
-
-    list_ids = [audience.list_id for audience in company.audiences.values()]
-    records = systems.ledger.members.load(list_ids)
-    used = [
-        UsedEvidence.of(event.audience, event.email, event.evidence)
-        for event in systems.ledger.consent.subscribed_by_us(list_ids)
-        if event.evidence
-    ]
-    rows, of_company, returned = blacklist.rows, {}, {}
-    if company.opt_out_scope == "company":
-        of_company = company_opt_outs(opt_outs.rows, systems.ledger.odoo_opt_outs.done(), company.key)
-        events = systems.ledger.consent.opt_outs_and_returns()
-        returned = {
-            (list_id, email): at
-            for (list_id, email), at in returned_by_themselves(events, company.key).items()
-            if email in of_company
-        }
-    else:
-        rows = blacklist_after(rows, opt_outs.rows, opt_outs.observed_at)
-    active = rows[rows["active"]]
-    opted_out = systems.ledger.consent.ever_opted_out() | set(active["email"])
-    return members_to_unsubscribe(
-        members.rows,
+def _table(
+    rows: "pd.DataFrame",
+    observed_at: Any,
+    troubles: "tuple[str, ...] | list[str]",
+    facts: dict[str, str] | None = None,
+) -> Table:
+    because = "; ".join(troubles)
+    return Table(
         rows,
-        withdrawn_evidence(used, partners.rows),
-        records,
-        addresses_inheriting_opt_outs(records, partners.rows, opted_out),
-        opted_out_of_company=of_company,
-        returned=returned,
+        observed_at,
+        complete=not because,
+        incomplete_because=because,
+        facts={**(facts or {}), TROUBLE: because},
     )

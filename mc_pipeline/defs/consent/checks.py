@@ -14,10 +14,25 @@ from mc_pipeline.tables import Table
 OPT_OUTS_ARE_READ = "opt_outs_are_read"
 OPT_OUTS_ARE_USUAL = "opt_outs_are_usual"
 OPT_OUTS_AGREE = "opt_outs_agree"
+OPT_OUTS_ARE_CARRIED = "opt_outs_are_carried"
+"""Of each asset that carries opt-outs into a system: it could be asked, and took all of them."""
+
+CARRYING = {"odoo_opt_outs": "Odoo", "mailchimp_unsubscribes": "Mailchimp", "missed_opt_outs": "both systems"}
 
 
 def consent_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefinition]:
-    """Make the checks of what was read for opt-outs, and of what was made of it."""
+    """Make the checks of what was heard of opt-outs, and of what was made of it."""
+
+    def carried_spec(asset: str) -> dg.AssetCheckSpec:
+        return company_check_spec(
+            OPT_OUTS_ARE_CARRIED,
+            asset=asset,
+            companies=companies,
+            owner="data engineering",
+            description=f"{CARRYING[asset].capitalize()} could be asked, and took every opt-out. For data "
+            "engineering: what is missing is carried by the next run; if this fails again, run "
+            "`mc-pipeline doctor`.",
+        )
 
     @dg.multi_asset_check(
         name="mailchimp_opt_outs_checks",
@@ -27,8 +42,9 @@ def consent_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDef
                 asset="mailchimp_opt_outs",
                 companies=companies,
                 owner="data engineering",
-                description="Every audience was read for opt-outs. For data engineering: what was missed is "
-                "in the next run; if this fails again and again, run `mc-pipeline doctor`.",
+                description="Every audience was read for opt-outs. For data engineering: until an audience "
+                "can be read, its opt-outs do not reach Odoo, and nobody is subscribed in any audience; what "
+                "was missed is in the next run. If this fails again, run `mc-pipeline doctor`.",
             ),
             company_check_spec(
                 OPT_OUTS_ARE_USUAL,
@@ -48,7 +64,7 @@ def consent_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDef
             check_name=OPT_OUTS_ARE_READ,
             asset_key="mailchimp_opt_outs",
             passed=mailchimp_opt_outs.complete,
-            severity=dg.AssetCheckSeverity.WARN,
+            severity=dg.AssetCheckSeverity.ERROR,
             description=mailchimp_opt_outs.incomplete_because or "Every audience was read.",
         )
         yield opt_outs_are_usual(mailchimp_opt_outs)
@@ -56,39 +72,78 @@ def consent_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDef
     @dg.multi_asset_check(
         name="odoo_opt_outs_checks",
         specs=[
+            carried_spec("odoo_opt_outs"),
             company_check_spec(
                 OPT_OUTS_AGREE,
                 asset="odoo_opt_outs",
                 companies=companies,
                 owner="marketing ops",
                 description="Both systems say the same of everybody who opted out, and Odoo took every "
-                "opt-out. For marketing ops: the table says of each person what to decide; nobody of them is "
+                "address. For marketing ops: the table says of each person what to decide; nobody of them is "
                 "mailed meanwhile. Old opt-outs of an audience wait until you release them.",
-            )
+            ),
         ],
     )
     def odoo_opt_outs_checks(
         context: dg.AssetCheckExecutionContext, odoo_opt_outs: Table, systems: dg.ResourceParam[Systems]
     ) -> Iterator[dg.AssetCheckResult]:
-        yield opt_outs_agree(systems, systems.company(context.partition_key), odoo_opt_outs)
+        yield opt_outs_are_carried("odoo_opt_outs", odoo_opt_outs)
+        yield opt_outs_agree(systems, systems.company(context.partition_key))
 
-    return [mailchimp_opt_outs_checks, odoo_opt_outs_checks]
+    @dg.multi_asset_check(
+        name="mailchimp_unsubscribes_checks", specs=[carried_spec("mailchimp_unsubscribes")]
+    )
+    def mailchimp_unsubscribes_checks(
+        context: dg.AssetCheckExecutionContext, mailchimp_unsubscribes: Table
+    ) -> Iterator[dg.AssetCheckResult]:
+        yield opt_outs_are_carried("mailchimp_unsubscribes", mailchimp_unsubscribes)
+
+    @dg.multi_asset_check(name="missed_opt_outs_checks", specs=[carried_spec("missed_opt_outs")])
+    def missed_opt_outs_checks(
+        context: dg.AssetCheckExecutionContext, missed_opt_outs: Table
+    ) -> Iterator[dg.AssetCheckResult]:
+        yield opt_outs_are_carried("missed_opt_outs", missed_opt_outs)
+
+    return [
+        mailchimp_opt_outs_checks,
+        odoo_opt_outs_checks,
+        mailchimp_unsubscribes_checks,
+        missed_opt_outs_checks,
+    ]
 
 
-def opt_outs_agree(systems: Systems, company: CompanySettings, opt_outs: Table) -> dg.AssetCheckResult:
-    """List what people have to decide, what Odoo did not take, and what waits for a release."""
+def opt_outs_are_carried(asset: str, table: Table) -> dg.AssetCheckResult:
+    """Say what could not be asked or written, and whose opt-outs are still to be carried."""
+    rows = table.rows
+    undone = int(rows["outcome"].isin(["rejected", "deferred", "unknown", "not_sent"]).sum())
+    said = [table.facts[TROUBLE], f"{undone:,} opt-outs are not carried yet." if undone else ""]
+    return dg.AssetCheckResult(
+        check_name=OPT_OUTS_ARE_CARRIED,
+        asset_key=asset,
+        passed=not any(said),
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=" ".join(filter(None, said)) or f"{len(rows):,} rows, all of them carried.",
+        metadata={"not_carried": undone},
+    )
+
+
+def opt_outs_agree(systems: Systems, company: CompanySettings) -> dg.AssetCheckResult:
+    """List what people have to decide, what Odoo does not take, and what waits for a release."""
     import pandas as pd
 
     from mc_pipeline.domain.odoo_opt_outs import CONFLICTS
+    from mc_pipeline.ledger.due_in_odoo import CONFLICT, REFUSED
 
-    rows = opt_outs.rows
-    conflicts = rows[rows["conflict"] != ""]
-    undone = rows[rows["outcome"].isin(["rejected", "deferred", "unknown"])]
+    open_rows = pd.DataFrame(
+        [vars(row) for row in systems.ledger.due_in_odoo.of(company.key, CONFLICT, REFUSED)],
+        columns=["partner_id", "email", "state", "conflict", "since", "detail"],
+    ).astype({"partner_id": "Int64"})
+    conflicts = open_rows[open_rows["state"] == CONFLICT]
+    refused = open_rows[open_rows["state"] == REFUSED]
     waiting = systems.ledger.old_opt_outs.waiting(company.key)
     said = [
         f"{len(conflicts):,} people to decide about." if len(conflicts) else "",
-        f"{len(undone):,} opt-outs are not in Odoo yet, the next run tries again." if len(undone) else "",
-        opt_outs.facts[TROUBLE],
+        f"{len(refused):,} addresses that Odoo does not take; correct them in Odoo." if len(refused) else "",
         *(
             f"{each.people:,} people opted out of {each.audience} before it was first read; to opt them out "
             f"in Odoo: mc-pipeline approve {each.plan_id}"
@@ -100,10 +155,11 @@ def opt_outs_agree(systems: Systems, company: CompanySettings, opt_outs: Table) 
         asset_key="odoo_opt_outs",
         passed=not any(said),
         severity=dg.AssetCheckSeverity.WARN,
-        description=" ".join(filter(None, said)) or f"{len(rows):,} people, and both systems agree.",
+        description=" ".join(filter(None, said)) or "Both systems agree.",
         metadata={
             "conflicts": len(conflicts),
-            "not_in_odoo": len(undone),
+            "not_taken_by_odoo": len(refused),
+            "waiting_for_a_release": sum(each.people for each in waiting),
             **unless_empty(
                 what_to_do=records_table(
                     pd.DataFrame(
@@ -115,11 +171,9 @@ def opt_outs_agree(systems: Systems, company: CompanySettings, opt_outs: Table) 
                 )
             ),
             **partners_in_odoo(
-                systems.settings, "to_decide", conflicts[["partner_id", "email", "conflict", "occurred_at"]]
+                systems.settings, "to_decide", conflicts[["partner_id", "email", "conflict", "since"]]
             ),
-            **partners_in_odoo(
-                systems.settings, "not_taken", undone[["partner_id", "email", "action", "outcome", "detail"]]
-            ),
+            **partners_in_odoo(systems.settings, "not_taken", refused[["partner_id", "email", "detail"]]),
         },
     )
 

@@ -1,67 +1,42 @@
-"""Reads every audience of a company for opt-outs, and shows what was told as a table.
-
-An audience that cannot be read holds up no other; what could not be read is in the next run.
-"""
+"""Makes the table mailchimp_opt_outs of what was heard, and finds out who came back by their own act."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-import dagster as dg
-
-from mc_pipeline.defs.consent.assets import FIRST_READ, LAST_DAY, USUAL
+from mc_pipeline.defs.consent.assets import AUTHENTICATION, FIRST_READ, LAST_DAY, USUAL
 from mc_pipeline.defs.systems import Systems
-from mc_pipeline.masking import mask_text
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table, schemas
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mc_pipeline.ledger import ConsentEvent, Finding, Lease
+    from mc_pipeline.ledger import ConsentEvent, Finding
+    from mc_pipeline.sync.opt_outs.hearing import Heard
 
 
-def poll_company(
-    systems: Systems, company: CompanySettings, lease: "Lease", log: dg.DagsterLogManager
+def heard_table(
+    systems: Systems, company: CompanySettings, heard: "Sequence[Heard]", began: datetime
 ) -> Table:
-    """Read all audiences of the company; the rows are the events that were news.
-
-    Raises:
-        MailchimpError: no audience could be read at all.
-    """
-    from mc_pipeline.consent.origins import Origins
-    from mc_pipeline.consent.polling import AudiencePolling, Poll
+    """Show what was heard: the rows are the events that were news."""
     from mc_pipeline.domain.opt_out_numbers import DAYS_COMPARED, compare_numbers
-    from mc_pipeline.mailchimp.errors import MailchimpError
+    from mc_pipeline.sync.opt_outs.hearing import AUTHENTICATION as KEY_REFUSED
 
-    client = systems.mailchimp(company)
-    polling = AudiencePolling(client, systems.ledger, lease, Origins(client, systems.ledger), systems.erased)
-    began = systems.now()
-    polls: dict[str, Poll] = {}
-    failures: dict[str, MailchimpError] = {}
-    for key, audience in company.audiences.items():
-        try:
-            polls[key] = polling.poll(key, audience.list_id)
-        except MailchimpError as error:
-            failures[key] = error
-            log.warning(f"{key}: {mask_text(str(error))}")
-    if failures and not polls:
-        raise next(iter(failures.values()))
-    reasons = [f"{key}: {mask_text(str(error))}" for key, error in failures.items()]
-    reasons += [
-        f"{key}, {status}: {why}" for key, poll in polls.items() for status, why in poll.doubts.items()
-    ]
+    reasons = [reason for each in heard for reason in each.reasons]
     numbers = compare_numbers(
         systems.ledger.consent.opt_outs_by_day(company.key, systems.now(), DAYS_COMPARED + 1)
     )
     return Table(
-        _rows([event for poll in polls.values() for event in poll.events]),
+        _rows([event for each in heard for event in each.events]),
         began,
         complete=not reasons,
         incomplete_because="; ".join(reasons),
         facts={
             LAST_DAY: str(numbers.last_day),
             USUAL: f"{numbers.usual:.1f}",
-            FIRST_READ: "yes" if any(poll.first for poll in polls.values()) else "",
+            FIRST_READ: "yes" if any(each.first for each in heard) else "",
+            AUTHENTICATION: "yes" if any(each.kind == KEY_REFUSED for each in heard) else "",
         },
     )
 

@@ -1,0 +1,166 @@
+"""Which writes may not be recorded any more, because the person is out by now (RULES 4.1 and 7.5).
+
+A plan is made from tables that are minutes old. Here is the last look, inside the transaction that records the
+intent of a write: what the ledger knows at that moment of opt-outs in both systems. Only writes that make
+somebody reachable, or that create or rename a member, are looked at; fields and tags of members never are.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, RowMapping, select
+
+from mc_pipeline.ledger.schema import consent_event, member, standing_opt_out
+from mc_pipeline.ledger.serialization import address_key
+from mc_pipeline.ledger.statements import chunks
+
+REACHING = frozenset({"create", "upgrade", "permit", "change_email"})
+"""Operations that may make somebody reachable."""
+
+_OPTED_OUT_EVENTS = ("opt_out", "clean", "complaint")
+_OUT_OF_AUDIENCE = frozenset({"unsubscribed", "cleaned", "archived"})
+_SUBSCRIBING = frozenset({"subscribed", "pending"})
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a write is not recorded, in words without personal data."""
+
+    because: str
+
+
+class IntentLike(Protocol):
+    """A write that is about to be recorded."""
+
+    @property
+    def list_id(self) -> str: ...
+    @property
+    def email(self) -> str: ...
+    @property
+    def operation(self) -> str: ...
+    @property
+    def body(self) -> Mapping[str, Any]: ...
+
+
+def refusals(connection: Connection, company: str, intents: Sequence[IntentLike]) -> list[Refusal | None]:
+    """Judge each write; None: it may be recorded."""
+    looked_at = [intent for intent in intents if intent.operation in REACHING]
+    if not looked_at:
+        return [None] * len(intents)
+    known = _Known(connection, company, {address for each in looked_at for address in _addresses(each)})
+    return [known.refusal(intent) if intent.operation in REACHING else None for intent in intents]
+
+
+def out_by_now(connection: Connection, intents: Mapping[int, RowMapping]) -> set[int]:
+    """Which recorded writes are about members of whom an opt-out was written down since, or stands."""
+    looked_at = {number: row for number, row in intents.items() if row["operation"] in REACHING}
+    out: set[int] = set()
+    for chunk in chunks(sorted(looked_at)):
+        rows = {number: looked_at[number] for number in chunk}
+        addresses = {number: _address_after(row) for number, row in rows.items()}
+        standing = _standing(connection, {row["company"] for row in rows.values()}, set(addresses.values()))
+        query = select(consent_event.c.email, consent_event.c.seen_at).where(
+            consent_event.c.email.in_(sorted(set(addresses.values()))),
+            consent_event.c.event.in_(_OPTED_OUT_EVENTS),
+            consent_event.c.seen_at >= min(row["recorded_at"] for row in rows.values()),
+        )
+        since = [(row.email, row.seen_at) for row in connection.execute(query)]
+        for number, row in rows.items():
+            stands = any(
+                each["company"] == row["company"] and each["list_id"] in ("", row["list_id"])
+                for each in standing.get(addresses[number], ())
+            )
+            heard = any(
+                email == addresses[number] and seen_at >= row["recorded_at"] for email, seen_at in since
+            )
+            if stands or heard:
+                out.add(number)
+    return out
+
+
+class _Known:
+    """What the ledger knows of some addresses at this moment."""
+
+    def __init__(self, connection: Connection, company: str, addresses: Iterable[str]) -> None:
+        wanted = sorted(set(addresses))
+        self._standing = _standing(connection, {company}, wanted)
+        self._ever_out: set[str] = set()
+        self._records: dict[tuple[str, str], Any] = {}
+        for chunk in chunks(wanted):
+            events = select(consent_event.c.email).where(
+                consent_event.c.email.in_(chunk), consent_event.c.event.in_(_OPTED_OUT_EVENTS)
+            )
+            self._ever_out.update(connection.execute(events).scalars())
+            records = select(
+                member.c.list_id, member.c.email, member.c.last_status, member.c.archived_by_us
+            ).where(member.c.email.in_(chunk))
+            self._records.update(((row.list_id, row.email), row) for row in connection.execute(records))
+
+    def refusal(self, intent: IntentLike) -> Refusal | None:
+        """Why this write may not be recorded, if so."""
+        status = intent.body.get("status") if intent.operation == "create" else None
+        if status == "unsubscribed":
+            return None
+        addresses = _addresses(intent)
+        for address in addresses:
+            for row in self._standing.get(address, ()):
+                if row["list_id"] in ("", intent.list_id):
+                    return Refusal("opted out in Odoo since the plan was made")
+        target = addresses[-1]
+        record = self._records.get((intent.list_id, address_key(intent.email)))
+        last_status = record.last_status if record is not None else None
+        if last_status in _OUT_OF_AUDIENCE and not _may_return(intent, record):
+            return Refusal(f"{last_status} in Mailchimp since the plan was made")
+        if self._reaches(intent, last_status) and target in self._ever_out:
+            return Refusal("opted out of an audience, bounced or complained since the plan was made")
+        return None
+
+    def _reaches(self, intent: IntentLike, last_status: str | None) -> bool:
+        match intent.operation:
+            case "create":
+                return intent.body.get("status") in _SUBSCRIBING
+            case "change_email":
+                return last_status == "subscribed"
+        return True
+
+
+def _may_return(intent: IntentLike, record: Any) -> bool:
+    """Whom we archived ourselves may come back, and as transactional only (RULES 6.1)."""
+    return (
+        intent.operation == "create"
+        and intent.body.get("status") == "transactional"
+        and record.last_status == "archived"
+        and bool(record.archived_by_us)
+    )
+
+
+def _addresses(intent: IntentLike) -> tuple[str, ...]:
+    """The member's address, and the one that it would get."""
+    own = address_key(intent.email)
+    new = intent.body.get("email_address") if intent.operation == "change_email" else None
+    return (own, address_key(str(new))) if new else (own,)
+
+
+def _address_after(row: RowMapping) -> str:
+    if row["operation"] == "change_email":
+        return address_key(str(json.loads(row["body_json"])["email_address"]))
+    return str(row["email"])
+
+
+def _standing(
+    connection: Connection, companies: Iterable[str], addresses: Iterable[str]
+) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for chunk in chunks(sorted(set(addresses))):
+        query = select(
+            standing_opt_out.c.company, standing_opt_out.c.email, standing_opt_out.c.list_id
+        ).where(
+            standing_opt_out.c.company.in_(sorted(set(companies))),
+            standing_opt_out.c.active,
+            standing_opt_out.c.email.in_(chunk),
+        )
+        for row in connection.execute(query).mappings():
+            found.setdefault(row["email"], []).append(row)
+    return found

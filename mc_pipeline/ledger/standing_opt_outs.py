@@ -1,0 +1,270 @@
+"""Who is out by Odoo's word, and who has still to be unsubscribed in Mailchimp because of it (RULES 7.5).
+
+An opt-out is written down here before Mailchimp is asked about it. A write of the other path that would make
+somebody reachable is refused in the transaction that records it (``intents.record_unless_out``), so that
+whichever of the two comes first, the person ends unsubscribed.
+
+Odoo's rows are told in any order, by several runs: the one with the later date of Odoo's counts.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, select, tuple_, update
+
+from mc_pipeline.ledger.database import Database
+from mc_pipeline.ledger.schema import intent, standing_opt_out, unsubscribe_due
+from mc_pipeline.ledger.serialization import address_key
+from mc_pipeline.ledger.statements import chunks, insert_new, insert_or_replace
+from mc_pipeline.masking import mask_email
+
+BLACKLISTED, OPTED_OUT_OF_COMPANY, EVIDENCE_WITHDRAWN = (
+    "blacklisted",
+    "opted_out_of_company",
+    "evidence_withdrawn",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StandingOptOut:
+    """One opt-out that Odoo says, or that we are about to say in Odoo.
+
+    list_id   the audience concerned; empty: every audience of the company
+    cause     blacklisted | opted_out_of_company | evidence_withdrawn
+    active    false: it was lifted
+    said_at   Odoo's date of it, or when it happened in Mailchimp (UTC)
+    """
+
+    company: str
+    email: str
+    cause: str
+    said_at: datetime
+    list_id: str = ""
+    active: bool = True
+    because: str = ""
+
+    def __repr__(self) -> str:
+        return f"StandingOptOut({self.cause}, active={self.active}, email={mask_email(self.email)!r})"
+
+
+class StandingOptOuts:
+    """The standing opt-outs of all companies."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def say(self, said: Iterable[StandingOptOut], list_ids: Collection[str]) -> list[StandingOptOut]:
+        """Write down what Odoo says now; return those that are news.
+
+        Whoever is newly out is due in every audience concerned, of ``list_ids``, in the same transaction. What
+        is dated earlier than what is known changes nothing.
+        """
+        latest = {_key(each): each for each in sorted(said, key=lambda each: each.said_at)}
+        now = self._database.now()
+        news: list[StandingOptOut] = []
+        with self._database.write() as connection:
+            for keys in chunks(sorted(latest)):
+                known = _known(connection, keys)
+                changed = [latest[key] for key in keys if _is_news(known.get(key), latest[key])]
+                insert_or_replace(connection, standing_opt_out, [_row(each, now) for each in changed])
+                newly_out = [
+                    each
+                    for each in changed
+                    if each.active and not ((row := known.get(_key(each))) and row["active"])
+                ]
+                insert_new(connection, unsubscribe_due, _due_rows(newly_out, list_ids, now))
+                news += [
+                    each
+                    for each in changed
+                    if (row := known.get(_key(each))) is None or row["active"] != each.active
+                ]
+        return news
+
+    def of(
+        self, company: str, emails: Collection[str] | None = None, *, until: datetime | None = None
+    ) -> list[StandingOptOut]:
+        """The active ones of a company, of these addresses or of everybody.
+
+        ``until`` leaves out those that were written down later.
+        """
+        query = select(standing_opt_out).where(
+            standing_opt_out.c.company == company, standing_opt_out.c.active
+        )
+        if until is not None:
+            query = query.where(standing_opt_out.c.recorded_at <= until)
+        with self._database.read() as connection:
+            if emails is None:
+                return [_said(row) for row in connection.execute(query).mappings()]
+            found: list[StandingOptOut] = []
+            for chunk in chunks(sorted({address_key(email) for email in emails})):
+                these = query.where(standing_opt_out.c.email.in_(chunk))
+                found += [_said(row) for row in connection.execute(these).mappings()]
+            return found
+
+    def lift(self, company: str, emails: Collection[str], at: datetime) -> None:
+        """Whom we took off Odoo's blacklist is out no longer by that cause."""
+        with self._database.write() as connection:
+            for chunk in chunks(sorted({address_key(email) for email in emails})):
+                connection.execute(
+                    update(standing_opt_out)
+                    .where(
+                        standing_opt_out.c.company == company,
+                        standing_opt_out.c.cause == BLACKLISTED,
+                        standing_opt_out.c.email.in_(chunk),
+                    )
+                    .values(active=False, said_at=at, recorded_at=self._database.now())
+                )
+
+    def replace_all(
+        self, company: str, cause: str, said: Iterable[StandingOptOut], observed_at: datetime
+    ) -> None:
+        """Take over a complete read of Odoo: what it does not show, and was said before it, stands no longer.
+
+        Nobody becomes due by this: the caller compares whole audiences.
+        """
+        shown = list(said)
+        keep = {_key(each) for each in shown}
+        self.say(shown, ())
+        with self._database.write() as connection:
+            query = select(standing_opt_out).where(
+                standing_opt_out.c.company == company,
+                standing_opt_out.c.cause == cause,
+                standing_opt_out.c.active,
+                standing_opt_out.c.recorded_at < observed_at,
+            )
+            gone = [row for row in connection.execute(query).mappings() if _key(_said(row)) not in keep]
+            for chunk in chunks([(row["email"], row["list_id"]) for row in gone]):
+                connection.execute(
+                    update(standing_opt_out)
+                    .where(
+                        standing_opt_out.c.company == company,
+                        standing_opt_out.c.cause == cause,
+                        tuple_(standing_opt_out.c.email, standing_opt_out.c.list_id).in_(chunk),
+                    )
+                    .values(active=False)
+                )
+
+    def due(self, company: str) -> dict[str, list[str]]:
+        """Whom Mailchimp has to be asked about, by audience."""
+        query = (
+            select(unsubscribe_due.c.list_id, unsubscribe_due.c.email)
+            .where(unsubscribe_due.c.company == company)
+            .order_by(unsubscribe_due.c.list_id, unsubscribe_due.c.email)
+        )
+        found: dict[str, list[str]] = {}
+        with self._database.read() as connection:
+            for row in connection.execute(query):
+                found.setdefault(row.list_id, []).append(row.email)
+        return found
+
+    def add_due(self, company: str, list_id: str, emails: Collection[str]) -> None:
+        """These members have to be looked at (again)."""
+        now = self._database.now()
+        rows = [
+            {"company": company, "list_id": list_id, "email": address_key(email), "since": now}
+            for email in sorted(set(emails))
+        ]
+        with self._database.write() as connection:
+            for chunk in chunks(rows):
+                insert_or_replace(connection, unsubscribe_due, chunk)
+
+    def done(self, company: str, list_id: str, emails: Collection[str], *, as_of: datetime) -> None:
+        """These were seen to be unsubscribed, or not reachable, in this audience; ``as_of`` is before that look.
+
+        Who has a write of the other path under way there stays due, for it may yet make them reachable; so
+        does who came back after the look.
+        """
+        with self._database.write() as connection:
+            for chunk in chunks(sorted({address_key(email) for email in emails})):
+                under_way = select(intent.c.email).where(
+                    intent.c.company == company,
+                    intent.c.list_id == list_id,
+                    intent.c.path == "changes",
+                    intent.c.settled_at.is_(None),
+                    intent.c.email.in_(chunk),
+                )
+                connection.execute(
+                    delete(unsubscribe_due).where(
+                        unsubscribe_due.c.company == company,
+                        unsubscribe_due.c.list_id == list_id,
+                        unsubscribe_due.c.email.in_(chunk),
+                        unsubscribe_due.c.since <= as_of,
+                        unsubscribe_due.c.email.not_in(under_way),
+                    )
+                )
+
+
+def due_again(
+    connection: Connection, company: str, list_id: str, emails: Collection[str], now: datetime
+) -> None:
+    """Inside a transaction of another module: members who came back although Odoo says that they are out."""
+    for chunk in chunks(sorted(set(emails))):
+        query = (
+            select(standing_opt_out.c.email)
+            .where(
+                standing_opt_out.c.company == company,
+                standing_opt_out.c.active,
+                standing_opt_out.c.email.in_(chunk),
+                standing_opt_out.c.list_id.in_(("", list_id)),
+            )
+            .distinct()
+        )
+        rows = [
+            {"company": company, "list_id": list_id, "email": email, "since": now}
+            for email in connection.execute(query).scalars()
+        ]
+        insert_or_replace(connection, unsubscribe_due, rows)
+
+
+Key = tuple[str, str, str, str]
+
+
+def _key(each: StandingOptOut) -> Key:
+    return (each.company, address_key(each.email), each.list_id, each.cause)
+
+
+def _known(connection: Connection, keys: Sequence[Key]) -> dict[Key, Any]:
+    emails = sorted({email for _, email, _, _ in keys})
+    query = select(standing_opt_out).where(standing_opt_out.c.email.in_(emails))
+    return {
+        (row["company"], row["email"], row["list_id"], row["cause"]): row
+        for row in connection.execute(query).mappings()
+    }
+
+
+def _is_news(known: Any, said: StandingOptOut) -> bool:
+    if known is None:
+        return said.active
+    # Odoo tells whole seconds: of two words of one second, the one that was read last counts.
+    return said.said_at >= known["said_at"] and (
+        said.active != known["active"] or said.said_at > known["said_at"]
+    )
+
+
+def _row(each: StandingOptOut, now: datetime) -> dict[str, Any]:
+    return {
+        "company": each.company,
+        "email": address_key(each.email),
+        "list_id": each.list_id,
+        "cause": each.cause,
+        "active": each.active,
+        "said_at": each.said_at,
+        "because": each.because,
+        "recorded_at": now,
+    }
+
+
+def _due_rows(
+    out: Iterable[StandingOptOut], list_ids: Collection[str], now: datetime
+) -> list[dict[str, Any]]:
+    return [
+        {"company": each.company, "list_id": list_id, "email": address_key(each.email), "since": now}
+        for each in out
+        for list_id in ([each.list_id] if each.list_id else list_ids)
+    ]
+
+
+def _said(row: Any) -> StandingOptOut:
+    return StandingOptOut(**{name: row[name] for name in StandingOptOut.__dataclass_fields__})

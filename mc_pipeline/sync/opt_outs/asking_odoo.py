@@ -1,0 +1,113 @@
+"""Asks one company's Odoo what was said about opt-outs since the last time, and writes it into the ledger.
+
+Both writers of a company do this, each when it needs to know: what Odoo says is kept by its own dates, so
+that it does not matter who asked last.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from mc_pipeline.ledger.standing_opt_outs import BLACKLISTED, EVIDENCE_WITHDRAWN, StandingOptOut
+from mc_pipeline.odoo.errors import OdooError
+from mc_pipeline.odoo.opt_outs_since import (
+    SaidInOdoo,
+    blacklist_since,
+    cleared_since,
+    list_opt_outs_since,
+    next_since,
+)
+from mc_pipeline.settings import CompanySettings
+from mc_pipeline.sync.systems import Systems
+
+BLACKLIST, LISTS = "blacklist", "lists"
+
+
+@dataclass
+class AskedOdoo:
+    """What is new, and what could not be asked, by subject, with Odoo's words."""
+
+    news: list[StandingOptOut] = field(default_factory=list)
+    troubles: dict[str, str] = field(default_factory=dict)
+
+
+def ask_odoo(systems: Systems, company: CompanySettings) -> AskedOdoo:
+    """Ask about the blacklist, mailing lists and consent fields, each by itself."""
+    asked = AskedOdoo()
+    lists = {key: audience.list_id for key, audience in company.audiences.items()}
+    for subject, ask in _questions(systems, company):
+        began = systems.now()
+        try:
+            said = ask(systems.ledger.hearings.odoo_read_until(company.key, subject))
+        except OdooError as error:
+            asked.troubles[subject] = error.message
+            continue
+        said = [each for each in said if not systems.erased.includes(each.email)]
+        if subject == BLACKLIST:
+            standing = [_blacklisted(company.key, each) for each in said]
+        else:
+            standing = list(_withdrawn(systems, company, subject, said))
+        news = systems.ledger.standing_opt_outs.say(standing, lists.values())
+        asked.news += news
+        _decide_again(systems, company, news)
+        read_until = next_since((each.at for each in said), began)
+        systems.ledger.hearings.odoo_heard(company.key, subject, read_until)
+    return asked
+
+
+Question = Callable[[datetime | None], list[SaidInOdoo]]
+
+
+def _questions(systems: Systems, company: CompanySettings) -> Iterable[tuple[str, Question]]:
+    rules = [audience.consent for audience in company.audiences.values() if audience.consent]
+    yield BLACKLIST, lambda since: blacklist_since(systems.odoo(company), since)
+    if any(rule.mailing_list is not None for rule in rules):
+        yield LISTS, lambda since: list_opt_outs_since(systems.odoo(company), since)
+    for name in dict.fromkeys(rule.boolean_field for rule in rules if rule.boolean_field):
+        yield f"field {name}", _cleared(systems, company, name)
+
+
+def _cleared(systems: Systems, company: CompanySettings, name: str) -> Question:
+    def ask(since: datetime | None) -> list[SaidInOdoo]:
+        # What was cleared before the first question is found by the next comparison of everything.
+        return [] if since is None else cleared_since(systems.odoo(company), name, since)
+
+    return ask
+
+
+def _blacklisted(company: str, said: SaidInOdoo) -> StandingOptOut:
+    return StandingOptOut(
+        company=company, email=said.email, cause=BLACKLISTED, active=said.out, said_at=said.at
+    )
+
+
+def _withdrawn(
+    systems: Systems, company: CompanySettings, subject: str, said: list[SaidInOdoo]
+) -> Iterable[StandingOptOut]:
+    """Consent that members were subscribed on and that is taken back: for the audiences that used it."""
+    by_email: dict[str, list[SaidInOdoo]] = {}
+    for each in said:
+        by_email.setdefault(each.email, []).append(each)
+    lists = [audience.list_id for audience in company.audiences.values()]
+    for used in systems.ledger.consent.subscribed_by_us(lists, by_email):
+        evidence = used.evidence or {}
+        for each in by_email.get(used.email, ()):
+            of_list = subject == LISTS and evidence.get("record_id") == each.source_id
+            of_field = subject == f"field {evidence.get('source')}"
+            if of_list or of_field:
+                what = f"opted out of {evidence.get('source')} in Odoo" if of_list else ""
+                yield StandingOptOut(
+                    company=company.key,
+                    email=used.email,
+                    list_id=used.list_id,
+                    cause=EVIDENCE_WITHDRAWN,
+                    said_at=each.at,
+                    because=what or f"{evidence.get('source')} was cleared in Odoo",
+                )
+
+
+def _decide_again(systems: Systems, company: CompanySettings, news: list[StandingOptOut]) -> None:
+    """A row of the blacklist that changed may contradict what Mailchimp said: the person is decided anew."""
+    changed = [each.email for each in news if each.cause == BLACKLISTED]
+    told = {event.email for event in systems.ledger.consent.opt_outs_and_returns_of(changed)}
+    systems.ledger.due_in_odoo.add(company.key, told)

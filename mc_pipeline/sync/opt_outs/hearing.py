@@ -1,0 +1,151 @@
+"""Hears audiences: reads what changed in their consent into the ledger, each audience by itself (rule 5.1).
+
+An audience is heard at most once a minute, whichever run asks: another run within the minute finds its events
+in the ledger. One that cannot be heard is an error of that audience; the others are heard.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from mc_pipeline.consent.origins import Origins
+from mc_pipeline.consent.polling import AudiencePolling, Poll
+from mc_pipeline.ledger import ConsentEvent, LeaseHeldError
+from mc_pipeline.ledger.hearings import NOT_FOUND
+from mc_pipeline.ledger.leases import HEARING
+from mc_pipeline.mailchimp.errors import (
+    MailchimpAuthenticationError,
+    MailchimpError,
+    MailchimpNotFoundError,
+)
+from mc_pipeline.masking import mask_text
+from mc_pipeline.settings import CompanySettings
+from mc_pipeline.sync.systems import Systems
+
+AUTHENTICATION = "authentication"
+_OTHER = "other"
+
+_LEASE = timedelta(seconds=60)
+_LONGEST_WAIT_SECONDS = 90.0
+_POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What came of hearing one audience.
+
+    events    that were news
+    first     nobody had heard it before, so that old opt-outs are among the events
+    doubts    what of it could not be heard, and why; the next hearing begins where this one began
+    trouble   why it could not be heard at all; ``kind`` is authentication, not_found or other
+    gone      it was deleted in Mailchimp, as two hearings found: it holds nobody any more
+    """
+
+    company: str
+    audience: str
+    list_id: str
+    events: Sequence[ConsentEvent] = ()
+    first: bool = False
+    doubts: dict[str, str] = field(default_factory=dict)
+    trouble: str = ""
+    kind: str = ""
+    gone: bool = False
+
+    @property
+    def reasons(self) -> list[str]:
+        """What could not be heard, each with its place, for people."""
+        if self.trouble:
+            return [f"{self.audience}: {self.trouble}"]
+        return [f"{self.audience}, {what}: {why}" for what, why in self.doubts.items()]
+
+
+class Hearing:
+    """Hears audiences for one run, named by ``owner``."""
+
+    def __init__(self, systems: Systems, owner: str) -> None:
+        self._systems = systems
+        self._owner = owner
+
+    def hear_company(self, company: CompanySettings, *, pause: timedelta | None = None) -> list[Heard]:
+        """Hear every audience of a company, those without trouble first.
+
+        ``pause``: the shortest time between two hearings of an audience, where it is not the setting.
+        """
+        states = self._systems.ledger.hearings.states(
+            [audience.list_id for audience in company.audiences.values()]
+        )
+        in_order = sorted(company.audiences.items(), key=lambda item: states[item[1].list_id].failures)
+        heard = {key: self.hear(company, key, audience.list_id, pause=pause) for key, audience in in_order}
+        return [heard[key] for key in company.audiences]
+
+    def hear_all(
+        self, companies: Iterable[CompanySettings], *, pause: timedelta | None = None
+    ) -> list[Heard]:
+        """Hear every audience of these companies."""
+        return [each for company in companies for each in self.hear_company(company, pause=pause)]
+
+    def hear(
+        self, company: CompanySettings, audience: str, list_id: str, *, pause: timedelta | None = None
+    ) -> Heard:
+        """Hear one audience, unless that was a moment ago; what webhooks delivered is always taken."""
+        ledger = self._systems.ledger
+        waits_until = time.monotonic() + _LONGEST_WAIT_SECONDS
+        while True:
+            is_recent = self._is_recent(company, list_id, pause)
+            if is_recent and not ledger.inbox.count_waiting([list_id]):
+                return Heard(company.key, audience, list_id)
+            try:
+                with ledger.leases.hold(
+                    company.key, self._owner, _LEASE, path=HEARING, list_id=list_id
+                ) as lease:
+                    polling = AudiencePolling(
+                        self._systems.mailchimp(company, impatient=True),
+                        ledger,
+                        lease,
+                        Origins(self._systems.mailchimp(company, impatient=True), ledger),
+                        self._systems.erased,
+                    )
+                    return self._heard(company, audience, list_id, polling, only_deliveries=is_recent)
+            except LeaseHeldError as held:
+                if time.monotonic() > waits_until:
+                    return Heard(company.key, audience, list_id, trouble=str(held), kind=_OTHER)
+            time.sleep(_POLL_SECONDS)
+
+    def _heard(
+        self,
+        company: CompanySettings,
+        audience: str,
+        list_id: str,
+        polling: AudiencePolling,
+        *,
+        only_deliveries: bool,
+    ) -> Heard:
+        ledger = self._systems.ledger
+        began = self._systems.now()
+        read_until = ledger.opt_out_reads.read_until([list_id]).get(list_id)
+        # What happened until the first hearing is old, also when that one breaks half-way.
+        ledger.old_opt_outs.begin(company.key, audience, list_id, read_until or began)
+        try:
+            if only_deliveries:
+                return Heard(company.key, audience, list_id, polling.take_deliveries(audience, list_id))
+            poll: Poll = polling.poll(audience, list_id)
+        except MailchimpError as error:
+            kind, words = _kind_of(error), mask_text(str(error))
+            ledger.hearings.failed(list_id, kind, words)
+            state = ledger.hearings.states([list_id])[list_id]
+            return Heard(company.key, audience, list_id, trouble=words, kind=kind, gone=state.is_gone)
+        ledger.hearings.heard(list_id, began)
+        return Heard(company.key, audience, list_id, poll.events, poll.first, poll.doubts)
+
+    def _is_recent(self, company: CompanySettings, list_id: str, shortest: timedelta | None) -> bool:
+        every = timedelta(seconds=self._systems.settings.mailchimp[company.mailchimp].hear_every_seconds)
+        pause = every if shortest is None else min(every, shortest)
+        heard_at = self._systems.ledger.hearings.states([list_id])[list_id].heard_at
+        return heard_at is not None and self._systems.now() - heard_at < pause
+
+
+def _kind_of(error: MailchimpError) -> str:
+    if isinstance(error, MailchimpAuthenticationError):
+        return AUTHENTICATION
+    return NOT_FOUND if isinstance(error, MailchimpNotFoundError) else _OTHER

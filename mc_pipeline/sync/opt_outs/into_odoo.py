@@ -1,0 +1,247 @@
+"""Carries Mailchimp's opt-outs into Odoo, for the addresses concerned alone (rules 5.3 and 5.5).
+
+Odoo is asked for these addresses only. When it cannot be asked, what the ledger knows decides who has to
+leave the other audiences meanwhile, and the rest stays due.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pandas as pd
+
+from mc_pipeline.consent.odoo_writes import CarriedOut, CompanySources, OdooOptOutWrites
+from mc_pipeline.domain.odoo_opt_outs import LIFT, NONE, OPT_OUT, Decision, decide_odoo_opt_outs
+from mc_pipeline.ledger import Lease
+from mc_pipeline.ledger.due_in_odoo import CONFLICT, DUE, REFUSED, WAITS, DueInOdoo
+from mc_pipeline.ledger.standing_opt_outs import BLACKLISTED, OPTED_OUT_OF_COMPANY, StandingOptOut
+from mc_pipeline.odoo.errors import OdooError
+from mc_pipeline.odoo.opt_outs_since import Addresses, read_addresses
+from mc_pipeline.settings import CompanySettings
+from mc_pipeline.sync.opt_outs.asking_odoo import ask_odoo
+from mc_pipeline.sync.systems import Systems
+
+REFUSED_FOR = timedelta(days=7)
+"""An address that Odoo does not take is tried again after so long, or when its contact changes."""
+
+_PAGE = 5_000
+"""Addresses that are decided about at a time: bounds memory, however many opt out at once."""
+
+
+@dataclass(frozen=True)
+class CarriedIntoOdoo:
+    """Rows of the odoo_opt_outs table, and what could not be asked or written, with Odoo's words.
+
+    ``settled``: how many writes of an interrupted run were found out about.
+    """
+
+    rows: pd.DataFrame
+    settled: int
+    troubles: tuple[str, ...]
+
+
+def nothing_carried(because: str) -> CarriedIntoOdoo:
+    """Nothing was carried by this run."""
+    return CarriedIntoOdoo(CarriedOut.none([], "").rows, 0, (because,))
+
+
+def carry_into_odoo(systems: Systems, company: CompanySettings, lease: Lease, run_id: str) -> CarriedIntoOdoo:
+    """Settle what an interrupted run left open, ask Odoo for news, decide about who is due, and do it.
+
+    An Odoo that cannot be reached fails nothing here. Raises LeaseLostError.
+    """
+    troubles: dict[str, None] = {}
+    settled = 0
+    writes: OdooOptOutWrites | None = None
+    try:
+        writes = OdooOptOutWrites(
+            systems.odoo(company), systems.ledger, lease, run_id, company_sources(company)
+        )
+        settled = writes.settle_open()
+    except OdooError as error:
+        troubles[error.message] = None
+    for subject, words in ask_odoo(systems, company).troubles.items():
+        troubles[words if words in troubles else f"{subject}: {words}"] = None
+    as_of = systems.now()
+    due = systems.ledger.due_in_odoo.due(company.key)
+    parts: list[pd.DataFrame] = []
+    for start in range(0, len(due), _PAGE):
+        page = due[start : start + _PAGE]
+        done = _carry(systems, company, writes, page, as_of, troubles)
+        parts.append(done.rows)
+    show_waiting(systems, company, complete=not troubles)
+    rows = pd.concat(parts, ignore_index=True) if parts else CarriedOut.none([], "").rows
+    return CarriedIntoOdoo(rows, settled, tuple(troubles))
+
+
+def _carry(
+    systems: Systems,
+    company: CompanySettings,
+    writes: OdooOptOutWrites | None,
+    emails: Sequence[str],
+    as_of: datetime,
+    troubles: dict[str, None],
+) -> CarriedOut:
+    unreachable = ""
+    try:
+        standing = read_addresses(systems.odoo(company), company.odoo_company_id, emails)
+    except OdooError as error:
+        unreachable = error.message
+        troubles[unreachable] = None
+        standing = _as_the_ledger_knows(systems, company, emails)
+    partners = systems.erased.without(standing.partners)
+    decisions = decide_odoo_opt_outs(
+        systems.ledger.consent.opt_outs_and_returns_of(emails),
+        standing.blacklist,
+        systems.ledger.odoo_opt_outs.done(emails),
+        partners,
+        company=company.key,
+        scope=company.opt_out_scope,
+        old_until=old_until(systems, company),
+        now=systems.now(),
+    )
+    say_who_is_out(systems, company, decisions)
+    if unreachable or writes is None:
+        done = CarriedOut.none(decisions, unreachable or next(iter(troubles), ""))
+    else:
+        done = writes.carry_out(decisions)
+    if done.trouble:
+        troubles[done.trouble] = None
+    remember(systems, company, emails, decisions, done, as_of, keep_due=bool(unreachable))
+    return done
+
+
+def say_who_is_out(systems: Systems, company: CompanySettings, decisions: Sequence[Decision]) -> None:
+    """Write down who is out, before either system is told: the other audiences follow from it."""
+    cause = BLACKLISTED if company.opt_out_scope == "everywhere" else OPTED_OUT_OF_COMPANY
+    systems.ledger.standing_opt_outs.say(
+        [
+            StandingOptOut(company=company.key, email=each.email, cause=cause, said_at=each.event.occurred_at)
+            for each in decisions
+            if each.action == OPT_OUT and not each.waits and each.event is not None
+        ],
+        [audience.list_id for audience in company.audiences.values()],
+    )
+
+
+def remember(
+    systems: Systems,
+    company: CompanySettings,
+    emails: Collection[str],
+    decisions: Sequence[Decision],
+    done: CarriedOut,
+    as_of: datetime,
+    *,
+    keep_due: bool = False,
+) -> None:
+    """Keep what is still open of these addresses: who is due again, waits, was refused, or needs a person.
+
+    ``keep_due``: Odoo could not be asked, so that nobody of them is done with.
+    """
+    outcomes = dict(zip(done.rows["email"], done.rows["outcome"], strict=True))
+    details = dict(zip(done.rows["email"], done.rows["detail"], strict=True))
+    lifted = [each.email for each in decisions if each.action == LIFT and outcomes[each.email] == "applied"]
+    if lifted:
+        systems.ledger.standing_opt_outs.lift(company.key, lifted, systems.now())
+    still_open = []
+    for each in decisions:
+        state = _state(each, outcomes[each.email])
+        if state is None and not (keep_due and each.action != NONE):
+            continue
+        still_open.append(
+            DueInOdoo(
+                company=company.key,
+                email=each.email,
+                state=state or DUE,
+                since=as_of,
+                retry_at=systems.now() + REFUSED_FOR if state == REFUSED else None,
+                list_id=each.event.list_id if state == WAITS and each.event is not None else "",
+                partner_id=each.partner_id,
+                conflict=each.conflict,
+                detail=details[each.email],
+            )
+        )
+    if keep_due:
+        decided = {row.email for row in still_open}
+        still_open += [
+            DueInOdoo(company=company.key, email=email, state=DUE, since=as_of)
+            for email in emails
+            if email not in decided
+        ]
+    systems.ledger.due_in_odoo.decide(company.key, emails, still_open, as_of=as_of)
+
+
+def _state(decision: Decision, outcome: str) -> str | None:
+    """What remains to be done about a person; None: nothing."""
+    if decision.waits:
+        return WAITS
+    if decision.conflict:
+        return CONFLICT
+    if decision.action == NONE:
+        return None
+    if outcome == "rejected":
+        return REFUSED
+    return None if outcome in ("applied", "unchanged", "held_back") else DUE
+
+
+def _as_the_ledger_knows(systems: Systems, company: CompanySettings, emails: Sequence[str]) -> Addresses:
+    """How these addresses stand in Odoo, as far as that is known without asking it."""
+    lists = [audience.list_id for audience in company.audiences.values()]
+    records = systems.ledger.members.load_some(lists, emails)
+    known = records[records["partner_id"].notna()].drop_duplicates("email")
+    out = [
+        each for each in systems.ledger.standing_opt_outs.of(company.key, emails) if each.cause == BLACKLISTED
+    ]
+    return Addresses(
+        pd.DataFrame(
+            {
+                "blacklist_id": pd.Series([0] * len(out), dtype="int64"),
+                "email": pd.Series([each.email for each in out], dtype="str"),
+                "active": pd.Series([True] * len(out), dtype="bool"),
+                "write_date": pd.Series([each.said_at for each in out], dtype="datetime64[us, UTC]"),
+            }
+        ),
+        pd.DataFrame(
+            {
+                "partner_id": known["partner_id"].astype("int64"),
+                "email_normalized": known["email"].astype("str"),
+            }
+        ),
+    )
+
+
+def company_sources(company: CompanySettings) -> CompanySources | None:
+    """What of Odoo stands for consent in the company, where its opt-outs keep off the blacklist."""
+    if company.opt_out_scope == "everywhere":
+        return None
+    rules = [audience.consent for audience in company.audiences.values() if audience.consent]
+    return CompanySources(
+        tuple(dict.fromkeys(rule.mailing_list for rule in rules if rule.mailing_list is not None)),
+        tuple(dict.fromkeys(rule.boolean_field for rule in rules if rule.boolean_field)),
+    )
+
+
+def old_until(systems: Systems, company: CompanySettings) -> dict[str, datetime]:
+    """When each audience was first heard, for those whose older opt-outs nobody has released."""
+    ledger = systems.ledger
+    lists = {audience.list_id: key for key, audience in company.audiences.items()}
+    # An audience may be observed before it is ever heard.
+    for list_id, key in lists.items():
+        ledger.old_opt_outs.begin(company.key, key, list_id, systems.now())
+    return {
+        list_id: record.first_read_at
+        for list_id, record in ledger.old_opt_outs.of(lists).items()
+        if record.released_at is None
+    }
+
+
+def show_waiting(systems: Systems, company: CompanySettings, *, complete: bool) -> None:
+    """Keep how many people wait in each audience; that nobody does is known when nothing is open."""
+    ledger = systems.ledger
+    waiting = ledger.due_in_odoo.of(company.key, WAITS)
+    nothing_open = complete and not ledger.due_in_odoo.count_due(company.key)
+    heard = ledger.opt_out_reads.read_until([each.list_id for each in company.audiences.values()])
+    for audience in company.audiences.values():
+        people = sum(each.list_id == audience.list_id for each in waiting)
+        if people or (nothing_open and audience.list_id in heard):
+            ledger.old_opt_outs.show(audience.list_id, people)

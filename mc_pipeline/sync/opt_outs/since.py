@@ -1,0 +1,78 @@
+"""Asks both systems for opt-outs shortly before somebody is made reachable (rule 4.1).
+
+Asked by change: every audience of companies.yaml, the company's Odoo, and who was erased. What is heard goes
+into the ledger, whose transaction then decides (``ledger.refusals``).
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+from mc_pipeline.settings import CompanySettings
+from mc_pipeline.sync.opt_outs.asking_odoo import ask_odoo
+from mc_pipeline.sync.opt_outs.hearing import Hearing
+from mc_pipeline.sync.systems import ErasedPeople, Systems
+
+# Together less than a minute: an audience may have been heard by another run before we ask.
+_HEARD_AT_MOST_BEFORE = timedelta(seconds=30)
+_ASKED_EVERY_SECONDS = 20.0
+_RECENT_SECONDS = 28.0
+
+
+class AskedSince:
+    """``push.last_look.OptOutsSince`` for one company's run; safe to use from several threads."""
+
+    def __init__(
+        self,
+        systems: Systems,
+        company: CompanySettings,
+        run_id: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._systems = systems
+        self._company = company
+        self._hearing = Hearing(systems, run_id)
+        self._clock = clock
+        self._asking = threading.Lock()
+        self._asked_at: float | None = None
+        self._unknown = ""
+        self._erased: ErasedPeople = systems.erased
+
+    def ask(self) -> str:
+        """Ask, unless that was a moment ago; return what could not be asked, and why."""
+        with self._asking:
+            if self._asked_at is None or self._clock() - self._asked_at > _ASKED_EVERY_SECONDS:
+                began = self._clock()
+                self._unknown = self._ask()
+                self._asked_at = began
+            return self._unknown
+
+    def is_recent(self) -> bool:
+        """Whether what is known is less than a minute old."""
+        asked_at = self._asked_at
+        return asked_at is not None and self._clock() - asked_at <= _RECENT_SECONDS
+
+    def is_erased(self, email: str) -> bool:
+        """Whether the person was erased by the last asking."""
+        return self._erased.includes(email)
+
+    def _ask(self) -> str:
+        self._erased = self._systems.erased_by_now()
+        own = self._company
+        others = [each for each in self._systems.settings.companies.values() if each.key != own.key]
+        reasons = []
+        for heard in self._hearing.hear_all([own, *others], pause=_HEARD_AT_MOST_BEFORE):
+            # Complaints alone are no reason to hold people: whoever complained is unsubscribed as well.
+            unheard = heard.trouble and not heard.gone
+            if unheard:
+                of_company = "" if heard.company == own.key else f" of {heard.company}"
+                reasons.append(f"audience {heard.audience}{of_company} ({heard.trouble})")
+            reasons += [
+                f"audience {heard.audience}, {what} ({why})"
+                for what, why in heard.doubts.items()
+                if what != "complaints"
+            ]
+        reasons += [f"Odoo's {what} ({why})" for what, why in ask_odoo(self._systems, own).troubles.items()]
+        return f"opt-outs since are not known: {'; '.join(reasons)}" if reasons else ""
