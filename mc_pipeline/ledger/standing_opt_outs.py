@@ -125,7 +125,7 @@ class StandingOptOuts:
         Nobody becomes due by this: the caller compares whole audiences.
         """
         shown = list(said)
-        keep = {_key(each) for each in shown}
+        keep = {_key(each) for each in shown if each.active}
         self.say(shown, ())
         with self._database.write() as connection:
             query = select(standing_opt_out).where(
@@ -171,7 +171,7 @@ class StandingOptOuts:
                 insert_or_replace(connection, unsubscribe_due, chunk)
 
     def done(self, company: str, list_id: str, emails: Collection[str], *, as_of: datetime) -> None:
-        """These were seen to be unsubscribed, or not reachable, in this audience; ``as_of`` is before that look.
+        """These were seen to be unsubscribed or not reachable in this audience; ``as_of`` is before the look.
 
         Who has a write of the other path under way there stays due, for it may yet make them reachable; so
         does who came back after the look.

@@ -76,6 +76,7 @@ class Orders:
     complete    False: some input of them is not whole, so nothing leaves a store on their word
     rates       order id to rate, of orders in another currency than the store's
     states_of   asks Odoo for the states of orders by id; those that it has not are missing
+    not_there   asks who of these addresses is in an audience (list_id) no more, by now, and why
     """
 
     rows: pd.DataFrame
@@ -84,6 +85,7 @@ class Orders:
     rates: Mapping[int, float]
     states_of: Callable[[Sequence[int]], Mapping[int, str]]
     incomplete_because: str = ""
+    not_there: Callable[[str, Collection[str]], Mapping[str, str]] = lambda list_id, emails: {}
 
 
 @dataclass(frozen=True)
@@ -362,6 +364,12 @@ class OrderPusher:
         for record in self._ledger.stores.orders(self._company, due["order_id"].tolist()):
             assert record.order_id is not None
             known.setdefault(record.order_id, []).append(record)
+        # An order of somebody who was archived meanwhile would bring them back as a contact (rule 9.1).
+        not_there = {
+            str(store_id): self._orders.not_there(self._stores[str(store_id)].list_id, set(rows["email"]))
+            for store_id, rows in due.groupby("store_id")
+            if str(store_id) in self._stores
+        }
         customers = {
             str(store_id): self._ledger.stores.name_customers(
                 self._company,
@@ -396,7 +404,12 @@ class OrderPusher:
                 elif row.as_held:
                     _list_untouched(month, row, KEPT_RIGHT)
                 continue
-            why_not = self._why_not(row, wanted, steps, held, records)
+            absent_because = not_there.get(str(row.store_id), {}).get(row.email)
+            why_not = (
+                self._why_not(row, wanted, steps, held, records)
+                if absent_because is None
+                else StoreResult("held_back", absent_because)
+            )
             if why_not is not None:
                 month.add(row.store_id, order_id, steps.operation, steps.because, why_not)
                 continue

@@ -17,6 +17,7 @@ from mc_pipeline.defs.erased_people import erasure_pseudonyms
 from mc_pipeline.defs.presentation import partner_link, records_table
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.masking import mask_email
+from mc_pipeline.sync.opt_outs.lease import hearing_lease, opt_out_lease
 
 if TYPE_CHECKING:
     from mc_pipeline.domain.erasure import Pseudonyms
@@ -81,6 +82,11 @@ def erase_people(
                 by=config.requested_by,
             )
         with ExitStack() as held:
+            # Both writers of every company, and whoever hears an audience, wait for the erasure.
+            for company in systems.settings.companies.values():
+                held.enter_context(opt_out_lease(systems, company.key, context.run_id))
+                for audience in company.audiences.values():
+                    held.enter_context(hearing_lease(systems, company.key, audience.list_id, context.run_id))
             leases = {
                 company: held.enter_context(company_lease(systems, company, context.run_id, context.log))
                 for company in systems.settings.companies

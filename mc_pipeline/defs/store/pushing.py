@@ -124,6 +124,7 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
     ) -> dg.MaterializeResult:
         from mc_pipeline.push.orders import OrderPusher, Orders
         from mc_pipeline.push.stores import end_first_loads, open_stores
+        from mc_pipeline.sync.opt_outs.since import AskedAudiences
 
         company = systems.company(context.partition_key)
         if not has_stores(systems, company):
@@ -138,6 +139,7 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
                 complete=store_orders.complete,
                 rates=_rates(odoo_orders.rows),
                 states_of=partial(_states_of, systems, company),
+                not_there=AskedAudiences(systems, company, context.run.run_id).not_there,
                 incomplete_because=store_orders.incomplete_because,
             )
             pusher = OrderPusher(orders, stores.values(), writes, systems.now(), report=context.log.info)

@@ -4,7 +4,6 @@ An audience is heard at most once a minute, whichever run asks: another run with
 in the ledger. One that cannot be heard is an error of that audience; the others are heard.
 """
 
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,7 +12,6 @@ from mc_pipeline.consent.origins import Origins
 from mc_pipeline.consent.polling import AudiencePolling, Poll
 from mc_pipeline.ledger import ConsentEvent, LeaseHeldError
 from mc_pipeline.ledger.hearings import NOT_FOUND
-from mc_pipeline.ledger.leases import HEARING
 from mc_pipeline.mailchimp.errors import (
     MailchimpAuthenticationError,
     MailchimpError,
@@ -21,14 +19,13 @@ from mc_pipeline.mailchimp.errors import (
 )
 from mc_pipeline.masking import mask_text
 from mc_pipeline.settings import CompanySettings
+from mc_pipeline.sync.opt_outs.lease import hearing_lease
 from mc_pipeline.sync.systems import Systems
 
 AUTHENTICATION = "authentication"
 _OTHER = "other"
 
-_LEASE = timedelta(seconds=60)
 _LONGEST_WAIT_SECONDS = 90.0
-_POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -90,27 +87,21 @@ class Hearing:
     ) -> Heard:
         """Hear one audience, unless that was a moment ago; what webhooks delivered is always taken."""
         ledger = self._systems.ledger
-        waits_until = time.monotonic() + _LONGEST_WAIT_SECONDS
-        while True:
-            is_recent = self._is_recent(company, list_id, pause)
-            if is_recent and not ledger.inbox.count_waiting([list_id]):
-                return Heard(company.key, audience, list_id)
-            try:
-                with ledger.leases.hold(
-                    company.key, self._owner, _LEASE, path=HEARING, list_id=list_id
-                ) as lease:
-                    polling = AudiencePolling(
-                        self._systems.mailchimp(company, impatient=True),
-                        ledger,
-                        lease,
-                        Origins(self._systems.mailchimp(company, impatient=True), ledger),
-                        self._systems.erased,
-                    )
-                    return self._heard(company, audience, list_id, polling, only_deliveries=is_recent)
-            except LeaseHeldError as held:
-                if time.monotonic() > waits_until:
-                    return Heard(company.key, audience, list_id, trouble=str(held), kind=_OTHER)
-            time.sleep(_POLL_SECONDS)
+        if self._is_recent(company, list_id, pause) and not ledger.inbox.count_waiting([list_id]):
+            return Heard(company.key, audience, list_id)
+        try:
+            with hearing_lease(
+                self._systems, company.key, list_id, self._owner, longest_wait=_LONGEST_WAIT_SECONDS
+            ) as lease:
+                # Another run may have heard it while this one waited.
+                is_recent = self._is_recent(company, list_id, pause)
+                client = self._systems.mailchimp(company, impatient=True)
+                polling = AudiencePolling(
+                    client, ledger, lease, Origins(client, ledger), self._systems.erased
+                )
+                return self._heard(company, audience, list_id, polling, only_deliveries=is_recent)
+        except LeaseHeldError as held:
+            return Heard(company.key, audience, list_id, trouble=str(held), kind=_OTHER)
 
     def _heard(
         self,

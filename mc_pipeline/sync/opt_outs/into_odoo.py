@@ -140,9 +140,25 @@ def remember(
     """
     outcomes = dict(zip(done.rows["email"], done.rows["outcome"], strict=True))
     details = dict(zip(done.rows["email"], done.rows["detail"], strict=True))
-    lifted = [each.email for each in decisions if each.action == LIFT and outcomes[each.email] == "applied"]
+    applied = {email for email, outcome in outcomes.items() if outcome == "applied"}
+    lifted = [each.email for each in decisions if each.action == LIFT and each.email in applied]
     if lifted:
         systems.ledger.standing_opt_outs.lift(company.key, lifted, systems.now())
+    # A row that somebody had lifted before is active again: that is the later word.
+    if company.opt_out_scope == "everywhere":
+        systems.ledger.standing_opt_outs.say(
+            [
+                StandingOptOut(
+                    company=company.key,
+                    email=made.email,
+                    cause=BLACKLISTED,
+                    said_at=made.blacklist_write_date,
+                )
+                for made in systems.ledger.odoo_opt_outs.done(applied)
+                if made.action == OPT_OUT and made.blacklist_write_date is not None
+            ],
+            [audience.list_id for audience in company.audiences.values()],
+        )
     still_open = []
     for each in decisions:
         state = _state(each, outcomes[each.email])

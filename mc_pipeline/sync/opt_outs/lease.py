@@ -1,12 +1,12 @@
-"""Takes the lease of a company's opt-outs: short, and waited for, as every holder is soon done."""
+"""Takes the leases of the opt-outs: short ones, and waited for, as every holder is soon done."""
 
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import timedelta
 
 from mc_pipeline.ledger import Lease, LeaseHeldError
-from mc_pipeline.ledger.leases import OPT_OUTS
+from mc_pipeline.ledger.leases import HEARING, OPT_OUTS
 from mc_pipeline.sync.systems import Systems
 
 TIME_TO_LIVE = timedelta(seconds=60)
@@ -20,18 +20,36 @@ _POLL_SECONDS = 0.25
 def opt_out_lease(
     systems: Systems, company: str, owner: str, *, longest_wait: float = LONGEST_WAIT_SECONDS
 ) -> Iterator[Lease]:
-    """Hold the lease as this run.
+    """Hold the lease of a company's opt-outs as this run.
 
     Raises LeaseHeldError when another run still carries the company's opt-outs after two minutes: what is due
     is then carried by that one, or by the next.
     """
+    with _waited_for(
+        lambda: systems.ledger.leases.hold(company, owner, TIME_TO_LIVE, path=OPT_OUTS), longest_wait
+    ) as lease:
+        yield lease
+
+
+@contextmanager
+def hearing_lease(
+    systems: Systems, company: str, list_id: str, owner: str, *, longest_wait: float = LONGEST_WAIT_SECONDS
+) -> Iterator[Lease]:
+    """Hold the lease for hearing an audience as this run. Raises LeaseHeldError after two minutes."""
+    with _waited_for(
+        lambda: systems.ledger.leases.hold(company, owner, TIME_TO_LIVE, path=HEARING, list_id=list_id),
+        longest_wait,
+    ) as lease:
+        yield lease
+
+
+@contextmanager
+def _waited_for(hold: Callable[[], AbstractContextManager[Lease]], longest_wait: float) -> Iterator[Lease]:
     waits_until = time.monotonic() + longest_wait
     with ExitStack() as stack:
         while True:
             try:
-                lease = stack.enter_context(
-                    systems.ledger.leases.hold(company, owner, TIME_TO_LIVE, path=OPT_OUTS)
-                )
+                lease = stack.enter_context(hold())
                 break
             except LeaseHeldError:
                 if time.monotonic() > waits_until:

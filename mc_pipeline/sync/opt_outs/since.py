@@ -6,7 +6,7 @@ into the ledger, whose transaction then decides (``ledger.refusals``).
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 
 from mc_pipeline.settings import CompanySettings
@@ -76,3 +76,50 @@ class AskedSince:
             ]
         reasons += [f"Odoo's {what} ({why})" for what, why in ask_odoo(self._systems, own).troubles.items()]
         return f"opt-outs since are not known: {'; '.join(reasons)}" if reasons else ""
+
+
+class AskedAudiences:
+    """Asks an audience who left it, shortly before orders of its members are sent (rule 9.1)."""
+
+    def __init__(
+        self,
+        systems: Systems,
+        company: CompanySettings,
+        run_id: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._systems = systems
+        self._company = company
+        self._hearing = Hearing(systems, run_id)
+        self._clock = clock
+        self._asked: dict[str, tuple[float, str]] = {}
+
+    def not_there(self, list_id: str, emails: Collection[str]) -> dict[str, str]:
+        """Who of these addresses has no member any more to whom an order may be written, and why.
+
+        When the audience cannot be asked, that holds for all of them.
+        """
+        unknown = self._ask(list_id)
+        if unknown:
+            return dict.fromkeys(emails, unknown)
+        statuses = self._systems.ledger.members.last_statuses(list_id, emails)
+        return {
+            email: "archived in Mailchimp since the audience was read"
+            for email in emails
+            if statuses.get(email) == "archived"
+        }
+
+    def _ask(self, list_id: str) -> str:
+        asked_at, unknown = self._asked.get(list_id, (float("-inf"), ""))
+        if self._clock() - asked_at <= _ASKED_EVERY_SECONDS:
+            return unknown
+        key = next((key for key, each in self._company.audiences.items() if each.list_id == list_id), "")
+        began = self._clock()
+        heard = self._hearing.hear(self._company, key, list_id, pause=_HEARD_AT_MOST_BEFORE)
+        doubts = "; ".join(why for what, why in heard.doubts.items() if what == "archived")
+        unknown = heard.trouble or doubts
+        if unknown:
+            unknown = f"who left audience {key} by now is not known: {unknown}"
+        self._asked[list_id] = (began, unknown)
+        return unknown
