@@ -72,8 +72,7 @@ class AudiencePolling:
         told = deliveries.acts()
         changes = ConsentChanges(self._client, list_id, since, self._subscribed_since(list_id, since))
         complaints = by_address(reports)
-        # What is known already waits for no answer about the members.
-        events = self._record_complaints(audience, list_id, reports)
+        events: list[ConsentEvent] = []
         asked_at = self._ledger.now()
         try:
             for rows in changes:
@@ -81,8 +80,11 @@ class AudiencePolling:
                 events += self._take_over(audience, of_interest, asked_at, told, complaints)
                 asked_at = self._ledger.now()
         except MailchimpError:
+            # What is known already waits for no answer about the members.
+            self._record_complaints(audience, list_id, reports)
             self.take_deliveries(audience, list_id)
             raise
+        events += self._record_complaints(audience, list_id, reports)
         try:
             events += self._record_untold(audience, list_id, deliveries)
         except MailchimpError as error:

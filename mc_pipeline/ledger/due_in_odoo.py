@@ -1,4 +1,4 @@
-"""Whose opt-out of Mailchimp has still to be carried into Odoo, waits there, or needs a person (RULES 5.3, 5.5).
+"""Opt-outs of Mailchimp that are due in Odoo, wait there, or need a person (RULES 5.3, 5.5).
 
 One row per company and address, made in the transaction that records an event and removed when nothing is
 left to do: what a run costs follows from what happened, not from how many people there are.
@@ -51,7 +51,7 @@ class DueInOdooRows:
         self._database = database
 
     def due(self, company: str) -> list[str]:
-        """The addresses that the next run decides about, those that Odoo refused long enough ago among them."""
+        """The addresses that the next run decides about, also those that Odoo refused long enough ago."""
         query = (
             select(due_in_odoo.c.email)
             .where(due_in_odoo.c.company == company, self._is_due())

@@ -1,4 +1,4 @@
-"""When each audience and each Odoo was last asked for opt-outs, and which audiences cannot be heard (RULES 5.1).
+"""When audiences and Odoo were last asked for opt-outs, and which cannot be heard (RULES 5.1).
 
 An audience is asked at most once a minute, whichever run does it: here is when that was. The cursors of the
 audiences are in ``opt_out_reads``; those of Odoo are here.
@@ -24,7 +24,7 @@ class HearingState:
     """How an audience was last heard. Times are ours, UTC.
 
     heard_at       None: never
-    failed_since   None: the last time went well; ``failures`` in a row since, the last one's words in ``failure``
+    failed_since   None: the last time went well; ``failures`` are in a row since, ``failure`` the last words
     failure_kind   authentication | not_found | other
     """
 
@@ -37,7 +37,7 @@ class HearingState:
 
     @property
     def is_gone(self) -> bool:
-        """Whether an audience that was heard before was not found in two reads: it holds nobody (RULES 1.2)."""
+        """Whether an audience that was heard before was not found twice: it holds nobody (RULES 1.2)."""
         return (
             self.heard_at is not None
             and self.failure_kind == NOT_FOUND

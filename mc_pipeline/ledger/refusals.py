@@ -1,7 +1,7 @@
 """Which writes may not be recorded any more, because the person is out by now (RULES 4.1 and 7.5).
 
-A plan is made from tables that are minutes old. Here is the last look, inside the transaction that records the
-intent of a write: what the ledger knows at that moment of opt-outs in both systems. Only writes that make
+A plan is made from tables that are minutes old. Here is the last look, inside the transaction that records
+the intent of a write: what the ledger knows at that moment of opt-outs in both systems. Only writes that make
 somebody reachable, or that create or rename a member, are looked at; fields and tags of members never are.
 """
 

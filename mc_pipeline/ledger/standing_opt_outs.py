@@ -58,8 +58,8 @@ class StandingOptOuts:
     def say(self, said: Iterable[StandingOptOut], list_ids: Collection[str]) -> list[StandingOptOut]:
         """Write down what Odoo says now; return those that are news.
 
-        Whoever is newly out is due in every audience concerned, of ``list_ids``, in the same transaction. What
-        is dated earlier than what is known changes nothing.
+        Who is newly out is due in every audience concerned, of ``list_ids``, in the same transaction. What is
+        dated earlier than what is known changes nothing.
         """
         latest = {_key(each): each for each in sorted(said, key=lambda each: each.said_at)}
         now = self._database.now()

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from mc_pipeline.consent.looking import news_of
 from mc_pipeline.consent.origins import Origins
 from mc_pipeline.consent.polling import AudiencePolling, Poll
 from mc_pipeline.ledger import ConsentEvent, InboxDelivery, Ledger, StatusChange
@@ -85,10 +84,6 @@ class Desk:
         """What a read of the whole audience would find to be news."""
         rows = read_members(self.client, LIST).rows.assign(audience=AUDIENCE)
         return self.ledger.members.changes(rows, self.ledger.now())
-
-    def news(self) -> list[str]:
-        """What a look finds."""
-        return news_of(self.client, self.ledger, {AUDIENCE: LIST}, NobodyErased())
 
     def events(self, email: str | None = None) -> list[ConsentEvent]:
         return self.ledger.consent.events(email=email)

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from mc_pipeline.consent.odoo_writes import CarriedOut, CompanySources, OdooOptOutWrites
 from mc_pipeline.domain.odoo_opt_outs import Decision, decide_odoo_opt_outs
 from mc_pipeline.ledger import ConsentEvent, Ledger
+from mc_pipeline.ledger.leases import OPT_OUTS
 from mc_pipeline.odoo.blacklist import read_blacklist
 from mc_pipeline.odoo.client import connect
 from mc_pipeline.odoo.errors import OdooError
@@ -89,7 +90,7 @@ class Office:
     ) -> dict[str, tuple[str, str, str]]:
         """One run; by address what was decided, what came of it, and the conflict."""
         self.minute()
-        with self.ledger.leases.hold(company, "run", timedelta(hours=1)) as lease:
+        with self.ledger.leases.hold(company, "run", timedelta(hours=1), path=OPT_OUTS) as lease:
             writes = OdooOptOutWrites(self.client, self.ledger, lease, "run", sources)
             scope = "everywhere" if sources is None else "company"
             try:
@@ -226,7 +227,7 @@ def test_a_lift_is_not_done_when_somebody_changes_the_row_in_that_moment(office:
     decided = office.decisions("acme", "everywhere", {})
     office.minute()
     office.odoo.write("mail.blacklist", office.odoo.search("mail.blacklist"), {"active": True})
-    with office.ledger.leases.hold("acme", "run", timedelta(hours=1)) as lease:
+    with office.ledger.leases.hold("acme", "run", timedelta(hours=1), path=OPT_OUTS) as lease:
         done = OdooOptOutWrites(office.client, office.ledger, lease, "run").carry_out(decided)
     assert done.rows["outcome"].tolist() == ["held_back"]
     assert office.is_out()
@@ -334,7 +335,7 @@ def test_rights_that_are_missing_are_named_and_the_event_is_kept(office: Office)
     office.said("opt_out")
     office.odoo.deny(office.client.user_id, "mail.blacklist", "create")
     decided = office.decisions("acme", "everywhere", {})
-    with office.ledger.leases.hold("acme", "run", timedelta(hours=1)) as lease:
+    with office.ledger.leases.hold("acme", "run", timedelta(hours=1), path=OPT_OUTS) as lease:
         done = OdooOptOutWrites(office.client, office.ledger, lease, "run").carry_out(decided)
     assert "Email Marketing / User" in done.trouble
     assert done.rows["outcome"].tolist() == ["deferred"]

@@ -199,7 +199,7 @@ def test_a_complaint_is_no_second_event_beside_the_opt_out_that_it_made(desk: De
 # --- the cursor ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", ["abuse-reports", "status=unsubscribed", "status=archived"])
+@pytest.mark.parametrize("page", ["status=unsubscribed", "status=archived"])
 def test_a_read_that_fails_half_way_leaves_the_cursor_and_the_next_one_tells_everything_once(
     desk: Desk, page: str
 ) -> None:
@@ -219,6 +219,49 @@ def test_a_read_that_fails_half_way_leaves_the_cursor_and_the_next_one_tells_eve
     assert moved is not None
     assert cursor is not None
     assert moved >= cursor
+
+
+def test_complaints_that_cannot_be_read_hold_up_nothing_else(desk: Desk) -> None:
+    audience(desk, ANN, BOB)
+    desk.poll()
+    cursor = desk.read_until()
+    desk.people.unsubscribe(LIST, ANN)
+    desk.mailchimp.faults.add(Fault("html_503", match_path_regex="abuse-reports", times=None))
+    poll = desk.poll()
+    assert [event.event for event in poll.events] == ["opt_out"]
+    assert list(poll.doubts) == ["complaints"]
+    moved = desk.read_until()
+    assert cursor is not None
+    assert moved is not None
+    assert moved >= cursor
+    desk.mailchimp.faults.clear()
+    assert desk.poll().doubts == {}
+
+
+def test_a_complaint_is_heard_when_the_members_cannot_be_read(desk: Desk) -> None:
+    audience(desk, ANN)
+    desk.poll()
+    desk.people.complain(LIST, ANN)
+    desk.mailchimp.faults.add(Fault("html_503", match_path_regex="/members", times=None))
+    with pytest.raises(MailchimpError):
+        desk.poll()
+    assert [event for event, _, _ in desk.told()] == ["complaint"]
+
+
+def test_an_opt_out_that_a_webhook_told_is_taken_when_mailchimp_cannot_be_asked(desk: Desk) -> None:
+    audience(desk, ANN)
+    desk.poll()
+    desk.people.unsubscribe(LIST, ANN)
+    desk.deliver("unsubscribe", ANN, "user")
+    desk.mailchimp.faults.add(Fault("html_503", times=None))
+    with pytest.raises(MailchimpError):
+        desk.poll()
+    assert desk.told() == [("opt_out", "person", "webhook")]
+    # It waits in the inbox until the member is read, and is no second event then.
+    desk.mailchimp.faults.clear()
+    desk.poll()
+    assert {event for event, _, _ in desk.told()} == {"opt_out"}
+    assert desk.ledger.inbox.waiting([LIST]) == []
 
 
 def test_a_crash_between_reading_and_recording_loses_nothing(

@@ -4,7 +4,6 @@ import gzip
 import io
 import json
 import tarfile
-from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -99,12 +98,13 @@ def test_operations_are_carried_out_and_matched_by_their_id_alone(sandbox, clien
 
 def test_a_refused_operation_is_the_same_typed_error_as_a_refused_call(sandbox, client):
     sandbox.add_member(LIST, "jane@example.com", "subscribed")
-    sandbox.unsubscribe(LIST, "jane@example.com")
-    batch_id = submit_and_run(sandbox, client, [batches.subscribe_operation("s1", LIST, HASH)])
+    sandbox.add_member(LIST, "joe@example.com", "subscribed")
+    renaming = batches.member_update_operation("s1", LIST, HASH, email_address="joe@example.com")
+    batch_id = submit_and_run(sandbox, client, [renaming])
     error = batches.results(client, batch_id)["s1"].error
-    assert isinstance(error, errors.MailchimpComplianceError)
-    assert error.kind == "compliance"
-    assert "jane@" not in str(error)
+    assert isinstance(error, errors.MailchimpMemberExistsError)
+    assert error.kind == "exists"
+    assert "joe@" not in str(error)
 
 
 def test_the_body_of_an_operation_is_json_text_and_parameters_are_written_for_mailchimp(connect):
@@ -112,16 +112,15 @@ def test_the_body_of_an_operation_is_json_text_and_parameters_are_written_for_ma
         operation = batches.member_update_operation(
             "u1", LIST, HASH, merge_fields={"SPENT": Decimal("9.50")}, skip_merge_validation=True
         )
-        consent = batches.subscribe_operation("s1", LIST, HASH, consented_at=datetime(2026, 3, 1, tzinfo=UTC))
-        assert batches.submit(connect(server.url), [operation, consent]) == "b1"
-        sent, subscribed = server.asked[0].json["operations"]
+        opt_out = batches.unsubscribe_operation("s1", LIST, HASH)
+        assert batches.submit(connect(server.url), [operation, opt_out]) == "b1"
+        sent, unsubscribed = server.asked[0].json["operations"]
     assert sent["path"] == f"/lists/{LIST}/members/{HASH}"
     assert sent["params"] == {"skip_merge_validation": "true"}
     assert json.loads(sent["body"]) == {"merge_fields": {"SPENT": 9.5}}
-    assert json.loads(subscribed["body"]) == {
-        "status": "subscribed",
-        "timestamp_opt": "2026-03-01T00:00:00+00:00",
-    }
+    assert json.loads(unsubscribed["body"]) == {"status": "unsubscribed"}
+    # A required merge field that is empty holds no opt-out up.
+    assert unsubscribed["params"] == {"skip_merge_validation": "true"}
 
 
 @pytest.mark.parametrize(

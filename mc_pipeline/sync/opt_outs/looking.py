@@ -1,0 +1,103 @@
+"""Looks whether a company has opt-outs to carry; changes nothing.
+
+Four small requests an audience and one to Odoo. What is found is compared with what the ledger knows, so that
+it is news until a run has recorded it, whatever was looked at before. What cannot be looked at is named, and
+the rest is looked at.
+"""
+
+from dataclasses import dataclass, field
+
+from mc_pipeline.ledger.standing_opt_outs import BLACKLISTED
+from mc_pipeline.mailchimp.client import MailchimpClient
+from mc_pipeline.mailchimp.errors import MailchimpAuthenticationError, MailchimpError
+from mc_pipeline.mailchimp.opt_out_reading import OVERLAP, newest_changes
+from mc_pipeline.masking import mask_text
+from mc_pipeline.odoo.errors import OdooAuthenticationError, OdooError
+from mc_pipeline.odoo.opt_outs_since import blacklist_since
+from mc_pipeline.settings import CompanySettings
+from mc_pipeline.sync.opt_outs.asking_odoo import BLACKLIST
+from mc_pipeline.sync.systems import Systems
+
+_LOOKED_AT = ("unsubscribed", "cleaned", "archived", "subscribed")
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why a place could not be looked at, in its own words; ``is_refused``: the key or login is not accepted."""
+
+    words: str
+    is_refused: bool = False
+
+
+@dataclass
+class Look:
+    """What is new, in words without personal data, and what could not be looked at, by place."""
+
+    news: list[str] = field(default_factory=list)
+    troubles: dict[str, Trouble] = field(default_factory=dict)
+
+
+def look(systems: Systems, company: CompanySettings) -> Look:
+    """Look at the inbox, at every audience, at Odoo, and at what earlier runs left due."""
+    found = Look()
+    ledger = systems.ledger
+    lists = {key: audience.list_id for key, audience in company.audiences.items()}
+    waiting = ledger.inbox.count_waiting(lists.values())
+    if waiting:
+        found.news.append(f"{waiting:,} deliveries of webhooks")
+    due = ledger.due_in_odoo.count_due(company.key)
+    if due:
+        found.news.append(f"{due:,} addresses are due in Odoo")
+    still_due = ledger.standing_opt_outs.due(company.key)
+    members = sum(len(emails) for list_id, emails in still_due.items() if list_id in lists.values())
+    if members:
+        found.news.append(f"{members:,} members are due in Mailchimp")
+    read_until = ledger.opt_out_reads.read_until(lists.values())
+    for audience, list_id in lists.items():
+        if list_id not in read_until:
+            found.news.append(f"{audience}, which was never read for opt-outs")
+            continue
+        try:
+            found.news += _news_of(systems, systems.mailchimp(company), audience, list_id)
+        except MailchimpError as error:
+            is_refused = isinstance(error, MailchimpAuthenticationError)
+            found.troubles[f"audience {audience}"] = Trouble(mask_text(str(error)), is_refused)
+    try:
+        found.news += _news_of_odoo(systems, company)
+    except OdooError as error:
+        found.troubles["Odoo"] = Trouble(error.message, isinstance(error, OdooAuthenticationError))
+    return found
+
+
+def _news_of(systems: Systems, client: MailchimpClient, audience: str, list_id: str) -> list[str]:
+    ledger = systems.ledger
+    since = ledger.opt_out_reads.read_until([list_id])[list_id] - OVERLAP
+    news = []
+    for status in _LOOKED_AT:
+        rows = systems.erased.without(newest_changes(client, list_id, status, since))
+        emails = list(rows["email"])
+        if status == "subscribed":
+            emails = sorted(ledger.members.with_opt_outs(list_id, emails) & set(emails))
+        known = ledger.members.last_statuses(list_id, emails)
+        count = sum(known.get(email) != status for email in emails)
+        if count:
+            news.append(f"{audience}: {count:,} {status}")
+    return news
+
+
+def _news_of_odoo(systems: Systems, company: CompanySettings) -> list[str]:
+    read_until = systems.ledger.hearings.odoo_read_until(company.key, BLACKLIST)
+    if read_until is None:
+        return ["Odoo's blacklist, which was never read"]
+    said = [
+        each
+        for each in blacklist_since(systems.odoo(company), read_until)
+        if not systems.erased.includes(each.email)
+    ]
+    standing = {
+        each.email
+        for each in systems.ledger.standing_opt_outs.of(company.key, [each.email for each in said])
+        if each.cause == BLACKLISTED
+    }
+    count = sum(each.out != (each.email in standing) for each in said)
+    return [f"Odoo's blacklist: {count:,} changes"] if count else []
