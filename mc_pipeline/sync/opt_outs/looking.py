@@ -23,7 +23,7 @@ _LOOKED_AT = ("unsubscribed", "cleaned", "archived", "subscribed")
 
 @dataclass(frozen=True)
 class Trouble:
-    """Why a place could not be looked at, in its own words; ``is_refused``: the key or login is not accepted."""
+    """Why a place could not be looked at, in its words; ``is_refused``: the key or login is refused."""
 
     words: str
     is_refused: bool = False
