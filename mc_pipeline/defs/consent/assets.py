@@ -10,6 +10,7 @@ from mc_pipeline.defs.presentation import (
     count_by,
     counts,
     counts_table,
+    old_opt_outs_metadata,
     partners_in_odoo,
     records_table,
     table_metadata,
@@ -26,6 +27,9 @@ MARKETING = "team:marketing-ops"
 
 LAST_DAY, USUAL, FIRST_READ = "opt_outs_in_24_hours", "usual_in_24_hours", "first_read"
 """Facts of the table mailchimp_opt_outs."""
+
+CARRIED, WAITING, MISSING = "carried_into_odoo", "wait_for_a_release", "not_in_odoo_yet"
+"""Metadata of odoo_opt_outs: people, by what came of their opt-out or return."""
 
 SETTLED, TROUBLE = "settled", "trouble"
 """Facts of the table odoo_opt_outs."""
@@ -90,6 +94,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         systems: dg.ResourceParam[Systems],
     ) -> dg.MaterializeResult:
         from mc_pipeline.defs.consent.opting_out import carry_into_odoo
+        from mc_pipeline.domain.opt_out_numbers import carried_numbers
 
         company = systems.company(context.partition_key)
         with company_lease(systems, company.key, context.run.run_id, context.log) as lease:
@@ -98,10 +103,15 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
             )
         rows = table.rows
         conflicts = rows[rows["conflict"] != ""]
+        numbers = carried_numbers(rows)
         return dg.MaterializeResult(
             value=table,
             metadata=table_metadata(table)
             | {
+                CARRIED: numbers.carried,
+                WAITING: numbers.waiting,
+                MISSING: numbers.missing,
+                **old_opt_outs_metadata(systems.ledger.old_opt_outs.waiting(company.key)),
                 "conflicts": len(conflicts),
                 "not_known_to_odoo": int(rows["partner_id"].isna().sum()),
                 "settled_from_an_interrupted_run": int(table.facts[SETTLED]),

@@ -6,7 +6,13 @@ import dagster as dg
 
 from mc_pipeline.defs.check_specs import company_check_spec
 from mc_pipeline.defs.consent.assets import FIRST_READ, LAST_DAY, TROUBLE, USUAL
-from mc_pipeline.defs.presentation import counts, partners_in_odoo, records_table, unless_empty
+from mc_pipeline.defs.presentation import (
+    counts,
+    old_opt_outs_metadata,
+    partners_in_odoo,
+    records_table,
+    unless_empty,
+)
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table
@@ -80,6 +86,7 @@ def opt_outs_agree(systems: Systems, company: CompanySettings, opt_outs: Table) 
     import pandas as pd
 
     from mc_pipeline.domain.odoo_opt_outs import CONFLICTS
+    from mc_pipeline.domain.old_opt_outs import people_that_wait, what_waits
 
     rows = opt_outs.rows
     conflicts = rows[rows["conflict"] != ""]
@@ -89,11 +96,7 @@ def opt_outs_agree(systems: Systems, company: CompanySettings, opt_outs: Table) 
         f"{len(conflicts):,} people to decide about." if len(conflicts) else "",
         f"{len(undone):,} opt-outs are not in Odoo yet, the next run tries again." if len(undone) else "",
         opt_outs.facts[TROUBLE],
-        *(
-            f"{each.people:,} people opted out of {each.audience} before it was first read; to opt them out "
-            f"in Odoo: mc-pipeline approve {each.plan_id}"
-            for each in waiting
-        ),
+        *(what_waits(each) for each in waiting),
     ]
     return dg.AssetCheckResult(
         check_name=OPT_OUTS_AGREE,
@@ -104,6 +107,8 @@ def opt_outs_agree(systems: Systems, company: CompanySettings, opt_outs: Table) 
         metadata={
             "conflicts": len(conflicts),
             "not_in_odoo": len(undone),
+            "wait_for_a_release": people_that_wait(waiting),
+            **old_opt_outs_metadata(waiting),
             **unless_empty(
                 what_to_do=records_table(
                     pd.DataFrame(
