@@ -1,13 +1,14 @@
 """``mc-pipeline approve``: a person releases a plan, or a read that shrank."""
 
 import getpass
+from collections.abc import Sequence
 
 import click
 from rich.console import Console
 
 from mc_pipeline.cli.home import dagster_home
-from mc_pipeline.ledger import Ledger
-from mc_pipeline.ledger.old_opt_outs import PREFIX
+from mc_pipeline.ledger import Ledger, PlanRecord
+from mc_pipeline.ledger.old_opt_outs import PREFIX, OldOptOutsRecord
 
 
 @click.command()
@@ -20,9 +21,10 @@ from mc_pipeline.ledger.old_opt_outs import PREFIX
 )
 @click.option("--by", default=None, help="Who; the name of the logged-in user when not given.")
 def approve(plan_id: str | None, read: str | None, reason: str, by: str | None) -> None:
-    """Release PLAN_ID; without one, list the plans that wait.
+    """Release PLAN_ID; without one, list what waits: plans, and old opt-outs.
 
-    An approval holds for 24 hours: the next sync pushes what the plan showed.
+    The approval of a plan holds for 24 hours: the next sync pushes what the plan showed. Old opt-outs, of
+    people who opted out of an audience before it was first read, are released once.
     """
     if plan_id and read:
         raise click.UsageError("give a plan or --read, not both")
@@ -55,17 +57,21 @@ def approve(plan_id: str | None, read: str | None, reason: str, by: str | None) 
                 f"Apply them: mc-pipeline sync {approval.company}"
             )
         else:
-            waiting = ledger.plans.waiting()
-            for record in waiting:
-                console.print(
-                    f"{record.plan_id}  {record.company}  {record.row_count:,} changes", highlight=False
-                )
-            old_opt_outs = ledger.old_opt_outs.waiting()
-            for each in old_opt_outs:
-                console.print(
-                    f"{each.plan_id}  {each.company}  {each.people:,} people who opted out of "
-                    f"{each.audience} before it was first read would be opted out in Odoo",
-                    highlight=False,
-                )
-            if not waiting and not old_opt_outs:
-                console.print("No plan waits for approval.")
+            _list_what_waits(console, ledger.plans.waiting(), ledger.old_opt_outs.waiting())
+
+
+def _list_what_waits(
+    console: Console, plans: Sequence[PlanRecord], old_opt_outs: Sequence[OldOptOutsRecord]
+) -> None:
+    """Show company by company what a person can release, each with what its release does."""
+    from mc_pipeline.cli.summary import show_waiting_opt_outs, show_waiting_plan
+
+    if not plans and not old_opt_outs:
+        console.print("No plan and no old opt-out waits for approval.")
+    for company in sorted({each.company for each in plans} | {each.company for each in old_opt_outs}):
+        for record in plans:
+            if record.company == company:
+                show_waiting_plan(console, record)
+        for each in old_opt_outs:
+            if each.company == company:
+                show_waiting_opt_outs(console, each)

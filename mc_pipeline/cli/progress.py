@@ -7,6 +7,9 @@ import dagster as dg
 from rich.console import Console
 from rich.markup import escape
 
+from mc_pipeline.defs.consent.assets import CARRIED, MISSING, WAITING
+from mc_pipeline.domain.opt_out_numbers import CarriedNumbers
+
 _WORDS = {
     "odoo_partners": "partners read from Odoo",
     "odoo_refunds": "lines of posted invoices and credit notes read from Odoo",
@@ -15,7 +18,7 @@ _WORDS = {
     "odoo_products": "products that were ordered read from Odoo",
     "odoo_blacklist": "opted-out addresses read from Odoo",
     "mailchimp_members": "members read from Mailchimp",
-    "odoo_opt_outs": "people of whom Mailchimp told an opt-out or a return, carried into Odoo",
+    "odoo_opt_outs": "people with an opt-out or a return in Mailchimp",
     "mailchimp_unsubscribes": "opt-outs of Odoo applied in Mailchimp",
     "contacts": "contacts that should be in an audience",
     "set_aside": "partners set aside",
@@ -65,7 +68,14 @@ class TerminalProgress(logging.Handler):
         name = materialization.asset_key.path[-1]
         rows = materialization.metadata.get("dagster/row_count")
         count = f"{rows.value:>8,}" if rows is not None else " " * 8
-        self._console.print(f"  [green]✓[/] {count} {_WORDS.get(name, name)}", highlight=False)
+        words, done = _WORDS.get(name, name), True
+        if name == "odoo_opt_outs":
+            numbers = CarriedNumbers(
+                *(int(str(materialization.metadata[key].value)) for key in (CARRIED, WAITING, MISSING))
+            )
+            words, done = f"{words}: {numbers.said}", not (numbers.waiting or numbers.missing)
+        mark = "[green]✓[/]" if done else "[yellow]![/]"
+        self._console.print(f"  {mark} {count} {words}", highlight=False)
 
     def _checked(self, evaluation: Any) -> None:
         if evaluation.passed:

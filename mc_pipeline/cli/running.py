@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from rich.console import Console
@@ -13,9 +14,12 @@ from mc_pipeline.defs.partitions import CHANGES, COMPANY_TAG, READ_TAG
 from mc_pipeline.masking import mask_text
 from mc_pipeline.settings import Settings
 
+if TYPE_CHECKING:
+    from mc_pipeline.ledger.old_opt_outs import OldOptOutsRecord
+
 
 class Outcome(Enum):
-    """What came of a sync; the value is the exit code of the command."""
+    """What came of a sync; the value is the exit code of the command, unless old opt-outs wait."""
 
     DONE = 0
     FAILED = 1
@@ -24,12 +28,17 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class CompanyRun:
-    """One run of one company. ``reasons`` say, in one line each, why it failed."""
+    """One run of one company. ``reasons`` say, in one line each, why it failed.
+
+    ``old_opt_outs``: opt-outs from before an audience was first read that wait for a release after the run;
+    none where the run was to stop before any write.
+    """
 
     company: str
     run_id: str
     outcome: Outcome
     reasons: tuple[str, ...]
+    old_opt_outs: "tuple[OldOptOutsRecord, ...]" = ()
 
 
 def run_company(
@@ -66,7 +75,21 @@ def run_company(
         outcome = Outcome.WAITS_FOR_APPROVAL
     else:
         outcome = Outcome.FAILED
-    return CompanyRun(company, result.run_id, outcome, tuple(failure_reasons(result.all_events)))
+    old_opt_outs = () if plan_only else _old_opt_outs(company)
+    return CompanyRun(
+        company, result.run_id, outcome, tuple(failure_reasons(result.all_events)), old_opt_outs
+    )
+
+
+def _old_opt_outs(company: str) -> "tuple[OldOptOutsRecord, ...]":
+    """Return what waits; nothing where the ledger cannot be opened, which the run itself then told."""
+    from mc_pipeline.ledger import Ledger, LedgerError
+
+    try:
+        with Ledger.open() as ledger:
+            return tuple(ledger.old_opt_outs.waiting(company))
+    except LedgerError:
+        return ()
 
 
 def failure_reasons(events: Sequence[dg.DagsterEvent]) -> list[str]:

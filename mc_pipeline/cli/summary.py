@@ -5,8 +5,12 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as Grid
 
+from mc_pipeline.domain.old_opt_outs import WaitingLike, what_waits
+from mc_pipeline.ledger import PlanRecord
+from mc_pipeline.ledger.old_opt_outs import OldOptOutsRecord
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table, schemas
 from mc_pipeline.tables.parquet import read_table, storage_folder
@@ -49,6 +53,29 @@ def show_first_load(console: Console, first_load: Sequence[Mapping[str, Any]]) -
         console.print(f"First load of {audience['audience']}: {facts}", highlight=False)
 
 
+def show_waiting_plan(console: Console, plan: PlanRecord) -> None:
+    """Show a plan that waits: its id, why it waits, whom it would have mailed, what a first load means."""
+    console.print(f"{plan.plan_id}  {plan.company}  {plan.row_count:,} changes", highlight=False)
+    for said in (plan.counts.get("verdict"), plan.counts.get("greetings")):
+        if said:
+            console.print(f"    {escape(str(said))}", highlight=False)
+    console.print(f"    Released, the next sync of {plan.company} makes these changes.", highlight=False)
+
+
+def show_waiting_opt_outs(console: Console, waiting: OldOptOutsRecord) -> None:
+    """Show old opt-outs that wait: their id, how many people, and what a release does."""
+    console.print(
+        f"{waiting.plan_id}  {waiting.company}  {waiting.people:,} people who opted out of "
+        f"{waiting.audience} before it was first read",
+        highlight=False,
+    )
+    console.print(
+        "    Released, the next sync opts them out in Odoo and in every audience of the company. Until then "
+        "Odoo may write to them.",
+        highlight=False,
+    )
+
+
 def show_push(console: Console, company: CompanySettings) -> None:
     """Show what the last push did, per audience, and who was set aside."""
     push = read_stored("audience_push", company.key)
@@ -58,7 +85,10 @@ def show_push(console: Console, company: CompanySettings) -> None:
 
 
 def show_opt_outs(console: Console, company: CompanySettings) -> None:
-    """Show how many opt-outs were carried into each system, and what a person has to decide."""
+    """Show how many opt-outs were carried into each system, and what a person has to decide.
+
+    Old opt-outs that wait are not counted here: ``show_old_opt_outs`` tells of them.
+    """
     opted_out = read_stored("odoo_opt_outs", company.key)
     if opted_out is not None:
         rows = opted_out.rows
@@ -66,7 +96,7 @@ def show_opt_outs(console: Console, company: CompanySettings) -> None:
             ("opt_out", "Opted out in Odoo, because Mailchimp said so"),
             ("lift", "Lifted"),
         ):
-            wanted = rows[rows["action"] == action]
+            wanted = rows[(rows["action"] == action) & (rows["outcome"] != "held_back")]
             if len(wanted):
                 applied = int(wanted["outcome"].isin(["applied", "unchanged"]).sum())
                 console.print(f"  {words}: {applied:,} of {len(wanted):,}")
@@ -77,6 +107,12 @@ def show_opt_outs(console: Console, company: CompanySettings) -> None:
     if unsubscribed is not None and len(unsubscribed.rows):
         applied = int((unsubscribed.rows["outcome"] == "applied").sum())
         console.print(f"  Unsubscribed, because Odoo said so: {applied:,} of {len(unsubscribed.rows):,}")
+
+
+def show_old_opt_outs(console: Console, waiting: Sequence[WaitingLike]) -> None:
+    """Show which opt-outs wait for a release: they are not in Odoo."""
+    for each in waiting:
+        console.print(f"[yellow]![/] {escape(what_waits(each))}", highlight=False)
 
 
 def show_set_aside(console: Console, company: CompanySettings) -> None:

@@ -21,11 +21,11 @@ from mc_pipeline.settings import Settings, load_settings
 def sync(companies: tuple[str, ...], every: bool, plan_only: bool, changes: bool, opt_outs: bool) -> None:
     """Sync companies: read both systems, apply opt-outs, plan, push.
 
-    Exit code: 0 done, 1 something failed, 3 a plan waits for approval (mc-pipeline approve).
+    Exit code: 0 done, 1 something failed, 3 a plan or old opt-outs wait for approval (mc-pipeline approve).
     """
     if opt_outs and plan_only:
         raise click.UsageError("--opt-outs and --plan exclude each other: opt-outs are in no plan")
-    from mc_pipeline.cli.summary import show_opt_outs
+    from mc_pipeline.cli.summary import show_old_opt_outs, show_opt_outs
 
     settings = load_settings()
     console = Console()
@@ -44,6 +44,7 @@ def sync(companies: tuple[str, ...], every: bool, plan_only: bool, changes: bool
         )
         if opt_outs and run.outcome is Outcome.DONE:
             show_opt_outs(console, settings.companies[company])
+            show_old_opt_outs(console, run.old_opt_outs)
         else:
             report(console, settings, run, plan_only=plan_only)
         runs.append(run)
@@ -69,7 +70,13 @@ def chosen(settings: Settings, companies: tuple[str, ...], every: bool) -> list[
 
 def report(console: Console, settings: Settings, run: CompanyRun, *, plan_only: bool) -> None:
     """Show what came of a run."""
-    from mc_pipeline.cli.summary import show_first_load, show_plan, show_push, show_set_aside
+    from mc_pipeline.cli.summary import (
+        show_first_load,
+        show_old_opt_outs,
+        show_plan,
+        show_push,
+        show_set_aside,
+    )
     from mc_pipeline.ledger import Ledger
 
     company = settings.companies[run.company]
@@ -92,13 +99,15 @@ def report(console: Console, settings: Settings, run: CompanyRun, *, plan_only: 
         case Outcome.DONE:
             show_push(console, company)
             show_set_aside(console, company)
+    show_old_opt_outs(console, run.old_opt_outs)
     console.print()
 
 
 def exit_code(runs: list[CompanyRun]) -> int:
-    """Return the worst outcome of several runs: a failure before a plan that waits."""
+    """Return the worst outcome of several runs: a failure before a plan, or old opt-outs, that wait."""
     outcomes = {run.outcome for run in runs}
-    for outcome in (Outcome.FAILED, Outcome.WAITS_FOR_APPROVAL):
-        if outcome in outcomes:
-            return outcome.value
+    if Outcome.FAILED in outcomes:
+        return Outcome.FAILED.value
+    if Outcome.WAITS_FOR_APPROVAL in outcomes or any(run.old_opt_outs for run in runs):
+        return Outcome.WAITS_FOR_APPROVAL.value
     return Outcome.DONE.value

@@ -4,7 +4,7 @@ Nothing that leaves this module carries a full address or a name (invariant 10).
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -17,6 +17,8 @@ from mc_pipeline.tables import Table, TableColumns
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from mc_pipeline.ledger.old_opt_outs import OldOptOutsRecord
 
 SAMPLE_ROWS = 5
 LISTED_ROWS = 100
@@ -126,6 +128,14 @@ def _markdown(
 def _plain(value: Any) -> str:
     """Return a value as text that Markdown takes literally: what systems say may hold anything."""
     return "" if value is None else _MARKDOWN.sub(r"\\\1", " ".join(str(value).split()))
+
+
+def old_opt_outs_metadata(waiting: "Sequence[OldOptOutsRecord]") -> dict[str, dg.MetadataValue]:
+    """Show old opt-outs that wait for a release, with the id that releases them; nothing when none wait."""
+    import pandas as pd
+
+    rows = [{"audience": each.audience, "people": each.people, "release": each.plan_id} for each in waiting]
+    return unless_empty(old_opt_outs_that_wait=records_table(pd.DataFrame(rows)))
 
 
 def unless_empty(**tables: dg.MetadataValue) -> dict[str, dg.MetadataValue]:

@@ -111,6 +111,7 @@ _DIAGNOSES: tuple[tuple[type[Exception], str], ...] = (
     (odoo.OdooConnectionError, "cannot be reached"),
     (odoo.OdooDatabaseError, "no such database"),
     (odoo.OdooAuthenticationError, "login refused"),
+    (odoo.OdooCompanyArchivedError, "archived in Odoo"),
     (odoo.OdooAccessError, "right missing"),
     (odoo.OdooModelMissingError, "module missing"),
     (odoo.OdooFieldMissingError, "field missing"),

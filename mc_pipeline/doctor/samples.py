@@ -42,6 +42,10 @@ class FewRecords:
         return self._client.user_company_ids
 
     @property
+    def archived_company_ids(self) -> tuple[int, ...]:
+        return self._client.archived_company_ids
+
+    @property
     def user_id(self) -> int:
         return self._client.user_id
 

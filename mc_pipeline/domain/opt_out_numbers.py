@@ -1,7 +1,14 @@
-"""Whether the number of opt-outs is an unusual one. It holds nothing back: people are told, that is all."""
+"""Numbers of opt-outs: whether there are unusually many, and how many got into Odoo.
+
+They hold nothing back: people are told, that is all.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DAYS_COMPARED = 28
 _TIMES_AS_MANY = 5
@@ -25,3 +32,35 @@ def compare_numbers(by_day: Sequence[int]) -> OptOutNumbers:
     """Compare the first of these numbers, each of 24 hours, with the days after it."""
     before = by_day[1 : DAYS_COMPARED + 1]
     return OptOutNumbers(by_day[0], sum(before) / len(before) if before else 0.0)
+
+
+@dataclass(frozen=True)
+class CarriedNumbers:
+    """People whose opt-out or return was to be carried into Odoo, by what came of it.
+
+    Attributes:
+        carried: Odoo has it now.
+        waiting: an opt-out from before the audience was first read; a person releases it.
+        missing: Odoo did not take it yet; the next run tries again.
+    """
+
+    carried: int
+    waiting: int
+    missing: int
+
+    @property
+    def said(self) -> str:
+        """For people: "4 carried into Odoo, 26 wait for a release"."""
+        parts = [f"{self.carried:,} carried into Odoo"]
+        if self.waiting:
+            parts.append(f"{self.waiting:,} wait for a release")
+        if self.missing:
+            parts.append(f"{self.missing:,} not in Odoo yet")
+        return ", ".join(parts)
+
+
+def carried_numbers(opt_outs: "pd.DataFrame") -> CarriedNumbers:
+    """Count the rows of the odoo_opt_outs table; those without anything to do count in none."""
+    outcome = opt_outs.loc[opt_outs["action"] != "none", "outcome"]
+    carried, waiting = outcome.isin(["applied", "unchanged"]), outcome == "held_back"
+    return CarriedNumbers(int(carried.sum()), int(waiting.sum()), int((~carried & ~waiting).sum()))

@@ -31,7 +31,8 @@ _FIELDS = (
 class Audience:
     """One audience. Mailchimp API: its counts are cached for minutes; they are for display only.
 
-    ``has_welcome``: Mailchimp says that a welcome automation is connected. ``member_count``: subscribed;
+    ``has_welcome``: Mailchimp says that a classic welcome automation is connected (welcomeSeries,
+    singleWelcome, emailFollowup), whether or not it lists it. ``member_count``: subscribed;
     ``total_contacts``: everyone in any state, None where not told.
     """
 
@@ -73,8 +74,8 @@ def get_audience(client: MailchimpClient, list_id: str) -> Audience:
 def welcome_automations(client: MailchimpClient, list_id: str) -> list[str] | None:
     """Return the titles of classic automations that run on this audience when somebody joins.
 
-    None: not known. Mailchimp API: customer journeys cannot be listed, so an empty list does not prove
-    that nobody is greeted.
+    None: Mailchimp does not list them. Mailchimp API: customer journeys cannot be listed, so an empty list
+    does not prove that nobody is greeted.
     """
     try:
         answer = client.automations.list(

@@ -9,7 +9,12 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
-from mc_pipeline.odoo.errors import OdooAccessError, OdooModelMissingError, OdooServerError
+from mc_pipeline.odoo.errors import (
+    OdooAccessError,
+    OdooCompanyArchivedError,
+    OdooModelMissingError,
+    OdooServerError,
+)
 from mc_pipeline.odoo.retrying import USUAL_RETRY, RetryPolicy
 from mc_pipeline.odoo.session import ConnectionSettings, Fields, OdooSession, TransportName
 
@@ -55,7 +60,11 @@ class OdooClient(Protocol):
 
     @property
     def user_company_ids(self) -> tuple[int, ...]:
-        """All companies the Odoo user has."""
+        """All companies the Odoo user has, without archived ones: Odoo refuses a call that names one."""
+
+    @property
+    def archived_company_ids(self) -> tuple[int, ...]:
+        """Companies among the Odoo user's that are archived in Odoo: never to be asked for."""
 
     @property
     def user_id(self) -> int:
@@ -110,21 +119,37 @@ def connect(
     Odoo 19 or newer and accepts the secret there (an API key), else JSON-RPC.
 
     Raises OdooConnectionError (not reachable), OdooServerError (no Odoo there), OdooVersionError,
-    OdooDatabaseError, OdooAuthenticationError, OdooAccessError (a company the user lacks).
+    OdooDatabaseError, OdooAuthenticationError, OdooAccessError (a company the user lacks),
+    OdooCompanyArchivedError.
     """
     session = OdooSession(settings, retry)
-    client = ConnectedClient(session, tuple(company_ids))
-    missing = sorted(set(company_ids) - set(client.user_company_ids))
-    if missing:
+    try:
+        client = ConnectedClient(session, tuple(company_ids))
+        missing = sorted(set(company_ids) - set(client.user_company_ids))
+        if missing:
+            raise _not_to_be_asked_for(client, missing)
+    except BaseException:
         session.close()
-        raise OdooAccessError(
-            f"the Odoo user has no access to company {', '.join(map(str, missing))}; it has "
-            f"{', '.join(map(str, client.user_company_ids)) or 'none'}: correct odoo_company_id, or add the "
-            "company to the user's allowed companies in Odoo (Settings / Users)",
+        raise
+    return client
+
+
+def _not_to_be_asked_for(client: OdooClient, missing: Sequence[int]) -> OdooAccessError:
+    archived = [company for company in missing if company in client.archived_company_ids]
+    if archived:
+        return OdooCompanyArchivedError(
+            f"company {', '.join(map(str, archived))} is archived in Odoo: unarchive it there (Settings / "
+            "Companies), or correct odoo_company_id, or remove the company from companies.yaml",
             "res.users",
             "read",
         )
-    return client
+    return OdooAccessError(
+        f"the Odoo user has no access to company {', '.join(map(str, missing))}; it has "
+        f"{', '.join(map(str, client.user_company_ids)) or 'none'}: correct odoo_company_id, or add the "
+        "company to the user's allowed companies in Odoo (Settings / Users)",
+        "res.users",
+        "read",
+    )
 
 
 class ConnectedClient:
@@ -168,6 +193,10 @@ class ConnectedClient:
     @property
     def user_company_ids(self) -> tuple[int, ...]:
         return self._session.user_company_ids
+
+    @property
+    def archived_company_ids(self) -> tuple[int, ...]:
+        return self._session.archived_company_ids
 
     @property
     def user_id(self) -> int:

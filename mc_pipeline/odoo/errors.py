@@ -60,6 +60,10 @@ class OdooAccessError(OdooError):
     """The user may not read or write a model, a field, a record or a company."""
 
 
+class OdooCompanyArchivedError(OdooAccessError):
+    """A company of the settings is archived in Odoo, which refuses every call that names it."""
+
+
 class OdooModelMissingError(OdooError):
     """A model is not there: the module that brings it is not installed."""
 

@@ -1,6 +1,8 @@
 """Partners that are no customers by what they are in Odoo: users, employees, companies, templates.
 
 They are looked up in all companies of the Odoo user, since a colleague of another company is a colleague too.
+A company that is archived is never asked for. Its own partner is still found by users who see all companies
+(Odoo's Access Rights); for others Odoo hides which partner that is, and a note says so.
 """
 
 import re
@@ -33,15 +35,15 @@ def read_not_customers(client: OdooClient) -> NotCustomers:
     """Partner ids of internal users (archived ones too), employees, companies, public and template users."""
     everywhere = client.with_companies(client.user_company_ids)
     users = _read(everywhere, "res.users", ["partner_id", "share", "login", "active"])
-    companies = _read(everywhere, "res.company", ["partner_id"])
+    own_companies, companies_problem, companies_notes = _own_companies(everywhere)
     employees, employees_problem, notes = _employees(everywhere)
     return NotCustomers(
         internal_users=_partners([user for user in users.records if not user["share"]], "partner_id"),
         employees=employees,
-        own_companies=_partners(companies.records, "partner_id"),
+        own_companies=own_companies,
         public_or_template_users=_public_or_template(everywhere, users.records),
-        incomplete_because=(users.incomplete_because, companies.incomplete_because, employees_problem),
-        notes=notes,
+        incomplete_because=(users.incomplete_because, companies_problem, employees_problem),
+        notes=(*companies_notes, *notes),
     )
 
 
@@ -68,6 +70,21 @@ def _public_or_template(client: OdooClient, users: list[Record]) -> frozenset[in
         read = read_all(client, "res.partner", [("id", "in", candidates)], ["is_public"])
         found.update(record["id"] for record in read.records if record["is_public"])
     return frozenset(found)
+
+
+def _own_companies(client: OdooClient) -> tuple[frozenset[int], str, tuple[str, ...]]:
+    """Partners of the companies, the reason when they cannot be read, and notes on archived companies."""
+    try:
+        read = _read(client, "res.company", ["partner_id"])
+    except OdooAccessError as error:
+        because = f"the companies' own partners cannot be told from customers: {error.message}"
+        return frozenset(), because, ()
+    hidden = sorted({*client.archived_company_ids} - {record["id"] for record in read.records})
+    note = (
+        f"company {', '.join(map(str, hidden))} is archived and Odoo hides it from its user: its own partner "
+        "counts as a customer if it has orders here"
+    )
+    return _partners(read.records, "partner_id"), read.incomplete_because, (note,) if hidden else ()
 
 
 def _employees(client: OdooClient) -> tuple[frozenset[int], str, tuple[str, ...]]:

@@ -5,6 +5,7 @@ Clients for several companies share one. Nothing here knows models beyond the us
 
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from threading import Lock
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
@@ -98,7 +99,7 @@ class OdooSession:
         self.transport_note = ""
         try:
             self._transport = self._logged_in(settings)
-            self.user_company_ids = self._companies_of_the_user()
+            self.user_company_ids = self._companies_of_the_user(archived_too=False)
         except BaseException:
             self._connection.close()
             raise
@@ -112,6 +113,12 @@ class OdooSession:
     def user_id(self) -> int:
         """The user's id in Odoo."""
         return self._transport.user_id
+
+    @cached_property
+    def archived_company_ids(self) -> tuple[int, ...]:
+        """Companies that the user still has and that are archived; asked when first wanted."""
+        everything = self._companies_of_the_user(archived_too=True)
+        return tuple(sorted({*everything} - {*self.user_company_ids}))
 
     def execute(self, model: str, method: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Call a model's method, again when that is safe."""
@@ -184,12 +191,18 @@ class OdooSession:
                 f"Odoo at {self.address} has version {text}; {OLDEST_VERSION[0]}.0 and newer are supported"
             )
 
-    def _companies_of_the_user(self) -> tuple[int, ...]:
+    def _companies_of_the_user(self, *, archived_too: bool) -> tuple[int, ...]:
+        # A company archived in Odoo stays among its users' companies, and a call that names it in
+        # allowed_company_ids is refused whole.
         user = self.execute(
             "res.users",
             "read",
             [[self.user_id]],
-            {"fields": ["company_ids"], "load": "", "context": {"active_test": False, "lang": "en_US"}},
+            {
+                "fields": ["company_ids"],
+                "load": "",
+                "context": {"active_test": not archived_too, "lang": "en_US"},
+            },
         )
         if not (isinstance(user, list) and len(user) == 1 and isinstance(user[0].get("company_ids"), list)):
             raise OdooServerError("Odoo did not tell the companies of its user", "res.users", "read")

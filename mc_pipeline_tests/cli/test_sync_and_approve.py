@@ -139,7 +139,7 @@ def test_a_first_load_waits_for_approval_and_is_then_pushed(shop: World):
     approved = mc_pipeline("approve", plan_id[1], "--by", "grace", "--reason", "first load seen")
     assert approved.exit_code == 0
     assert f"Plan {plan_id[1]} of acme is approved by grace" in approved.told
-    assert "No plan waits for approval." in mc_pipeline("approve").told
+    assert "No plan and no old opt-out waits for approval." in mc_pipeline("approve").told
 
     done = mc_pipeline("sync", "acme")
     assert done.exit_code == 0, done.output

@@ -109,7 +109,10 @@ def test_old_opt_outs_wait_once_and_new_ones_never(world: World):
     assert not is_out(world, ADA)
     assert world.mailchimp.status("wholesale1", ADA) == "subscribed"
     check = world.checks(result)["odoo_opt_outs/opt_outs_agree"]
-    assert "1 people opted out of retail" in (check.description or "")
+    assert "1 person who opted out of retail" in (check.description or "")
+    (made,) = result.asset_materializations_for_node("odoo_opt_outs")
+    numbers = ("carried_into_odoo", "wait_for_a_release", "not_in_odoo_yet")
+    assert [made.metadata[name].value for name in numbers] == [0, 1, 0]
     assert "mc-pipeline approve opt-outs-retail1" in (check.description or "")
     world.mailchimp.unsubscribe("wholesale1", GRACE)
     run(world)

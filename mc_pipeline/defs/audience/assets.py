@@ -222,14 +222,14 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         plan = made.table.rows
         if not made.report.needs_approval:
             # Otherwise the check says so, with what to do.
-            context.log.info(made.report.sentence)
+            context.log.info(made.verdict)
         sent = plan[plan["held_back_because"] == ""]
         return dg.MaterializeResult(
             value=made.table,
             metadata=table_metadata(made.table)
             | {
                 "plan_id": made.plan_id,
-                "verdict": made.report.sentence,
+                "verdict": made.verdict,
                 **unless_empty(
                     by_audience_and_operation=count_by(sent, "audience", "operation", of="rows"),
                     created_by_status=counts_table(

@@ -11,6 +11,7 @@ from mc_pipeline.defs.odoo.checks import read_is_complete_check
 from mc_pipeline.defs.presentation import (
     counts,
     counts_table,
+    old_opt_outs_metadata,
     partners_in_odoo,
     records_table,
     unless_empty,
@@ -67,8 +68,15 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
         mailchimp_members: Table,
         systems: dg.ResourceParam[Systems],
     ) -> Iterator[dg.AssetCheckResult]:
-        from mc_pipeline.defs.audience.planning import LAST_EVENT, MADE_AT, judge_plan, opted_out_in_odoo
+        from mc_pipeline.defs.audience.planning import (
+            LAST_EVENT,
+            MADE_AT,
+            judge_plan,
+            mailed_by,
+            opted_out_in_odoo,
+        )
         from mc_pipeline.domain.leaks import find_leaks
+        from mc_pipeline.domain.old_opt_outs import what_waits
         from mc_pipeline.domain.plan_rows import plan_id
 
         company = systems.company(context.partition_key)
@@ -106,19 +114,23 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
         )
         report = judge_plan(systems, company, audience_plan.rows, mailchimp_members.rows)
         identity = plan_id(company.key, audience_plan.rows)
+        verdict = f"{report.sentence} {mailed_by(systems, identity)}".strip()
+        old_opt_outs = systems.ledger.old_opt_outs.waiting(company.key)
+        told = [verdict]
+        if report.needs_approval:
+            told += [what_waits(each) for each in old_opt_outs]
+            told.append(f"Release the plan with the job approve_plan, or: mc-pipeline approve {identity}")
         yield dg.AssetCheckResult(
             check_name=WITHIN_GUARDS,
             asset_key="audience_plan",
             passed=not report.needs_approval,
             severity=dg.AssetCheckSeverity.ERROR,
-            description=f"{report.sentence} Release it with the job approve_plan, or: "
-            f"mc-pipeline approve {identity}"
-            if report.needs_approval
-            else report.sentence,
+            description=" ".join(told),
             metadata={
                 "plan_id": identity,
-                "because": report.sentence,
+                "because": verdict,
                 "guards": _guards_table(report),
+                **old_opt_outs_metadata(old_opt_outs),
                 **({"approve": _how_to_approve(identity, company.key)} if report.needs_approval else {}),
             },
         )

@@ -1,13 +1,15 @@
 """Makes a plan from the observed tables, judges it, and keeps it in the ledger."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.domain.changes import AudienceChanges, Completeness, decide_changes
+from mc_pipeline.domain.greetings import Greeting, greetings, verdict_on_greetings
 from mc_pipeline.domain.guards import GuardReport, evaluate_guards
 from mc_pipeline.domain.plan_rows import plan_id
 from mc_pipeline.ledger import PlanRecord
@@ -17,20 +19,27 @@ from mc_pipeline.tables import Table
 
 LAST_EVENT, MADE_AT = "last_event", "made_at"
 """Facts of the table audience_plan: the newest consent event that it knows, and when it was made (UTC)."""
+if TYPE_CHECKING:
+    from mc_pipeline.mailchimp.client import MailchimpClient
+
+GREETINGS = "greetings"
+"""Key of a saved plan's counts: whom it would have mailed by welcome automations, in words."""
 
 
 @dataclass(frozen=True)
 class MadePlan:
     """A plan with everything a person needs to judge it.
 
-    ``first_load`` has one entry per audience that was never written to: contacts by status, tags, whether a
-    welcome automation could start, and the number of contacts before and after (rule 7.3).
+    ``verdict`` says whether it needs an approval, and who would get a welcome mail. ``first_load`` has one
+    entry per audience that was never written to: contacts by status, tags, whom a welcome automation would
+    mail, and the number of contacts before and after (rule 7.3).
     """
 
     plan_id: str
     table: Table
     changes: AudienceChanges
     report: GuardReport
+    verdict: str
     first_load: list[dict[str, Any]]
 
 
@@ -44,7 +53,6 @@ def make_plan(
     members: Table,
 ) -> MadePlan:
     """Decide the changes, judge them by the guards and the approvals there are, and save the plan."""
-    from mc_pipeline.mailchimp.lists import welcome_automations
     from mc_pipeline.mailchimp.merge_fields import list_merge_fields
 
     lists = {key: audience.list_id for key, audience in company.audiences.items()}
@@ -93,12 +101,16 @@ def make_plan(
     # A plan is as old as its view of the audiences: that is what changes under it.
     table = Table(plan, members.observed_at, table.complete, table.incomplete_because, facts=known_then)
     report = judge_plan(systems, company, plan, members.rows)
+    greeted = _greetings(client, {key: audiences[lists[key]] for key in lists}, plan, report)
     first_load = [
         _first_load(
-            audiences[lists[key]], plan[plan["audience"] == key], welcome_automations(client, lists[key])
+            audiences[lists[key]],
+            plan[plan["audience"] == key],
+            next(each for each in greeted if each.audience == key),
         )
         for key in report.first_load_audiences
     ]
+    mailed = verdict_on_greetings(greeted)
     ledger.plans.save(
         PlanRecord(
             plan_id=identity,
@@ -108,6 +120,8 @@ def make_plan(
             counts={
                 "operations": (plan["audience"] + "/" + plan["operation"]).value_counts().to_dict(),
                 "first_load": first_load,
+                "verdict": report.sentence,
+                GREETINGS: mailed,
             },
             row_keys=plan["row_key"].tolist(),
             guards=[vars(guard) for guard in report.guards],
@@ -115,7 +129,26 @@ def make_plan(
             first_load_audiences=[lists[key] for key in report.first_load_audiences],
         )
     )
-    return MadePlan(identity, table, changes, report, first_load)
+    return MadePlan(identity, table, changes, report, f"{report.sentence} {mailed}".strip(), first_load)
+
+
+def mailed_by(systems: Systems, plan_id: str) -> str:
+    """Say whom a saved plan would have mailed by welcome automations; empty when nobody."""
+    record = systems.ledger.plans.get(plan_id)
+    return "" if record is None else str(record.counts.get(GREETINGS, ""))
+
+
+def _greetings(
+    client: "MailchimpClient", audiences: Mapping[str, Audience], plan: pd.DataFrame, report: GuardReport
+) -> tuple[Greeting, ...]:
+    from mc_pipeline.mailchimp.lists import welcome_automations
+
+    return greetings(
+        plan,
+        {key for key, audience in audiences.items() if audience.has_welcome},
+        {key: welcome_automations(client, audiences[key].id) or () for key in report.first_load_audiences},
+        report.first_load_audiences,
+    )
 
 
 def opted_out_in_odoo(
@@ -156,7 +189,7 @@ def judge_plan(
     )
 
 
-def _first_load(audience: Audience, plan: pd.DataFrame, greetings: list[str] | None) -> dict[str, Any]:
+def _first_load(audience: Audience, plan: pd.DataFrame, greeting: Greeting) -> dict[str, Any]:
     sent = plan[plan["held_back_because"] == ""]
     created = sent[sent["operation"] == "create"]
     tags = sent.loc[sent["operation"] == "tag", "tag"].value_counts()
@@ -171,5 +204,5 @@ def _first_load(audience: Audience, plan: pd.DataFrame, greetings: list[str] | N
         },
         "updated": int((sent["operation"] == "update").sum()),
         "tags": ", ".join(f"{tag}: {count}" for tag, count in tags.items()),
-        "welcome automations": "not known" if greetings is None else ", ".join(greetings) or "none found",
+        "welcome automation": greeting.said,
     }

@@ -13,6 +13,7 @@ from mc_pipeline.defs.presentation import (
     count_by,
     counts,
     counts_table,
+    old_opt_outs_metadata,
     partners_in_odoo,
     records_table,
     table_metadata,
@@ -36,6 +37,9 @@ LAST_DAY, USUAL, FIRST_READ, AUTHENTICATION = (
     "authentication",
 )
 """Facts of the table mailchimp_opt_outs."""
+
+CARRIED, WAITING, MISSING = "carried_into_odoo", "wait_for_a_release", "not_in_odoo_yet"
+"""Metadata of odoo_opt_outs: people, by what came of their opt-out or return."""
 
 SETTLED, TROUBLE = "settled", "trouble"
 """Facts of the tables of what was carried."""
@@ -102,6 +106,8 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
     def odoo_opt_outs(
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult:
+        from mc_pipeline.domain.old_opt_outs import people_that_wait
+        from mc_pipeline.domain.opt_out_numbers import carried_numbers
         from mc_pipeline.ledger import LeaseHeldError
         from mc_pipeline.ledger.due_in_odoo import CONFLICT
         from mc_pipeline.sync.opt_outs.into_odoo import CarriedIntoOdoo, carry_into_odoo, nothing_carried
@@ -121,10 +127,16 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         rows = done.rows
         table = _table(rows, began, done.troubles, {SETTLED: str(done.settled)})
         conflicts = systems.ledger.due_in_odoo.of(company.key, CONFLICT)
+        numbers = carried_numbers(rows)
+        waiting = systems.ledger.old_opt_outs.waiting(company.key)
         return dg.MaterializeResult(
             value=table,
             metadata=table_metadata(table)
             | {
+                CARRIED: numbers.carried,
+                WAITING: people_that_wait(waiting),
+                MISSING: numbers.missing,
+                **old_opt_outs_metadata(waiting),
                 "conflicts": len(conflicts),
                 "not_known_to_odoo": int(rows["partner_id"].isna().sum()),
                 "settled_from_an_interrupted_run": done.settled,

@@ -6,7 +6,13 @@ import dagster as dg
 
 from mc_pipeline.defs.check_specs import company_check_spec
 from mc_pipeline.defs.consent.assets import FIRST_READ, LAST_DAY, TROUBLE, USUAL
-from mc_pipeline.defs.presentation import counts, partners_in_odoo, records_table, unless_empty
+from mc_pipeline.defs.presentation import (
+    counts,
+    old_opt_outs_metadata,
+    partners_in_odoo,
+    records_table,
+    unless_empty,
+)
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table
@@ -132,6 +138,7 @@ def opt_outs_agree(systems: Systems, company: CompanySettings) -> dg.AssetCheckR
     import pandas as pd
 
     from mc_pipeline.domain.odoo_opt_outs import CONFLICTS
+    from mc_pipeline.domain.old_opt_outs import people_that_wait, what_waits
     from mc_pipeline.ledger.due_in_odoo import CONFLICT, REFUSED
 
     open_rows = pd.DataFrame(
@@ -144,11 +151,7 @@ def opt_outs_agree(systems: Systems, company: CompanySettings) -> dg.AssetCheckR
     said = [
         f"{len(conflicts):,} people to decide about." if len(conflicts) else "",
         f"{len(refused):,} addresses that Odoo does not take; correct them in Odoo." if len(refused) else "",
-        *(
-            f"{each.people:,} people opted out of {each.audience} before it was first read; to opt them out "
-            f"in Odoo: mc-pipeline approve {each.plan_id}"
-            for each in waiting
-        ),
+        *(what_waits(each) for each in waiting),
     ]
     return dg.AssetCheckResult(
         check_name=OPT_OUTS_AGREE,
@@ -159,7 +162,8 @@ def opt_outs_agree(systems: Systems, company: CompanySettings) -> dg.AssetCheckR
         metadata={
             "conflicts": len(conflicts),
             "not_taken_by_odoo": len(refused),
-            "waiting_for_a_release": sum(each.people for each in waiting),
+            "wait_for_a_release": people_that_wait(waiting),
+            **old_opt_outs_metadata(waiting),
             **unless_empty(
                 what_to_do=records_table(
                     pd.DataFrame(

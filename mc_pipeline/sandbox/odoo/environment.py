@@ -59,14 +59,20 @@ class Environment:
     def company_ids(self) -> tuple[int, ...]:
         """The companies that the call sees: ``allowed_company_ids``, or without it all of the user's.
 
-        Raises AccessError for a company that the user does not have.
+        Raises AccessError for a company that the user does not have, or that is archived.
         """
         if self._company_ids is None:
             users = self.database.models["res.users"].table.rows
+            companies = self.database.models["res.company"].table
             if self.account is None:
-                own = tuple(self.database.models["res.company"].table.ids)
+                own = tuple(companies.ids)
             else:
-                own = tuple(users[self.account.uid].get("company_ids", ()))
+                # Archiving a company leaves it in its users' company_ids (res.users._get_company_ids).
+                own = tuple(
+                    company
+                    for company in users[self.account.uid].get("company_ids", ())
+                    if companies.rows.get(company, {}).get("active", True)
+                )
             asked = self.context.get("allowed_company_ids")
             if asked and not set(asked) <= set(own):
                 raise AccessError("Access to unauthorized or invalid companies.")

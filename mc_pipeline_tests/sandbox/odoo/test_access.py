@@ -188,3 +188,27 @@ def test_users_other_than_administrators_see_the_companies_of_the_call_only(
     limited = {"context": {"allowed_company_ids": [second]}}
     assert bot.execute_kw("res.company", "search", [[]], limited) == [second]
     assert log_in(odoo).execute_kw("res.company", "search_count", [[]], limited) == 2
+
+
+def test_an_archived_company_stays_the_users_and_a_call_that_names_it_is_refused(
+    odoo: SandboxOdoo, second: int
+) -> None:
+    odoo.add_user("bot", "secret", company_ids=(1, second), groups=("sales_all",))
+    odoo.write("res.company", second, {"active": False})
+    bot = log_in(odoo, "bot", "secret")
+
+    def companies(**context: Any) -> list[int]:
+        (user,) = bot.execute_kw("res.users", "read", [[bot.env.uid], ["company_ids"]], {"context": context})
+        return list(user["company_ids"])
+
+    assert companies() == [1]
+    assert companies(active_test=False) == [1, second]
+    assert _seen(bot, None) == (["One", "Shared"], 1)
+    for allowed in ([second], [1, second]):
+        assert error_of(lambda allowed=allowed: _seen(bot, allowed)) == (  # type: ignore[misc]
+            "odoo.exceptions.AccessError",
+            "Access to unauthorized or invalid companies.",
+        )
+    everything = {"context": {"allowed_company_ids": [1], "active_test": False}}
+    assert bot.execute_kw("res.company", "search", [[]], everything) == [1]
+    assert log_in(odoo).execute_kw("res.company", "search", [[]], everything) == [1, second]

@@ -1,0 +1,104 @@
+"""Whom a plan would have mailed: people who join an audience that greets newcomers.
+
+A welcome automation writes to everybody who becomes `subscribed`, created or upgraded; to people who are
+asked to confirm it writes once they do. Whoever is created as `transactional` gets no mail. Nothing is held
+back here: people are told before they approve.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+JOURNEYS_NOT_LISTED = (
+    "Mailchimp's API cannot list customer journeys: look under Automations in Mailchimp for one that starts "
+    "when somebody joins"
+)
+
+
+@dataclass(frozen=True)
+class Greeting:
+    """What becoming a member of one audience means.
+
+    Attributes:
+        audience: its name in the settings.
+        connected: whether Mailchimp says that a welcome automation is connected; if not, a customer journey
+            may still greet people, which Mailchimp does not tell.
+        automations: titles of the welcome automations, as far as Mailchimp lists them.
+        joining: people who would become `subscribed`.
+        confirming: people who would be asked to confirm (`pending`).
+    """
+
+    audience: str
+    connected: bool
+    automations: tuple[str, ...]
+    joining: int
+    confirming: int
+
+    @property
+    def said(self) -> str:
+        """For people, without the audience: "connected: 90 people would be mailed"."""
+        if not self.connected:
+            return f"none connected that Mailchimp tells of; {JOURNEYS_NOT_LISTED}"
+        named = f" ({', '.join(self.automations)})" if self.automations else ""
+        later = f", and {self.confirming:,} when they confirm" if self.confirming else ""
+        return f"connected{named}: {_people(self.joining)} would be mailed{later}"
+
+
+def greetings(
+    plan: pd.DataFrame,
+    connected: Collection[str],
+    automations: Mapping[str, Sequence[str]],
+    first_load: Collection[str],
+) -> tuple[Greeting, ...]:
+    """Say for each audience that a plan writes to whom it would greet.
+
+    Args:
+        plan: rows of ``audience_plan``; held-back rows mail nobody.
+        connected: audiences of which Mailchimp says that a welcome automation is connected.
+        automations: audience -> titles of its welcome automations, where they were asked for.
+        first_load: audiences loaded for the first time.
+
+    Returns:
+        Audiences with a welcome automation whom somebody would join, and those of a first load, in the order
+        of their names.
+    """
+    sent = plan[plan["held_back_because"] == ""]
+    subscribing = sent[sent["operation"].isin(["create", "upgrade"])]
+    joining = subscribing[subscribing["status"] == "subscribed"].groupby("audience").size()
+    confirming = subscribing[subscribing["status"] == "pending"].groupby("audience").size()
+    found = []
+    for audience in sorted(set(joining.index) | set(confirming.index) | set(first_load)):
+        titles = tuple(automations.get(audience, ()))
+        greets = audience in connected or bool(titles)
+        if greets or audience in first_load:
+            found.append(
+                Greeting(
+                    audience,
+                    greets,
+                    titles,
+                    int(joining.get(audience, 0)),
+                    int(confirming.get(audience, 0)),
+                )
+            )
+    return tuple(found)
+
+
+def verdict_on_greetings(found: Sequence[Greeting]) -> str:
+    """Tell in the plan's verdict who would be mailed; empty where nobody joins or might be mailed."""
+    said = []
+    for each in found:
+        if not each.joining and not each.confirming:
+            continue
+        if each.connected:
+            said.append(f"{each.audience}: welcome automation {each.said}.")
+        elif each.joining:
+            said.append(
+                f"{each.audience}: {_people(each.joining)} would become subscribed; no welcome automation is "
+                f"known. {JOURNEYS_NOT_LISTED}."
+            )
+    return " ".join(said)
+
+
+def _people(count: int) -> str:
+    return "1 person" if count == 1 else f"{count:,} people" if count else "nobody"

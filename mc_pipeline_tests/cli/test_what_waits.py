@@ -1,0 +1,107 @@
+"""What waits for a person is counted as waiting everywhere, with what its release does, and ends with 3."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from mc_pipeline_tests.cli.conftest import Finished, configure, mc_pipeline, serve_world
+from mc_pipeline_tests.world import World
+
+ORDERED = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
+OPTED_OUT = ("ann@example.com", "bob@example.com")
+JOINING = tuple(f"person{number}@example.com" for number in range(4))
+AUDIENCES = """
+    audiences:
+      retail:
+        list_id: greeting1
+        when: {}
+        consent: {mailing_list: News}
+"""
+OLD = (
+    "2 people who opted out of retail before it was first read wait for a release and are not opted out in "
+    "Odoo (mc-pipeline approve opt-outs-greeting1)."
+)
+MAILED = "retail: welcome automation connected: 4 people would be mailed."
+
+
+@pytest.fixture
+def shop(tmp_path) -> Iterator[World]:
+    """An audience that greets, two people in it who opted out long ago, and four who consented."""
+    with serve_world(tmp_path) as world:
+        world.mailchimp.add_audience("greeting1", "Greeting", welcome_automation=True)
+        configure(world, audiences=AUDIENCES)
+        news = world.odoo.add_mailing_list("News")
+        for email in JOINING:
+            world.odoo.add_order(world.odoo.add_partner(name=email, email=email), 100.0, date_order=ORDERED)
+            world.odoo.subscribe(news, email)
+        for email in OPTED_OUT:
+            world.odoo.add_partner(name=email, email=email)
+            world.mailchimp.add_member("greeting1", email, "unsubscribed")
+        yield world
+
+
+def plan_of(finished: Finished) -> str:
+    found = re.search(r"mc-pipeline approve ([0-9a-f]{12})", finished.told)
+    assert found, finished.output
+    return found[1]
+
+
+def test_opt_outs_that_wait_are_never_told_as_carried(shop: World):
+    finished = mc_pipeline("sync", "acme", "--opt-outs")
+    assert finished.exit_code == 3, finished.output
+    assert (
+        "! 2 people with an opt-out or a return in Mailchimp: 0 carried into Odoo, 2 wait for a release"
+        in (finished.told)
+    )
+    assert OLD in finished.told
+    assert "because Mailchimp said so" not in finished.told
+    assert shop.odoo.database.blacklisted() == set()
+
+
+def test_a_first_load_and_old_opt_outs_are_released_side_by_side(shop: World):
+    waits = mc_pipeline("sync", "acme")
+    assert waits.exit_code == 3
+    assert "Needs approval: retail: first load." in waits.told
+    assert f"{MAILED} {OLD} Release the plan" in waits.told
+    assert "welcome automation: connected: 4 people would be mailed" in waits.told
+    assert shop.mailchimp.mails == []
+
+    listed = mc_pipeline("approve").told
+    plan = plan_of(waits)
+    assert f"{plan} acme " in listed
+    assert MAILED in listed
+    assert "opt-outs-greeting1 acme 2 people who opted out of retail before it was first read" in listed
+    assert "Released, the next sync opts them out in Odoo and in every audience of the company." in listed
+
+    assert mc_pipeline("approve", plan).exit_code == 0
+    done = mc_pipeline("sync", "acme")
+    assert done.exit_code == 3, "the plan is pushed, and old opt-outs still wait"
+    assert "acme: done" in done.told
+    assert OLD in done.told
+    assert "Needs approval" not in done.told
+    assert sorted(mail.email for mail in shop.mailchimp.mails) == sorted(JOINING), "as the plan had said"
+    assert mc_pipeline("sync", "acme", "--plan").exit_code == 0, "a plan carries no opt-out"
+
+    assert mc_pipeline("approve", "opt-outs-greeting1").exit_code == 0
+    finished = mc_pipeline("sync", "acme", "--opt-outs")
+    assert finished.exit_code == 0, finished.output
+    assert "✓ 2 people with an opt-out or a return in Mailchimp: 2 carried into Odoo" in finished.told
+    assert shop.odoo.database.blacklisted() == set(OPTED_OUT)
+    assert "No plan and no old opt-out waits for approval." in mc_pipeline("approve").told
+
+
+def test_a_later_plan_says_too_whom_it_would_have_mailed(shop: World):
+    mc_pipeline("approve", plan_of(mc_pipeline("sync", "acme")))
+    mc_pipeline("approve", "opt-outs-greeting1")
+    assert mc_pipeline("sync", "acme").exit_code == 0
+    late = shop.odoo.add_partner(name="Late", email="late@example.com")
+    shop.odoo.add_order(late, 100.0, date_order=ORDERED)
+    (news,) = shop.odoo.search("mailing.list", [("name", "=", "News")])
+    shop.odoo.subscribe(news, "late@example.com")
+    finished = mc_pipeline("sync", "acme", "--plan")
+    assert finished.exit_code == 0
+    assert (
+        "within the guards. retail: welcome automation connected: 1 person would be mailed." in finished.told
+    )
