@@ -186,6 +186,41 @@ def hold_back_stopped(
     return stopped.assign(held_back_because=pd.Series(reasons, index=stopped.index, dtype=object))
 
 
+def waiting_for_creations(plan: pd.DataFrame, trouble: Mapping[str, str]) -> list[str]:
+    """Return per row of a plan why it is not sent: as the plan says, or because an audience takes nothing.
+
+    Args:
+        plan: rows of ``audience_plan``.
+        trouble: audience (its name in the settings) to the reason why nothing can be written to it. Whoever
+            should enter it stays where they were until they are there.
+    """
+    reasons = [
+        because or trouble.get(audience, "")
+        for because, audience in zip(plan["held_back_because"], plan["audience"], strict=True)
+    ]
+    entering = plan[(plan["operation"] == "create") & plan["audience"].isin(list(trouble))]
+    why = entering["audience"].map(trouble)
+    waiting: dict[object, str] = dict(zip(entering["email"], why, strict=True))
+    waiting |= {
+        int(partner): reason
+        for partner, reason in zip(entering["partner_id"], why, strict=True)
+        if not pd.isna(partner)
+    }
+    leaving = plan["cause"].isin(["moved", "email_changed"])
+    leaving &= plan["operation"].isin(["archive", "tag", "untag"])
+    return [
+        reason
+        or (
+            waiting.get(email) or ("" if pd.isna(partner) else waiting.get(int(partner), ""))
+            if leaves
+            else ""
+        )
+        for reason, leaves, email, partner in zip(
+            reasons, leaving, plan["email"], plan["partner_id"], strict=True
+        )
+    ]
+
+
 def rows_for_stopped(
     stopped: pd.DataFrame, tags_of_list: Mapping[str, Collection[str]]
 ) -> list[pd.DataFrame]:

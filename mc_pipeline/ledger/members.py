@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, true, update
 from sqlalchemy.sql import ColumnElement
 
 from mc_pipeline.ledger.consent import OPTED_OUT_EVENTS, ConsentEvent, Source, add_events, events_where
@@ -273,14 +273,14 @@ class Members:
             moment_of_read: datetime | None = connection.execute(query).scalar()
             return moment_of_read
 
-    def counts(self, list_ids: Collection[str]) -> dict[str, int]:
-        """How many members each of these audiences has, as far as we know; archived ones aside."""
+    def counts(self, list_ids: Collection[str], *, with_archived: bool = False) -> dict[str, int]:
+        """How many members each of these audiences has, as far as we know."""
         query = (
             select(member.c.list_id, func.count())
             .where(
                 member.c.list_id.in_(sorted(set(list_ids))),
                 member.c.last_status.is_not(None),
-                member.c.last_status != "archived",
+                true() if with_archived else member.c.last_status != "archived",
                 member.c.absent_reads == 0,
                 ~member.c.vanished,
             )

@@ -10,6 +10,7 @@ from mc_pipeline.domain.changes import AudienceChanges, Completeness, decide_cha
 from mc_pipeline.domain.guards import GuardReport, evaluate_guards
 from mc_pipeline.domain.plan_rows import plan_id
 from mc_pipeline.ledger import PlanRecord
+from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.lists import Audience
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table
@@ -40,12 +41,12 @@ def make_plan(
     members: Table,
 ) -> MadePlan:
     """Decide the changes, judge them by the guards and the approvals there are, and save the plan."""
-    from mc_pipeline.mailchimp.lists import welcome_automations
-    from mc_pipeline.mailchimp.merge_fields import list_merge_fields
+    from mc_pipeline.defs.audience.observing import Audiences
 
     lists = {key: audience.list_id for key, audience in company.audiences.items()}
     ledger = systems.ledger
-    audiences = {list_id: systems.audience(company, list_id) for list_id in lists.values()}
+    known = Audiences.of(members, company)
+    audiences = known.described
     client = systems.mailchimp(company)
     odoo_reasons = [table.incomplete_because for table in (contacts, blacklist) if not table.complete]
     changes = decide_changes(
@@ -58,8 +59,9 @@ def make_plan(
         completeness=Completeness(
             odoo=not odoo_reasons,
             odoo_because="; ".join(odoo_reasons),
-            mailchimp=members.complete,
-            mailchimp_because=members.incomplete_because,
+            mailchimp=not known.shrunk,
+            mailchimp_because=known.shrunk,
+            audiences=known.in_doubt,
         ),
         planned_at=systems.now(),
         blacklisted_emails=opted_out_in_odoo(systems, company, blacklist),
@@ -74,10 +76,7 @@ def make_plan(
         subscribed_by_us=frozenset(
             (event.list_id, event.email) for event in ledger.consent.subscribed_by_us(lists.values())
         ),
-        merge_field_types={
-            list_id: {tag: field.type for tag, field in list_merge_fields(client, list_id).items()}
-            for list_id in audiences
-        },
+        merge_field_types=known.merge_field_types,
     )
     plan = changes.plan
     identity = plan_id(company.key, plan)
@@ -86,9 +85,7 @@ def make_plan(
     table = Table(plan, members.observed_at, table.complete, table.incomplete_because)
     report = judge_plan(systems, company, plan, members.rows)
     first_load = [
-        _first_load(
-            audiences[lists[key]], plan[plan["audience"] == key], welcome_automations(client, lists[key])
-        )
+        _first_load(audiences[lists[key]], plan[plan["audience"] == key], _greetings(client, lists[key]))
         for key in report.first_load_audiences
     ]
     ledger.plans.save(
@@ -127,14 +124,30 @@ def judge_plan(
 ) -> GuardReport:
     """Judge a plan by the company's guards and the approvals that the ledger has now."""
     present = members[members["status"] != "archived"].groupby("audience").size()
+    # An audience that was not read is as large as it was: the limits of the others do not shrink with it.
+    known = systems.ledger.members.counts([audience.list_id for audience in company.audiences.values()])
     plans = systems.ledger.plans
     return evaluate_guards(
         plan,
-        {key: int(present.get(key, 0)) for key in company.audiences},
+        {
+            key: int(present.get(key, 0)) or known.get(audience.list_id, 0)
+            for key, audience in company.audiences.items()
+        },
         company.guards,
         plans.approved_row_keys(company.key),
         plans.opened_audiences(company.key),
     )
+
+
+def _greetings(client: MailchimpClient, list_id: str) -> list[str] | None:
+    """Return the welcome automations of an audience; None: not known, which holds up no plan."""
+    from mc_pipeline.mailchimp.errors import MailchimpError
+    from mc_pipeline.mailchimp.lists import welcome_automations
+
+    try:
+        return welcome_automations(client, list_id)
+    except MailchimpError:
+        return None
 
 
 def _first_load(audience: Audience, plan: pd.DataFrame, greetings: list[str] | None) -> dict[str, Any]:
