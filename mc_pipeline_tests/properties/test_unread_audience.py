@@ -12,7 +12,7 @@ from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline.sandbox.journal import JournalEntry
 from mc_pipeline_tests.properties.fault_matrix import _differences, _Kept, _state, _with_stores
 from mc_pipeline_tests.properties.oracle import RETAIL, WHOLESALE
-from mc_pipeline_tests.properties.runs import Run
+from mc_pipeline_tests.properties.runs import Run, run_company
 from mc_pipeline_tests.properties.small_world import COMPANY, ORDERED, SmallWorld, small_world
 
 NOT_READ = "the audience wholesale could not be read"
@@ -27,9 +27,7 @@ FAULTS: dict[str, Callable[[], Fault]] = {
     "truncated pages of members": lambda: Fault(
         "truncated", match_path_regex=f"{WHOLESALE}/members", times=None
     ),
-    "merge fields alone": lambda: Fault(
-        "html_503", match_path_regex=f"{WHOLESALE}/merge-fields", times=None
-    ),
+    "merge fields alone": lambda: Fault("html_503", match_path_regex=f"{WHOLESALE}/merge-fields", times=None),
 }
 
 
@@ -45,6 +43,21 @@ class Town:
         while run.needs_approval and self.world.approve_what_waits(run):
             run = self.world.run()
         return run
+
+    def run_unwatched(self) -> Run:
+        """Sync once while an audience is not there that the auditor would look at."""
+        systems = self.world.systems()
+        try:
+            return run_company(systems, COMPANY)
+        finally:
+            systems.close()
+
+    def gone(self) -> frozenset[str]:
+        systems = self.world.systems()
+        try:
+            return systems.ledger.audience_reads.gone([WHOLESALE, RETAIL])
+        finally:
+            systems.close()
 
     def writes_since(self, number: int) -> list[JournalEntry]:
         return [entry for entry in self.world.mailchimp.journal.since(number) if entry.is_write]
@@ -178,11 +191,11 @@ def test_a_deleted_audience_holds_nobody_once_two_runs_did_not_find_it(town: Tow
     deleted = world.mailchimp.state.audiences.pop(WHOLESALE)
     world.mailchimp.state.stores.pop(f"store-of-{WHOLESALE}")
     before = world.mailchimp.journal.last_number
-    run = world.run()
+    run = town.run_unwatched()
     assert run.succeeded, run.failure
     _check_only_wholesale_waits(town, run, before)
 
-    run = world.run()
+    run = town.run_unwatched()
     assert run.succeeded, run.failure
     statuses = world.mailchimp.statuses(RETAIL)
     assert statuses["eve@example.com"] == "subscribed"
@@ -192,9 +205,10 @@ def test_a_deleted_audience_holds_nobody_once_two_runs_did_not_find_it(town: Tow
         ("create", "cleo"): "the audience wholesale is not in Mailchimp any more",
         ("archive", "cleo"): "the audience wholesale is not in Mailchimp any more",
     }
+    assert town.gone() == {WHOLESALE}
     assert not run.tables["mailchimp_members"].complete
     assert "404" in run.tables["mailchimp_members"].incomplete_because
-    run = world.run()
+    run = town.run_unwatched()
     assert run.succeeded
     turned = [
         order
@@ -204,10 +218,9 @@ def test_a_deleted_audience_holds_nobody_once_two_runs_did_not_find_it(town: Tow
     assert len(turned) == 1, "the orders follow their person into the store that is there"
 
     world.mailchimp.state.audiences[WHOLESALE] = deleted
-    run = world.run()
+    run = town.run_unwatched()
     assert run.tables["mailchimp_members"].complete, "found again, it counts as every other"
-    with world.systems() as systems:
-        assert systems.ledger.audience_reads.gone([WHOLESALE]) == frozenset()
+    assert town.gone() == frozenset()
 
 
 def test_where_no_audience_can_be_read_the_run_says_it_once(town: Town):
@@ -217,22 +230,29 @@ def test_where_no_audience_can_be_read_the_run_says_it_once(town: Town):
     assert run.failed_step == "mailchimp_members"
     said = str(getattr(run.failure, "description", ""))
     assert f"No audience of {COMPANY} can be read (wholesale, retail)" in said
-    assert said.count("503") == 1
-    with world.systems() as systems:
-        assert systems.ledger.audience_reads.gone([WHOLESALE, RETAIL]) == frozenset()
+    assert said.count("Mailchimp GET") == 1
+    assert town.gone() == frozenset()
 
 
-def test_an_audience_that_was_never_read_is_not_gone(town: Town):
-    """Its id in companies.yaml may be wrong: who opted out there is not known."""
-    with town.world.systems() as systems, systems.ledger.leases.hold(COMPANY, "somebody") as lease:
-        for run_id in ("one", "two", "three"):
-            systems.ledger.audience_reads.not_found(COMPANY, ["nowhere"], run_id, fence=lease.fence)
-        assert systems.ledger.audience_reads.gone(["nowhere"]) == frozenset()
-
-
-def test_a_run_that_asks_twice_counts_once(town: Town):
-    with town.world.systems() as systems, systems.ledger.leases.hold(COMPANY, "somebody") as lease:
-        reads = systems.ledger.audience_reads
-        for run_id, is_gone in (("one", False), ("one", False), ("two", True)):
-            reads.not_found(COMPANY, [WHOLESALE], run_id, fence=lease.fence)
-            assert (WHOLESALE in reads.gone([WHOLESALE])) is is_gone
+def test_an_audience_that_cannot_take_its_merge_fields_holds_up_no_other(town: Town):
+    world = town.world
+    before = world.mailchimp.journal.last_number
+    # Read at first, like the other one; the push looks at its fields again.
+    fields = f"{WHOLESALE}/merge-fields"
+    world.mailchimp.faults.add(Fault("html_503", match_path_regex=fields, skip=1, times=None))
+    run = town.run_without_wholesale()
+    assert run.succeeded, run.failure
+    written = [entry.path for entry in town.writes_since(before) if "ecommerce" not in entry.path]
+    assert not [path for path in written if WHOLESALE in path]
+    statuses = world.mailchimp.statuses(RETAIL)
+    assert statuses["eve@example.com"] == "subscribed", "who opted out is known"
+    assert statuses["turning@example.com"] == "transactional"
+    assert statuses["cleo@example.com"] == "transactional", "she stays until she is in wholesale"
+    pushed = run.tables["audience_push"]
+    assert "audience wholesale (wholesale1) cannot take the merge fields" in pushed.facts["trouble"]
+    waiting = pushed.rows[pushed.rows["outcome"] == "held_back"]
+    assert set(waiting["audience"]) == {"wholesale", "retail"}
+    assert set(waiting.loc[waiting["audience"] == "retail", "email"]) == {"cleo@example.com"}
+    assert waiting["detail"].str.contains("merge fields").all()
+    world.run_until_done()
+    assert not _differences(town.end, _state(world))
