@@ -170,8 +170,8 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
                 owner="data engineering",
                 description="Every audience was read, completely, and together they are at least 90 % of "
                 "the last complete read. For data engineering: where one was not, nobody leaves or enters "
-                "it, and nobody is subscribed in any audience of the company; do what the reason says, and sync "
-                "again. When a drop is meant, release it with `mc-pipeline approve --read "
+                "it, and nobody is subscribed in any audience of the company; do what the reason says, and "
+                "sync again. When a drop is meant, release it with `mc-pipeline approve --read "
                 "COMPANY/mailchimp_members`.",
             )
         ],
