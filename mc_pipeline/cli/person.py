@@ -236,6 +236,8 @@ def _not_written(
 
     Not where the last plan changes the member: the stored audience is as it was before.
     """
+    from mc_pipeline.defs.audience.observing import Audiences
+
     names = ("contacts", "mailchimp_members", "odoo_partners", "set_aside", "odoo_blacklist")
     contacts, members, partners, aside, blacklist = (tables[name] for name in names)
     if contacts is None or members is None or partners is None or aside is None or blacklist is None:
@@ -251,7 +253,7 @@ def _not_written(
         company=company,
         partners=partners.rows,
         set_aside=aside.rows,
-        completeness=Completeness(),
+        completeness=Completeness(audiences=Audiences.of(members, company).in_doubt),
         planned_at=planned_at,
         blacklisted_emails=frozenset(blacklist.rows.loc[blacklist.rows["active"], "email"]),
         opted_out_ever=frozenset(ledger.consent.ever_opted_out()),

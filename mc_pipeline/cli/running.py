@@ -28,10 +28,11 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class CompanyRun:
-    """One run of one company. ``reasons`` say, in one line each, why it failed.
+    """One run of one company. ``reasons`` say, in one line each, what failed.
 
-    ``old_opt_outs``: opt-outs from before an audience was first read that wait for a release after the run;
-    none where the run was to stop before any write.
+    ``rest`` is what came of everything else: a part that failed (an audience) holds back only what depends
+    on it. ``old_opt_outs``: opt-outs from before an audience was first read that wait for a release after the
+    run; none where the run was to stop before any write.
     """
 
     company: str
@@ -39,6 +40,7 @@ class CompanyRun:
     outcome: Outcome
     reasons: tuple[str, ...]
     old_opt_outs: "tuple[OldOptOutsRecord, ...]" = ()
+    rest: Outcome = Outcome.FAILED
 
 
 def run_company(
@@ -70,15 +72,16 @@ def run_company(
         asset_selection=_assets_up_to_the_plan(job) if plan_only else None,
     )
     if result.success:
-        outcome = Outcome.DONE
+        rest = Outcome.DONE
     elif _waits_for_approval(result):
-        outcome = Outcome.WAITS_FOR_APPROVAL
+        rest = Outcome.WAITS_FOR_APPROVAL
     else:
-        outcome = Outcome.FAILED
+        rest = Outcome.FAILED
+    reasons = failure_reasons(result.all_events) if rest is Outcome.FAILED else []
+    reasons += failed_parts(result)
+    outcome = Outcome.FAILED if reasons else rest
     old_opt_outs = () if plan_only else _old_opt_outs(company)
-    return CompanyRun(
-        company, result.run_id, outcome, tuple(failure_reasons(result.all_events)), old_opt_outs
-    )
+    return CompanyRun(company, result.run_id, outcome, tuple(reasons), old_opt_outs, rest)
 
 
 def _old_opt_outs(company: str) -> "tuple[OldOptOutsRecord, ...]":
@@ -90,6 +93,22 @@ def _old_opt_outs(company: str) -> "tuple[OldOptOutsRecord, ...]":
             return tuple(ledger.old_opt_outs.waiting(company))
     except LedgerError:
         return ()
+
+
+def failed_parts(result: dg.ExecuteInProcessResult) -> list[str]:
+    """Say which parts of a run failed though its steps did not: failed checks of severity ERROR.
+
+    The checks of the plan are none of them: a leak fails its step, and what waits for a person is no failure.
+    """
+    from mc_pipeline.defs.audience.checks import NO_LEAKS, WITHIN_GUARDS
+
+    return [
+        f"{evaluation.asset_key.to_user_string()}: {mask_text(str(evaluation.description))}"
+        for evaluation in result.get_asset_check_evaluations()
+        if not evaluation.passed
+        and evaluation.severity == dg.AssetCheckSeverity.ERROR
+        and evaluation.check_name not in (NO_LEAKS, WITHIN_GUARDS)
+    ]
 
 
 def failure_reasons(events: Sequence[dg.DagsterEvent]) -> list[str]:
@@ -123,12 +142,12 @@ def _assets_up_to_the_plan(job: dg.JobDefinition) -> list[dg.AssetKey]:
 
 def _waits_for_approval(result: dg.ExecuteInProcessResult) -> bool:
     """Tell a plan that waits for a person from a run that broke: only the guards' check failed."""
-    from mc_pipeline.defs.audience.checks import WITHIN_GUARDS
+    from mc_pipeline.defs.audience.checks import NO_LEAKS, WITHIN_GUARDS
 
     failed = [event.step_key for event in result.all_events if event.is_step_failure]
     blocking = [
         evaluation.check_name
         for evaluation in result.get_asset_check_evaluations()
-        if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR
+        if not evaluation.passed and evaluation.check_name in (NO_LEAKS, WITHIN_GUARDS)
     ]
     return failed == ["audience_plan_checks"] and blocking == [WITHIN_GUARDS]

@@ -81,11 +81,11 @@ def report(console: Console, settings: Settings, run: CompanyRun, *, plan_only: 
 
     company = settings.companies[run.company]
     console.print()
-    match run.outcome:
-        case Outcome.FAILED:
-            for reason in run.reasons:
-                console.print(f"[red]Failed:[/] {escape(reason)}", highlight=False)
-            console.print(f"Check the set-up: mc-pipeline doctor {run.company}")
+    if run.outcome is Outcome.FAILED:
+        for reason in run.reasons:
+            console.print(f"[red]Failed:[/] {escape(reason)}", highlight=False)
+        console.print(f"Check the set-up: mc-pipeline doctor {run.company}")
+    match run.rest:
         case Outcome.WAITS_FOR_APPROVAL:
             show_plan(console, company)
             with Ledger.open() as ledger:

@@ -169,8 +169,11 @@ def view_audiences(
     *,
     blacklisted_emails: Set[str] = frozenset(),
     opted_out_ever: Set[str] = frozenset(),
+    unseen_list_ids: Set[str] = frozenset(),
 ) -> AudienceView:
     """Join the three tables; members and records of other companies' lists are left out.
+
+    Of the audiences ``unseen_list_ids`` nothing was read: what the ledger saw there last counts.
 
     Raises:
         ValueError: a table lacks a column, or a contact names an audience that the company does not have.
@@ -199,7 +202,11 @@ def view_audiences(
     restricting &= ~((present["status"] == "archived") & present["archived_by_us"])
     stopped = present.loc[restricting, "email"]
     recorded = ours.loc[ours["opted_out"] | ours["vanished"], "email"]
+    unseen = ours[ours["list_id"].isin(unseen_list_ids)]
+    restricted = unseen["last_status"].isin(RESTRICTING_STATUSES)
+    restricted &= ~((unseen["last_status"] == "archived") & unseen["archived_by_us"])
     blocked = set(blacklisted_emails) | set(opted_out_ever) | set(stopped) | set(recorded)
+    blocked |= set(unseen.loc[restricted, "email"])
     return AudienceView(
         desired, present, ours, frozenset(blacklisted_emails), frozenset(opted_out_ever), frozenset(blocked)
     )
@@ -251,8 +258,8 @@ def _members(members: pd.DataFrame, lists: set[str]) -> pd.DataFrame:
 
 def _records(records: pd.DataFrame, lists: set[str]) -> pd.DataFrame:
     ours = _columns(records, _RECORD_COLUMNS, "of the ledger's members")
-    seen = records["last_status"].notna() if "last_status" in records.columns else False
-    ours = ours.assign(seen=seen)
+    ours = ours.assign(last_status=records.get("last_status", pd.Series(dtype=object)))
+    ours = ours.assign(seen=ours["last_status"].notna())
     ours = ours[ours["list_id"].isin(lists)].reset_index(drop=True)
     for column in (
         "created_by_us",

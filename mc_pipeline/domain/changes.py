@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from mc_pipeline.domain.audience_view import AudienceView, CompanyLike, view_audiences
-from mc_pipeline.domain.changes_of_audience import find_stopped, rows_for_stopped
+from mc_pipeline.domain.changes_of_audience import find_stopped, hold_back_stopped, rows_for_stopped
 from mc_pipeline.domain.changes_of_email import find_renames
 from mc_pipeline.domain.changes_of_members import (
     decide_creations,
@@ -27,6 +27,7 @@ from mc_pipeline.domain.changes_of_members import (
 )
 from mc_pipeline.domain.changes_of_permissions import rows_for_permissions
 from mc_pipeline.domain.changes_of_tags import rows_for_tags
+from mc_pipeline.domain.completeness import Completeness
 from mc_pipeline.domain.former_addresses import addresses_inheriting_opt_outs
 from mc_pipeline.domain.plan_rows import (
     NOT_QUALIFYING_TAG,
@@ -49,28 +50,6 @@ __all__ = [
 ]
 
 _NO_TYPES: Mapping[str, Mapping[str, str]] = MappingProxyType({})
-
-
-@dataclass(frozen=True)
-class Completeness:
-    """Whether everything was read (rule 1.1), and if not, why."""
-
-    odoo: bool = True
-    odoo_because: str = ""
-    mailchimp: bool = True
-    mailchimp_because: str = ""
-
-    @property
-    def removals_held_back_because(self) -> str:
-        """Why nothing may be removed; empty when all was read."""
-        return "; ".join(
-            f"{system} was not read completely: {because or 'the reason is not known'}"
-            for system, complete, because in (
-                ("Odoo", self.odoo, self.odoo_because),
-                ("Mailchimp", self.mailchimp, self.mailchimp_because),
-            )
-            if not complete
-        )
 
 
 @dataclass(frozen=True)
@@ -164,8 +143,8 @@ def decide_changes(
         company: settings of the company; only its lists are ever mentioned.
         partners: the odoo_partners table (partner_id, email_normalized are used).
         set_aside: the set-aside table (partner_id, person_email, reason are used).
-        completeness: removals, moves and changes of address are held back unless both systems were read
-            whole, and creations unless Mailchimp was.
+        completeness: what of both systems was read whole; what depends on the rest is held back. Of an
+            audience of which nothing was read, ``members`` has no rows.
         planned_at: time of planning, UTC.
         blacklisted_emails: addresses with an active row in Odoo's blacklist: not created.
         opted_out_ever: addresses that ever opted out of any audience of any company: no consent counts.
@@ -186,15 +165,21 @@ def decide_changes(
         company,
         blacklisted_emails=blacklisted_emails,
         opted_out_ever=opted_out_ever,
+        unseen_list_ids=completeness.unseen,
     )
     audiences = company.audiences.values()
     fields_of_list = {audience.list_id: frozenset(audience.merge_fields) for audience in audiences}
     tags_of_list = {audience.list_id: tuple(audience.tags) for audience in audiences}
     consent_of_list = {audience.list_id: audience.consent for audience in audiences}
-    held_back = completeness.removals_held_back_because
+    list_ids = list(fields_of_list)
+    removals_held = {name: completeness.removals_held_back_because(name) for name in list_ids}
+    creations_held = {name: completeness.creations_held_back_because(name) for name in list_ids}
+    reachable_held = completeness.reachable_held_back_because
 
     inheriting = addresses_inheriting_opt_outs(view.records, partners, view.opted_out)
-    renames = _renames(view, partners, fields_of_list, merge_field_types, held_back, planned_at)
+    renames = _renames(
+        view, partners, fields_of_list, merge_field_types, removals_held, reachable_held, planned_at
+    )
     covered = set(zip(renames["list_id"], renames["new_email"], strict=True))
     renamed = set(zip(renames["list_id"], renames["email"], strict=True))
 
@@ -206,16 +191,16 @@ def decide_changes(
         first_load_list_ids=first_load_list_ids,
         consent_of_list=consent_of_list,
         planned_at=planned_at,
+        unseen_list_ids=completeness.unseen,
+        members_unseen=_members_unseen(view, completeness.unseen_and_there),
     )
     created, refused_creations = rows_for_creations(
         decided,
         fields_of_list,
         planned_at,
-        {
-            "moved": held_back,
-            # Somebody archived may stand where nothing could be read, and a creation revives them.
-            "created": "" if completeness.mailchimp else held_back,
-        },
+        removals_held_back=removals_held,
+        creations_held_back=creations_held,
+        reachable_held_back_because=reachable_held,
     )
     # a member that gets another address is no longer the one to update under the old one
     keys = list(zip(view.desired["list_id"], view.desired["email"], strict=True))
@@ -226,13 +211,18 @@ def decide_changes(
     updated, refused_updates = rows_for_updates(live, fields_of_list, merge_field_types, planned_at)
     upgrades = decide_upgrades(view, consent_of_list, double_optin_list_ids)
     upgraded, _ = rows_for_upgrades(upgrades[stays.loc[upgrades.index]], planned_at)
+    upgraded = upgraded.assign(held_back_because=reachable_held)
 
     wanted_permissions = {
         list_id: tuple(consent.marketing_permissions)
         for list_id, consent in consent_of_list.items()
         if consent is not None and list_id in permission_list_ids
     }
-    stopped = find_stopped(view, set_aside, partners, renamed)
+    stopped = hold_back_stopped(
+        find_stopped(view, set_aside, partners, renamed),
+        removals_held,
+        _not_where_they_belong(view, created, creations_held, completeness.unseen),
+    )
     sent_creations = created[created["held_back_because"] == ""]
     sent_renames = renames[renames["held_back_because"] == ""]
     permitted = rows_for_permissions(
@@ -243,7 +233,7 @@ def decide_changes(
         view.blocked,
         wanted_permissions,
         planned_at,
-    )
+    ).assign(held_back_because=reachable_held)
     tagged = [live, view.desired.loc[sent_creations.index]]
     if len(sent_renames):
         tagged.append(_taking_over(view, sent_renames))
@@ -253,8 +243,8 @@ def decide_changes(
         updated,
         upgraded,
         permitted,
-        *rows_for_stopped(stopped, tags_of_list, held_back),
-        *rows_for_tags(pd.concat(tagged, ignore_index=True), tags_of_list, held_back),
+        *rows_for_stopped(stopped, tags_of_list),
+        *rows_for_tags(pd.concat(tagged, ignore_index=True), tags_of_list, removals_held),
     ]
     return AudienceChanges(
         assemble(company.key, parts),
@@ -263,17 +253,42 @@ def decide_changes(
     )
 
 
+def _members_unseen(view: AudienceView, list_ids: Set[str]) -> Mapping[str, str]:
+    """Address to list id of people who were members, and ours to care for, where nothing was read now."""
+    known = view.records[view.records["list_id"].isin(list_ids) & view.records["managed"]]
+    there = known["last_status"].notna() & (known["last_status"] != "archived") & ~known["vanished"]
+    there &= known["absent_reads"].fillna(0).astype("int64") == 0
+    return dict(zip(known.loc[there, "email"], known.loc[there, "list_id"], strict=True))
+
+
+def _not_where_they_belong(
+    view: AudienceView,
+    created: pd.DataFrame,
+    creations_held: Mapping[str, str],
+    unseen_list_ids: Set[str],
+) -> dict[str, str]:
+    """Address to reason, of people whose creation waits, or of whom it is not known if they are there."""
+    unseen = view.desired[view.desired["list_id"].isin(unseen_list_ids)]
+    waiting = {
+        str(email): creations_held[str(list_id)]
+        for email, list_id in zip(unseen["email"], unseen["list_id"], strict=True)
+    }
+    held = created[created["held_back_because"] != ""]
+    return waiting | dict(zip(held["email"], held["held_back_because"], strict=True))
+
+
 def _renames(
     view: AudienceView,
     partners: pd.DataFrame,
     fields_of_list: Mapping[str, Set[str]],
     types_of_list: Mapping[str, Mapping[str, str]],
-    held_back: str,
+    removals_held: Mapping[str, str],
+    reachable_held: str,
     planned_at: datetime,
 ) -> pd.DataFrame:
     """Make the change_email rows, each with the fields that differ as well: one write per member."""
     renames = find_renames(view, set(partners["email_normalized"].dropna()))
-    renames = renames.assign(operation="change_email", cause="email_changed", held_back_because=held_back)
+    renames = renames.assign(operation="change_email", cause="email_changed", held_back_because="")
     if renames.empty:
         return renames.assign(before_json="", after_json="", because="", subscriber_hash="")
     members = _taking_over(view, renames)
@@ -286,9 +301,10 @@ def _renames(
         after.append(canonical_json({**body, "email_address": new}))
     refused = still_refused(members, after, planned_at)
     reasons = [
-        held_back
+        removals_held[list_id]
+        or (reachable_held if status == "subscribed" else "")
         or ("Mailchimp refused this change; it is tried again when the contact changes" if no else "")
-        for no in refused
+        for list_id, status, no in zip(renames["list_id"], members["status"], refused, strict=True)
     ]
     return renames.assign(
         before_json=before,

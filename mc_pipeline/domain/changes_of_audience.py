@@ -36,6 +36,7 @@ STOPPED = (
     "may_archive",
     "cause",
     "because",
+    "successor",
 )
 
 
@@ -46,6 +47,8 @@ def find_stopped(
     renamed: Collection[tuple[str, str]],
 ) -> pd.DataFrame:
     """Return the members who stopped qualifying for their audience: columns STOPPED, one row per member.
+
+    ``successor`` is the address under which the same person belongs into an audience now, where there is one.
 
     Args:
         view: desired, observed and recorded state.
@@ -84,6 +87,14 @@ def find_stopped(
     rows["cause"] = causes
     rows["because"] = reasons
     rows["partner_id"] = rows["record_partner_id"]
+    rows["successor"] = [
+        email
+        if cause == "moved"
+        else view.email_of_partner.get(int(partner_id))
+        if cause == "email_changed"
+        else None
+        for email, cause, partner_id in zip(rows["email"], causes, rows["record_partner_id"], strict=True)
+    ]
     rows["may_archive"] = (
         rows["created_by_us"]
         & (rows["status"] == "transactional")
@@ -157,15 +168,67 @@ def _common_reason(reasons: set[str]) -> str | None:
     return decisive[0]
 
 
+def hold_back_stopped(
+    stopped: pd.DataFrame, removals_held_back: Mapping[str, str], waiting: Mapping[str, str]
+) -> pd.DataFrame:
+    """Add ``held_back_because``: why nothing is done about a member yet, or "".
+
+    Args:
+        stopped: the frame of :func:`find_stopped`.
+        removals_held_back: why nobody is taken out of an audience, per list; empty: they may.
+        waiting: address to reason, of people who are not yet where they belong, or may not be: until they
+            are, they stay where they were.
+    """
+    reasons = [
+        removals_held_back[list_id] or waiting.get(successor, "")
+        for list_id, successor in zip(stopped["list_id"], stopped["successor"], strict=True)
+    ]
+    return stopped.assign(held_back_because=pd.Series(reasons, index=stopped.index, dtype=object))
+
+
+def waiting_for_creations(plan: pd.DataFrame, trouble: Mapping[str, str]) -> list[str]:
+    """Return per row of a plan why it is not sent: as the plan says, or because an audience takes nothing.
+
+    Args:
+        plan: rows of ``audience_plan``.
+        trouble: audience (its name in the settings) to the reason why nothing can be written to it. Whoever
+            should enter it stays where they were until they are there.
+    """
+    reasons = [
+        because or trouble.get(audience, "")
+        for because, audience in zip(plan["held_back_because"], plan["audience"], strict=True)
+    ]
+    entering = plan[(plan["operation"] == "create") & plan["audience"].isin(list(trouble))]
+    why = entering["audience"].map(trouble)
+    waiting: dict[object, str] = dict(zip(entering["email"], why, strict=True))
+    waiting |= {
+        int(partner): reason
+        for partner, reason in zip(entering["partner_id"], why, strict=True)
+        if not pd.isna(partner)
+    }
+    leaving = plan["cause"].isin(["moved", "email_changed"])
+    leaving &= plan["operation"].isin(["archive", "tag", "untag"])
+    return [
+        reason
+        or (
+            waiting.get(email) or ("" if pd.isna(partner) else waiting.get(int(partner), ""))
+            if leaves
+            else ""
+        )
+        for reason, leaves, email, partner in zip(
+            reasons, leaving, plan["email"], plan["partner_id"], strict=True
+        )
+    ]
+
+
 def rows_for_stopped(
-    stopped: pd.DataFrame, tags_of_list: Mapping[str, Collection[str]], held_back_because: str
+    stopped: pd.DataFrame, tags_of_list: Mapping[str, Collection[str]]
 ) -> list[pd.DataFrame]:
     """Make plan rows: archive whom we may, mark the others and take our tags from them.
 
     Args:
-        stopped: the frame of :func:`find_stopped`.
+        stopped: the frame of :func:`hold_back_stopped`.
         tags_of_list: names of the tags in the settings, per list.
-        held_back_because: why none of it is sent, or "".
     """
     if stopped.empty:
         return []
@@ -173,7 +236,7 @@ def rows_for_stopped(
     kept = stopped[~stopped["may_archive"].astype(bool)]
     parts = []
     if len(archived):
-        rows = _row_columns(archived, "archive", held_back_because)
+        rows = _row_columns(archived, "archive")
         rows["before_json"] = [canonical_json({"status": status}) for status in archived["status"]]
         parts.append(rows)
     tagged, untagged = [], []
@@ -184,15 +247,14 @@ def rows_for_stopped(
             tagged.append((at, NOT_QUALIFYING_TAG))
     for operation, pairs in (("untag", untagged), ("tag", tagged)):
         if pairs:
-            rows = _row_columns(kept.iloc[[at for at, _ in pairs]], operation, held_back_because)
+            rows = _row_columns(kept.iloc[[at for at, _ in pairs]], operation)
             rows["tag"] = [tag for _, tag in pairs]
             parts.append(rows)
     return parts
 
 
-def _row_columns(members: pd.DataFrame, operation: str, held_back_because: str) -> pd.DataFrame:
-    rows = members[["audience", "list_id", "email", "subscriber_hash", "partner_id", "cause", "because"]]
-    rows = rows.reset_index(drop=True)
+def _row_columns(members: pd.DataFrame, operation: str) -> pd.DataFrame:
+    columns = ["audience", "list_id", "email", "subscriber_hash", "partner_id", "cause", "because"]
+    rows = members[[*columns, "held_back_because"]].reset_index(drop=True)
     rows.insert(0, "operation", operation)
-    rows["held_back_because"] = held_back_because
     return rows

@@ -4,8 +4,9 @@ A status is decided for people who are not members, and for the upgrade of rule 
 """
 
 import json
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ def decide_creations(
     first_load_list_ids: Set[str],
     consent_of_list: Mapping[str, ConsentLike | None],
     planned_at: datetime,
+    unseen_list_ids: Set[str] = frozenset(),
+    members_unseen: Mapping[str, str] = MappingProxyType({}),
 ) -> pd.DataFrame:
     """Decide for every contact who is no member: created with which status and why, or why not.
 
@@ -42,11 +45,14 @@ def decide_creations(
         first_load_list_ids: audiences that were never written to.
         consent_of_list: consent settings, per list.
         planned_at: time of planning; confirmations are counted over the 24 hours before it.
+        unseen_list_ids: audiences of which nothing was read. Who was a member there is left alone.
+        members_unseen: address to list id of members of such an audience, by the ledger: they do not enter
+            another one as newcomers, they move.
 
     Returns:
         The rows of ``view.desired`` that are absent or archived, with the columns ``status``
         (to create with; empty: not created), ``cause``, ``because``, ``left_out`` (reason code when not
-        created) and ``held_back_because``.
+        created), ``moved_from`` (the list ids that somebody moves from) and ``held_back_because``.
 
     Raises:
         ValueError: a contact has a status that nobody may be created with.
@@ -59,7 +65,7 @@ def decide_creations(
             "subscribed, pending and an empty one for people who are not created"
         )
     archived = wanted["status"] == "archived"
-    absent = wanted["status"].isna()
+    absent = wanted["status"].isna() & ~(wanted["list_id"].isin(unseen_list_ids) & wanted["was_member"])
     takes_over = _is_in(wanted, covered)
     rows = wanted[(absent & ~takes_over) | archived].copy()
     returning = (rows["status"] == "archived").to_numpy(dtype=bool)
@@ -101,7 +107,9 @@ def decide_creations(
     rows["left_out"] = left_out
 
     cause = np.full(len(rows), "new_contact", dtype=object)
-    cause[email.isin(_managed_elsewhere(view)).to_numpy(dtype=bool)] = "moved"
+    elsewhere = _managed_elsewhere(view, members_unseen)
+    cause[email.isin(elsewhere).to_numpy(dtype=bool)] = "moved"
+    rows["moved_from"] = [elsewhere.get(address, ()) for address in email]
     cause[changed] = "email_changed"
     cause[returning] = "returning"
     rows["cause"] = cause
@@ -159,9 +167,13 @@ def _beyond_daily_confirmations(
     return held.tolist()
 
 
-def _managed_elsewhere(view: AudienceView) -> set[str]:
-    live = view.present["managed"] & (view.present["status"] != "archived")
-    return set(view.present.loc[live, "email"])
+def _managed_elsewhere(view: AudienceView, members_unseen: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Address to list ids of the members whom we wrote to; those who are archived aside."""
+    live = view.present[view.present["managed"] & (view.present["status"] != "archived")]
+    found: dict[str, tuple[str, ...]] = {email: (list_id,) for email, list_id in members_unseen.items()}
+    for email, list_id in zip(live["email"], live["list_id"], strict=True):
+        found[email] = (*found.get(email, ()), list_id)
+    return found
 
 
 def _is_in(rows: pd.DataFrame, keys: Collection[tuple[str, str]]) -> pd.Series:
@@ -175,7 +187,10 @@ def rows_for_creations(
     decided: pd.DataFrame,
     fields_of_list: Mapping[str, Collection[str]],
     planned_at: datetime,
-    held_back_because: Mapping[str, str],
+    *,
+    removals_held_back: Mapping[str, str],
+    creations_held_back: Mapping[str, str],
+    reachable_held_back_because: str,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Make the plan's create rows; return them and the people whom Mailchimp refused in just this form.
 
@@ -183,8 +198,9 @@ def rows_for_creations(
         decided: the frame of :func:`decide_creations`.
         fields_of_list: merge tags of the settings, per list.
         planned_at: a refusal "for now" is tried again from its time on.
-        held_back_because: why rows are not sent, by key: ``moved`` for people who change the audience,
-            ``created`` for everybody.
+        removals_held_back: why nobody leaves an audience for another one, per list; empty: they may.
+        creations_held_back: why nobody is created in an audience, per list.
+        reachable_held_back_because: why nobody is created as subscribed or pending.
     """
     rows = decided[decided["status"] != ""]
     bodies = [
@@ -200,11 +216,20 @@ def rows_for_creations(
         )
     ]
     refused = still_refused(rows, bodies, planned_at)
-    held = rows["held_back_because"].to_numpy(dtype=object).copy()
-    if held_back_because["moved"]:
-        held[(rows["cause"] == "moved").to_numpy(dtype=bool)] = held_back_because["moved"]
-    if held_back_because["created"]:
-        held[:] = held_back_because["created"]
+    held = [
+        creations_held_back[list_id]
+        or (_first(removals_held_back[origin] for origin in moved_from) if cause == "moved" else "")
+        or (reachable_held_back_because if status in ("subscribed", "pending") else "")
+        or beyond
+        for list_id, cause, status, moved_from, beyond in zip(
+            rows["list_id"],
+            rows["cause"],
+            rows["status"],
+            rows["moved_from"],
+            rows["held_back_because"],
+            strict=True,
+        )
+    ]
     created = rows[
         ["audience", "list_id", "email", "subscriber_hash", "partner_id", "status", "cause", "because"]
     ]
@@ -218,6 +243,10 @@ def rows_for_creations(
         held_back_because=held,
     )
     return created[~refused], rows[refused]
+
+
+def _first(reasons: Iterable[str]) -> str:
+    return next((reason for reason in reasons if reason), "")
 
 
 def _creation_body(

@@ -15,7 +15,7 @@ TAGS_SHOWN_PER_MEMBER = 50
 
 
 def rows_for_tags(
-    members: pd.DataFrame, tags_of_list: Mapping[str, Collection[str]], held_back_because: str
+    members: pd.DataFrame, tags_of_list: Mapping[str, Collection[str]], removals_held_back: Mapping[str, str]
 ) -> list[pd.DataFrame]:
     """Make plan rows for the tags of people who belong into their audience.
 
@@ -23,7 +23,7 @@ def rows_for_tags(
         members: columns audience, list_id, email, subscriber_hash, partner_id, tags (desired), observed_tags,
             record_tags; people who are not members yet have no observed tags.
         tags_of_list: names of the tags in the settings, per list.
-        held_back_because: why removals are not sent, or "".
+        removals_held_back: why removals are not sent, per list, or "".
     """
     named = {list_id: {tag.casefold(): tag for tag in tags} for list_id, tags in tags_of_list.items()}
     added: list[tuple[int, str]] = []
@@ -60,6 +60,6 @@ def rows_for_tags(
         rows["cause"] = mark.map({True: "qualifies_again", False: "tag_rule"})
         rule = "the tag's rule is met" if operation == "tag" else "the tag's rule is not met any more"
         rows["because"] = mark.map({True: "qualifies for the audience again", False: rule})
-        rows["held_back_because"] = held_back_because if operation == "untag" else ""
+        rows["held_back_because"] = rows["list_id"].map(removals_held_back) if operation == "untag" else ""
         parts.append(rows)
     return parts

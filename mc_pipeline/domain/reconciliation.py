@@ -5,6 +5,7 @@ unless their name says tax: what Mailchimp reports as revenue is an order's tota
 goods. Where the books differ from kept revenue is told in ``ledger_bridge``.
 """
 
+from collections.abc import Collection
 from typing import cast
 
 import numpy as np
@@ -19,10 +20,12 @@ from mc_pipeline.masking import mask_text
 
 BELOW_ZERO = "below_zero"
 FIXED_RATE = "fixed_rate"
+NOT_LOOKED_AT = "not_looked_at"
 
 LEFT_OUT = reasons.EXCLUDED | {
     BELOW_ZERO: "more was given back than the order says; a store holds zero",
     FIXED_RATE: "the order is in another currency and stays at the rate of its first push",
+    NOT_LOOKED_AT: "the store's audience could not be read, so the store was not looked at in this run",
 }
 """Why a part of the kept revenue is in no store: code and sentence."""
 
@@ -108,6 +111,13 @@ def reconcile(
     rows["differs_because"] = _differences(rows, currency)
     rows = _one_sum_of_the_erased(rows)
     return _presented(rows, currency, scale)
+
+
+def without_stores(store_orders: pd.DataFrame, store_ids: Collection[str]) -> pd.DataFrame:
+    """Return the rows for :func:`reconcile`, with the orders of these stores as not looked at."""
+    concerned = store_orders["store_id"].isin(list(store_ids)) & (store_orders["excluded_because"] == "")
+    because = store_orders["excluded_because"].mask(concerned, NOT_LOOKED_AT)
+    return store_orders.assign(excluded_because=because)
 
 
 def by_month(rows: pd.DataFrame, decimal_places: int) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from datetime import datetime
 from types import TracebackType
 
+from mc_pipeline.ledger.audience_reads import AudienceReads
 from mc_pipeline.ledger.connections import Connections
 from mc_pipeline.ledger.consent import Consent
 from mc_pipeline.ledger.database import Clock, Database, database_url, utc_now
@@ -34,6 +35,7 @@ class Ledger:
         self._database = database
         self.intents = Intents(database)
         self.members = Members(database)
+        self.audience_reads = AudienceReads(database)
         self.consent = Consent(database)
         self.inbox = Inbox(database)
         self.odoo_opt_outs = OdooOptOuts(database)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, true, update
 from sqlalchemy.sql import ColumnElement
 
 from mc_pipeline.ledger.consent import OPTED_OUT_EVENTS, ConsentEvent, Source, add_events, events_where
@@ -208,7 +208,7 @@ class Members:
         self,
         company: str,
         observed: pd.DataFrame,
-        complete: bool,
+        complete: bool | Collection[str],
         observed_at: datetime,
         *,
         list_ids: Collection[str] | None = None,
@@ -218,7 +218,8 @@ class Members:
         """Take over a read of the company's audiences (rows of ``mailchimp_members``), in one transaction.
 
         Records consent events for statuses that changed since the last read, and at first sight for
-        people who are unsubscribed, cleaned or archived; counts absences when the read was complete;
+        people who are unsubscribed, cleaned or archived; counts absences where the read was complete
+        (``complete``: of all audiences, of none, or the list ids of those that were read completely);
         learns what Mailchimp made of our data where its answer never came. A read not newer than the
         last one of an audience is left out, so that a retried step counts nothing twice.
 
@@ -235,6 +236,8 @@ class Members:
                 require(connection, company, fence, self._database.now())
             lists = _not_yet_read(connection, lists, observed_at)
             rows = rows[rows["list_id"].isin(lists)]
+            if isinstance(complete, bool):
+                complete = lists if complete else ()
             news = _compared(connection, rows, observed_at, lists=lists, complete=complete)
             events = _take_over(connection, company, news, observed_at, "observation", find)
             _count_absent(connection, news.absent)
@@ -242,7 +245,14 @@ class Members:
                 connection,
                 audience_read,
                 [
-                    {"list_id": list_id, "company": company, "observed_at": observed_at, "complete": complete}
+                    {
+                        "list_id": list_id,
+                        "company": company,
+                        "observed_at": observed_at,
+                        "complete": list_id in complete,
+                        "not_found_runs": 0,
+                        "not_found_run_id": None,
+                    }
                     for list_id in lists
                 ],
             )
@@ -271,6 +281,22 @@ class Members:
             for chunk in chunks(sorted({address_key(email) for email in emails}))
         ]
         return pd.concat(parts, ignore_index=True) if parts else self._frame(member.c.email.in_([]))
+
+    def counts(self, list_ids: Collection[str], *, with_archived: bool = False) -> dict[str, int]:
+        """How many members each of these audiences has, as far as we know."""
+        query = (
+            select(member.c.list_id, func.count())
+            .where(
+                member.c.list_id.in_(sorted(set(list_ids))),
+                member.c.last_status.is_not(None),
+                true() if with_archived else member.c.last_status != "archived",
+                member.c.absent_reads == 0,
+                ~member.c.vanished,
+            )
+            .group_by(member.c.list_id)
+        )
+        with self._database.read() as connection:
+            return {str(list_id): int(count) for list_id, count in connection.execute(query)}
 
     def last_statuses(self, list_id: str, emails: Collection[str]) -> dict[str, str]:
         """The last known Mailchimp status of these addresses in an audience; none for unknown ones."""
@@ -435,12 +461,12 @@ def _compared(
     *,
     lists: Sequence[str] | None = None,
     emails: Iterable[str] | None = None,
-    complete: bool = False,
+    complete: Collection[str] = (),
 ) -> Comparison:
     """Compare rows with the records of whole audiences (``lists``), or of some addresses in them."""
     known = _known(connection, sorted(set(rows["list_id"])) if lists is None else lists, emails)
     came = rows.loc[rows["status"] == "subscribed", "email"]
-    return compare(known, rows, observed_at, complete, _opted_out_ever(connection, list(came)))
+    return compare(known, rows, observed_at, frozenset(complete), _opted_out_ever(connection, list(came)))
 
 
 def _take_over(

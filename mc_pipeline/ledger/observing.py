@@ -117,11 +117,12 @@ def compare(
     known: pd.DataFrame,
     observed: pd.DataFrame,
     observed_at: datetime,
-    complete: bool,
+    complete: Set[str],
     opted_out_ever: Set[str] = frozenset(),
 ) -> Comparison:
     """Set a read beside what the ledger knows of the same audiences.
 
+    ``complete``: list ids of the audiences that were read completely; the others miss nobody.
     A member that we wrote at or after ``observed_at`` is left out, and so is one whose status was seen to be
     another one after it: the read is older than that.
     ``opted_out_ever``: who opted out of any audience of any company; their coming to a further one is news.
@@ -172,7 +173,7 @@ def compare(
         first_seen=present[~present["known"]],
         to_fill=present[present["known"] & present["awaits_answer"]],
         told=present[told],
-        absent=absent if complete else absent.iloc[:0],
+        absent=absent[absent["list_id"].isin(complete)],
     )
 
 

@@ -164,6 +164,9 @@ audience_read = Table(
     Column("company", Text(), nullable=False),
     Column("observed_at", UtcDateTime(), nullable=False),
     Column("complete", Boolean(), nullable=False),
+    # Runs since then in which Mailchimp said that there is no such audience, and the last of them.
+    _count("not_found_runs"),
+    Column("not_found_run_id", Text()),
 )
 
 consent_event = Table(

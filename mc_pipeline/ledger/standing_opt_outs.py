@@ -118,15 +118,21 @@ class StandingOptOuts:
                 )
 
     def replace_all(
-        self, company: str, cause: str, said: Iterable[StandingOptOut], observed_at: datetime
+        self,
+        company: str,
+        cause: str,
+        said: Iterable[StandingOptOut],
+        observed_at: datetime,
+        *,
+        due_in: Collection[str],
     ) -> None:
         """Take over a complete read of Odoo: what it does not show, and was said before it, stands no longer.
 
-        Nobody becomes due by this: the caller compares whole audiences.
+        Who is newly out is due in the audiences ``due_in``: those that the caller cannot compare as a whole.
         """
         shown = list(said)
         keep = {_key(each) for each in shown if each.active}
-        self.say(shown, ())
+        self.say(shown, due_in)
         with self._database.write() as connection:
             query = select(standing_opt_out).where(
                 standing_opt_out.c.company == company,

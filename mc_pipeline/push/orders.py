@@ -77,6 +77,7 @@ class Orders:
     rates       order id to rate, of orders in another currency than the store's
     states_of   asks Odoo for the states of orders by id; those that it has not are missing
     not_there   asks who of these addresses is in an audience (list_id) no more, by now, and why
+    stores_left_alone   ids of stores into which and out of which nothing goes in this run
     """
 
     rows: pd.DataFrame
@@ -86,6 +87,15 @@ class Orders:
     states_of: Callable[[Sequence[int]], Mapping[int, str]]
     incomplete_because: str = ""
     not_there: Callable[[str, Collection[str]], Mapping[str, str]] = lambda list_id, emails: {}
+    stores_left_alone: Collection[str] = ()
+
+    def concerned(self, held: pd.DataFrame) -> pd.DataFrame:
+        """Return what is held of which something may be written: not in a store that is left alone, nor due
+        in such a one, which an order enters only when it leaves where it is."""
+        due_there = self.rows["store_id"].isin(list(self.stores_left_alone))
+        due_there &= self.rows["excluded_because"] == ""
+        waiting = held["order_id"].isin(self.rows.loc[due_there, "order_id"])
+        return held[~waiting & ~held["store_id"].isin(list(self.stores_left_alone))]
 
 
 @dataclass(frozen=True)
@@ -171,7 +181,7 @@ class OrderPusher:
         Raises:
             MailchimpError: of the account as a whole; what was done is recorded.
         """
-        held = self._ledger.stores.orders_present(self._company)
+        held = self._orders.concerned(self._ledger.stores.orders_present(self._company))
         staying: dict[str, _Month] = {}
         excluded = held_though_excluded(self._orders.rows, held, self._orders.members)
         # Without a rate, nobody knows what is kept of it.

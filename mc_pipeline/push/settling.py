@@ -56,7 +56,7 @@ def settle_batches(
 
 def settle_by_observation(
     observed: pd.DataFrame,
-    complete: bool,
+    complete: Collection[str],
     ledger: Ledger,
     lease: Lease,
     under_way: Collection[int] = frozenset(),
@@ -65,8 +65,8 @@ def settle_by_observation(
 
     ``observed`` are mailchimp_members rows that were read after the intents were recorded. What is not seen
     to be applied counts as not sent, and the next plan asks for it again: every write of ours can be
-    repeated without harm. In an incomplete read that holds for members who were seen; the others stay open.
-    So do the intents ``under_way``, in a batch that has not ended.
+    repeated without harm. In an audience that is not ``complete`` (list ids) that holds for members who were
+    seen; the others stay open. So do the intents ``under_way``, in a batch that has not ended.
     """
     open_intents = [
         intent for intent in ledger.intents.open(lease.company, path=lease.path) if intent.id not in under_way
@@ -81,7 +81,7 @@ def settle_by_observation(
     outcomes = []
     for intent in open_intents:
         member = members.get((intent.list_id, _address_after(intent)))
-        if member is None and not complete:
+        if member is None and intent.list_id not in complete:
             continue
         outcomes.append(_outcome(intent, member))
     ledger.intents.settle(lease.fence, outcomes)

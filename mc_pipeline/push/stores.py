@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mc_pipeline.ledger import Lease, Ledger
 from mc_pipeline.mailchimp.client import MailchimpClient
-from mc_pipeline.mailchimp.stores import end_syncing, ensure_store
+from mc_pipeline.mailchimp.stores import end_syncing, ensure_store, get_store
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +51,17 @@ def open_stores(client: MailchimpClient, ledger: Ledger, lease: Lease, stores: I
                 "store %s was deleted in Mailchimp: it is made again and loaded anew", store.store_id
             )
             ledger.stores.mark_gone(lease.company, lease.fence, store.store_id)
+
+
+def forget_deleted_stores(
+    client: MailchimpClient, ledger: Ledger, lease: Lease, store_ids: Iterable[str]
+) -> None:
+    """Forget what these stores hold, where Mailchimp has no such store any more."""
+    for store_id in store_ids:
+        lease.check()
+        if ledger.stores.get(store_id) is not None and get_store(client, store_id) is None:
+            _log.warning("store %s was deleted in Mailchimp with its audience", store_id)
+            ledger.stores.mark_gone(lease.company, lease.fence, store_id)
 
 
 def end_first_loads(

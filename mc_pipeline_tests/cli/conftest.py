@@ -18,7 +18,7 @@ from mc_pipeline_tests.world import TWO_AUDIENCES, World
 
 _READS = frozenset(
     "search search_read search_count read fields_get has_group has_access check_access_rights"
-    " context_get login version".split()
+    " context_get login version formatted_read_group read_group".split()
 )
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from mc_pipeline.ledger import Ledger
+from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline_tests.cli.conftest import Finished, configure, mc_pipeline, serve_world, writes
 from mc_pipeline_tests.world import TWO_AUDIENCES, World
 
@@ -148,6 +149,21 @@ def test_a_first_load_waits_for_approval_and_is_then_pushed(shop: World):
     again = mc_pipeline("approve", plan_id[1])
     assert again.exit_code == 1
     assert "there is nothing left to approve" in again.told
+
+
+def test_an_audience_that_cannot_be_read_is_said_and_everything_else_is_done(shop: World):
+    newcomer = shop.odoo.add_partner(name="Joan Person", email="joan@example.com")
+    shop.odoo.add_order(newcomer, 100.0, date_order=ORDERED)
+    shop.mailchimp.faults.add(Fault("html_403", match_path_regex="/lists/wholesale1", times=None))
+    finished = mc_pipeline("sync", "acme")
+    shop.mailchimp.faults.clear()
+    assert finished.exit_code == 1
+    (line,) = failed_lines(finished)
+    assert "mailchimp_members: wholesale (wholesale1) could not be read" in line
+    assert "IP address is blocked" in line
+    assert "acme: done" in finished.told
+    assert shop.mailchimp.status("retail1", "joan@example.com") == "transactional"
+    assert mc_pipeline("sync", "acme").exit_code == 0
 
 
 def test_a_read_that_shrank_is_released_by_name(shop: World):

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from mc_pipeline.cli.running import failed_parts
 from mc_pipeline.defs.jobs import OPT_OUTS, SYNC_COMPANY
 from mc_pipeline_tests.world import TWO_AUDIENCES, World
 
@@ -163,14 +164,33 @@ def test_clicking_the_push_alone_applies_a_plan_once_and_never_an_old_one(world:
     assert world.mailchimp.journal.writes == []
 
 
-def test_a_wrong_list_id_fails_before_anything_is_written(world: World):
+def test_a_wrong_list_id_is_said_and_holds_up_no_other_audience(world: World):
+    company = world.odoo.add_partner(name="Globex", is_company=True, email="info@globex.example.com")
+    customer(world, "buyer@globex.example.com", parent_id=company)
     customer(world, "ada@example.com")
     world.mailchimp.add_member("wholesale1", "grace@example.com", "subscribed")
     world.odoo.blacklist("grace@example.com")
     world.config.write_text(world.config.read_text().replace("retail1", "nosuchlist"))
-    result = world.run()
-    assert any("nosuchlist" in reason and "404" in reason for reason in world.failures(result))
-    assert world.mailchimp.journal.writes == []
+    result = world.sync()
+    assert world.mailchimp.statuses("wholesale1") == {
+        "grace@example.com": "unsubscribed",
+        "buyer@globex.example.com": "transactional",
+    }
+    assert not [entry for entry in world.mailchimp.journal.writes if "nosuchlist" in entry.path]
+    check = world.checks(result)["mailchimp_members/read_is_complete"]
+    assert not check.passed
+    assert check.severity == dg.AssetCheckSeverity.ERROR
+    said = str(check.description)
+    assert "retail (nosuchlist) could not be read" in said
+    assert "404" in said
+    assert "Check the id: it does not exist in the account of this API key" in said
+    (waiting,) = failed_parts(result)
+    assert waiting == f"mailchimp_members: {said}"
+    plan = world.table("audience_plan").rows
+    held = plan[plan["held_back_because"] != ""]
+    assert held[["email", "held_back_because"]].values.tolist() == [
+        ["ada@example.com", "the audience retail could not be read"]
+    ]
 
 
 def test_a_read_that_lost_half_of_odoo_takes_nobody_away(world: World):

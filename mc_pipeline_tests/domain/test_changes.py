@@ -7,6 +7,8 @@ from datetime import timedelta
 import pytest
 
 from mc_pipeline.domain.changes import NOT_QUALIFYING_TAG, PLAN_COLUMNS, Completeness, body_key
+from mc_pipeline.domain.changes_of_audience import waiting_for_creations
+from mc_pipeline.domain.completeness import AudienceInDoubt
 from mc_pipeline_tests.domain.audience_model import (
     EARLIER,
     NOW,
@@ -547,6 +549,127 @@ class TestPartialView:
         plan = World([person], completeness=PARTIAL_MAILCHIMP).plan()
         assert brief(plan) == [("create", ADA, person.status)]
         assert sent(plan) == []
+
+
+UNREAD = AudienceInDoubt("wholesale")
+GONE = AudienceInDoubt("wholesale", gone=True)
+PARTLY = AudienceInDoubt("wholesale", seen=True, because="a page failed")
+UNKNOWN = "the audience wholesale could not be read; who opted out there is not known"
+CONSENTING = Person(ADA, status="subscribed", evidence=consent_on(EARLIER))
+THERE = replace(OURS, last_status="transactional")
+
+
+def doubtful(audience: AudienceInDoubt, list_id: str = WHOLESALE) -> Completeness:
+    return Completeness(audiences={list_id: audience})
+
+
+class TestUnreadAudience:
+    """Rule 1.2: an audience that was not read holds back what depends on it, anywhere; nothing else."""
+
+    @pytest.mark.parametrize(
+        ("audience", "person", "goes"),
+        [
+            (UNREAD, Person(ADA), True),
+            (UNREAD, CONSENTING, False),
+            (UNREAD, replace(CONSENTING, status="pending"), False),
+            (PARTLY, Person(ADA), True),
+            (PARTLY, CONSENTING, False),
+            (GONE, Person(ADA), True),
+            (GONE, CONSENTING, True),
+            (UNREAD, Person(ADA, audience="wholesale"), False),
+            (PARTLY, Person(ADA, audience="wholesale"), False),
+            (GONE, Person(ADA, audience="wholesale"), False),
+        ],
+    )
+    def test_who_is_created(self, audience, person, goes):
+        plan = World([person], completeness=doubtful(audience)).plan()
+        assert brief(plan) == [("create", ADA, person.status)]
+        assert bool(sent(plan)) is goes
+        assert goes or "wholesale" in plan.iloc[0]["held_back_because"]
+
+    def test_a_subscription_is_held_with_the_audience_as_the_reason(self):
+        plan = World([CONSENTING], completeness=doubtful(UNREAD)).plan()
+        assert plan["held_back_because"].tolist() == [UNKNOWN]
+
+    def test_who_was_a_member_of_an_unread_audience_is_left_alone(self):
+        """Nothing was read, so nothing is missing: neither created nor listed as removed by somebody."""
+        ours = Audiences({}, {(WHOLESALE, ADA): THERE})
+        decided = World([Person(ADA, audience="wholesale")], ours, completeness=doubtful(UNREAD)).decide()
+        assert decided.plan.empty
+        assert decided.not_written.empty
+
+    @pytest.mark.parametrize(("audience", "goes"), [(UNREAD, False), (GONE, True)])
+    def test_nobody_leaves_an_unread_audience_for_another_one(self, audience, goes):
+        ours = Audiences({}, {(WHOLESALE, ADA): THERE})
+        plan = World([Person(ADA)], ours, completeness=doubtful(audience)).plan()
+        assert brief(plan) == [("create", ADA, "transactional")]
+        assert bool(sent(plan)) is goes
+
+    @pytest.mark.parametrize("audience", [UNREAD, GONE, PARTLY])
+    def test_nobody_leaves_for_an_unread_audience(self, audience):
+        world = World(
+            [Person(ADA, audience="wholesale")], one_member(RIGHT, THERE), completeness=doubtful(audience)
+        )
+        plan = world.plan()
+        assert sorted(brief(plan)) == [("archive", ADA), ("create", ADA, "transactional")]
+        assert sent(plan) == []
+
+    def test_who_waits_for_their_subscription_elsewhere_stays_where_they_were(self):
+        unread = Completeness(audiences={"cccc333333": AudienceInDoubt("third")})
+        person = replace(CONSENTING, audience="wholesale")
+        plan = World([person], one_member(RIGHT, THERE), completeness=unread).plan()
+        assert sorted(brief(plan)) == [("archive", ADA), ("create", ADA, "subscribed")]
+        assert sent(plan) == []
+
+    def test_who_stopped_qualifying_in_an_audience_that_was_read_is_archived(self):
+        world = World(
+            [], one_member(RIGHT, THERE), set_aside=[(1, ADA, "no_order")], completeness=doubtful(UNREAD)
+        )
+        assert sent(world.plan()) == [("archive", ADA)]
+
+    def test_fields_and_tags_of_members_of_other_audiences_are_as_ever(self):
+        member = Member(fields={}, tags=frozenset({NOT_QUALIFYING_TAG}))
+        world = World([Person(ADA, tags=("VIP",))], one_member(member), completeness=doubtful(UNREAD))
+        assert sent(world.plan()) == [
+            ("update", ADA),
+            ("untag", ADA, NOT_QUALIFYING_TAG),
+            ("tag", ADA, "VIP"),
+        ]
+
+    def test_tags_are_taken_from_nobody_in_an_audience_that_was_read_in_part(self):
+        member = Member(fields=FIELDS, tags=frozenset({"VIP"}))
+        plan = World([Person(ADA)], one_member(member), completeness=doubtful(PARTLY, RETAIL)).plan()
+        assert brief(plan) == [("untag", ADA, "VIP")]
+        assert sent(plan) == []
+
+    @pytest.mark.parametrize(("status", "goes"), [("transactional", True), ("subscribed", False)])
+    def test_a_subscribed_member_is_not_renamed_to_an_address_that_may_have_opted_out(self, status, goes):
+        world = World([ADA_AT_NEW], one_member(Member(status, FIELDS), THERE), completeness=doubtful(UNREAD))
+        plan = world.plan()
+        assert brief(plan) == [("change_email", ADA, NEW)]
+        assert bool(sent(plan)) is goes
+
+    def test_nobody_is_upgraded_while_an_audience_is_unread(self):
+        person = replace(CONSENTING, evidence=consent_on(NOW))
+        world = World(
+            [person], one_member(RIGHT, THERE), settings=company(upgrade=True), completeness=doubtful(UNREAD)
+        )
+        plan = world.plan()
+        assert brief(plan) == [("upgrade", ADA, "subscribed")]
+        assert plan["held_back_because"].tolist() == [UNKNOWN]
+
+    @pytest.mark.parametrize("audience", [UNREAD, GONE])
+    def test_who_was_archived_by_hand_in_an_unread_audience_is_subscribed_nowhere(self, audience):
+        ours = Audiences({}, {(WHOLESALE, ADA): Record(last_status="archived")})
+        plan = World([CONSENTING], ours, completeness=doubtful(audience)).plan()
+        assert brief(plan) == [("create", ADA, "transactional")]
+
+    def test_who_cannot_enter_an_audience_stays_where_they_were_until_the_push_can_do_both(self):
+        plan = World([Person(ADA, audience="wholesale")], one_member(RIGHT, THERE)).plan()
+        assert waiting_for_creations(plan, {}) == ["", ""]
+        assert waiting_for_creations(plan, {"wholesale": "no room"}) == ["no room", "no room"]
+        gone = World([], one_member(RIGHT, THERE), set_aside=[(1, ADA, "no_order")]).plan()
+        assert waiting_for_creations(gone, {"wholesale": "no room"}) == [""]
 
 
 class TestEmailChanged:

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from mc_pipeline.domain.changes import Completeness
+from mc_pipeline.domain.completeness import AudienceInDoubt
 from mc_pipeline_tests.domain.audience_model import (
     EARLIER,
     NOW,
@@ -195,6 +196,25 @@ def test_a_partial_view_removes_renames_and_moves_nobody(world, completeness):
     world.apply(plan)
     for key, member in before.items():
         assert member.tags <= world.audiences.members[key].tags
+
+
+@deeply
+@given(worlds(), st.sampled_from(sorted(LISTS)), st.booleans())
+def test_an_unread_audience_gets_nothing_and_nobody_becomes_reachable_anywhere(world, name, gone):
+    """Nobody leaves the audiences for it or because of it: whoever is somewhere stays somewhere."""
+    unread = LISTS[name]
+    world.audiences.members = {
+        key: member for key, member in world.audiences.members.items() if key[0] != unread
+    }
+    world.completeness = Completeness(audiences={unread: AudienceInDoubt(name, gone=gone)})
+    going = world.plan()
+    going = going[going["held_back_because"] == ""]
+    assert unread not in set(going["list_id"])
+    if not gone:
+        assert not set(going["status"]) & {"subscribed", "pending"}
+        assert "permit" not in set(going["operation"])
+    belonging = {person.email for person in world.people if LISTS[person.audience] == unread}
+    assert not belonging & set(going.loc[going["operation"] == "archive", "email"])
 
 
 @deeply

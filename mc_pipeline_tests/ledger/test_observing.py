@@ -174,6 +174,38 @@ def test_only_complete_reads_of_that_audience_count_absences(ledger: Ledger, clo
     assert the_record(ledger)["absent_reads"] == 0
 
 
+def test_an_audience_that_was_read_in_part_misses_nobody_while_another_one_does(
+    ledger: Ledger, clock: Clock
+) -> None:
+    everybody = pd.concat(
+        [
+            observed(("ann@example.com", "subscribed")),
+            observed(("bob@example.com", "subscribed")).assign(list_id="list2", audience="wholesale"),
+        ]
+    )
+    ledger.members.observe("acme", everybody, True, clock())
+    ledger.members.observe(
+        "acme", observed(), ["list2"], clock.pass_time(days=1), list_ids=["list1", "list2"]
+    )
+    assert ledger.members.absent("acme")["email"].tolist() == ["bob@example.com"]
+    assert ledger.members.last_complete_read("list1") is None
+    assert ledger.members.last_complete_read("list2") == clock()
+    assert ledger.members.counts(["list1", "list2", "list3"]) == {"list1": 1}
+
+
+def test_an_audience_is_gone_after_two_runs_without_it_and_back_with_the_next_read(
+    ledger: Ledger, lease: Lease, clock: Clock
+) -> None:
+    ledger.members.observe("acme", observed(("ann@example.com", "subscribed")), True, clock())
+    for run_id, gone in (("one", set()), ("one", set()), ("two", {"list1"})):
+        ledger.audience_reads.not_found("acme", ["list1", "never read"], run_id, fence=lease.fence)
+        assert ledger.audience_reads.gone(["list1", "never read"]) == gone
+    ledger.members.observe("acme", observed(), False, clock.pass_time(minutes=1), list_ids=["list1"])
+    assert ledger.audience_reads.gone(["list1"]) == frozenset()
+    with pytest.raises(LeaseLostError):
+        ledger.audience_reads.not_found("acme", ["list1"], "three", fence=lease.fence + 1)
+
+
 def test_a_member_vanishes_after_two_complete_reads_each_confirmed(ledger: Ledger, clock: Clock) -> None:
     ledger.members.observe("acme", observed(("ann@example.com", "subscribed")), True, clock())
     assert ledger.members.confirm_absent("list1", ["ann@example.com"]) == [], "no read missed it"

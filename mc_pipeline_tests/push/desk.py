@@ -129,7 +129,8 @@ class Desk:
             settled = settle_batches(client, ledger, lease)
             read = read_members(client, LIST)
             members = read.rows.assign(audience=AUDIENCE)
-            settle_by_observation(members, read.complete, ledger, lease, settled.under_way)
+            whole = {LIST} if read.complete else set()
+            settle_by_observation(members, whole, ledger, lease, settled.under_way)
             ledger.members.observe(
                 COMPANY, members, read.complete, read.observed_at, list_ids=[LIST], fence=lease.fence
             )

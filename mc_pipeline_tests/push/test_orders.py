@@ -4,10 +4,12 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from mc_pipeline.domain.store_changes import GIVEN_BACK, KEPT_RIGHT, STAYS
 from mc_pipeline.mailchimp.stores import StoreMismatchError
+from mc_pipeline.push.orders import Orders
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline_tests.push.store_desk import RETAIL, WHOLESALE, Order, StoreDesk, products
 
@@ -437,3 +439,19 @@ def test_orders_whose_customers_could_not_be_sent_are_told_and_come_with_the_nex
     assert push.failed_months == ["2026-01"]
     desk.push(orders)
     assert desk.held() == desk.should_hold(orders)
+
+
+def test_what_is_due_in_a_store_that_is_left_alone_stays_where_it_is():
+    """It would leave one store and enter none."""
+    rows = pd.DataFrame(
+        {
+            "order_id": [1, 2, 3],
+            "store_id": ["closed", "open", "open"],
+            "excluded_because": ["", "", "not_a_member"],
+        }
+    )
+    held = pd.DataFrame(
+        {"order_id": [1, 2, 2, 3, 4], "store_id": ["open", "open", "closed", "open", "closed"]}
+    )
+    orders = Orders(rows, held, True, {}, lambda ids: {}, stores_left_alone={"closed"})
+    assert orders.concerned(held)["order_id"].tolist() == [2, 3]

@@ -1,13 +1,14 @@
 """Assets of the group ``audience``: the audiences as they are, who should be in them, the plan, the push."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from mc_pipeline.defs.company_lease import company_lease
 from mc_pipeline.defs.consent.assets import MARKETING
-from mc_pipeline.defs.odoo.assets import DATA_ENGINEERS, judge_read
+from mc_pipeline.defs.odoo.assets import DATA_ENGINEERS
 from mc_pipeline.defs.presentation import (
     SAMPLE_ROWS,
     audience_link,
@@ -23,10 +24,18 @@ from mc_pipeline.defs.presentation import (
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table, schemas
+from mc_pipeline.tables.parquet import COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mc_pipeline.defs.audience.observing import Audiences
+
+ONLY_WHICH_AUDIENCES: Mapping[str, Any] = {COLUMNS: ["list_id"]}
+"""Metadata of the input mailchimp_members where it is needed for which audiences were read, not for who is in
+them."""
+TROUBLE = "trouble"
+"""Fact of the table audience_push: which audiences took nothing, and why."""
 CONFIRMED_ABSENCES = 200
 """Members asked for one by one in a run, when they have disappeared from an audience (rule 1.3)."""
 
@@ -48,47 +57,46 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
     def mailchimp_members(
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult:
-        from mc_pipeline.defs.consent.tables import find_origins_of_returns
+        from mc_pipeline.defs.audience.observing import observe_audiences
         from mc_pipeline.push.settling import settle_batches, settle_by_observation
 
         company = systems.company(context.partition_key)
         client = systems.mailchimp(company)
         with company_lease(systems, company.key, context.run.run_id, context.log) as lease:
             from_batches = settle_batches(client, systems.ledger, lease)
-            table = _observe_audiences(systems, company)
+            observed = observe_audiences(systems, company, lease, context.run.run_id, context.log)
+            table = observed.table
             from_observation = settle_by_observation(
-                table.rows, table.complete, systems.ledger, lease, from_batches.under_way
+                table.rows, observed.nobody_left, systems.ledger, lease, from_batches.under_way
             )
-            origins = find_origins_of_returns(systems, company, table)
             summary = systems.ledger.members.observe(
                 company.key,
                 table.rows,
-                table.complete,
+                observed.read_whole,
                 table.observed_at,
-                list_ids=[audience.list_id for audience in company.audiences.values()],
-                find=lambda _: origins,
+                list_ids=observed.read,
+                find=lambda _: observed.origins,
                 fence=lease.fence,
             )
-            vanished = _confirm_absences(systems, company)
+            vanished = _confirm_absences(systems, company, observed.read, context.log)
         return dg.MaterializeResult(
             value=table,
             metadata=table_metadata(table)
             | {
                 "by_audience_and_status": count_by(table.rows, "audience", "status", of="members"),
-                **unless_empty(new_consent_events=counts_table(summary.events, "event")),
+                **unless_empty(
+                    new_consent_events=counts_table(summary.events, "event"),
+                    not_read=unread_table(observed.audiences),
+                ),
                 "settled_from_an_interrupted_run": from_batches.settled + from_observation,
                 "still_under_way_in_batches": len(from_batches.under_way),
                 "vanished": vanished,
                 **{
-                    f"{key}_in_mailchimp": dg.MetadataValue.url(
-                        audience_link(
-                            systems.settings,
-                            company,
-                            audience.list_id,
-                            systems.audience(company, audience.list_id).web_id,
-                        )
+                    f"{each.name}_in_mailchimp": dg.MetadataValue.url(
+                        audience_link(systems.settings, company, each.list_id, each.described.web_id)
                     )
-                    for key, audience in company.audiences.items()
+                    for each in observed.audiences.all
+                    if each.described is not None
                 },
             },
         )
@@ -113,17 +121,19 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
             ),
         },
         # The audiences are observed first: who ever opted out is known to the ledger from there.
-        deps=["mailchimp_members"],
+        ins={"mailchimp_members": dg.AssetIn(metadata=ONLY_WHICH_AUDIENCES)},
         partitions_def=companies,
     )
     def contacts(
         context: dg.AssetExecutionContext,
         odoo_partners: Table,
         odoo_orders: Table,
+        mailchimp_members: Table,
         systems: dg.ResourceParam[Systems],
     ) -> Iterator[dg.MaterializeResult]:
         import pandas as pd
 
+        from mc_pipeline.defs.audience.observing import Audiences
         from mc_pipeline.domain.contacts import build_contacts
         from mc_pipeline.domain.rejections import rejected_contacts
         from mc_pipeline.odoo.tags import read_tag_paths
@@ -135,7 +145,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
             odoo_orders.rows,
             company,
             opted_out_emails=systems.ledger.consent.ever_opted_out(),
-            double_optin_audiences=double_optin_audiences(systems, company),
+            double_optin_audiences=Audiences.of(mailchimp_members, company).double_optin,
             # A tag that is misspelt in no_tag would exclude nobody.
             known_tags=read_tag_paths(systems.odoo(company)),
         )
@@ -272,8 +282,11 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
 
         company = systems.company(context.partition_key)
         with company_lease(systems, company.key, context.run.run_id, context.log) as lease:
-            outcome = apply_plan(systems, company, audience_plan, mailchimp_members, contacts, lease, context)
-        table = audience_plan.derive(outcome)
+            pushed = apply_plan(systems, company, audience_plan, mailchimp_members, contacts, lease, context)
+        outcome = pushed.rows
+        table = replace(audience_plan.derive(outcome), facts={TROUBLE: "; ".join(pushed.trouble.values())})
+        if pushed.trouble:
+            context.log.error(table.facts[TROUBLE])
         trouble = outcome[~outcome["outcome"].isin(["applied", "unchanged"])]
         return dg.MaterializeResult(
             value=table,
@@ -307,46 +320,48 @@ def _hear_other_companies(
             context.log.warning(f"Opt-outs of company {heard.company} cannot be heard in {reason}")
 
 
-def double_optin_audiences(systems: Systems, company: CompanySettings) -> frozenset[str]:
-    """Return the names of the company's audiences that ask people to confirm their subscription."""
-    return frozenset(
-        key
-        for key, audience in company.audiences.items()
-        if systems.audience(company, audience.list_id).double_optin
-    )
-
-
-def _observe_audiences(systems: Systems, company: CompanySettings) -> Table:
+def unread_table(audiences: "Audiences") -> dg.MetadataValue:
+    """List the audiences that were not read, or not completely, with the reason."""
     import pandas as pd
 
-    from mc_pipeline.mailchimp.members import read_members
+    rows = [
+        {
+            "audience": each.name,
+            "list_id": each.list_id,
+            "read": "in part" if each.described is not None else "gone" if each.gone else "no",
+            "because": each.because,
+        }
+        for each in audiences.all
+        if each.because
+    ]
+    return records_table(pd.DataFrame(rows, columns=["audience", "list_id", "read", "because"]))
 
-    parts, reasons, observed = [], [], []
-    for key, audience in company.audiences.items():
-        read = read_members(systems.mailchimp(company), audience.list_id)
-        parts.append(read.rows.assign(audience=key))
-        observed.append(read.observed_at)
-        if not read.complete:
-            reasons.append(f"{key}: {read.incomplete_because}")
-    rows = systems.erased.without(pd.concat(parts, ignore_index=True))
-    table = Table(rows, min(observed), complete=not reasons, incomplete_because="; ".join(reasons))
-    return judge_read(systems, company, schemas.MAILCHIMP_MEMBERS.name, table)
 
+def _confirm_absences(
+    systems: Systems, company: CompanySettings, list_ids: Collection[str], log: dg.DagsterLogManager
+) -> int:
+    """Ask for members that disappeared from a complete read; whoever is gone twice has vanished.
 
-def _confirm_absences(systems: Systems, company: CompanySettings) -> int:
-    """Ask for members that disappeared from a complete read; whoever is gone twice has vanished."""
+    Only in audiences that were read: in one that is not there, nobody is.
+    """
     from mc_pipeline.domain.plan_rows import subscriber_hash
+    from mc_pipeline.mailchimp.errors import MailchimpError
     from mc_pipeline.mailchimp.members import get_member
 
-    absent = systems.ledger.members.absent(company.key).head(CONFIRMED_ABSENCES)
+    absent = systems.ledger.members.absent(company.key)
+    absent = absent[absent["list_id"].isin(list_ids)].head(CONFIRMED_ABSENCES)
     client = systems.mailchimp(company)
     vanished = 0
     for list_id, rows in absent.groupby("list_id"):
-        gone = [
-            email
-            for email in rows["email"]
-            if get_member(client, str(list_id), subscriber_hash(email)) is None
-        ]
+        try:
+            gone = [
+                email
+                for email in rows["email"]
+                if get_member(client, str(list_id), subscriber_hash(email)) is None
+            ]
+        except MailchimpError as error:
+            log.warning(f"Who disappeared from {list_id} is asked for again in the next run: {error}")
+            continue
         vanished += len(systems.ledger.members.confirm_absent(str(list_id), gone))
     return vanished
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from mc_pipeline.defs.audience.assets import TROUBLE, unread_table
 from mc_pipeline.defs.check_specs import company_check_spec
-from mc_pipeline.defs.odoo.checks import read_is_complete_check
+from mc_pipeline.defs.odoo.checks import READ_IS_COMPLETE
 from mc_pipeline.defs.presentation import (
     counts,
     counts_table,
@@ -154,14 +155,18 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
     ) -> Iterator[dg.AssetCheckResult]:
         rows = audience_push.rows
         trouble = rows[~rows["outcome"].isin(["applied", "unchanged"])]
+        of_audiences = audience_push.facts.get(TROUBLE, "")
+        said = f"{len(trouble):,} of {len(rows):,} rows were not applied"
         yield dg.AssetCheckResult(
             check_name=EVERYTHING_APPLIED,
             asset_key="audience_push",
             passed=trouble.empty,
-            severity=dg.AssetCheckSeverity.WARN,
+            severity=dg.AssetCheckSeverity.ERROR if of_audiences else dg.AssetCheckSeverity.WARN,
             description=f"{len(rows):,} rows applied."
             if trouble.empty
-            else f"{len(trouble):,} of {len(rows):,} rows were not applied.",
+            else f"{said}: {of_audiences}."
+            if of_audiences
+            else f"{said}.",
             metadata={
                 "not_applied": len(trouble),
                 **unless_empty(by_outcome=counts_table(counts(trouble["outcome"]), "outcome")),
@@ -173,8 +178,46 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
             },
         )
 
+    @dg.multi_asset_check(
+        name="mailchimp_members_checks",
+        specs=[
+            company_check_spec(
+                READ_IS_COMPLETE,
+                asset="mailchimp_members",
+                companies=companies,
+                owner="data engineering",
+                description="Every audience was read, completely, and together they are at least 90 % of "
+                "the last complete read. For data engineering: where one was not, nobody leaves or enters "
+                "it, and nobody is subscribed in any audience of the company; do what the reason says, and "
+                "sync again. When a drop is meant, release it with `mc-pipeline approve --read "
+                "COMPANY/mailchimp_members`.",
+            )
+        ],
+    )
+    def mailchimp_members_checks(
+        context: dg.AssetCheckExecutionContext,
+        mailchimp_members: Table,
+        systems: dg.ResourceParam[Systems],
+    ) -> Iterator[dg.AssetCheckResult]:
+        from mc_pipeline.defs.audience.observing import Audiences
+
+        known = Audiences.of(mailchimp_members, systems.company(context.partition_key))
+        incomplete = mailchimp_members.incomplete_because
+        said = [each.sentence for each in known.unread]
+        yield dg.AssetCheckResult(
+            check_name=READ_IS_COMPLETE,
+            asset_key="mailchimp_members",
+            passed=mailchimp_members.complete,
+            severity=dg.AssetCheckSeverity.ERROR if said else dg.AssetCheckSeverity.WARN,
+            description=" ".join(said) or incomplete or f"{len(mailchimp_members.rows):,} rows.",
+            metadata={
+                "rows": len(mailchimp_members.rows),
+                **unless_empty(not_read=unread_table(known)),
+            },
+        )
+
     return [
-        read_is_complete_check("mailchimp_members", companies),
+        mailchimp_members_checks,
         audience_plan_checks,
         audience_push_checks,
     ]

@@ -13,6 +13,7 @@ from mc_pipeline.domain.greetings import Greeting, greetings, verdict_on_greetin
 from mc_pipeline.domain.guards import GuardReport, evaluate_guards
 from mc_pipeline.domain.plan_rows import plan_id
 from mc_pipeline.ledger import PlanRecord
+from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.lists import Audience
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table
@@ -53,11 +54,12 @@ def make_plan(
     members: Table,
 ) -> MadePlan:
     """Decide the changes, judge them by the guards and the approvals there are, and save the plan."""
-    from mc_pipeline.mailchimp.merge_fields import list_merge_fields
+    from mc_pipeline.defs.audience.observing import Audiences
 
     lists = {key: audience.list_id for key, audience in company.audiences.items()}
     ledger = systems.ledger
-    audiences = {list_id: systems.audience(company, list_id) for list_id in lists.values()}
+    known = Audiences.of(members, company)
+    audiences = known.described
     client = systems.mailchimp(company)
     # Opt-outs that are heard from here on are not the plan's to know: the push drops those people.
     known_then = {LAST_EVENT: str(ledger.consent.last_event_id()), MADE_AT: systems.now().isoformat()}
@@ -72,8 +74,9 @@ def make_plan(
         completeness=Completeness(
             odoo=not odoo_reasons,
             odoo_because="; ".join(odoo_reasons),
-            mailchimp=members.complete,
-            mailchimp_because=members.incomplete_because,
+            mailchimp=not known.shrunk,
+            mailchimp_because=known.shrunk,
+            audiences=known.in_doubt,
         ),
         planned_at=systems.now(),
         blacklisted_emails=opted_out_in_odoo(
@@ -90,10 +93,7 @@ def make_plan(
         subscribed_by_us=frozenset(
             (event.list_id, event.email) for event in ledger.consent.subscribed_by_us(lists.values())
         ),
-        merge_field_types={
-            list_id: {tag: field.type for tag, field in list_merge_fields(client, list_id).items()}
-            for list_id in audiences
-        },
+        merge_field_types=known.merge_field_types,
     )
     plan = changes.plan
     identity = plan_id(company.key, plan)
@@ -101,7 +101,9 @@ def make_plan(
     # A plan is as old as its view of the audiences: that is what changes under it.
     table = Table(plan, members.observed_at, table.complete, table.incomplete_because, facts=known_then)
     report = judge_plan(systems, company, plan, members.rows)
-    greeted = _greetings(client, {key: audiences[lists[key]] for key in lists}, plan, report)
+    greeted = _greetings(
+        client, {key: audiences[lists[key]] for key in lists if lists[key] in audiences}, plan, report
+    )
     first_load = [
         _first_load(
             audiences[lists[key]],
@@ -141,14 +143,23 @@ def mailed_by(systems: Systems, plan_id: str) -> str:
 def _greetings(
     client: "MailchimpClient", audiences: Mapping[str, Audience], plan: pd.DataFrame, report: GuardReport
 ) -> tuple[Greeting, ...]:
-    from mc_pipeline.mailchimp.lists import welcome_automations
-
     return greetings(
         plan,
         {key for key, audience in audiences.items() if audience.has_welcome},
-        {key: welcome_automations(client, audiences[key].id) or () for key in report.first_load_audiences},
+        {key: _automations(client, audiences[key].id) for key in report.first_load_audiences},
         report.first_load_audiences,
     )
+
+
+def _automations(client: "MailchimpClient", list_id: str) -> list[str]:
+    """Return the welcome automations that are known; what Mailchimp does not answer holds up no plan."""
+    from mc_pipeline.mailchimp.errors import MailchimpError
+    from mc_pipeline.mailchimp.lists import welcome_automations
+
+    try:
+        return welcome_automations(client, list_id) or []
+    except MailchimpError:
+        return []
 
 
 def opted_out_in_odoo(
@@ -179,10 +190,15 @@ def judge_plan(
 ) -> GuardReport:
     """Judge a plan by the company's guards and the approvals that the ledger has now."""
     present = members[members["status"] != "archived"].groupby("audience").size()
+    # An audience that was not read is as large as it was: the limits of the others do not shrink with it.
+    known = systems.ledger.members.counts([audience.list_id for audience in company.audiences.values()])
     plans = systems.ledger.plans
     return evaluate_guards(
         plan,
-        {key: int(present.get(key, 0)) for key in company.audiences},
+        {
+            key: int(present.get(key, 0)) or known.get(audience.list_id, 0)
+            for key, audience in company.audiences.items()
+        },
         company.guards,
         plans.approved_row_keys(company.key),
         plans.opened_audiences(company.key),

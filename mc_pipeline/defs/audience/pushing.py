@@ -1,5 +1,8 @@
 """Applies a stored plan, or refuses it: the ledger decides, not whoever started the run (rule 7.1)."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import dagster as dg
 import pandas as pd
 
@@ -8,6 +11,7 @@ from mc_pipeline.defs.systems import Systems
 from mc_pipeline.domain.guards import push_refusal
 from mc_pipeline.domain.plan_rows import plan_id
 from mc_pipeline.ledger import Lease
+from mc_pipeline.masking import mask_text
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table, schemas
 
@@ -23,13 +27,14 @@ def apply_plan(
     contacts: Table,
     lease: Lease,
     context: dg.AssetExecutionContext,
-) -> pd.DataFrame:
-    """Push a plan and return its rows with their outcomes.
+) -> "Pushed":
+    """Push a plan; an audience that cannot take its merge fields holds up no other.
 
     Raises:
-        dagster.Failure: the plan may not be applied, or an audience cannot take its merge fields; nothing
-            was written.
+        dagster.Failure: the plan may not be applied; nothing was written.
     """
+    from mc_pipeline.defs.audience.observing import Audiences
+    from mc_pipeline.domain.changes_of_audience import waiting_for_creations
     from mc_pipeline.push.plan import MEMBER_NOT_CREATED, push_plan
     from mc_pipeline.push.writes import MemberWrites
     from mc_pipeline.sync.opt_outs.since import AskedSince
@@ -55,8 +60,9 @@ def apply_plan(
         raise dg.Failure(refusal, allow_retries=False)
 
     client = systems.mailchimp(company)
-    _prepare_merge_fields(systems, company, rows)
-    total = int((rows["held_back_because"] == "").sum())
+    trouble = _prepare_merge_fields(systems, company, rows)
+    due = rows.assign(held_back_because=waiting_for_creations(rows, trouble))
+    total = int((due["held_back_because"] == "").sum())
     writes = MemberWrites(
         client,
         systems.ledger,
@@ -67,7 +73,7 @@ def apply_plan(
         since=AskedSince(systems, company, context.run.run_id),
     )
     outcome = push_plan(
-        rows,
+        due,
         writes,
         client,
         first_load=plans.loading_audiences(company.key),
@@ -81,28 +87,49 @@ def apply_plan(
     unfinished = outcome["outcome"].isin(["unknown", "not_sent", "held_back"])
     # What became of these is known: they come back as newcomers, if at all.
     unfinished &= outcome["detail"] != MEMBER_NOT_CREATED
-    plans.mark_applied(identity, plan.observed_at, still_loading=set(outcome.loc[unfinished, "list_id"]))
-    return outcome
+    # Of an unread audience the plan has no row of most people: that is no end of its first load.
+    unread = {audience.list_id for audience in Audiences.of(members, company).unread}
+    plans.mark_applied(
+        identity, plan.observed_at, still_loading=unread | set(outcome.loc[unfinished, "list_id"])
+    )
+    return Pushed(outcome.assign(held_back_because=rows["held_back_because"]), trouble)
 
 
-def _prepare_merge_fields(systems: Systems, company: CompanySettings, plan: pd.DataFrame) -> None:
-    """Create the merge fields that are missing, in the audiences that the plan writes fields to."""
+@dataclass(frozen=True)
+class Pushed:
+    """The plan's rows with their outcomes, and which audiences took nothing, by name, and why."""
+
+    rows: pd.DataFrame
+    trouble: Mapping[str, str]
+
+
+def _prepare_merge_fields(systems: Systems, company: CompanySettings, plan: pd.DataFrame) -> dict[str, str]:
+    """Create the merge fields that are missing, in the audiences that the plan writes fields to.
+
+    Returns:
+        Audience (its name in the settings) to a sentence, of those that cannot take their fields.
+    """
     from mc_pipeline.domain.fields import MERGE_FIELD_SOURCES
+    from mc_pipeline.mailchimp.errors import MailchimpError
     from mc_pipeline.mailchimp.merge_fields import ensure_merge_fields
 
     # A row that is held back writes nothing, and its audience may not even be released for a first load.
     sent = plan[plan["held_back_because"] == ""]
     written = set(sent.loc[sent["operation"].isin(["create", "update", "change_email"]), "audience"])
+    trouble: dict[str, str] = {}
     for key in sorted(written):
         audience = company.audiences[key]
         wanted = {tag: MERGE_FIELD_SOURCES[source] for tag, source in audience.merge_fields.items()}
-        answer = ensure_merge_fields(systems.mailchimp(company), audience.list_id, wanted)
-        if answer.problems:
-            raise dg.Failure(
-                f"Audience {key} ({audience.list_id}) cannot take the merge fields of companies.yaml: "
-                + "; ".join(f"{tag}: {problem}" for tag, problem in answer.problems.items()),
-                allow_retries=False,
+        try:
+            problems = ensure_merge_fields(systems.mailchimp(company), audience.list_id, wanted).problems
+        except MailchimpError as error:
+            problems = {"merge fields": mask_text(str(error))}
+        if problems:
+            trouble[key] = (
+                f"audience {key} ({audience.list_id}) cannot take the merge fields of companies.yaml: "
+                + "; ".join(f"{tag}: {problem}" for tag, problem in problems.items())
             )
+    return trouble
 
 
 class _Progress:

@@ -220,6 +220,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         mailchimp_members: Table,
         systems: dg.ResourceParam[Systems],
     ) -> dg.MaterializeResult:
+        from mc_pipeline.defs.audience.observing import Audiences
         from mc_pipeline.ledger import LeaseHeldError
         from mc_pipeline.sync.opt_outs.comparing import Observed, carry_what_was_missed, nothing_compared
         from mc_pipeline.sync.opt_outs.lease import opt_out_lease
@@ -232,6 +233,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
             odoo_blacklist.complete,
             mailchimp_members.rows,
             odoo_partners.complete and odoo_blacklist.complete,
+            tuple(each.list_id for each in Audiences.of(mailchimp_members, company).unread),
         )
         try:
             with opt_out_lease(systems, company.key, context.run.run_id) as lease:

@@ -356,17 +356,17 @@ def _observe(
 
 def judge_read(systems: Systems, company: CompanySettings, name: str, table: Table) -> Table:
     """Mark a table incomplete when it shrank too much since its last complete read; remember this read."""
-    reads = systems.ledger.reads
-    last = reads.last_complete(company.key, name)
-    shrunk = shrunk_because(len(table.rows), last.rows if last else None)
+    shrunk = shrunk_since(systems, company, name, len(table.rows))
     if table.complete and shrunk:
-        table = Table(
-            table.rows,
-            table.observed_at,
-            complete=False,
-            incomplete_because=f"{name}: {shrunk} (mc-pipeline approve --read {company.key}/{name})",
-        )
-    reads.record_observation(
+        table = Table(table.rows, table.observed_at, complete=False, incomplete_because=shrunk)
+    systems.ledger.reads.record_observation(
         company.key, name, table.observed_at, len(table.rows), table.complete, table.incomplete_because
     )
     return table
+
+
+def shrunk_since(systems: Systems, company: CompanySettings, name: str, rows: int) -> str:
+    """Say that a table of so many rows shrank too much since its last complete read; empty: it did not."""
+    last = systems.ledger.reads.last_complete(company.key, name)
+    shrunk = shrunk_because(rows, last.rows if last else None)
+    return f"{name}: {shrunk} (mc-pipeline approve --read {company.key}/{name})" if shrunk else ""

@@ -1,9 +1,11 @@
 """Asset of the group ``revenue``: Odoo's kept revenue beside what Mailchimp's stores hold."""
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from mc_pipeline.defs.audience.assets import ONLY_WHICH_AUDIENCES
 from mc_pipeline.defs.company_lease import company_lease
 from mc_pipeline.defs.presentation import (
     LISTED_ROWS,
@@ -16,6 +18,7 @@ from mc_pipeline.defs.presentation import (
     unless_empty,
 )
 from mc_pipeline.defs.revenue.report import Reconciliation, bridge_steps, report_markdown
+from mc_pipeline.defs.store.assets import said_of_stores, stores_left_alone
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table, schemas
@@ -41,6 +44,7 @@ def revenue_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         group_name="revenue",
         kinds={"mailchimp", "pandas", "parquet"},
         owners=[FINANCE],
+        ins={"mailchimp_members": dg.AssetIn(metadata=ONLY_WHICH_AUDIENCES)},
         description="Odoo's kept revenue beside what Mailchimp's stores hold, read back from them, order by "
         "order and month by month, and the way from there to the revenue in the books.\n\n"
         "*report*, in the metadata, has the chart and the tables of the months.",
@@ -53,20 +57,22 @@ def revenue_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         odoo_orders: Table,
         odoo_order_lines: Table,
         odoo_refunds: Table,
+        mailchimp_members: Table,
         systems: dg.ResourceParam[Systems],
     ) -> dg.MaterializeResult:
         from mc_pipeline.domain.ledger_bridge import bridge_to_ledger, documents_without_order
-        from mc_pipeline.domain.reconciliation import reconcile
+        from mc_pipeline.domain.reconciliation import reconcile, without_stores
         from mc_pipeline.odoo.income import read_income
 
         company = systems.company(context.partition_key)
         currency, decimal_places = _currency(company, odoo_orders.rows)
-        held = _held(systems, company)
+        closed = stores_left_alone(mailchimp_members, company)
+        held = _held(systems, company, {store.store_id for store in closed})
         books = read_income(systems.odoo(company), company.odoo_company_id)
         of_odoo = (odoo_orders.rows, odoo_order_lines.rows, odoo_refunds.rows)
         found = Reconciliation(
             reconcile(
-                store_orders.rows,
+                without_stores(store_orders.rows, {store.store_id for store in closed}),
                 held,
                 order_push.rows,
                 currency=currency,
@@ -94,6 +100,7 @@ def revenue_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
                 "move_id",
                 lambda move_id: document_link(systems.settings, move_id),
             )
+            | said_of_stores(closed)
             | {"read_again_for_the_next_push": read_again, "notes": "; ".join(books.notes) or "none"}
             | _csv_files(company, found),
         )
@@ -152,10 +159,11 @@ def _currency(company: CompanySettings, orders: "pd.DataFrame") -> tuple[str, in
     return (stores[0] if stores else ""), 2
 
 
-def _held(systems: Systems, company: CompanySettings) -> "pd.DataFrame":
+def _held(systems: Systems, company: CompanySettings, left_alone: Collection[str]) -> "pd.DataFrame":
     """Read back what the company's stores hold, those too that the settings name no longer.
 
-    A store that is not there yet holds nothing.
+    Not those that are left alone, whose orders count as not looked at. A store that is not there yet holds
+    nothing.
     """
     import pandas as pd
 
@@ -166,6 +174,8 @@ def _held(systems: Systems, company: CompanySettings) -> "pd.DataFrame":
     known = [store.store_id for store in systems.ledger.stores.of_company(company.key)]
     found = []
     for store_id in dict.fromkeys([*named, *known]):
+        if store_id in left_alone:
+            continue
         try:
             found.append(read_store_orders(systems.mailchimp(company), store_id))
         except MailchimpNotFoundError:

@@ -1,5 +1,7 @@
 """Assets of the group ``store``: the orders as Mailchimp's stores should hold them."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -153,6 +155,42 @@ def members_of(systems: Systems, company: CompanySettings) -> "pd.DataFrame":
     known = systems.ledger.members.load(lists)
     there = known["last_status"].notna() & (known["last_status"] != "archived") & (known["absent_reads"] == 0)
     return known.loc[there & ~known["vanished"], ["list_id", "email"]]
+
+
+@dataclass(frozen=True)
+class StoreLeftAlone:
+    """A store that a run neither writes nor reads, as nobody knows who is in its audience.
+
+    ``is_gone``: the audience is not in Mailchimp any more.
+    """
+
+    store_id: str
+    audience: str
+    because: str
+    is_gone: bool
+
+
+def stores_left_alone(members: Table, company: CompanySettings) -> list[StoreLeftAlone]:
+    """Return the stores of audiences that were not read (rules 1.2 and 9.1); ``members``: the table
+    mailchimp_members."""
+    from mc_pipeline.defs.audience.observing import Audiences
+
+    found = []
+    for unread in Audiences.of(members, company).unread:
+        store = company.audiences[unread.name].store
+        if store is not None:
+            found.append(StoreLeftAlone(store.id, unread.name, unread.because, unread.gone))
+    return found
+
+
+def said_of_stores(stores: Sequence[StoreLeftAlone]) -> dict[str, dg.MetadataValue]:
+    """Name the stores that are left alone, with the reason; nothing where there are none."""
+    import pandas as pd
+
+    shown = [
+        {"store": store.store_id, "audience": store.audience, "because": store.because} for store in stores
+    ]
+    return {"stores_left_alone": records_table(pd.DataFrame(shown))} if shown else {}
 
 
 def _sums(orders: "pd.DataFrame", by: str) -> dg.MetadataValue:

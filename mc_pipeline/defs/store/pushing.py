@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from mc_pipeline.defs.audience.assets import DATA_ENGINEERS
+from mc_pipeline.defs.audience.assets import DATA_ENGINEERS, ONLY_WHICH_AUDIENCES
 from mc_pipeline.defs.company_lease import company_lease
 from mc_pipeline.defs.presentation import (
     LISTED_ROWS,
@@ -23,7 +23,13 @@ from mc_pipeline.defs.presentation import (
     table_metadata,
     unless_empty,
 )
-from mc_pipeline.defs.store.assets import FINANCE, members_of
+from mc_pipeline.defs.store.assets import (
+    FINANCE,
+    StoreLeftAlone,
+    members_of,
+    said_of_stores,
+    stores_left_alone,
+)
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table, schemas
@@ -57,7 +63,10 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
         group_name="store",
         kinds={"mailchimp", "parquet"},
         owners=[DATA_ENGINEERS, MARKETING_OPS],
-        ins={"store_orders": dg.AssetIn(metadata={COLUMNS: list(_COLUMNS_OF_PRODUCTS)})},
+        ins={
+            "store_orders": dg.AssetIn(metadata={COLUMNS: list(_COLUMNS_OF_PRODUCTS)}),
+            "mailchimp_members": dg.AssetIn(metadata=ONLY_WHICH_AUDIENCES),
+        },
         description="The products that orders of a store name, with their variants, brought into it. Makes "
         "the store first, bound to its audience and syncing. Settles what an interrupted run left open.",
         metadata={"dagster/column_schema": column_schema(schemas.PRODUCT_PUSH)},
@@ -66,6 +75,7 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
         context: dg.AssetExecutionContext,
         store_orders: Table,
         odoo_products: Table,
+        mailchimp_members: Table,
         systems: dg.ResourceParam[Systems],
     ) -> dg.MaterializeResult:
         import pandas as pd
@@ -76,11 +86,12 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
         company = systems.company(context.partition_key)
         rows = schemas.PRODUCT_PUSH.empty()
         settled = 0
+        closed = stores_left_alone(mailchimp_members, company)
         if has_stores(systems, company):
             with company_lease(systems, company.key, context.run.run_id, context.log) as lease:
                 writes, settled = _begin(systems, company, lease, context.run.run_id)
                 due = _due(store_orders.rows)
-                stores = _stores_in_use(systems, company, due)
+                stores = _stores_in_use(systems, company, due, closed)
                 open_stores(writes.client, systems.ledger, lease, stores.values())
                 due = due[due["store_id"].isin(list(stores))]
                 kept_right = _kept_right(systems, company, store_orders.rows)
@@ -94,6 +105,7 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
             metadata=table_metadata(table)
             | {
                 "settled_from_an_interrupted_run": settled,
+                **said_of_stores(closed),
                 **unless_empty(
                     by_outcome=count_by(rows, "store_id", "operation", "outcome", of="products"),
                     not_applied=records_table(_trouble(rows)),
@@ -109,6 +121,7 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
         ins={
             "store_orders": dg.AssetIn(metadata={COLUMNS: list(_COLUMNS_OF_ORDERS)}),
             "odoo_orders": dg.AssetIn(metadata={COLUMNS: list(_COLUMNS_OF_RATES)}),
+            "mailchimp_members": dg.AssetIn(metadata=ONLY_WHICH_AUDIENCES),
         },
         deps=["product_push"],
         description="The orders brought into the stores, month by month, with one outcome per order that "
@@ -120,18 +133,23 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
         context: dg.AssetExecutionContext,
         store_orders: Table,
         odoo_orders: Table,
+        mailchimp_members: Table,
         systems: dg.ResourceParam[Systems],
     ) -> dg.MaterializeResult:
         from mc_pipeline.push.orders import OrderPusher, Orders
-        from mc_pipeline.push.stores import end_first_loads, open_stores
+        from mc_pipeline.push.stores import end_first_loads, forget_deleted_stores, open_stores
         from mc_pipeline.sync.opt_outs.since import AskedAudiences
 
         company = systems.company(context.partition_key)
         if not has_stores(systems, company):
             return _nothing_to_push(store_orders)
+        closed = stores_left_alone(mailchimp_members, company)
         with company_lease(systems, company.key, context.run.run_id, context.log) as lease:
             writes, _ = _begin(systems, company, lease, context.run.run_id)
-            stores = _stores_in_use(systems, company, _due(store_orders.rows))
+            gone = [store.store_id for store in closed if store.is_gone]
+            # With its audience, Mailchimp deletes a store: what it held may enter another one.
+            forget_deleted_stores(writes.client, systems.ledger, lease, gone)
+            stores = _stores_in_use(systems, company, _due(store_orders.rows), closed)
             open_stores(writes.client, systems.ledger, lease, stores.values())
             orders = Orders(
                 rows=store_orders.rows,
@@ -141,6 +159,7 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
                 states_of=partial(_states_of, systems, company),
                 not_there=AskedAudiences(systems, company, context.run.run_id).not_there,
                 incomplete_because=store_orders.incomplete_because,
+                stores_left_alone=frozenset(store.store_id for store in closed),
             )
             pusher = OrderPusher(orders, stores.values(), writes, systems.now(), report=context.log.info)
             push = pusher.push()
@@ -154,6 +173,7 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
             metadata=table_metadata(table)
             | {
                 "first_load_ended": ", ".join(loaded) or "of no store",
+                **said_of_stores(closed),
                 **unless_empty(
                     by_month=_by_month(push, systems.ledger.store_intents.progress(company.key, lease.owner)),
                     by_outcome=count_by(rows, "store_id", "operation", "outcome", of="orders"),
@@ -190,8 +210,13 @@ def _begin(
     return StoreWrites(client, systems.ledger, lease, run_id, workers=workers), settled
 
 
-def _stores_in_use(systems: Systems, company: CompanySettings, due: "pd.DataFrame") -> Mapping[str, "Store"]:
-    """Stores that hold something or are about to, by id; one without any order yet is not made."""
+def _stores_in_use(
+    systems: Systems, company: CompanySettings, due: "pd.DataFrame", closed: Sequence[StoreLeftAlone]
+) -> Mapping[str, "Store"]:
+    """Stores that hold something or are about to, by id; one without any order yet is not made.
+
+    Without those that are left alone.
+    """
     from mc_pipeline.push.stores import Store
 
     wanted = set(due["store_id"]) | {
@@ -207,7 +232,9 @@ def _stores_in_use(systems: Systems, company: CompanySettings, due: "pd.DataFram
             order_notifications=audience.store.order_notifications,
         )
         for key, audience in company.audiences.items()
-        if audience.store is not None and audience.store.id in wanted
+        if audience.store is not None
+        and audience.store.id in wanted
+        and audience.store.id not in {store.store_id for store in closed}
     }
 
 

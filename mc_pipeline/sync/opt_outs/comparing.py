@@ -45,7 +45,10 @@ ODOO, MAILCHIMP = "Odoo", "Mailchimp"
 
 @dataclass(frozen=True)
 class Observed:
-    """Both systems as they were read whole; ``complete`` says whether Odoo's tables miss nobody."""
+    """Both systems as they were read whole; ``complete`` says whether Odoo's tables miss nobody.
+
+    ``unread``: list ids of audiences of which nothing was read.
+    """
 
     partners: pd.DataFrame
     blacklist: pd.DataFrame
@@ -53,6 +56,7 @@ class Observed:
     blacklist_complete: bool
     members: pd.DataFrame
     complete: bool
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -155,9 +159,9 @@ def _take_over_blacklist(systems: Systems, company: CompanySettings, observed: O
     ]
     standing = systems.ledger.standing_opt_outs
     if observed.blacklist_complete:
-        standing.replace_all(company.key, BLACKLISTED, said, observed.blacklist_at)
+        standing.replace_all(company.key, BLACKLISTED, said, observed.blacklist_at, due_in=observed.unread)
     else:
-        standing.say(said, ())
+        standing.say(said, observed.unread)
 
 
 def _into_odoo(

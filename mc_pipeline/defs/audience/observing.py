@@ -1,0 +1,269 @@
+"""Reads the audiences of a company, each by itself: one that cannot be read holds up no other (rule 1.2).
+
+What is known of each audience besides its members goes along with the table ``mailchimp_members``, so that
+the later steps of a run ask Mailchimp for none of it, and all of them know the same audiences as unread. What
+is held back because of an unread audience is a rule (``domain.completeness``) and not decided here.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from mc_pipeline.defs.odoo.assets import shrunk_since
+from mc_pipeline.defs.systems import Systems
+from mc_pipeline.masking import mask_text
+from mc_pipeline.settings import CompanySettings
+from mc_pipeline.tables import Table, schemas
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mc_pipeline.domain.completeness import AudienceInDoubt
+    from mc_pipeline.ledger import Finding, Lease
+    from mc_pipeline.mailchimp.lists import Audience
+
+_AUDIENCES, _SHRUNK = "audiences", "shrunk"
+"""Facts of the table mailchimp_members."""
+
+_NOT_AMONG_THEM = "it was not read when mailchimp_members was made last: materialise that again"
+
+
+@dataclass(frozen=True)
+class KnownAudience:
+    """What a read found out about one audience besides its members.
+
+    Attributes:
+        name: its name in the settings.
+        list_id: its id in Mailchimp.
+        described: as Mailchimp describes it; None: it was not read.
+        merge_field_types: merge tag to Mailchimp's type.
+        because: why it was not read, or not completely, masked; empty: it was.
+        gone: it is not read because Mailchimp has it no more (``ledger.audience_reads``).
+    """
+
+    name: str
+    list_id: str
+    described: "Audience | None" = None
+    merge_field_types: Mapping[str, str] | None = None
+    because: str = ""
+    gone: bool = False
+
+    @property
+    def sentence(self) -> str:
+        """What is the matter with an audience that was not read, why, and what to do."""
+        if self.gone:
+            return (
+                f"{self.name} ({self.list_id}) is not in Mailchimp any more: nothing is written there. "
+                f"Correct its list_id in companies.yaml, or remove the audience there. {self.because}"
+            )
+        return (
+            f"{self.name} ({self.list_id}) could not be read: nothing but opt-outs is written there, nobody "
+            "leaves or enters it, and nobody is subscribed in any audience of the company, until a run reads "
+            f"it. {self.because}"
+        )
+
+
+@dataclass(frozen=True)
+class Audiences:
+    """All audiences of a company as the table ``mailchimp_members`` knows them."""
+
+    all: Sequence[KnownAudience]
+    shrunk: str = ""
+
+    @classmethod
+    def of(cls, members: Table, company: CompanySettings) -> "Audiences":
+        """Read them from the facts of the table; one that it does not know counts as unread."""
+        from mc_pipeline.mailchimp.lists import Audience
+
+        told = {each["list_id"]: each for each in json.loads(members.facts.get(_AUDIENCES, "[]"))}
+        found = []
+        for name, audience in company.audiences.items():
+            known = told.get(audience.list_id)
+            if known is None:
+                found.append(KnownAudience(name, audience.list_id, because=_NOT_AMONG_THEM))
+                continue
+            described = known.pop("described")
+            known["name"] = name
+            found.append(KnownAudience(**known, described=Audience(**described) if described else None))
+        return cls(found, members.facts.get(_SHRUNK, ""))
+
+    @property
+    def unread(self) -> list[KnownAudience]:
+        """Those of which nothing was read."""
+        return [each for each in self.all if each.described is None]
+
+    @property
+    def described(self) -> "dict[str, Audience]":
+        """What Mailchimp says of those that were read, by list id."""
+        return {each.list_id: each.described for each in self.all if each.described is not None}
+
+    @property
+    def merge_field_types(self) -> dict[str, Mapping[str, str]]:
+        """Of those that were read, by list id."""
+        return {each.list_id: each.merge_field_types or {} for each in self.all if each.described is not None}
+
+    @property
+    def double_optin(self) -> frozenset[str]:
+        """Names of those that ask people to confirm; of an unread one nobody knows, so it counts as such."""
+        return frozenset(
+            each.name for each in self.all if each.described is None or each.described.double_optin
+        )
+
+    @property
+    def in_doubt(self) -> "dict[str, AudienceInDoubt]":
+        """Those of which it is not known who is in them, for the rules, by list id."""
+        from mc_pipeline.domain.completeness import AudienceInDoubt
+
+        return {
+            each.list_id: AudienceInDoubt(
+                each.name, seen=each.described is not None, gone=each.gone, because=each.because
+            )
+            for each in self.all
+            if each.because
+        }
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The table ``mailchimp_members``, and whose act it was that members came back (list id, address)."""
+
+    table: Table
+    audiences: Audiences
+    origins: "Mapping[tuple[str, str], Finding]"
+
+    @property
+    def read(self) -> list[str]:
+        """List ids of the audiences that were read."""
+        return list(self.audiences.described)
+
+    @property
+    def read_whole(self) -> list[str]:
+        """List ids of those that were read completely."""
+        if self.audiences.shrunk:
+            return []
+        return [each.list_id for each in self.audiences.all if not each.because]
+
+    @property
+    def nobody_left(self) -> list[str]:
+        """List ids of the audiences in which whoever was not seen is surely not there."""
+        return self.read_whole + [each.list_id for each in self.audiences.unread if each.gone]
+
+
+@dataclass(frozen=True)
+class _Part:
+    rows: "pd.DataFrame"
+    observed_at: datetime
+    origins: "Mapping[tuple[str, str], Finding]"
+
+
+def observe_audiences(
+    systems: Systems, company: CompanySettings, lease: "Lease", run_id: str, log: dg.DagsterLogManager
+) -> Observation:
+    """Read every audience of the company.
+
+    Raises:
+        dagster.Failure: none can be read.
+        LeaseLostError: the run is not the company's writer any more.
+    """
+    import pandas as pd
+
+    from mc_pipeline.mailchimp.errors import MailchimpError, MailchimpNotFoundError
+
+    known: list[KnownAudience] = []
+    parts: list[_Part] = []
+    not_found: set[str] = set()
+    for name, audience in company.audiences.items():
+        try:
+            # First, and alone in saying that the audience itself is not there.
+            described = systems.audience(company, audience.list_id)
+        except MailchimpError as error:
+            if isinstance(error, MailchimpNotFoundError):
+                not_found.add(audience.list_id)
+            known.append(_unread(name, audience.list_id, error))
+            continue
+        try:
+            found, part = _read(systems, company, name, audience.list_id, described)
+        except MailchimpError as error:
+            known.append(_unread(name, audience.list_id, error))
+            continue
+        known.append(found)
+        parts.append(part)
+    if not parts:
+        raise dg.Failure(
+            f"No audience of {company.key} can be read ({', '.join(company.audiences)}), so nothing is "
+            f"written to them: {known[0].because}"
+        )
+    # Where none is found, the API key is another account's rather than all audiences deleted.
+    systems.ledger.audience_reads.not_found(company.key, not_found, run_id, fence=lease.fence)
+    gone = systems.ledger.audience_reads.gone([each.list_id for each in known if each.described is None])
+    known = [
+        KnownAudience(each.name, each.list_id, because=each.because, gone=True)
+        if each.list_id in gone
+        else each
+        for each in known
+    ]
+    for each in known:
+        if each.because:
+            log.warning(each.sentence if each.described is None else f"{each.name}: {each.because}")
+    rows = systems.erased.without(pd.concat([part.rows for part in parts], ignore_index=True))
+    origins = {member: finding for part in parts for member, finding in part.origins.items()}
+    table, audiences = _judged(systems, company, rows, min(part.observed_at for part in parts), known)
+    return Observation(table, audiences, origins)
+
+
+def _read(
+    systems: Systems, company: CompanySettings, name: str, list_id: str, described: "Audience"
+) -> tuple[KnownAudience, _Part]:
+    from mc_pipeline.defs.consent.tables import find_origins_of_returns
+    from mc_pipeline.mailchimp.members import read_members
+    from mc_pipeline.mailchimp.merge_fields import list_merge_fields
+
+    client = systems.mailchimp(company)
+    types = {tag: field.type for tag, field in list_merge_fields(client, list_id).items()}
+    read = read_members(client, list_id)
+    rows = read.rows.assign(audience=name)
+    part = _Part(
+        rows,
+        read.observed_at,
+        find_origins_of_returns(systems, company, Table(systems.erased.without(rows), read.observed_at)),
+    )
+    because = "" if read.complete else mask_text(read.incomplete_because)
+    return KnownAudience(name, list_id, described, types, because), part
+
+
+def _unread(name: str, list_id: str, error: Exception) -> KnownAudience:
+    return KnownAudience(name, list_id, because=mask_text(str(error)))
+
+
+def _judged(
+    systems: Systems,
+    company: CompanySettings,
+    rows: "pd.DataFrame",
+    observed_at: datetime,
+    known: Sequence[KnownAudience],
+) -> tuple[Table, Audiences]:
+    """Make the table, judge whether it is whole, and remember this read."""
+    name = schemas.MAILCHIMP_MEMBERS.name
+    unread = [each.list_id for each in known if each.described is None]
+    # Whoever was in an unread audience has not disappeared.
+    expected = len(rows) + sum(systems.ledger.members.counts(unread, with_archived=True).values())
+    shrunk = shrunk_since(systems, company, name, expected)
+    reasons = [*_reasons(known), *([shrunk] if shrunk else [])]
+    facts = {_AUDIENCES: json.dumps([_as_fact(each) for each in known]), _SHRUNK: shrunk}
+    table = Table(rows, observed_at, complete=not reasons, incomplete_because="; ".join(reasons), facts=facts)
+    systems.ledger.reads.record_observation(
+        company.key, name, observed_at, len(rows), table.complete, table.incomplete_because
+    )
+    return table, Audiences(known, shrunk)
+
+
+def _reasons(known: Iterable[KnownAudience]) -> list[str]:
+    return [f"{each.name}: {each.because}" for each in known if each.because]
+
+
+def _as_fact(audience: KnownAudience) -> dict[str, Any]:
+    return asdict(audience)
