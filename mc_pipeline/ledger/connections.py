@@ -46,6 +46,9 @@ class SlotTimes:
     poll: float = 0.1
 
 
+USUAL_TIMES = SlotTimes()
+
+
 class Connections:
     """The connections to all Mailchimp users."""
 
@@ -63,7 +66,7 @@ class Connections:
         """
         if maximum < 1:
             raise LedgerError(f"max_connections of Mailchimp account {account} is {maximum}; give 1 to 10")
-        slots = LedgerConnectionSlots(self._database, account, maximum, owner, times or SlotTimes())
+        slots = LedgerConnectionSlots(self._database, account, maximum, owner, times or USUAL_TIMES)
         self._opened.append(slots)
         return slots
 

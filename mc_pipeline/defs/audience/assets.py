@@ -41,7 +41,6 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         deps=["mailchimp_opt_outs"],
         kinds={"mailchimp", "parquet"},
         owners=[DATA_ENGINEERS],
-        pool="mailchimp",
         description="The company's audiences as they are: every member in every status, archived and cleaned "
         "ones too. Settles first what an interrupted run left open, and records opt-outs as events.",
         metadata={"dagster/column_schema": column_schema(schemas.MAILCHIMP_MEMBERS)},
@@ -257,7 +256,6 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         group_name="audience",
         kinds={"mailchimp", "parquet"},
         owners=[DATA_ENGINEERS],
-        pool="mailchimp",
         description="The plan applied to Mailchimp, with one outcome per row. Refuses a plan that is old, "
         "replaced, applied already, or waits for approval, whoever starts it.",
         metadata={"dagster/column_schema": column_schema(schemas.AUDIENCE_PUSH)},

@@ -41,7 +41,6 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         group_name="consent",
         kinds={"mailchimp", "parquet"},
         owners=[MARKETING],
-        pool="mailchimp",
         description="Who unsubscribed, bounced, complained, was archived or came back since the last run, in "
         "every audience of the company, and whose act it was. Nothing holds this back, however many.",
         metadata={"dagster/column_schema": column_schema(schemas.MAILCHIMP_OPT_OUTS)},
@@ -122,7 +121,6 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         group_name="consent",
         kinds={"mailchimp", "parquet"},
         owners=[MARKETING],
-        pool="mailchimp",
         description="Whoever opted out in Odoo is unsubscribed in every audience, before anything else is "
         "written. No guard, check or plan holds this back. One row per member, with the outcome.",
         metadata={"dagster/column_schema": column_schema(schemas.MAILCHIMP_UNSUBSCRIBES)},

@@ -6,6 +6,7 @@ that failed, or a day without the daemon.
 
 import dagster as dg
 
+from mc_pipeline.defs.dead_runs import end_dead_runs_at_a_tick
 from mc_pipeline.defs.partitions import CHANGES, COMPANY_TAG, READ_TAG
 from mc_pipeline.defs.sensing import is_under_way, reason_of
 from mc_pipeline.defs.systems import Systems
@@ -34,11 +35,12 @@ def consent_sensors(settings: Settings, *, job: str) -> list[dg.SensorDefinition
         # The next look is near: rather skip this one than wait out trouble.
         systems = Systems(settings, mailchimp_retry=RetryPolicy(attempts=2))
         try:
+            end_dead_runs_at_a_tick(context, systems)
             for key, company in settings.companies.items():
-                if is_under_way(context.instance, key):
-                    quiet.append(f"{key}: a run is under way, looking again after it")
-                    continue
                 try:
+                    if is_under_way(context.instance, systems.ledger, key, job):
+                        quiet.append(f"{key}: a run is under way, looking again after it")
+                        continue
                     news = _news(systems, company)
                 except Exception as error:
                     context.log.warning(f"{key}: {reason_of(error)}")

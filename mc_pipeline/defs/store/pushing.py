@@ -57,7 +57,6 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
         group_name="store",
         kinds={"mailchimp", "parquet"},
         owners=[DATA_ENGINEERS, MARKETING_OPS],
-        pool="mailchimp",
         ins={"store_orders": dg.AssetIn(metadata={COLUMNS: list(_COLUMNS_OF_PRODUCTS)})},
         description="The products that orders of a store name, with their variants, brought into it. Makes "
         "the store first, bound to its audience and syncing. Settles what an interrupted run left open.",
@@ -107,7 +106,6 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
         group_name="store",
         kinds={"mailchimp", "parquet"},
         owners=[DATA_ENGINEERS, FINANCE],
-        pool="mailchimp",
         ins={
             "store_orders": dg.AssetIn(metadata={COLUMNS: list(_COLUMNS_OF_ORDERS)}),
             "odoo_orders": dg.AssetIn(metadata={COLUMNS: list(_COLUMNS_OF_RATES)}),
