@@ -14,8 +14,10 @@ import dagster as dg
 import pytest
 
 from mc_pipeline.cli.home import dagster_instance
+from mc_pipeline.defs.dead_runs import MAX_RETRIES_TAG
 from mc_pipeline.ledger import Ledger
 from mc_pipeline_tests.cli.conftest import mc_pipeline, serve_world
+from mc_pipeline_tests.cli.impatient import SILENCE
 from mc_pipeline_tests.cli.processes import IMPATIENT, PATIENT, command, stands_still_at
 from mc_pipeline_tests.world import World
 
@@ -107,18 +109,18 @@ def test_opt_outs_after_a_kill_are_carried(
 
 
 def test_in_the_end_everything_is_as_if_nobody_had_been_killed(home: World) -> None:
-    """One more command ends the dead runs that are left, says so, and does what the killed ones had begun."""
+    """One more command ends the dead runs that are left, and does what the killed ones had begun."""
     if HOW is IMPATIENT:
-        from mc_pipeline_tests.cli.impatient import SILENCE
-
         time.sleep(SILENCE.total_seconds() + 1)  # nothing tells that somebody was silent but time
     with command(home.folder, "sync", "acme", how=HOW) as last:
         assert last.wait() == 0, last.output
-        assert "is ended: its process (" in last.output
+    printed = [path.read_text() for path in home.folder.glob("printed-*.txt")]
+    assert sum(text.count("is ended: its process (") for text in printed) == len(KILLS)
     with dagster_instance() as instance:
         unfinished = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING]
-        left = instance.get_runs(dg.RunsFilter(statuses=unfinished))
-    assert left == []
+        assert instance.get_runs(dg.RunsFilter(statuses=unfinished)) == []
+        ended = instance.get_runs(dg.RunsFilter(tags={MAX_RETRIES_TAG: "0"}))
+    assert [run.status for run in ended] == [dg.DagsterRunStatus.FAILURE] * len(KILLS)
     for number in range(len(KILLS)):
         assert home.mailchimp.status("retail1", f"new{number}@example.com") == "transactional"
     assert len(home.mailchimp.statuses("retail1")) == 30 + len(KILLS)
@@ -126,3 +128,15 @@ def test_in_the_end_everything_is_as_if_nobody_had_been_killed(home: World) -> N
     home.mailchimp.journal.clear()
     assert mc_pipeline("sync", "acme").exit_code == 0
     assert home.mailchimp.journal.writes == []
+
+
+def test_dead_holders_of_dagsters_pools_in_an_old_home_hold_up_nothing(home: World) -> None:
+    """Versions before used a pool of four, and four killed processes emptied it."""
+    with dagster_instance() as instance:
+        storage = instance.event_log_storage
+        storage.set_concurrency_slots("mailchimp", 4)
+        for number in range(4):
+            claimed = storage.claim_concurrency_slot("mailchimp", f"dead-{number}", "audience_push")
+            assert claimed.is_claimed
+    with command(home.folder, "sync", "--opt-outs", "acme", how=HOW) as running:
+        assert running.wait(60) == 0, running.output
