@@ -62,6 +62,7 @@ def interruptible(seconds_to_end: float = SECONDS_TO_END) -> Iterator[Interrupti
     finally:
         signal.set_wakeup_fd(previous)
         tells.close()
+        watching.join(timeout=1)
         for number, handler in before.items():
             signal.signal(number, handler)
 

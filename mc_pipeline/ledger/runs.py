@@ -24,6 +24,7 @@ from mc_pipeline.ledger.statements import chunks, insert_new
 LONGEST_SILENCE = timedelta(minutes=3)
 BETWEEN_BEATS = timedelta(seconds=20)
 _KEPT = timedelta(days=90)
+_SECONDS_TO_END = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -171,6 +172,8 @@ def heartbeat(
             runs().end(run_id)
         except Exception as error:
             _log.warning("the end of run %s could not be noted: %s", run_id, error)
+        # A thread that the end of the process finds at work in a library may abort the process.
+        beating.join(timeout=_SECONDS_TO_END)
 
 
 _NOT_HEARD_OF = (

@@ -217,7 +217,9 @@ def _edit(kind: str, row: int) -> Callable[[ChangingOdoo], None]:
 def test_somebody_who_interrupts_does_not_wait_for_pages_under_way(sandbox: SandboxOdoo):
     for number in range(4):
         sandbox.add_partner(name=f"Person {number}")
-    hanging = sandbox.faults.add(Fault("slow", match_body_regex='"res.partner", "read"', times=None, seconds=600))
+    hanging = sandbox.faults.add(
+        Fault("slow", match_body_regex='"res.partner", "read"', times=None, seconds=600)
+    )
     over, main = threading.Event(), threading.get_ident()
 
     def interrupt() -> None:
