@@ -11,6 +11,7 @@ from mc_pipeline.defs.consent.assets import consent_assets
 from mc_pipeline.defs.consent.checks import consent_checks
 from mc_pipeline.defs.consent.erasure import forget_erasure_runs
 from mc_pipeline.defs.consent.sensors import consent_sensors
+from mc_pipeline.defs.dead_runs import dead_run_sensors
 from mc_pipeline.defs.jobs import OPT_OUTS, SYNC_COMPANY, company_jobs, nightly_schedules
 from mc_pipeline.defs.odoo.assets import odoo_assets
 from mc_pipeline.defs.odoo.checks import odoo_checks
@@ -53,11 +54,12 @@ def build_defs(
             *store_checks(companies),
             *revenue_checks(companies),
         ],
-        jobs=company_jobs(),
+        jobs=company_jobs(companies),
         schedules=nightly_schedules(settings),
         sensors=[
             *odoo_sensors(settings, job=SYNC_COMPANY),
             *consent_sensors(settings, job=OPT_OUTS),
+            *dead_run_sensors(settings),
             forget_erasure_runs,
         ],
         resources={

@@ -5,8 +5,10 @@ The only module that uses Dagster's storage internals. The pipeline's own state 
 the tables.
 """
 
+import contextlib
+import fcntl
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +51,9 @@ class EnvironmentSelectedStorage(DagsterStorage, ConfigurableClass):
             from dagster_postgres import DagsterPostgresStorage  # two seconds that SQLite need not pay
 
             return DagsterPostgresStorage(psycopg2_url(url), inst_data=inst_data)
-        return DagsterSqliteStorage.from_local(str(_sqlite_folder()), inst_data=inst_data)
+        folder = _sqlite_folder()
+        with _alone_in(folder):
+            return DagsterSqliteStorage.from_local(str(folder), inst_data=inst_data)
 
 
 def psycopg2_url(url: str) -> str:
@@ -80,11 +84,31 @@ def prepare_dagster_home(folder: Path) -> Path:
     folder = folder.resolve()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     link = folder / _INSTANCE_FILE.name
-    if link.is_symlink():
-        link.unlink()  # the checkout may have moved
-    if not link.exists():
-        link.symlink_to(_INSTANCE_FILE)
+    is_ours = link.is_symlink() or not link.exists()
+    if is_ours and not (link.is_symlink() and link.readlink() == _INSTANCE_FILE):  # the checkout may move
+        # Put there in one go: whoever opens the home meanwhile finds the one or the other.
+        new = folder / f".{_INSTANCE_FILE.name}.{os.getpid()}"
+        new.unlink(missing_ok=True)
+        new.symlink_to(_INSTANCE_FILE)
+        new.replace(link)
     return folder
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Let one process at a time open the storage in a folder, for as long as it lays out its tables.
+
+    Dagster looks what is missing and makes it, without a lock: of two that open a new folder at once, one
+    would find "table run_tags already exists". The system frees the lock of a process that ends.
+    """
+    lock = os.open(folder / ".storage.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        # Not every network file system has locks; there Dagster is on its own, as without us.
+        with contextlib.suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _sqlite_folder() -> Path:

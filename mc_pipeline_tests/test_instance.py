@@ -117,7 +117,7 @@ def test_without_a_home_the_state_stays_in_the_working_directory(
     assert (checkout / ".dagster_home" / "history" / "runs.db").exists()
 
 
-def test_the_instance_sends_no_telemetry_and_limits_what_runs_at_once(home: Path) -> None:
+def test_the_instance_sends_no_telemetry_and_limits_nothing_but_syncs_of_one_company(home: Path) -> None:
     with dg.DagsterInstance.get() as instance:
         assert instance.telemetry_enabled is False
         assert instance.nux_enabled is False
@@ -125,10 +125,18 @@ def test_the_instance_sends_no_telemetry_and_limits_what_runs_at_once(home: Path
         assert instance.run_retries_max_retries == 2
         assert instance.run_monitoring_enabled is True
         concurrency = instance.get_concurrency_config()
-        assert concurrency.pool_config.default_pool_limit == 4
+        assert concurrency.pool_config.default_pool_limit is None
         assert concurrency.run_queue_config is not None
-        assert concurrency.run_queue_config.max_concurrent_runs == 5
-        assert instance.get_settings("run_monitoring")["free_slots_after_run_end_seconds"] == 30
+        assert concurrency.run_queue_config.max_concurrent_runs == -1, "no limit"
+        assert concurrency.run_queue_config.tag_concurrency_limits == [
+            {"key": "mc_pipeline/sync", "value": {"applyLimitPerUniqueValue": True}, "limit": 1}
+        ]
+
+
+def test_no_run_is_ended_for_its_length(home: Path) -> None:
+    """Which runs are dead, their heartbeats tell."""
+    with dg.DagsterInstance.get() as instance:
+        assert instance.run_monitoring_max_runtime_seconds == 0
 
 
 @pytest.mark.parametrize(
@@ -166,3 +174,38 @@ def test_a_dagster_yaml_of_ones_own_stays(tmp_path: Path) -> None:
     own.write_text("telemetry: {enabled: false}\n")
     prepare_dagster_home(tmp_path)
     assert own.read_text() == "telemetry: {enabled: false}\n"
+
+
+def test_two_processes_open_a_new_home_at_once_and_both_work(tmp_path: Path) -> None:
+    """Dagster lays out its tables without a lock: of two, one would find them "already" there."""
+    program = (
+        "import sys, dagster\n"
+        "from mc_pipeline.cli.home import dagster_instance\n"
+        "from dagster._core.storage.sqlite_storage import DagsterSqliteStorage\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.readline()\n"
+        "with dagster_instance() as instance:\n"
+        "    print(instance.get_runs_count(), flush=True)\n"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", program],
+            env={**os.environ, "DAGSTER_HOME": str(tmp_path / "home")},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    answers = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, [complaint for _, complaint in answers]
+    assert [answer for answer, _ in answers] == ["0\n"] * 4
+    assert stat.S_IMODE((tmp_path / "home" / ".storage.lock").stat().st_mode) == 0o600

@@ -1,15 +1,26 @@
 """Runs the opt-outs of a company as soon as a webhook was delivered, one company at a time, in a thread.
 
-A company that another run is syncing waits until that run has ended: one writer per company. What comes while
-opt-outs are under way is one more run after it, however much it is.
+A company whose opt-outs another process carries out waits until that has ended; a sync of the company is
+nothing to wait for. What comes while opt-outs are under way is one more run after it, however much it is.
 """
 
 import logging
 import threading
 from collections.abc import Callable
 from types import TracebackType
+from typing import TYPE_CHECKING
+
+from mc_pipeline.defs.jobs import OPT_OUTS
+
+if TYPE_CHECKING:
+    from mc_pipeline.ledger.runs import Runs
 
 _log = logging.getLogger(__name__)
+
+
+def opt_outs_under_way(runs: "Runs") -> Callable[[str], bool]:
+    """Tell of each company whether a process that is alive carries out its opt-outs."""
+    return lambda company: bool(runs.alive(company, OPT_OUTS))
 
 
 class AtOnce:
@@ -17,7 +28,7 @@ class AtOnce:
 
     Args:
         run: carries out the opt-outs of a company.
-        is_busy: whether somebody else is syncing the company.
+        is_busy: whether somebody else carries out the opt-outs of the company.
         pause: seconds until a busy company is looked at again.
     """
 
@@ -81,5 +92,7 @@ class AtOnce:
         try:
             return not self._is_busy(company)
         except Exception as error:
-            _log.error("nobody knows whether %s is being synced: %s", company, type(error).__name__)
+            _log.error(
+                "nobody knows whether the opt-outs of %s are under way: %s", company, type(error).__name__
+            )
             return False

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from mc_pipeline.cli.at_once import AtOnce
+from mc_pipeline.cli.at_once import AtOnce, opt_outs_under_way
 from mc_pipeline.settings import CompanySettings
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def receiving(
         carried_out.set()
 
     with Ledger.open() as ledger, ExitStack() as stack:
-        at_once = stack.enter_context(AtOnce(run, lambda key: ledger.leases.current(key) is not None))
+        at_once = stack.enter_context(AtOnce(run, opt_outs_under_way(ledger.runs)))
 
         def on_new(hook: "Hook") -> None:
             at_once.notice(hook.company)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from mc_pipeline.cli.at_once import AtOnce
+from mc_pipeline.cli.at_once import AtOnce, opt_outs_under_way
 from mc_pipeline.cli.home import dagster_home, dagster_instance
 from mc_pipeline.cli.sync import chosen
 from mc_pipeline.settings import CompanySettings, Settings, load_settings
@@ -60,7 +60,7 @@ def serve(companies: tuple[str, ...], host: str, port: int, apply_: bool) -> Non
     with Ledger.open() as ledger, ExitStack() as stack:
         at_once = None
         if apply_:
-            worker = AtOnce(opt_outs_runner(settings), lambda key: ledger.leases.current(key) is not None)
+            worker = AtOnce(opt_outs_runner(settings), opt_outs_under_way(ledger.runs))
             at_once = stack.enter_context(worker)
 
         def on_new(hook: "Hook") -> None:

@@ -7,7 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from mc_pipeline.defs.consent.erasure import erase_person
-from mc_pipeline.defs.partitions import COMPANY_TAG
+from mc_pipeline.defs.partitions import COMPANY_TAG, SYNC_TAG, tagged_by_company
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.settings import Settings
 
@@ -82,12 +82,13 @@ def approve_plan() -> None:
     release_plan()
 
 
-def company_jobs() -> Sequence[Any]:
+def company_jobs(companies: dg.StaticPartitionsDefinition) -> Sequence[Any]:
     """Make the jobs; all but approval and erasure are partitioned by company, like their assets."""
     return [
         dg.define_asset_job(
             SYNC_COMPANY,
             selection=dg.AssetSelection.all(),
+            config=tagged_by_company(companies, COMPANY_TAG, SYNC_TAG),
             description="Everything for one company: read both systems, apply opt-outs, plan, push.\n\n"
             "*Materialize all…*, choose one company, *Launch run*. A plan that changes much, or loads an "
             "audience for the first time, waits for a person: the check `within_guards` says what to do.",
@@ -95,6 +96,7 @@ def company_jobs() -> Sequence[Any]:
         dg.define_asset_job(
             OPT_OUTS,
             selection=dg.AssetSelection.assets(*OPT_OUT_ASSETS),
+            config=tagged_by_company(companies, COMPANY_TAG),
             description="Opt-outs alone: fast, and held back by no check, guard or plan.",
         ),
         approve_plan,

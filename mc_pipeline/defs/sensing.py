@@ -1,22 +1,38 @@
-"""What all sensors share: they wait for runs under way, and say why they skipped."""
+"""What all sensors share: they end dead runs, wait for runs under way, and say why they skipped."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from mc_pipeline.defs.partitions import COMPANY_TAG
 from mc_pipeline.masking import mask_text
 
-_UNDER_WAY = [
+if TYPE_CHECKING:
+    from mc_pipeline.ledger import Ledger
+
+_REQUESTED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
 ]
+_LONGEST_START = timedelta(minutes=5)
 
 
-def is_under_way(instance: dg.DagsterInstance, company: str) -> bool:
-    """Tell whether a run of the company waits or runs, as far as it has the company's tag."""
-    wanted = dg.RunsFilter(tags={COMPANY_TAG: company}, statuses=_UNDER_WAY)
-    return instance.get_runs_count(wanted) > 0
+def is_under_way(instance: dg.DagsterInstance, ledger: "Ledger", company: str, job: str) -> bool:
+    """Tell whether a run of this job and company is alive, or was requested less than 5 minutes ago.
+
+    Alive by its heartbeat in the ledger: Dagster shows a run whose process was killed as running for ever.
+    """
+    if ledger.runs.alive(company, job):
+        return True
+    requested = dg.RunsFilter(
+        job_name=job,
+        tags={COMPANY_TAG: company},
+        statuses=_REQUESTED,
+        created_after=ledger.now() - _LONGEST_START,
+    )
+    return instance.get_runs_count(requested) > 0
 
 
 def reason_of(error: Exception) -> str:

@@ -3,12 +3,14 @@
 import os
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from mc_pipeline.defs.partitions import company_of
 from mc_pipeline.settings import CompanySettings, Settings
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 
 _IMPATIENT_TIMEOUT_SECONDS = 30.0
+LEASE_TIME_TO_LIVE = timedelta(minutes=3)
+"""So long others wait for the lease of a run that was killed."""
 
 
 def utc_now() -> datetime:
@@ -43,14 +47,14 @@ class Systems:
         settings: Settings,
         *,
         clock: Callable[[], datetime] = utc_now,
-        lease_time_to_live: timedelta = timedelta(minutes=3),
+        lease_time_to_live: timedelta | None = None,
         odoo_retry: "OdooRetryPolicy | None" = None,
         mailchimp_retry: "MailchimpRetryPolicy | None" = None,
     ) -> None:
         self.settings = settings
         self.odoo_retry = odoo_retry
         self.mailchimp_retry = mailchimp_retry
-        self.lease_time_to_live = lease_time_to_live
+        self.lease_time_to_live = lease_time_to_live or LEASE_TIME_TO_LIVE
         self.now = clock
         self.owner = f"{socket.gethostname()}:{os.getpid()}"
         self._odoo: dict[str, OdooClient] = {}
@@ -163,14 +167,30 @@ class Systems:
 
 
 def systems_resource(settings: Settings, clock: Callable[[], datetime] = utc_now) -> dg.ResourceDefinition:
-    """Make the resource that opens :class:`Systems` for a run."""
+    """Make the resource that opens :class:`Systems` for a run, and keeps its heartbeat in the ledger."""
 
     @dg.resource(description="Odoo, Mailchimp and the ledger, as companies.yaml describes them")
-    def systems(_: dg.InitResourceContext) -> Iterator[Systems]:
+    def systems(context: dg.InitResourceContext) -> Iterator[Systems]:
         opened = Systems(settings, clock=clock)
         try:
-            yield opened
+            with kept_alive(opened, context.run):
+                yield opened
         finally:
             opened.close()
 
     return systems
+
+
+@contextmanager
+def kept_alive(systems: Systems, run: dg.DagsterRun | None) -> Iterator[None]:
+    """Keep the heartbeat of a run in the ledger: what others know of it is this alone (RULES 7.5)."""
+    if run is None:  # the resource is used outside of a run
+        yield
+        return
+    from mc_pipeline.ledger.runs import heartbeat
+
+    company = company_of(run)
+    with heartbeat(
+        lambda: systems.ledger.runs, run.run_id, company=company, job=run.job_name, owner=systems.owner
+    ):
+        yield

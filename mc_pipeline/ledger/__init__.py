@@ -15,6 +15,7 @@ is what cannot be read again. It lives in SQLite under ``DAGSTER_HOME`` (one mac
 ``plans``          the plans that were shown, who approved which and why, which audiences are opened
 ``reads``          how many rows each complete read had, to notice a read that lost some
 ``leases``         one writer per company: owner, expiry, fencing number checked at each write
+``runs``           a heartbeat of each run, from its start to its exit: who is alive
 ``stores``         the stores, and what each holds: products, customers, orders with lines and rates
 ``store_intents``  every write to a store, like ``intents``
 ``connections``    how many connections to Mailchimp all processes hold together
@@ -53,6 +54,7 @@ from mc_pipeline.ledger.members import ObservationSummary
 from mc_pipeline.ledger.observing import Finding, StatusChange
 from mc_pipeline.ledger.plans import Approval, PlanRecord
 from mc_pipeline.ledger.reads import Observation
+from mc_pipeline.ledger.runs import RunBeat
 from mc_pipeline.ledger.store_intents import OpenStoreIntent, StoreIntent
 from mc_pipeline.ledger.store_records import StoreRecord
 from mc_pipeline.ledger.stores import StoreState
@@ -82,6 +84,7 @@ __all__ = [
     "Outcome",
     "PlanError",
     "PlanRecord",
+    "RunBeat",
     "StatusChange",
     "StoreIntent",
     "StoreRecord",

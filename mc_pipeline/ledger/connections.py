@@ -46,6 +46,9 @@ class SlotTimes:
     poll: float = 0.1
 
 
+USUAL_TIMES = SlotTimes()
+
+
 class Connections:
     """The connections to all Mailchimp users."""
 
@@ -63,7 +66,7 @@ class Connections:
         """
         if maximum < 1:
             raise LedgerError(f"max_connections of Mailchimp account {account} is {maximum}; give 1 to 10")
-        slots = LedgerConnectionSlots(self._database, account, maximum, owner, times or SlotTimes())
+        slots = LedgerConnectionSlots(self._database, account, maximum, owner, times or USUAL_TIMES)
         self._opened.append(slots)
         return slots
 
@@ -101,6 +104,7 @@ class LedgerConnectionSlots:
         self._share = maximum
         self._keeper: threading.Thread | None = None
         self._closed = False
+        self._closing = threading.Event()
 
     def __repr__(self) -> str:
         return f"LedgerConnectionSlots(account={self._account!r}, maximum={self._maximum})"
@@ -135,7 +139,12 @@ class LedgerConnectionSlots:
             numbers = list(self._idle)
             self._idle.clear()
             self._changed.notify_all()
+            keeper = None if self._used else self._keeper
+        self._closing.set()
         self._give_back(numbers)
+        if keeper is not None:
+            # A thread that the end of the process finds at work in a library may abort the process.
+            keeper.join(timeout=2 * self._times.look)
 
     def _acquire(self) -> int:
         with self._changed:
@@ -302,7 +311,8 @@ class LedgerConnectionSlots:
         """Renew what is held, give back what is idle or what others wait for; ends with the last slot."""
         renew_at = time.monotonic() + self._times.live / 3
         while True:
-            time.sleep(self._times.look)
+            if self._closing.wait(self._times.look) and self._used:
+                time.sleep(self._times.look)  # requests that are under way keep theirs
             try:
                 with self._changed:
                     if not self._used and not self._idle:

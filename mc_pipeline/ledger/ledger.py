@@ -20,6 +20,7 @@ from mc_pipeline.ledger.old_opt_outs import OldOptOuts
 from mc_pipeline.ledger.opt_out_reads import OptOutReads
 from mc_pipeline.ledger.plans import Plans
 from mc_pipeline.ledger.reads import Reads
+from mc_pipeline.ledger.runs import Runs
 from mc_pipeline.ledger.standing_opt_outs import StandingOptOuts
 from mc_pipeline.ledger.store_intents import StoreIntents
 from mc_pipeline.ledger.stores import Stores
@@ -47,6 +48,7 @@ class Ledger:
         self.plans = Plans(database)
         self.reads = Reads(database)
         self.leases = Leases(database)
+        self.runs = Runs(database)
         self.connections = Connections(database)
         self.erasures = Erasures(database)
         self.stores = Stores(database)

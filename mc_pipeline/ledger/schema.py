@@ -577,3 +577,23 @@ store_intent = Table(
         postgresql_where=text("settled_at IS NULL"),
     ),
 )
+
+run = Table(
+    "ledger_run",
+    metadata,
+    Column("run_id", Text(), primary_key=True),
+    Column("company", Text(), nullable=False, server_default=""),
+    Column("job", Text(), nullable=False),
+    Column("owner", Text(), nullable=False),
+    Column("started_at", UtcDateTime(), nullable=False),
+    Column("beat_at", UtcDateTime(), nullable=False),
+    Column("ended_at", UtcDateTime()),
+    # Few runs are under way at any time: the index that finds them stays small for ever.
+    Index(
+        "ix_ledger_run_under_way",
+        "company",
+        "job",
+        sqlite_where=text("ended_at IS NULL"),
+        postgresql_where=text("ended_at IS NULL"),
+    ),
+)

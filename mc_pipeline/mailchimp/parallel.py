@@ -21,7 +21,7 @@ def run_concurrently(
     stop: threading.Event,
     *,
     on_result: Callable[[Result], None] | None = None,
-    grace_seconds: float = 30,
+    grace_seconds: float = 5,
 ) -> list[Result]:
     """Run the tasks on ``workers`` threads and return their results in the order of completion.
 

@@ -90,11 +90,16 @@ def _pages(
     if connections <= 1 or len(pages) <= 1:
         return [_page(client, model, page, fields) for page in pages]
     executor = ThreadPoolExecutor(max_workers=connections, thread_name_prefix="odoo-read")
+    wait = True
     try:
         return list(executor.map(lambda page: _page(client, model, page, fields), pages))
+    except BaseException as error:
+        wait = isinstance(error, Exception)
+        raise
     finally:
-        # A failed page or an interrupted run starts no further page; running ones end by their timeout.
-        executor.shutdown(wait=True, cancel_futures=True)
+        # A failed page or an interrupted run starts no further page; running ones end by their timeout, for
+        # which somebody who interrupts does not wait.
+        executor.shutdown(wait=wait, cancel_futures=True)
 
 
 def _page(

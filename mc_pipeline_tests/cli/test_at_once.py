@@ -2,10 +2,14 @@
 
 import logging
 import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
-from mc_pipeline.cli.at_once import AtOnce
+from mc_pipeline.cli.at_once import AtOnce, opt_outs_under_way
+from mc_pipeline.defs.jobs import OPT_OUTS, SYNC_COMPANY
+from mc_pipeline.ledger import Ledger
 
 
 def test_what_comes_during_a_run_is_one_more_run() -> None:
@@ -30,7 +34,7 @@ def test_what_comes_during_a_run_is_one_more_run() -> None:
     assert ran == ["acme", "acme"]
 
 
-def test_a_company_that_is_being_synced_waits_and_holds_up_no_other() -> None:
+def test_a_company_whose_opt_outs_are_under_way_waits_and_holds_up_no_other() -> None:
     ran: list[str] = []
     busy = {"acme"}
     other_done, acme_done = threading.Event(), threading.Event()
@@ -63,6 +67,19 @@ def test_a_run_that_fails_ends_nothing(caplog: pytest.LogCaptureFixture) -> None
         assert second.wait(10)
     assert "the opt-outs of acme could not be carried out" in caplog.text
     assert "ada@" not in caplog.text
+
+
+def test_opt_outs_wait_for_opt_outs_that_are_alive_and_never_for_a_sync(tmp_path: Path) -> None:
+    now = datetime(2026, 3, 2, 6, tzinfo=UTC)
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db", clock=lambda: now) as ledger:
+        is_busy = opt_outs_under_way(ledger.runs)
+        ledger.runs.begin("run-1", company="acme", job=SYNC_COMPANY, owner="host:1")
+        assert not is_busy("acme")
+        ledger.runs.begin("run-2", company="acme", job=OPT_OUTS, owner="host:2")
+        assert is_busy("acme")
+        assert not is_busy("other")
+        now += timedelta(minutes=3)
+        assert not is_busy("acme"), "it was killed"
 
 
 def test_as_long_as_nobody_knows_who_writes_nothing_runs() -> None:

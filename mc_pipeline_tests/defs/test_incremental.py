@@ -205,8 +205,8 @@ def test_a_look_that_fails_is_skipped_with_its_reason_and_forgets_nothing(world:
 
 def test_the_sensor_waits_while_a_run_of_the_company_is_under_way(world: World):
     first = look(world, None)
-    job = world.definitions.resolve_job_def(SYNC_COMPANY)
-    world.instance.create_run_for_job(job, tags={COMPANY_TAG: "acme"}, status=dg.DagsterRunStatus.STARTED)
+    with world.systems() as systems:
+        systems.ledger.runs.begin("run-1", company="acme", job=SYNC_COMPANY, owner="host:1")
     waiting = look(world, first.cursor)
     assert "a run is under way" in skipped_because(waiting)
     assert json.loads(waiting.cursor or "") == json.loads(first.cursor or "")

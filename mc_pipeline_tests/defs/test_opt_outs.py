@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from mc_pipeline.defs.consent.sensors import MAILCHIMP_OPT_OUTS
-from mc_pipeline.defs.jobs import OPT_OUTS
+from mc_pipeline.defs.jobs import OPT_OUTS, SYNC_COMPANY
 from mc_pipeline.defs.partitions import CHANGES, COMPANY_TAG, READ_TAG
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline.sandbox.mailchimp.people import People
@@ -139,10 +139,27 @@ def test_a_look_that_fails_is_skipped_with_its_reason(world: World):
     assert "acme: " in skipped_because(look(world))
 
 
-def test_the_sensor_waits_while_a_run_of_the_company_is_under_way(world: World):
-    job = world.definitions.resolve_job_def(OPT_OUTS)
-    world.instance.create_run_for_job(job, tags={COMPANY_TAG: "acme"}, status=dg.DagsterRunStatus.STARTED)
+def test_the_sensor_waits_while_opt_outs_of_the_company_are_under_way(world: World):
+    with world.systems() as systems:
+        systems.ledger.runs.begin("run-1", company="acme", job=OPT_OUTS, owner="host:1")
     assert "a run is under way" in skipped_because(look(world))
+
+
+def test_the_sensor_waits_for_no_sync_and_for_no_run_that_is_dead(world: World):
+    members(world, ANN)
+    assert poll(world).success
+    world.mailchimp.unsubscribe("retail1", ANN)
+    with world.systems() as systems:
+        systems.ledger.runs.begin("run-1", company="acme", job=SYNC_COMPANY, owner="host:1")
+    for job in (SYNC_COMPANY, OPT_OUTS):
+        world.instance.create_run_for_job(
+            world.definitions.resolve_job_def(job),
+            tags={COMPANY_TAG: "acme"},
+            status=dg.DagsterRunStatus.STARTED,
+        )
+    (request,) = look(world).run_requests or ()
+    assert request.partition_key == "acme"
+    assert request.tags[COMPANY_TAG] == "acme"
 
 
 def test_the_sensor_starts_switched_off_and_looks_every_minute(world: World):

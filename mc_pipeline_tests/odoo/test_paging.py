@@ -1,5 +1,7 @@
 """Reading all records while people change them: nothing is lost, nothing comes twice."""
 
+import signal
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +12,10 @@ from hypothesis import strategies as st
 
 from mc_pipeline.odoo.errors import OdooAccessError
 from mc_pipeline.odoo.paging import read_all
+from mc_pipeline.sandbox.faults import Fault
+from mc_pipeline.sandbox.odoo import SandboxOdoo
 from mc_pipeline_tests.odoo.byte_server import LOGGED_IN, error, result, serve
+from mc_pipeline_tests.odoo.conftest import logged_in
 from mc_pipeline_tests.odoo.connection import connected
 
 FORBIDDEN = error("odoo.exceptions.AccessError", "Sorry, you are not allowed to access this")
@@ -207,3 +212,29 @@ def _edit(kind: str, row: int) -> Callable[[ChangingOdoo], None]:
             odoo.hidden.discard(row)
 
     return edit
+
+
+def test_somebody_who_interrupts_does_not_wait_for_pages_under_way(sandbox: SandboxOdoo):
+    for number in range(4):
+        sandbox.add_partner(name=f"Person {number}")
+    hanging = sandbox.faults.add(
+        Fault("slow", match_body_regex='"res.partner", "read"', times=None, seconds=600)
+    )
+    over, main = threading.Event(), threading.get_ident()
+
+    def interrupt() -> None:
+        while not hanging.fired and not over.wait(0.01):
+            pass
+        signal.pthread_kill(main, signal.SIGINT)
+
+    with logged_in(sandbox) as client:
+        interrupting = threading.Thread(target=interrupt)
+        interrupting.start()
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                read_all(client, "res.partner", [], ["name"], page_size=1)
+            assert hanging in sandbox.faults.waiting, "its pages are under way still"
+        finally:
+            over.set()
+            interrupting.join()
+            sandbox.faults.clear()

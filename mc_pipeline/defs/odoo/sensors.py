@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from mc_pipeline.defs.dead_runs import end_dead_runs_at_a_tick
 from mc_pipeline.defs.partitions import CHANGES, COMPANY_TAG, READ_TAG
 from mc_pipeline.defs.sensing import is_under_way, reason_of
 from mc_pipeline.defs.systems import Systems
@@ -62,11 +63,12 @@ def odoo_sensors(settings: Settings, *, job: str) -> list[dg.SensorDefinition]:
         # The next look is near: rather skip this one than wait out trouble.
         systems = Systems(settings, odoo_retry=RetryPolicy(attempts=2, longest_wait_seconds=2.0))
         try:
+            end_dead_runs_at_a_tick(context, systems)
             for key, company in settings.companies.items():
-                if is_under_way(context.instance, key):
-                    quiet.append(f"{key}: a run is under way, looking again after it")
-                    continue
                 try:
+                    if is_under_way(context.instance, systems.ledger, key, job):
+                        quiet.append(f"{key}: a run is under way, looking again after it")
+                        continue
                     look, changed = _look(systems, company, looks.get(key))
                 except Exception as error:
                     context.log.warning(f"{key}: {reason_of(error)}")
