@@ -42,7 +42,7 @@ PLACES: dict[str, tuple[str, str, str, str]] = {
     "partners are read": ("odoo", "POST", "", "res.partner.*search_count"),
     "orders are read": ("odoo", "POST", "", "sale.order.*search"),
     "tags are written": ("mailchimp", "POST", "/(segments|tags)", ""),
-    "products are written": ("mailchimp", "POST", r"/stores/acme-retail/products", ""),
+    "invoices are read": ("odoo", "POST", "", "account.move"),
     "the store is read back": ("mailchimp", "GET", r"/stores/acme-retail/orders", ""),
 }
 """Where the process is killed, in this order: system, method, path, body of the request that it waits for."""
