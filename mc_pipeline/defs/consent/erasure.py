@@ -17,7 +17,6 @@ from mc_pipeline.defs.erased_people import erasure_pseudonyms
 from mc_pipeline.defs.presentation import partner_link, records_table
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.masking import mask_email
-from mc_pipeline.sync.opt_outs.lease import hearing_lease, opt_out_lease
 
 if TYPE_CHECKING:
     from mc_pipeline.domain.erasure import Pseudonyms
@@ -65,6 +64,8 @@ def erase_people(
         dagster.Failure: the config names nobody or somebody unknown, the key is missing, or a company is
             being synced. What was begun is finished by running the job again.
     """
+    from mc_pipeline.sync.opt_outs.lease import hearing_lease, opt_out_lease
+
     pseudonyms = erasure_pseudonyms()
     people = _people(systems, config)
     if config.dry_run:
