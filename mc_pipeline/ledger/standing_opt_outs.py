@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, select, tuple_, update
 
 from mc_pipeline.ledger.database import Database
+from mc_pipeline.ledger.leases import lease_name, lock
 from mc_pipeline.ledger.schema import intent, standing_opt_out, unsubscribe_due
 from mc_pipeline.ledger.serialization import address_key
 from mc_pipeline.ledger.statements import chunks, insert_new, insert_or_replace
@@ -65,6 +66,9 @@ class StandingOptOuts:
         now = self._database.now()
         news: list[StandingOptOut] = []
         with self._database.write() as connection:
+            # A write that is just being recorded sees this, or is seen by whoever looks after this.
+            for company in sorted({each.company for each in latest.values()}):
+                lock(connection, lease_name(company))
             for keys in chunks(sorted(latest)):
                 known = _known(connection, keys)
                 changed = [latest[key] for key in keys if _is_news(known.get(key), latest[key])]
