@@ -116,7 +116,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         company = systems.company(context.partition_key)
         began = systems.now()
         try:
-            with opt_out_lease(systems, company.key, context.run.run_id) as lease:
+            with opt_out_lease(systems, company.key, context.run.run_id, say=context.log.warning) as lease:
                 done: CarriedIntoOdoo = carry_into_odoo(systems, company, lease, context.run.run_id)
         except (LeaseHeldError, LeaseLostError) as held:
             done = nothing_carried(str(held))
@@ -175,7 +175,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         began = systems.now()
         lifted = odoo_opt_outs.rows.loc[odoo_opt_outs.rows["action"] == LIFT, "email"]
         try:
-            with opt_out_lease(systems, company.key, context.run.run_id) as lease:
+            with opt_out_lease(systems, company.key, context.run.run_id, say=context.log.warning) as lease:
                 carried: CarriedIntoMailchimp = carry_into_mailchimp(
                     systems, company, lease, context.run.run_id, lifted=set(lifted)
                 )
@@ -236,7 +236,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
             tuple(each.list_id for each in Audiences.of(mailchimp_members, company).unread),
         )
         try:
-            with opt_out_lease(systems, company.key, context.run.run_id) as lease:
+            with opt_out_lease(systems, company.key, context.run.run_id, say=context.log.warning) as lease:
                 missed = carry_what_was_missed(systems, company, lease, context.run.run_id, observed)
         except (LeaseHeldError, LeaseLostError) as held:
             missed = nothing_compared(str(held))
