@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from mc_pipeline.odoo.errors import OdooError
 
 
-_IMPATIENT_TIMEOUT_SECONDS = 30.0
 LEASE_TIME_TO_LIVE = timedelta(minutes=3)
 """So long others wait for the lease of a run that was killed."""
 
@@ -50,9 +49,11 @@ class Systems:
         lease_time_to_live: timedelta | None = None,
         odoo_retry: "OdooRetryPolicy | None" = None,
         mailchimp_retry: "MailchimpRetryPolicy | None" = None,
+        impatient_seconds: float = 30.0,
     ) -> None:
         self.settings = settings
         self.odoo_retry = odoo_retry
+        self.impatient_seconds = impatient_seconds
         self.mailchimp_retry = mailchimp_retry
         self.lease_time_to_live = lease_time_to_live or LEASE_TIME_TO_LIVE
         self.now = clock
@@ -130,7 +131,7 @@ class Systems:
             retry, timeout = self.mailchimp_retry, account.timeout_seconds
             if impatient:
                 retry = retry or RetryPolicy(attempts=3, total_seconds=30, longest_wait_seconds=8)
-                timeout = min(timeout, _IMPATIENT_TIMEOUT_SECONDS)
+                timeout = min(timeout, self.impatient_seconds)
             if company.mailchimp not in self._slots:
                 self._slots[company.mailchimp] = self.connection_slots(
                     company.mailchimp, account.max_connections

@@ -261,9 +261,11 @@ def add_events(connection: Connection, events: Sequence[ConsentEvent]) -> None:
 
     What they ask for in Odoo, and in Mailchimp of somebody whom Odoo says to be out, is due from here on.
     """
+    news: list[ConsentEvent] = []
     for chunk in chunks(events):
+        news += _unknown(connection, chunk)
         insert_new(connection, consent_event, [_row(event) for event in chunk])
-    told = [event for event in events if event.list_id and event.origin != "ours"]
+    told = [event for event in news if event.list_id and event.origin != "ours"]
     returns = [event for event in told if event.event == EVENT_OF_STATUS["subscribed"]]
     asking = [event for event in told if event.event in OPTED_OUT_EVENTS] + returns
     if asking:
@@ -273,6 +275,19 @@ def add_events(connection: Connection, events: Sequence[ConsentEvent]) -> None:
         of_list = [event for event in returns if (event.company, event.list_id) == (company, list_id)]
         emails = [address_key(event.email) for event in of_list]
         due_again(connection, company, list_id, emails, max(event.seen_at for event in of_list))
+
+
+def _unknown(connection: Connection, events: Sequence[ConsentEvent]) -> list[ConsentEvent]:
+    """Those of these events that are not in the history yet."""
+    columns = [consent_event.c[name] for name in ("list_id", "email", "event", "occurred_at", "status_to")]
+    query = select(*columns).where(consent_event.c.email.in_({address_key(event.email) for event in events}))
+    known = {tuple(row) for row in connection.execute(query)}
+    return [
+        event
+        for event in events
+        if (event.list_id, address_key(event.email), event.event, event.occurred_at, event.status_to)
+        not in known
+    ]
 
 
 def _by_address(events: Sequence[ConsentEvent]) -> dict[str, list[ConsentEvent]]:

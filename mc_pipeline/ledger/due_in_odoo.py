@@ -4,17 +4,16 @@ One row per company and address, made in the transaction that records an event a
 left to do: what a run costs follows from what happened, not from how many people there are.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, or_, select
+from sqlalchemy import Connection, and_, bindparam, delete, func, or_, select
 
 from mc_pipeline.ledger.database import Database
 from mc_pipeline.ledger.schema import due_in_odoo
 from mc_pipeline.ledger.serialization import address_key
-from mc_pipeline.ledger.statements import chunks, insert_or_replace
+from mc_pipeline.ledger.statements import chunks, insert_new, insert_or_renew
 from mc_pipeline.masking import mask_email
 
 DUE, WAITS, REFUSED, CONFLICT = "due", "waits", "refused", "conflict"
@@ -24,7 +23,8 @@ DUE, WAITS, REFUSED, CONFLICT = "due", "waits", "refused", "conflict"
 class DueInOdoo:
     """One address.
 
-    state      due       the next run decides about it, and carries it
+    state      due       the next run decides about it, and carries it; after a failure none is requested for
+                         it before ``retry_at`` (UTC)
                waits     an old opt-out of ``list_id``, until a person releases those
                refused   Odoo does not take the address; tried again at ``retry_at`` (UTC)
                conflict  a person has to decide; ``conflict`` is its kind
@@ -50,19 +50,42 @@ class DueInOdooRows:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def due(self, company: str) -> list[str]:
-        """The addresses that the next run decides about, also those that Odoo refused long enough ago."""
+    def due(self, company: str) -> dict[str, int]:
+        """The addresses that the next run decides about, with the version of what is known of each.
+
+        Also those that Odoo refused long enough ago.
+        """
+        now = self._database.now()
+        again = and_(due_in_odoo.c.state == REFUSED, due_in_odoo.c.retry_at <= now)
         query = (
-            select(due_in_odoo.c.email)
-            .where(due_in_odoo.c.company == company, self._is_due())
+            select(due_in_odoo.c.email, due_in_odoo.c.version)
+            .where(due_in_odoo.c.company == company, or_(due_in_odoo.c.state == DUE, again))
             .order_by(due_in_odoo.c.email)
         )
         with self._database.read() as connection:
-            return list(connection.execute(query).scalars())
+            return {row.email: row.version for row in connection.execute(query)}
 
-    def count_due(self, company: str) -> int:
-        """How many those are: for a sensor."""
-        query = select(func.count()).where(due_in_odoo.c.company == company, self._is_due())
+    def versions(self, company: str) -> dict[str, int]:
+        """The version of what is known of every open address."""
+        query = select(due_in_odoo.c.email, due_in_odoo.c.version).where(due_in_odoo.c.company == company)
+        with self._database.read() as connection:
+            return {row.email: row.version for row in connection.execute(query)}
+
+    def count_due(self, company: str, *, without_failed: bool = False) -> int:
+        """How many those are.
+
+        ``without_failed``: not those that Odoo could not take a moment ago: no run is requested for them yet.
+        """
+        now = self._database.now()
+        query = select(func.count()).where(
+            due_in_odoo.c.company == company,
+            or_(
+                due_in_odoo.c.state == DUE,
+                and_(due_in_odoo.c.state == REFUSED, due_in_odoo.c.retry_at <= now),
+            ),
+        )
+        if without_failed:
+            query = query.where(or_(due_in_odoo.c.retry_at.is_(None), due_in_odoo.c.retry_at <= now))
         with self._database.read() as connection:
             return connection.execute(query).scalar_one()
 
@@ -74,40 +97,37 @@ class DueInOdooRows:
             .order_by(due_in_odoo.c.email)
         )
         with self._database.read() as connection:
-            return [DueInOdoo(**row) for row in connection.execute(query).mappings()]
+            return [
+                DueInOdoo(**{name: row[name] for name in DueInOdoo.__dataclass_fields__})
+                for row in connection.execute(query).mappings()
+            ]
 
-    def decide(
-        self, company: str, decided: Collection[str], still_open: Iterable[DueInOdoo], *, as_of: datetime
-    ) -> None:
+    def decide(self, company: str, decided: Mapping[str, int], still_open: Iterable[DueInOdoo]) -> None:
         """Remember what became of the addresses that were decided about; those without a row are done with.
 
-        ``as_of`` is when the events were read that the decision builds on: an address of which something
-        new was heard since then stays due.
+        ``decided``: with the version that the decision builds on (0: there was no row). An address of which
+        something new was heard since then stays due.
         """
         rows = {address_key(row.email): vars(row) for row in still_open}
+        versions = {address_key(email): version for email, version in decided.items()}
+        this_one = and_(
+            due_in_odoo.c.company == company,
+            due_in_odoo.c.email == bindparam("key"),
+            due_in_odoo.c.version == bindparam("known"),
+        )
         with self._database.write() as connection:
-            for chunk in chunks(sorted({address_key(email) for email in decided} | rows.keys())):
-                these = and_(due_in_odoo.c.company == company, due_in_odoo.c.email.in_(chunk))
-                newer = set(
-                    connection.execute(
-                        select(due_in_odoo.c.email).where(these, due_in_odoo.c.since > as_of)
-                    ).scalars()
+            for chunk in chunks(sorted(versions)):
+                connection.execute(
+                    delete(due_in_odoo).where(this_one),
+                    [{"key": email, "known": versions[email]} for email in chunk],
                 )
-                connection.execute(delete(due_in_odoo).where(these, due_in_odoo.c.since <= as_of))
-                insert_or_replace(
-                    connection,
-                    due_in_odoo,
-                    [rows[email] for email in chunk if email in rows and email not in newer],
-                )
+                # Where the row is still there, it is newer than the decision.
+                insert_new(connection, due_in_odoo, [rows[email] for email in chunk if email in rows])
 
     def add(self, company: str, emails: Collection[str]) -> None:
         """Have the next run decide about these addresses (again)."""
         with self._database.write() as connection:
             add_due(connection, [(company, email) for email in emails], self._database.now())
-
-    def _is_due(self) -> Any:
-        again = and_(due_in_odoo.c.state == REFUSED, due_in_odoo.c.retry_at <= self._database.now())
-        return or_(due_in_odoo.c.state == DUE, again)
 
 
 def add_due(connection: Connection, whose: Sequence[tuple[str, str]], now: datetime) -> None:
@@ -127,4 +147,4 @@ def add_due(connection: Connection, whose: Sequence[tuple[str, str]], now: datet
         for company, email in dict.fromkeys(whose)
     ]
     for chunk in chunks(rows):
-        insert_or_replace(connection, due_in_odoo, chunk)
+        insert_or_renew(connection, due_in_odoo, chunk)

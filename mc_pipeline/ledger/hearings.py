@@ -24,7 +24,8 @@ class HearingState:
     """How an audience was last heard. Times are ours, UTC.
 
     heard_at       None: never
-    failed_since   None: the last time went well; ``failures`` are in a row since, ``failure`` the last words
+    failed_since   None: the last time went well; in so many runs (``failures``) it did not since
+    failed_at      the last failure, ``failed_by`` the run that met it, and its words in ``failure``
     failure_kind   authentication | not_found | other
     """
 
@@ -32,6 +33,8 @@ class HearingState:
     heard_at: datetime | None = None
     failed_since: datetime | None = None
     failures: int = 0
+    failed_at: datetime | None = None
+    failed_by: str = ""
     failure_kind: str = ""
     failure: str = ""
 
@@ -60,22 +63,27 @@ class Hearings:
 
     def heard(self, list_id: str, at: datetime) -> None:
         """Remember that an audience was heard; ``at`` is when that began."""
-        row = {"list_id": list_id, "heard_at": at, "failed_since": None, "failures": 0}
+        row = {"list_id": list_id, "heard_at": at, "failed_since": None, "failures": 0, "failed_at": None}
         with self._database.write() as connection:
-            insert_or_replace(connection, hearing, [{**row, "failure_kind": "", "failure": ""}])
+            insert_or_replace(
+                connection, hearing, [{**row, "failed_by": "", "failure_kind": "", "failure": ""}]
+            )
 
-    def failed(self, list_id: str, kind: str, words: str) -> None:
-        """Remember that an audience could not be heard. ``words`` hold no address."""
+    def failed(self, list_id: str, kind: str, words: str, *, by: str) -> None:
+        """Remember that an audience could not be heard by a run. ``words`` hold no address."""
         now = self._database.now()
         with self._database.write() as connection:
             query = select(hearing).where(hearing.c.list_id == list_id)
             known = connection.execute(query).mappings().first()
             same = known is not None and known["failed_since"] is not None and known["failure_kind"] == kind
+            again = known is not None and known["failed_by"] == by
             row = {
                 "list_id": list_id,
                 "heard_at": known["heard_at"] if known else None,
                 "failed_since": known["failed_since"] if known and known["failed_since"] else now,
-                "failures": known["failures"] + 1 if known and same else 1,
+                "failures": known["failures"] + (not again) if known and same else 1,
+                "failed_at": now,
+                "failed_by": by,
                 "failure_kind": kind,
                 "failure": words,
             }

@@ -16,12 +16,13 @@ from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, 
 from mc_pipeline.ledger.consent import add_events
 from mc_pipeline.ledger.database import Database
 from mc_pipeline.ledger.errors import IntentError
-from mc_pipeline.ledger.leases import CHANGES, LeasePath, lease_name, require
+from mc_pipeline.ledger.leases import CHANGES, LeasePath, lease_name, lock_members, require
 from mc_pipeline.ledger.member_records import MemberRecords
 from mc_pipeline.ledger.projection import OPERATIONS, OUTCOMES, SettledWrite, consent_event_of, tags_of
-from mc_pipeline.ledger.refusals import Refusal, out_by_now, refusals
+from mc_pipeline.ledger.refusals import Refusal, member_after, out_by_now, refusals, refused_by_now
 from mc_pipeline.ledger.schema import intent as intent_table
 from mc_pipeline.ledger.serialization import address_key, canonical_json
+from mc_pipeline.ledger.standing_opt_outs import out_meanwhile
 from mc_pipeline.ledger.statements import chunks
 from mc_pipeline.masking import mask_email
 
@@ -164,6 +165,11 @@ class Intents:
             ids = iter(self._insert(connection, company, fence, run_id, kept, CHANGES))
             return [next(ids) if why is None else why for why in refused]
 
+    def refused_by_now(self, ids: Sequence[int]) -> set[int]:
+        """Which of these intents, recorded and not sent yet, would be refused if they were recorded now."""
+        with self._database.read() as connection:
+            return refused_by_now(connection, self._load(connection, ids))
+
     def out_since(self, ids: Sequence[int]) -> set[int]:
         """Which of these intents are about members who are out by now, and may be reachable by our write."""
         with self._database.read() as connection:
@@ -216,9 +222,13 @@ class Intents:
             now = self._database.now()
             rows = self._load(connection, [outcome.intent_id for outcome in outcomes])
             self._require_for(connection, rows, fence)
+            lock_members(connection, (row["list_id"] for row in rows.values()))
             writes = list(_settled_now(rows, outcomes, now))
             self._settle_members(connection, writes)
             _update_intents(connection, writes)
+            applied = {write.intent_id for write in writes if write.outcome == "applied"}
+            out = out_by_now(connection, {number: rows[number] for number in applied})
+            out_meanwhile(connection, {member_after(rows[number]) for number in out}, now)
 
     def open(
         self, company: str, *, before: datetime | None = None, path: LeasePath | None = None

@@ -14,7 +14,7 @@ agree to within a fraction of the time to live.
 import logging
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -220,6 +220,15 @@ def lock(connection: Connection, name: str) -> RowMapping:
     insert_new(connection, lease_table, [{"name": name, "fence": 0}])
     query = select(lease_table).where(lease_table.c.name == name).with_for_update()
     return connection.execute(query).mappings().one()
+
+
+def lock_members(connection: Connection, list_ids: Iterable[str]) -> None:
+    """Make the transactions that change records of these audiences' members follow each other.
+
+    They are made under several leases: hearing, observing, settling.
+    """
+    for list_id in sorted(set(list_ids)):
+        lock(connection, f"members/{list_id}")
 
 
 def require(connection: Connection, name: str, fence: int, now: datetime) -> None:

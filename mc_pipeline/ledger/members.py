@@ -18,7 +18,7 @@ from sqlalchemy.sql import ColumnElement
 from mc_pipeline.ledger.consent import OPTED_OUT_EVENTS, ConsentEvent, Source, add_events, events_where
 from mc_pipeline.ledger.database import Database
 from mc_pipeline.ledger.errors import LedgerError
-from mc_pipeline.ledger.leases import lock, require
+from mc_pipeline.ledger.leases import lock, lock_members, require
 from mc_pipeline.ledger.observing import (
     Comparison,
     Finding,
@@ -183,6 +183,7 @@ class Members:
                 lock(connection, lease or company)
             else:
                 require(connection, lease or company, fence, self._database.now())
+            lock_members(connection, rows["list_id"])
             news = _compared(connection, rows, observed_at, emails=rows["email"])
             return _take_over(connection, company, news, observed_at, source, find)
 
@@ -196,6 +197,7 @@ class Members:
             return
         with self._database.write() as connection:
             require(connection, lease, fence, self._database.now())
+            lock_members(connection, (event.list_id for event in events))
             add_events(connection, events)
             for event in events:
                 if event.event in OPTED_OUT_EVENTS:
@@ -234,6 +236,7 @@ class Members:
                 lock(connection, company)
             else:
                 require(connection, company, fence, self._database.now())
+            lock_members(connection, lists)
             lists = _not_yet_read(connection, lists, observed_at)
             rows = rows[rows["list_id"].isin(lists)]
             if isinstance(complete, bool):
@@ -561,7 +564,9 @@ def _explained_by_us(
     for list_id, rows in told.groupby("list_id"):
         by_email = {row.email: row for row in rows.itertuples(index=False)}
         for chunk in chunks(by_email):
-            query = select(intent.c.email, intent.c.operation, intent.c.recorded_at).where(
+            query = select(
+                intent.c.email, intent.c.operation, intent.c.recorded_at, intent.c.body_json
+            ).where(
                 intent.c.email.in_(chunk),
                 intent.c.list_id == list_id,
                 intent.c.settled_at.is_(None),
@@ -571,6 +576,9 @@ def _explained_by_us(
                 row: Any = by_email[write.email]
                 changed_at = moment(row.last_changed)
                 fits = write.operation in _EXPLAINING_OPERATIONS.get(row.status, ())
+                if write.operation == "create":
+                    # With another status than we sent, it is somebody else's doing since.
+                    fits = fits and json.loads(write.body_json).get("status") == row.status
                 if fits and (changed_at is None or changed_at >= write.recorded_at - _CLOCKS_DIFFER):
                     explained.add((str(list_id), write.email))
     return explained

@@ -6,7 +6,7 @@ somebody reachable, or that create or rename a member, are looked at; fields and
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -54,12 +54,30 @@ def refusals(connection: Connection, company: str, intents: Sequence[IntentLike]
 
 
 def out_by_now(connection: Connection, intents: Mapping[int, RowMapping]) -> set[int]:
-    """Which recorded writes are about people who are out by now.
+    """Which writes that were sent are about people who are out by now.
 
     Nobody was when they were recorded, or they would have been refused: it was written down since.
     """
+    return _judged(connection, intents, lambda known, write: known.is_out(write))
+
+
+def refused_by_now(connection: Connection, intents: Mapping[int, RowMapping]) -> set[int]:
+    """Which recorded writes that were not sent yet would be refused if they were recorded now."""
+    return _judged(connection, intents, lambda known, write: known.refusal(write) is not None)
+
+
+def member_after(row: RowMapping) -> tuple[str, str, str]:
+    """Company, list id and address of the member whom a recorded write leaves behind."""
+    return row["company"], row["list_id"], _addresses(_Recorded(row))[-1]
+
+
+def _judged(
+    connection: Connection,
+    intents: Mapping[int, RowMapping],
+    judge: "Callable[[_Known, _Recorded], bool]",
+) -> set[int]:
     looked_at = {number: row for number, row in intents.items() if row["operation"] in REACHING}
-    out: set[int] = set()
+    found: set[int] = set()
     for chunk in chunks(sorted(looked_at)):
         for company in {looked_at[number]["company"] for number in chunk}:
             writes = {
@@ -67,11 +85,10 @@ def out_by_now(connection: Connection, intents: Mapping[int, RowMapping]) -> set
                 for number in chunk
                 if looked_at[number]["company"] == company
             }
-            known = _Known(
-                connection, company, {address for each in writes.values() for address in _addresses(each)}
-            )
-            out.update(number for number, write in writes.items() if known.is_out(write))
-    return out
+            addresses = {address for each in writes.values() for address in _addresses(each)}
+            known = _Known(connection, company, addresses)
+            found.update(number for number, write in writes.items() if judge(known, write))
+    return found
 
 
 class _Recorded:
@@ -107,13 +124,13 @@ class _Known:
         if _unsubscribes(intent):
             return None
         if any(self._stands(address, intent.list_id) for address in _addresses(intent)):
-            return Refusal("opted out in Odoo since the plan was made")
+            return Refusal("opted out in Odoo")
         record = self._records.get((intent.list_id, address_key(intent.email)))
         last_status = record.last_status if record is not None else None
         if last_status in _OUT_OF_AUDIENCE and not _may_return(intent, record):
-            return Refusal(f"{last_status} in Mailchimp since the plan was made")
+            return Refusal(f"{last_status} in Mailchimp by now")
         if self._reaches(intent, last_status) and _addresses(intent)[-1] in self._ever_out:
-            return Refusal("opted out of an audience, bounced or complained since the plan was made")
+            return Refusal("opted out of an audience, bounced or complained: no consent counts")
         return None
 
     def is_out(self, intent: IntentLike) -> bool:

@@ -293,6 +293,8 @@ hearing = Table(
     # Since when it could not be heard, how often in a row, and Mailchimp's words; empty: it can be heard.
     Column("failed_since", UtcDateTime()),
     _count("failures"),
+    Column("failed_at", UtcDateTime()),
+    Column("failed_by", Text(), nullable=False, server_default=""),
     Column("failure_kind", Text(), nullable=False, server_default=""),
     Column("failure", Text(), nullable=False, server_default=""),
 )
@@ -321,6 +323,8 @@ due_in_odoo = Table(
     Column("partner_id", BigInteger()),
     Column("conflict", Text(), nullable=False, server_default=""),
     Column("detail", Text(), nullable=False, server_default=""),
+    # Goes up with all that is heard: what was decided on less is decided again.
+    Column("version", Integer(), nullable=False, server_default=text("1")),
     CheckConstraint("state IN ('due', 'waits', 'refused', 'conflict')", name="state"),
 )
 
@@ -347,6 +351,9 @@ unsubscribe_due = Table(
     Column("list_id", Text(), primary_key=True),
     Column("email", Text(), primary_key=True),
     Column("since", UtcDateTime(), nullable=False),
+    # After a failure: runs that start for another reason try at once, none is requested before this moment.
+    Column("retry_at", UtcDateTime()),
+    Column("version", Integer(), nullable=False, server_default=text("1")),
 )
 
 old_opt_outs = Table(

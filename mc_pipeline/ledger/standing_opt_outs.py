@@ -9,24 +9,28 @@ Odoo's rows are told in any order, by several runs: the one with the later date 
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, tuple_, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, or_, select, tuple_, update
 
 from mc_pipeline.ledger.database import Database
 from mc_pipeline.ledger.leases import lease_name, lock
 from mc_pipeline.ledger.schema import intent, standing_opt_out, unsubscribe_due
 from mc_pipeline.ledger.serialization import address_key
-from mc_pipeline.ledger.statements import chunks, insert_or_replace
+from mc_pipeline.ledger.statements import chunks, insert_or_renew, insert_or_replace
 from mc_pipeline.masking import mask_email
 
 _AT_A_TIME = 5_000
 
-BLACKLISTED, OPTED_OUT_OF_COMPANY, EVIDENCE_WITHDRAWN = (
+RETRIED_AFTER = timedelta(minutes=5)
+"""So long no run is requested for what failed; runs that start for another reason try it at once."""
+
+BLACKLISTED, OPTED_OUT_OF_COMPANY, EVIDENCE_WITHDRAWN, OPTED_OUT_MEANWHILE = (
     "blacklisted",
     "opted_out_of_company",
     "evidence_withdrawn",
+    "opted_out_meanwhile",
 )
 
 
@@ -35,7 +39,8 @@ class StandingOptOut:
     """One opt-out that Odoo says, or that we are about to say in Odoo.
 
     list_id   the audience concerned; empty: every audience of the company
-    cause     blacklisted | opted_out_of_company | evidence_withdrawn
+    cause     blacklisted | opted_out_of_company | evidence_withdrawn | opted_out_meanwhile (heard of while a
+              write of ours that made the member reachable was under way)
     active    false: it was lifted
     said_at   Odoo's date of it, or when it happened in Mailchimp (UTC)
     """
@@ -88,7 +93,7 @@ class StandingOptOuts:
                 ]
                 insert_or_replace(connection, standing_opt_out, [_row(each, now) for each in changed])
                 newly_out = [each for each in turned if each.active]
-                insert_or_replace(connection, unsubscribe_due, _due_rows(newly_out, list_ids, now))
+                _add_due(connection, _due_rows(newly_out, list_ids, now))
                 news += turned
         return news
 
@@ -113,16 +118,17 @@ class StandingOptOuts:
                 found += [_said(row) for row in connection.execute(these).mappings()]
             return found
 
-    def lift(self, company: str, emails: Collection[str], at: datetime) -> None:
-        """Whom we took off Odoo's blacklist is out no longer by that cause."""
+    def lift(self, company: str, lifted: Mapping[str, datetime]) -> None:
+        """Who was taken off Odoo's blacklist by us is out no longer by that cause; at Odoo's date of it."""
         with self._database.write() as connection:
-            for chunk in chunks(sorted({address_key(email) for email in emails})):
+            for email, at in sorted(lifted.items()):
                 connection.execute(
                     update(standing_opt_out)
                     .where(
                         standing_opt_out.c.company == company,
                         standing_opt_out.c.cause == BLACKLISTED,
-                        standing_opt_out.c.email.in_(chunk),
+                        standing_opt_out.c.email == address_key(email),
+                        standing_opt_out.c.said_at <= at,
                     )
                     .values(active=False, said_at=at, recorded_at=self._database.now())
                 )
@@ -157,59 +163,105 @@ class StandingOptOuts:
                     .where(
                         standing_opt_out.c.company == company,
                         standing_opt_out.c.cause == cause,
+                        standing_opt_out.c.recorded_at < observed_at,
                         tuple_(standing_opt_out.c.email, standing_opt_out.c.list_id).in_(chunk),
                     )
                     .values(active=False)
                 )
 
-    def due(self, company: str) -> dict[str, list[str]]:
-        """Whom Mailchimp has to be asked about, by audience."""
+    def due(self, company: str, list_id: str) -> dict[str, int]:
+        """Whom Mailchimp has to be asked about in an audience, with the version of what is known of each."""
         query = (
-            select(unsubscribe_due.c.list_id, unsubscribe_due.c.email)
-            .where(unsubscribe_due.c.company == company)
-            .order_by(unsubscribe_due.c.list_id, unsubscribe_due.c.email)
+            select(unsubscribe_due.c.email, unsubscribe_due.c.version)
+            .where(unsubscribe_due.c.company == company, unsubscribe_due.c.list_id == list_id)
+            .order_by(unsubscribe_due.c.email)
         )
-        found: dict[str, list[str]] = {}
         with self._database.read() as connection:
-            for row in connection.execute(query):
-                found.setdefault(row.list_id, []).append(row.email)
-        return found
+            return {row.email: row.version for row in connection.execute(query)}
+
+    def count_due(self, company: str, list_ids: Collection[str], *, without_failed: bool = False) -> int:
+        """How many members that are; ``without_failed``: not those that failed a moment ago."""
+        query = select(func.count()).where(
+            unsubscribe_due.c.company == company, unsubscribe_due.c.list_id.in_(sorted(set(list_ids)))
+        )
+        if without_failed:
+            now = self._database.now()
+            query = query.where(or_(unsubscribe_due.c.retry_at.is_(None), unsubscribe_due.c.retry_at <= now))
+        with self._database.read() as connection:
+            return connection.execute(query).scalar_one()
 
     def add_due(self, company: str, list_id: str, emails: Collection[str]) -> None:
         """These members have to be looked at (again)."""
         now = self._database.now()
-        rows = [
-            {"company": company, "list_id": list_id, "email": address_key(email), "since": now}
-            for email in sorted(set(emails))
-        ]
         with self._database.write() as connection:
-            for chunk in chunks(rows):
-                insert_or_replace(connection, unsubscribe_due, chunk)
+            _add_due(connection, [_due_row(company, list_id, address_key(email), now) for email in emails])
 
-    def done(self, company: str, list_id: str, emails: Collection[str], *, as_of: datetime) -> None:
-        """These were seen to be unsubscribed or not reachable in this audience; ``as_of`` is before the look.
+    def done(self, company: str, list_id: str, looked_at: Mapping[str, int]) -> None:
+        """These were seen to be unsubscribed or not reachable in this audience.
 
-        Who has a write of the other path under way there stays due, for it may yet make them reachable; so
-        does who came back after the look.
+        ``looked_at``: with the version known before the look. Who has a write of the other path under way
+        there stays due, for it may yet make them reachable; so does who came back after the look.
         """
+        this_one = and_(
+            unsubscribe_due.c.company == company,
+            unsubscribe_due.c.list_id == list_id,
+            unsubscribe_due.c.email == bindparam("key"),
+            unsubscribe_due.c.version == bindparam("known"),
+        )
+        versions = {address_key(email): version for email, version in looked_at.items()}
+        for part in chunks(sorted(versions), _AT_A_TIME):
+            with self._database.write() as connection:
+                for chunk in chunks(part):
+                    under_way = select(intent.c.email).where(
+                        intent.c.company == company,
+                        intent.c.list_id == list_id,
+                        intent.c.path == "changes",
+                        intent.c.settled_at.is_(None),
+                        intent.c.email.in_(chunk),
+                    )
+                    stay = set(connection.execute(under_way).scalars())
+                    gone = [{"key": each, "known": versions[each]} for each in chunk if each not in stay]
+                    if gone:
+                        connection.execute(delete(unsubscribe_due).where(this_one), gone)
+                        connection.execute(
+                            update(standing_opt_out)
+                            .where(
+                                standing_opt_out.c.company == company,
+                                standing_opt_out.c.list_id == list_id,
+                                standing_opt_out.c.cause == OPTED_OUT_MEANWHILE,
+                                standing_opt_out.c.email.in_([each["key"] for each in gone]),
+                            )
+                            .values(active=False)
+                        )
+                    _postpone(connection, company, list_id, sorted(stay), self._database.now())
+
+    def postpone(self, company: str, list_id: str, emails: Collection[str]) -> None:
+        """These could not be carried: a further run is requested for them in a few minutes only."""
         with self._database.write() as connection:
             for chunk in chunks(sorted({address_key(email) for email in emails})):
-                under_way = select(intent.c.email).where(
-                    intent.c.company == company,
-                    intent.c.list_id == list_id,
-                    intent.c.path == "changes",
-                    intent.c.settled_at.is_(None),
-                    intent.c.email.in_(chunk),
-                )
-                connection.execute(
-                    delete(unsubscribe_due).where(
-                        unsubscribe_due.c.company == company,
-                        unsubscribe_due.c.list_id == list_id,
-                        unsubscribe_due.c.email.in_(chunk),
-                        unsubscribe_due.c.since <= as_of,
-                        unsubscribe_due.c.email.not_in(under_way),
-                    )
-                )
+                _postpone(connection, company, list_id, chunk, self._database.now())
+
+
+def out_meanwhile(connection: Connection, members: Collection[tuple[str, str, str]], now: datetime) -> None:
+    """Inside a transaction of another module: (company, list id, address) whom a write of ours made reachable
+    and who are out by now. Whatever comes of this process, they are unsubscribed."""
+    rows = [
+        _row(
+            StandingOptOut(
+                company=company,
+                email=email,
+                list_id=list_id,
+                cause=OPTED_OUT_MEANWHILE,
+                said_at=now,
+                because="opted out while they were being made a member, or subscribed",
+            ),
+            now,
+        )
+        for company, list_id, email in sorted(set(members))
+    ]
+    for chunk in chunks(rows):
+        insert_or_replace(connection, standing_opt_out, chunk)
+    _add_due(connection, [_due_row(row["company"], row["list_id"], row["email"], now) for row in rows])
 
 
 def due_again(
@@ -227,11 +279,8 @@ def due_again(
             )
             .distinct()
         )
-        rows = [
-            {"company": company, "list_id": list_id, "email": email, "since": now}
-            for email in connection.execute(query).scalars()
-        ]
-        insert_or_replace(connection, unsubscribe_due, rows)
+        back = list(connection.execute(query).scalars())
+        _add_due(connection, [_due_row(company, list_id, email, now) for email in back])
 
 
 Key = tuple[str, str, str, str]
@@ -276,10 +325,34 @@ def _due_rows(
     out: Iterable[StandingOptOut], list_ids: Collection[str], now: datetime
 ) -> list[dict[str, Any]]:
     return [
-        {"company": each.company, "list_id": list_id, "email": address_key(each.email), "since": now}
+        _due_row(each.company, list_id, address_key(each.email), now)
         for each in out
         for list_id in ([each.list_id] if each.list_id else list_ids)
     ]
+
+
+def _due_row(company: str, list_id: str, email: str, now: datetime) -> dict[str, Any]:
+    return {"company": company, "list_id": list_id, "email": email, "since": now, "retry_at": None}
+
+
+def _add_due(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    unique = {(row["company"], row["list_id"], row["email"]): row for row in rows}
+    for chunk in chunks(unique.values()):
+        insert_or_renew(connection, unsubscribe_due, chunk)
+
+
+def _postpone(
+    connection: Connection, company: str, list_id: str, emails: Collection[str], now: datetime
+) -> None:
+    connection.execute(
+        update(unsubscribe_due)
+        .where(
+            unsubscribe_due.c.company == company,
+            unsubscribe_due.c.list_id == list_id,
+            unsubscribe_due.c.email.in_(list(emails)),
+        )
+        .values(retry_at=now + RETRIED_AFTER)
+    )
 
 
 def _said(row: Any) -> StandingOptOut:

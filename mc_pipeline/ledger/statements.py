@@ -29,6 +29,24 @@ def insert_or_replace(connection: Connection, table: Table, rows: Sequence[dict[
     connection.execute(statement.on_conflict_do_update(index_elements=key, set_=values), rows)
 
 
+def insert_or_renew(
+    connection: Connection, table: Table, rows: Sequence[dict[str, Any]], version: str = "version"
+) -> None:
+    """Insert the rows, each at most once; one that is there is replaced, and its version goes up by one.
+
+    In the order of their keys, so that two writers never wait for each other.
+    """
+    if not rows:
+        return
+    statement = _insert(connection, table)
+    key = [column.name for column in table.primary_key]
+    values = {name: statement.excluded[name] for name in rows[0] if name not in key}
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=key, set_={**values, version: table.c[version] + 1}),
+        sorted(rows, key=lambda row: [row[name] for name in key]),
+    )
+
+
 def chunks(items: Iterable[Item], size: int = CHUNK) -> Iterator[list[Item]]:
     """The items in lists of at most ``size``."""
     iterator = iter(items)

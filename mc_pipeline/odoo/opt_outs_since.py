@@ -50,15 +50,18 @@ def blacklist_since(client: OdooClient, since: datetime | None) -> list[SaidInOd
 
 
 def list_opt_outs_since(client: OdooClient, since: datetime | None) -> list[SaidInOdoo]:
-    """Opt-outs of mailing lists written since; empty where Odoo has no mailing lists. Raises OdooError."""
+    """Subscriptions of mailing lists written since, opted out or not; of all time (None) the opt-outs alone.
+
+    Empty where Odoo has no mailing lists. Raises OdooError.
+    """
     if optional_model_fields(client, "mailing.subscription") is None:
         return []
     rows = list(
         _written_since(
             client,
             "mailing.subscription",
-            [("opt_out", "=", True)],
-            ["contact_id", "list_id", "opt_out_datetime", "write_date"],
+            [("opt_out", "=", True)] if since is None else [],
+            ["contact_id", "list_id", "opt_out", "opt_out_datetime", "write_date"],
             since,
         )
     )
@@ -70,10 +73,11 @@ def list_opt_outs_since(client: OdooClient, since: datetime | None) -> list[Said
         )
         addresses.update((row["id"], row["email_normalized"]) for row in page if row["email_normalized"])
     return [
-        SaidInOdoo(addresses[row["contact_id"]].lower(), True, at, row["list_id"])
+        SaidInOdoo(addresses[row["contact_id"]].lower(), bool(row["opt_out"]), at, row["list_id"])
         for row in rows
         if row["contact_id"] in addresses
-        and (at := _time(row["opt_out_datetime"]) or _time(row["write_date"])) is not None
+        and (at := (_time(row["opt_out_datetime"]) if row["opt_out"] else None) or _time(row["write_date"]))
+        is not None
     ]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mc_pipeline.ledger import Ledger
+from mc_pipeline.mailchimp.errors import MailchimpNotSentError
 
 SUBSCRIBING = frozenset({"subscribed", "pending"})
 
@@ -28,14 +29,14 @@ class OptOutsSince(Protocol):
         ...
 
 
-class CalledOffError(Exception):
+class CalledOffError(MailchimpNotSentError):
     """A call is not sent (again): ``out`` of its intents are about people who are out by now.
 
     Without any, it could not be found out.
     """
 
     def __init__(self, out: Collection[int], because: str) -> None:
-        super().__init__(because)
+        super().__init__(title="Called Off", detail=because)
         self.out = frozenset(out)
         self.because = because
 
@@ -63,7 +64,7 @@ class CallCheck:
         unknown = self.since.ask()
         if unknown:
             raise CalledOffError((), unknown)
-        out = self.ledger.intents.out_since(self.intents)
+        out = self.ledger.intents.refused_by_now(self.intents)
         if out:
             raise CalledOffError(out, "opted out since the plan was made")
 

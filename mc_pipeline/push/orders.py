@@ -52,8 +52,8 @@ from mc_pipeline.push.store_settling import ObjectKey, read_back
 from mc_pipeline.push.store_writes import StoreChange, StoreResult, StoreWrites
 from mc_pipeline.push.stores import Store
 
-SLICE = 10_000
-"""Orders whose requests are made at a time: bounds memory, however many a month has."""
+SLICE = 2_000
+"""Orders whose requests are made at a time: bounds memory, and who left an audience is asked before each."""
 
 _LOOKS = 2
 """How often an order is gone through in one run: what was found to be otherwise is put right at once."""

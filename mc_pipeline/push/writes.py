@@ -14,6 +14,7 @@ from mc_pipeline.ledger.refusals import REACHING, Refusal
 from mc_pipeline.mailchimp import batches, members, segments
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import (
+    CHECK_TOO_OLD,
     MailchimpError,
     MailchimpNotSentError,
     MailchimpRateLimitError,
@@ -92,7 +93,7 @@ class MemberWrites:
 
     ``since`` asks both systems for opt-outs shortly before anything is sent that makes somebody reachable;
     without it, what the ledger knows decides alone. Up to ``direct_writes`` single writes go as single calls,
-    more through /batches; what makes somebody reachable never goes through /batches.
+    more through /batches (None: all directly); what makes somebody reachable never goes through /batches.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class MemberWrites:
         workers: int = 4,
         progress: Callable[[int], None] = lambda rows: None,
         since: OptOutsSince | None = None,
-        direct_writes: int = DIRECT_WRITES,
+        direct_writes: int | None = DIRECT_WRITES,
     ) -> None:
         self._client = client
         self._ledger = ledger
@@ -130,7 +131,7 @@ class MemberWrites:
 
         What makes somebody reachable is always sent directly, each after a look at who is out by then.
         """
-        if len(writes) <= self._direct_writes:
+        if self._direct_writes is None or len(writes) <= self._direct_writes:
             return self._run(partial(self._change_one, write) for write in writes)
         direct = [write for write in writes if write.operation in REACHING]
         others = [write for write in writes if write.operation not in REACHING]
@@ -209,6 +210,10 @@ class MemberWrites:
         except CalledOffError as off:
             return refused + self._call_off(due, intents, off, self._create_chunk)
         except MailchimpError as error:
+            if error.title == CHECK_TOO_OLD:
+                return refused + self._call_off(
+                    due, intents, CalledOffError((), str(error)), self._create_chunk
+                )
             refusal = answer_of_error(error)
             if refusal is None:
                 return refused + self._failed(due, intents, error)
@@ -244,6 +249,8 @@ class MemberWrites:
         except CalledOffError as off:
             return self._call_off([write], intents, off, lambda rows: self._change_one(rows[0]))
         except MailchimpError as error:
+            if error.title == CHECK_TOO_OLD:
+                return self._call_off([write], intents, CalledOffError((), str(error)), lambda rows: [])
             refusal = answer_of_error(error)
             if refusal is None:
                 return self._failed([write], intents, error)
@@ -434,12 +441,13 @@ class MemberWrites:
         self._lease.check()
         if self._lease.path != CHANGES:
             raise ValueError("the path of the opt-outs makes nobody reachable")
-        unknown = self._since.ask() if self._since is not None else ""
+        reaches = any(makes_reachable(write.operation, write.body) for write in writes)
+        unknown = self._since.ask() if self._since is not None and reaches else ""
         due, results = [], []
         for write in writes:
             if unknown and makes_reachable(write.operation, write.body):
                 results.append(Result(write.key, "held_back", unknown))
-            elif self._since is not None and self._since.is_erased(write.email):
+            elif self._since is not None and any(map(self._since.is_erased, _addresses(write))):
                 results.append(Result(write.key, "held_back", "the person was erased"))
             else:
                 due.append(write)
@@ -490,6 +498,11 @@ class MemberWrites:
             return self._settle(writes, intents, [Answer("unknown", error.title, str(error))] * len(writes))
         self._settle(writes, intents, [Answer("not_sent", error.title, str(error))] * len(writes))
         raise error
+
+
+def _addresses(write: Write) -> list[str]:
+    new = write.body.get("email_address")
+    return [write.email, str(new).lower()] if new else [write.email]
 
 
 def _intent(write: Write) -> Intent:

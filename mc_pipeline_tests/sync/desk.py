@@ -153,7 +153,7 @@ class TwoWriters:
         return self.mailchimp.status(LIST, email)
 
     def due(self) -> list[str]:
-        return self.ledger.standing_opt_outs.due(COMPANY).get(LIST, [])
+        return list(self.ledger.standing_opt_outs.due(COMPANY, LIST))
 
     def bodies_that_reach(self, email: str) -> list[Any]:
         """Bodies sent that would make this address reachable."""

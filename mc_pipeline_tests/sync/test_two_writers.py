@@ -8,12 +8,23 @@ from pathlib import Path
 import pytest
 
 from mc_pipeline.ledger import ConsentEvent
-from mc_pipeline.mailchimp.errors import MailchimpError
+from mc_pipeline.ledger.standing_opt_outs import BLACKLISTED, StandingOptOut
+from mc_pipeline.mailchimp.members import read_members
 from mc_pipeline.push.writes import Write
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline.sandbox.mailchimp import SandboxMailchimp
 from mc_pipeline.sync.opt_outs.into_mailchimp import PAGES_FROM
-from mc_pipeline_tests.sync.desk import AUDIENCE, COMPANY, LIST, Asked, Died, TwoWriters, change, creation
+from mc_pipeline_tests.sync.desk import (
+    AUDIENCE,
+    COMPANY,
+    LIST,
+    Acts,
+    Asked,
+    Died,
+    TwoWriters,
+    change,
+    creation,
+)
 
 ANN, BOB = "ann@example.com", "bob@example.com"
 
@@ -234,10 +245,99 @@ def test_what_cannot_be_asked_is_not_sent_and_says_why(desk: TwoWriters) -> None
 
 def test_a_look_that_is_too_old_when_a_connection_is_free_sends_nothing(desk: TwoWriters) -> None:
     asked = Asked(recent=False)
-    with pytest.raises(MailchimpError, match="last look for opt-outs"):
-        desk.write(creation(ANN), since=asked)
+    (result,) = desk.write(creation(ANN), since=asked).values()
+    assert result.outcome == "held_back"
+    assert "last look for opt-outs" in result.detail
     assert desk.status(ANN) is None
     assert asked.times > 1
+
+
+def test_a_call_that_may_have_been_carried_out_is_read_back_when_it_is_called_off(desk: TwoWriters) -> None:
+    """Answered 504 and applied all the same: nobody of it counts as not sent."""
+    desk.mailchimp.faults.add(Fault("html_504", match_method="POST", after_applying=True))
+    desk.changing.after.append(lambda: desk.say_out(ANN))
+    desk.write(creation(ANN), creation(BOB), since=Asked())
+    assert (desk.status(ANN), desk.status(BOB)) == ("unsubscribed", "subscribed")
+    (record,) = desk.ledger.members.of_email(BOB).to_dict("records")
+    assert record["created_by_us"]
+
+
+def test_who_was_archived_while_a_refused_call_waited_is_not_subscribed(desk: TwoWriters) -> None:
+    desk.write(creation(ANN, "transactional"))
+    desk.mailchimp.faults.add(Fault("empty_429", match_method="PATCH"))
+
+    def archived() -> None:
+        with desk.client(Acts()) as client:
+            rows = read_members(client, LIST).rows.assign(audience=AUDIENCE, status="archived")
+        desk.ledger.members.observe_some(COMPANY, rows, desk.ledger.now())
+
+    desk.changing.after.append(archived)
+    (result,) = desk.write(change(ANN, "upgrade", status="subscribed"), since=Asked()).values()
+    assert result.outcome == "held_back"
+    assert desk.status(ANN) == "transactional"
+
+
+# --- whose act it was -----------------------------------------------------------------------------------
+
+
+def test_an_opt_out_behind_a_creation_that_was_never_answered_is_the_persons_own(desk: TwoWriters) -> None:
+    def die() -> None:
+        raise Died
+
+    desk.changing.after.append(die)
+    with pytest.raises(Died):
+        desk.write(creation(ANN))
+    desk.mailchimp.unsubscribe(LIST, ANN)
+    with desk.client(Acts()) as client:
+        rows = read_members(client, LIST).rows.assign(audience=AUDIENCE)
+    (seen,) = desk.ledger.members.observe_some(COMPANY, rows, desk.ledger.now())
+    assert (seen.event, seen.origin) == ("opt_out", "unknown")
+    assert desk.ledger.due_in_odoo.due(COMPANY) == {ANN: 1}
+
+
+# --- what is due stays due ------------------------------------------------------------------------------
+
+
+def test_what_is_heard_while_it_is_decided_stays_due(desk: TwoWriters) -> None:
+    desk.ledger.due_in_odoo.add(COMPANY, [ANN, BOB])
+    known = desk.ledger.due_in_odoo.due(COMPANY)
+    desk.ledger.due_in_odoo.add(COMPANY, [ANN])
+    desk.ledger.due_in_odoo.decide(COMPANY, known, [])
+    assert list(desk.ledger.due_in_odoo.due(COMPANY)) == [ANN]
+
+
+def test_who_comes_back_after_the_look_stays_due(desk: TwoWriters) -> None:
+    desk.say_out(ANN, BOB)
+    known = desk.ledger.standing_opt_outs.due(COMPANY, LIST)
+    desk.ledger.standing_opt_outs.add_due(COMPANY, LIST, [ANN])
+    desk.ledger.standing_opt_outs.done(COMPANY, LIST, known)
+    assert desk.due() == [ANN]
+
+
+def test_who_is_out_by_an_event_alone_is_due_from_the_outcome_on(desk: TwoWriters) -> None:
+    """The unsubscribing behind the outcome may fail or its process die: the path does it."""
+
+    def opt_out_and_break() -> None:
+        desk.ledger.consent.record([event(desk, ANN)])
+        desk.mailchimp.faults.add(Fault("html_403", match_method="PATCH"))
+
+    desk.changing.after.append(opt_out_and_break)
+    desk.write(creation(ANN))
+    assert desk.status(ANN) == "subscribed"
+    assert desk.due() == [ANN]
+    desk.carry()
+    assert (desk.status(ANN), desk.due()) == ("unsubscribed", [])
+
+
+def test_an_older_word_of_odoos_changes_nothing(desk: TwoWriters) -> None:
+    now = desk.ledger.now()
+    desk.say_out(ANN, at=now)
+    lifted = StandingOptOut(company=COMPANY, email=ANN, cause=BLACKLISTED, active=False, said_at=now)
+    earlier = replace(lifted, said_at=now - timedelta(minutes=1))
+    assert desk.ledger.standing_opt_outs.say([earlier], [LIST]) == []
+    assert len(desk.ledger.standing_opt_outs.of(COMPANY)) == 1
+    assert desk.ledger.standing_opt_outs.say([lifted], [LIST]) == [lifted]
+    assert desk.ledger.standing_opt_outs.of(COMPANY) == []
 
 
 # --- many at once ------------------------------------------------------------------------------------------

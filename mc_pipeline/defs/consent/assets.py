@@ -174,13 +174,24 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         company = systems.company(context.partition_key)
         began = systems.now()
         lifted = odoo_opt_outs.rows.loc[odoo_opt_outs.rows["action"] == LIFT, "email"]
-        try:
-            with opt_out_lease(systems, company.key, context.run.run_id, say=context.log.warning) as lease:
-                carried: CarriedIntoMailchimp = carry_into_mailchimp(
-                    systems, company, lease, context.run.run_id, lifted=set(lifted)
-                )
-        except (LeaseHeldError, LeaseLostError) as held:
-            carried = nothing_carried(str(held))
+        carried = CarriedIntoMailchimp.none()
+        more = True
+        while more:
+            try:
+                with opt_out_lease(
+                    systems, company.key, context.run.run_id, say=context.log.warning
+                ) as lease:
+                    part = carry_into_mailchimp(
+                        systems,
+                        company,
+                        lease,
+                        context.run.run_id,
+                        lifted=set(lifted),
+                        without=carried.troubles,
+                    )
+            except (LeaseHeldError, LeaseLostError) as held:
+                part = nothing_carried(str(held))
+            carried, more = carried.followed_by(part), part.more
         troubles = [f"{audience}: {why}" for audience, why in carried.troubles.items()]
         for trouble in troubles:
             context.log.error(f"Not everybody is unsubscribed yet; the next run tries again. {trouble}")

@@ -1,13 +1,15 @@
 """The sensor ``mailchimp_opt_outs``: looks for opt-outs in both systems, and requests runs that carry them.
 
 It only looks. What the ledger does not know yet is news, also after a restart, a run that failed, or a day
-without the daemon; its cursor only counts for how many ticks a place could not be looked at. One place that
-cannot be looked at holds up no other: Dagster drops the requests of a tick that fails, so that while some are
-made the sensor is red at every other tick.
+without the daemon; its cursor only says for how many ticks a place could not be looked at, and where the next
+tick begins. One place that cannot be looked at holds up no other. Dagster drops the requests of a tick that
+fails: while runs are requested, the sensor is red at every other tick at most.
 """
 
 import json
-from datetime import datetime
+import time
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
 
 import dagster as dg
 
@@ -22,6 +24,31 @@ RED_AFTER_TICKS = 5
 """So often in a row a place may fail before the sensor turns red; a refused key or login turns it at once."""
 
 _SECONDS_BETWEEN_LOOKS = 60
+_SECONDS_FOR_LOOKING = 40.0
+"""Dagster ends a tick after a minute, and what it found is lost then."""
+_SECONDS_FOR_AN_ANSWER = 5.0
+
+
+@dataclass
+class _Cursor:
+    """``failed``: ticks in a row by place; ``first``: the company to begin with; ``requested_at``: the last
+    tick that requested runs (ISO 8601, UTC)."""
+
+    failed: dict[str, int] = field(default_factory=dict)
+    first: str = ""
+    requested_at: str = ""
+
+    @classmethod
+    def of(cls, text: str | None) -> "_Cursor":
+        return cls(**json.loads(text)) if text else cls()
+
+    def requested_lately(self, now: datetime) -> bool:
+        """Whether the tick before this one requested runs."""
+        if not self.requested_at:
+            return False
+        return now - datetime.fromisoformat(self.requested_at) < timedelta(
+            seconds=1.5 * _SECONDS_BETWEEN_LOOKS
+        )
 
 
 def consent_sensors(settings: Settings, *, job: str) -> list[dg.SensorDefinition]:
@@ -39,67 +66,71 @@ def consent_sensors(settings: Settings, *, job: str) -> list[dg.SensorDefinition
     def mailchimp_opt_outs(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         from mc_pipeline.mailchimp.retry import RetryPolicy
         from mc_pipeline.odoo.client import RetryPolicy as OdooRetryPolicy
-        from mc_pipeline.sync.opt_outs.looking import Trouble, look
+        from mc_pipeline.sync.opt_outs.looking import Look, Trouble, look
 
-        failed_before: dict[str, int] = json.loads(context.cursor or "{}")
+        before = _Cursor.of(context.cursor)
+        after = _Cursor()
         requests: list[dg.RunRequest] = []
         quiet: list[str] = []
         troubles: dict[str, Trouble] = {}
+        until = time.monotonic() + _SECONDS_FOR_LOOKING
         # The next look is near: rather skip this one than wait out trouble.
         systems = Systems(
             settings,
-            mailchimp_retry=RetryPolicy(attempts=2),
+            mailchimp_retry=RetryPolicy(attempts=2, total_seconds=2 * _SECONDS_FOR_AN_ANSWER),
             odoo_retry=OdooRetryPolicy(attempts=2, longest_wait_seconds=2.0),
+            impatient_seconds=_SECONDS_FOR_AN_ANSWER,
         )
         try:
             end_dead_runs_at_a_tick(context, systems)
-            for key, company in settings.companies.items():
+            for key in _beginning_with(before.first, list(settings.companies)):
+                failed_there = [place for place in before.failed if place.startswith(f"{key}: ")]
+                if time.monotonic() > until:
+                    after.first = after.first or key
+                    quiet.append(f"{key}: not looked at, the others took too long")
+                    troubles |= {place: Trouble("not looked at") for place in failed_there}
+                    continue
                 try:
                     if is_under_way(context.instance, systems.ledger, key, job):
                         quiet.append(f"{key}: a run is under way, looking again after it")
-                        # What failed before is not mended by not looking.
-                        troubles |= {
-                            place: Trouble("not looked at: a run is under way")
-                            for place in failed_before
-                            if place.startswith(f"{key}: ")
-                        }
+                        troubles |= {place: Trouble("a run is under way") for place in failed_there}
                         continue
-                    found = look(systems, company)
+                    found = look(systems, systems.company(key))
                 except Exception as error:
-                    found = None
-                    troubles[f"{key}: the look"] = Trouble(reason_of(error))
-                if found is not None:
-                    troubles |= {f"{key}: {place}": each for place, each in found.troubles.items()}
-                if found is not None and found.news:
+                    found = Look(troubles={"the look": Trouble(reason_of(error))})
+                troubles |= {f"{key}: {place}": each for place, each in found.troubles.items()}
+                if found.news:
                     context.log.info(f"{key}: {'; '.join(found.news)}")
                     requests.append(dg.RunRequest(partition_key=key, tags={COMPANY_TAG: key}))
                 else:
                     quiet.append(f"{key}: no new opt-outs")
         finally:
             systems.close()
-        failed = {place: failed_before.get(place, 0) + 1 for place in troubles}
+        after.failed = {place: before.failed.get(place, 0) + 1 for place in troubles}
         for place, trouble in troubles.items():
-            context.log.warning(f"{place}, {failed[place]} ticks in a row: {trouble.words}")
+            context.log.warning(f"{place}, {after.failed[place]} ticks in a row: {trouble.words}")
         red = [
             f"{place}: {trouble.words}"
             for place, trouble in troubles.items()
-            if trouble.is_refused or failed[place] >= RED_AFTER_TICKS
+            if trouble.is_refused or after.failed[place] >= RED_AFTER_TICKS
         ]
-        if red and (not requests or _is_red_ones_turn(utc_now())):
+        now = utc_now()
+        if red and (not requests or before.requested_lately(now)):
             raise dg.Failure(
                 f"Opt-outs cannot be heard in {'; '.join(red)}. The others were looked at. Run mc-pipeline "
                 "doctor; what is missed meanwhile is carried as soon as it can be heard.",
                 allow_retries=False,
             )
+        after.requested_at = now.isoformat() if requests else ""
         return dg.SensorResult(
             run_requests=requests,
             skip_reason=None if requests else "; ".join(quiet),
-            cursor=json.dumps(failed),
+            cursor=json.dumps(asdict(after)),
         )
 
     return [mailchimp_opt_outs]
 
 
-def _is_red_ones_turn(now: datetime) -> bool:
-    """Every other minute: a tick that fails keeps no cursor in which it could be noted whose turn it is."""
-    return int(now.timestamp() // _SECONDS_BETWEEN_LOOKS) % 2 == 0
+def _beginning_with(first: str, companies: list[str]) -> list[str]:
+    at = companies.index(first) if first in companies else 0
+    return companies[at:] + companies[:at]

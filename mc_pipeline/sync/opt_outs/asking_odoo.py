@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from mc_pipeline.ledger.standing_opt_outs import BLACKLISTED, EVIDENCE_WITHDRAWN, StandingOptOut
+from mc_pipeline.masking import mask_text
 from mc_pipeline.odoo.errors import OdooError
 from mc_pipeline.odoo.opt_outs_since import (
     SaidInOdoo,
@@ -39,8 +40,9 @@ def ask_odoo(systems: Systems, company: CompanySettings) -> AskedOdoo:
         began = systems.now()
         try:
             said = ask(systems.ledger.hearings.odoo_read_until(company.key, subject))
-        except OdooError as error:
-            asked.troubles[subject] = error.message
+        except Exception as error:
+            # Whatever is wrong with one subject, the others are asked about.
+            asked.troubles[subject] = words_of(error)
             continue
         said = [each for each in said if not systems.erased.includes(each.email)]
         if subject == BLACKLIST:
@@ -53,6 +55,11 @@ def ask_odoo(systems: Systems, company: CompanySettings) -> AskedOdoo:
         read_until = next_since((each.at for each in said), began)
         systems.ledger.hearings.odoo_heard(company.key, subject, read_until)
     return asked
+
+
+def words_of(error: Exception) -> str:
+    """Odoo's own words, or what kind of trouble it is; without personal data."""
+    return error.message if isinstance(error, OdooError) else mask_text(str(error)) or type(error).__name__
 
 
 Question = Callable[[datetime | None], list[SaidInOdoo]]
@@ -101,6 +108,7 @@ def _withdrawn(
                     email=used.email,
                     list_id=used.list_id,
                     cause=EVIDENCE_WITHDRAWN,
+                    active=each.out,
                     said_at=each.at,
                     because=what or f"{evidence.get('source')} was cleared in Odoo",
                 )

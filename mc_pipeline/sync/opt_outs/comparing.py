@@ -23,14 +23,13 @@ from mc_pipeline.domain.odoo_opt_outs import (
 from mc_pipeline.domain.opt_outs import members_to_unsubscribe
 from mc_pipeline.ledger import Lease
 from mc_pipeline.ledger.due_in_odoo import REFUSED
-from mc_pipeline.ledger.standing_opt_outs import BLACKLISTED, StandingOptOut
+from mc_pipeline.ledger.standing_opt_outs import BLACKLISTED, EVIDENCE_WITHDRAWN, StandingOptOut
 from mc_pipeline.mailchimp.errors import MailchimpError
 from mc_pipeline.masking import mask_text
 from mc_pipeline.odoo.errors import OdooError
 from mc_pipeline.push.unsubscribes import push_unsubscribes
 from mc_pipeline.push.writes import MemberWrites
 from mc_pipeline.settings import CompanySettings
-from mc_pipeline.sync.opt_outs.into_mailchimp import DIRECT_UNSUBSCRIBES
 from mc_pipeline.sync.opt_outs.into_odoo import (
     company_sources,
     old_until,
@@ -41,6 +40,7 @@ from mc_pipeline.sync.opt_outs.into_odoo import (
 from mc_pipeline.sync.systems import Systems
 
 ODOO, MAILCHIMP = "Odoo", "Mailchimp"
+_REFUSED = "Odoo does not take the address; it is tried again when the contact changes, or after seven days"
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,7 @@ def carry_what_was_missed(
     """Compare everything, and carry what is found. Raises LeaseLostError."""
     troubles: list[str] = []
     _take_over_blacklist(systems, company, observed)
+    _take_over_withdrawals(systems, company, observed)
     into_odoo = _into_odoo(systems, company, lease, run_id, observed, troubles)
     due = unsubscribes_due(systems, company, observed, into_odoo)
     open_intents = {(each.list_id, each.email) for each in systems.ledger.intents.open(company.key)}
@@ -88,9 +89,7 @@ def carry_what_was_missed(
     due = due[pd.Series(settled, index=due.index, dtype=bool)]
     parts = [_odoo_rows(into_odoo)]
     for list_id, rows in due.groupby("list_id", sort=False):
-        writes = MemberWrites(
-            systems.mailchimp(company), systems.ledger, lease, run_id, direct_writes=DIRECT_UNSUBSCRIBES
-        )
+        writes = MemberWrites(systems.mailchimp(company), systems.ledger, lease, run_id, direct_writes=None)
         try:
             done = push_unsubscribes(rows.reset_index(drop=True), writes)
         except MailchimpError as error:
@@ -114,11 +113,6 @@ def unsubscribes_due(
     ledger = systems.ledger
     list_ids = [audience.list_id for audience in company.audiences.values()]
     records = ledger.members.load(list_ids)
-    used = [
-        UsedEvidence.of(event.audience, event.email, event.evidence)
-        for event in ledger.consent.subscribed_by_us(list_ids)
-        if event.evidence
-    ]
     rows, of_company, returned = observed.blacklist, {}, {}
     if company.opt_out_scope == "company":
         of_company = company_opt_outs(into_odoo, ledger.odoo_opt_outs.done(), company.key)
@@ -135,7 +129,7 @@ def unsubscribes_due(
     return members_to_unsubscribe(
         observed.members,
         rows,
-        withdrawn_evidence(used, observed.partners),
+        withdrawn_evidence(_used(systems, company), observed.partners),
         records,
         addresses_inheriting_opt_outs(records, observed.partners, opted_out),
         opted_out_of_company=of_company,
@@ -164,6 +158,39 @@ def _take_over_blacklist(systems: Systems, company: CompanySettings, observed: O
         standing.say(said, observed.unread)
 
 
+def _take_over_withdrawals(systems: Systems, company: CompanySettings, observed: Observed) -> None:
+    """Consent that is withdrawn now; what was taken back since is none any more."""
+    if not observed.complete:
+        return
+    systems.ledger.standing_opt_outs.replace_all(
+        company.key,
+        EVIDENCE_WITHDRAWN,
+        [
+            StandingOptOut(
+                company=company.key,
+                email=each.email,
+                list_id=company.audiences[each.audience].list_id,
+                cause=EVIDENCE_WITHDRAWN,
+                said_at=each.at or observed.blacklist_at,
+                because=each.because,
+            )
+            for each in withdrawn_evidence(_used(systems, company), observed.partners)
+            if each.audience in company.audiences
+        ],
+        observed.blacklist_at,
+        due_in=observed.unread,
+    )
+
+
+def _used(systems: Systems, company: CompanySettings) -> list[UsedEvidence]:
+    lists = [audience.list_id for audience in company.audiences.values()]
+    return [
+        UsedEvidence.of(event.audience, event.email, event.evidence)
+        for event in systems.ledger.consent.subscribed_by_us(lists)
+        if event.evidence
+    ]
+
+
 def _into_odoo(
     systems: Systems,
     company: CompanySettings,
@@ -172,7 +199,7 @@ def _into_odoo(
     observed: Observed,
     troubles: list[str],
 ) -> pd.DataFrame:
-    as_of = systems.now()
+    versions = systems.ledger.due_in_odoo.versions(company.key)
     blacklist = _blacklist_by_now(systems, company, observed)
     decisions = decide_odoo_opt_outs(
         systems.ledger.consent.opt_outs_and_returns(),
@@ -184,9 +211,9 @@ def _into_odoo(
         old_until=old_until(systems, company),
         now=systems.now(),
     )
+    say_who_is_out(systems, company, decisions)
     refused = _refused_lately(systems, company, observed.partners)
     decided = [each for each in decisions if each.email not in refused]
-    say_who_is_out(systems, company, decided)
     try:
         writes = OdooOptOutWrites(
             systems.odoo(company), systems.ledger, lease, run_id, company_sources(company)
@@ -196,10 +223,11 @@ def _into_odoo(
         done = CarriedOut.none(decided, error.message)
     if done.trouble:
         troubles.append(done.trouble)
-    emails = [each.email for each in decided]
-    remember(systems, company, emails, decided, done, as_of)
+    remember(systems, company, {each.email: versions.get(each.email, 0) for each in decided}, decided, done)
     show_waiting(systems, company, complete=observed.complete and not done.trouble)
-    return done.rows
+    # Who is refused by Odoo is out all the same.
+    left = [each for each in decisions if each.email in refused]
+    return pd.concat([done.rows, CarriedOut.none(left, _REFUSED).rows], ignore_index=True)
 
 
 def _blacklist_by_now(systems: Systems, company: CompanySettings, observed: Observed) -> pd.DataFrame:

@@ -9,15 +9,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from mc_pipeline.consent.origins import Origins
-from mc_pipeline.consent.polling import AudiencePolling, Poll
+from mc_pipeline.consent.polling import COMPLAINTS, AudiencePolling, Poll
 from mc_pipeline.ledger import ConsentEvent, LeaseHeldError, LeaseLostError
-from mc_pipeline.ledger.hearings import NOT_FOUND
+from mc_pipeline.ledger.hearings import NOT_FOUND, HearingState
 from mc_pipeline.mailchimp.client import MailchimpClient
-from mc_pipeline.mailchimp.errors import (
-    MailchimpAuthenticationError,
-    MailchimpError,
-    MailchimpNotFoundError,
-)
+from mc_pipeline.mailchimp.errors import MailchimpAuthenticationError, MailchimpNotFoundError
 from mc_pipeline.masking import mask_text
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.opt_outs.lease import hearing_lease
@@ -27,6 +23,7 @@ AUTHENTICATION = "authentication"
 _OTHER = "other"
 
 _LONGEST_WAIT_SECONDS = 90.0
+_PAUSE_AFTER_FAILURE_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -88,7 +85,11 @@ class Hearing:
     ) -> Heard:
         """Hear one audience, unless that was a moment ago; what webhooks delivered is always taken."""
         ledger = self._systems.ledger
-        if self._is_recent(company, list_id, pause) and not ledger.inbox.count_waiting([list_id]):
+        state = ledger.hearings.states([list_id])[list_id]
+        waiting = ledger.inbox.count_waiting([list_id])
+        if self._failed_just_now(company, state):
+            return self._trouble(company, audience, state.failure, state)
+        if self._is_recent(company, list_id, pause) and not waiting:
             return Heard(company.key, audience, list_id)
         try:
             with hearing_lease(
@@ -103,6 +104,21 @@ class Hearing:
                 return self._heard(company, audience, list_id, client, polling, only_deliveries=is_recent)
         except (LeaseHeldError, LeaseLostError) as held:
             return Heard(company.key, audience, list_id, trouble=str(held), kind=_OTHER)
+        except Exception as error:
+            # Whatever is wrong with one audience, the others are heard.
+            words = mask_text(str(error)) or type(error).__name__
+            ledger.hearings.failed(list_id, _kind_of(error), words, by=self._owner)
+            return self._trouble(company, audience, words, ledger.hearings.states([list_id])[list_id])
+
+    def _trouble(self, company: CompanySettings, audience: str, words: str, state: HearingState) -> Heard:
+        return Heard(
+            company.key,
+            audience,
+            state.list_id,
+            trouble=words,
+            kind=state.failure_kind,
+            gone=state.is_gone,
+        )
 
     def _heard(
         self,
@@ -117,22 +133,23 @@ class Hearing:
         ledger = self._systems.ledger
         began = self._systems.now()
         read_until = ledger.opt_out_reads.read_until([list_id]).get(list_id)
-        try:
-            if read_until is None:
-                # By Mailchimp's clock, which its answers show: it dates what happened.
-                client.ping.get()
-            # What happened until the first hearing is old, also when that one breaks half-way.
-            ledger.old_opt_outs.begin(company.key, audience, list_id, read_until or client.server_now())
-            if only_deliveries:
-                return Heard(company.key, audience, list_id, polling.take_deliveries(audience, list_id))
-            poll: Poll = polling.poll(audience, list_id)
-        except MailchimpError as error:
-            kind, words = _kind_of(error), mask_text(str(error))
-            ledger.hearings.failed(list_id, kind, words)
-            state = ledger.hearings.states([list_id])[list_id]
-            return Heard(company.key, audience, list_id, trouble=words, kind=kind, gone=state.is_gone)
-        ledger.hearings.heard(list_id, began)
+        if read_until is None:
+            # By Mailchimp's clock, which its answers show: it dates what happened.
+            client.ping.get()
+        # What happened until the first hearing is old, also when that one breaks half-way.
+        ledger.old_opt_outs.begin(company.key, audience, list_id, read_until or client.server_now())
+        if only_deliveries:
+            return Heard(company.key, audience, list_id, polling.take_deliveries(audience, list_id))
+        poll: Poll = polling.poll(audience, list_id)
+        if not poll.doubts.keys() - {COMPLAINTS}:
+            ledger.hearings.heard(list_id, began)
         return Heard(company.key, audience, list_id, poll.events, poll.first, poll.doubts)
+
+    def _failed_just_now(self, company: CompanySettings, state: HearingState) -> bool:
+        """Whether it would be asked again at once: a run must not wait for the same trouble many times."""
+        every = self._systems.settings.mailchimp[company.mailchimp].hear_every_seconds
+        pause = timedelta(seconds=min(every, _PAUSE_AFTER_FAILURE_SECONDS))
+        return state.failed_at is not None and self._systems.now() - state.failed_at < pause
 
     def _is_recent(self, company: CompanySettings, list_id: str, shortest: timedelta | None) -> bool:
         every = timedelta(seconds=self._systems.settings.mailchimp[company.mailchimp].hear_every_seconds)
@@ -141,7 +158,7 @@ class Hearing:
         return heard_at is not None and self._systems.now() - heard_at < pause
 
 
-def _kind_of(error: MailchimpError) -> str:
+def _kind_of(error: Exception) -> str:
     if isinstance(error, MailchimpAuthenticationError):
         return AUTHENTICATION
     return NOT_FOUND if isinstance(error, MailchimpNotFoundError) else _OTHER

@@ -16,11 +16,12 @@ import pandas as pd
 from mc_pipeline.domain.evidence import Withdrawal
 from mc_pipeline.domain.odoo_opt_outs import returned_by_themselves
 from mc_pipeline.domain.opt_outs import UNSUBSCRIBE_COLUMNS, members_to_unsubscribe
-from mc_pipeline.ledger import Lease, Outcome
+from mc_pipeline.ledger import Lease, LeaseLostError, Outcome
 from mc_pipeline.ledger.leases import OPT_OUTS
 from mc_pipeline.ledger.standing_opt_outs import (
     BLACKLISTED,
     EVIDENCE_WITHDRAWN,
+    OPTED_OUT_MEANWHILE,
     OPTED_OUT_OF_COMPANY,
     StandingOptOut,
 )
@@ -30,7 +31,6 @@ from mc_pipeline.mailchimp.member_reading import MEMBER_FIELDS, MemberPages, get
 from mc_pipeline.mailchimp.members import subscriber_hash
 from mc_pipeline.mailchimp.parallel import run_concurrently
 from mc_pipeline.masking import mask_text
-from mc_pipeline.push.settling import settle_batches
 from mc_pipeline.push.unsubscribes import push_unsubscribes
 from mc_pipeline.push.writes import MemberWrites
 from mc_pipeline.settings import CompanySettings
@@ -39,8 +39,8 @@ from mc_pipeline.sync.systems import Systems
 PAGES_FROM = 200
 """Addresses from which on pages of the audience are read in place of single members."""
 
-DIRECT_UNSUBSCRIBES = 500
-"""Up to so many are sent directly: a batch may wait behind others of the account."""
+AT_A_TIME = 2_000
+"""Members of an audience that are unsubscribed while the lease is held; others get their turn in between."""
 
 _WORKERS = 4
 _REACHABLE = ("subscribed", "pending", "transactional")
@@ -49,10 +49,25 @@ _FIELDS = tuple(name for name in MEMBER_FIELDS if name not in ("tags", "tags_cou
 
 @dataclass(frozen=True)
 class CarriedIntoMailchimp:
-    """Rows of the mailchimp_unsubscribes table; audiences that could not be asked or written, and why."""
+    """Rows of the mailchimp_unsubscribes table; audiences that could not be asked or written, and why.
+
+    ``more``: there are more people due than are carried at a time.
+    """
 
     rows: pd.DataFrame
     troubles: Mapping[str, str]
+    more: bool = False
+
+    @classmethod
+    def none(cls) -> "CarriedIntoMailchimp":
+        """Nobody yet."""
+        return cls(_nobody(), {})
+
+    def followed_by(self, later: "CarriedIntoMailchimp") -> "CarriedIntoMailchimp":
+        """Both together."""
+        parts = [each for each in (self.rows, later.rows) if len(each)]
+        rows = pd.concat(parts, ignore_index=True) if parts else self.rows
+        return CarriedIntoMailchimp(rows, {**self.troubles, **later.troubles}, later.more)
 
 
 def nothing_carried(because: str) -> CarriedIntoMailchimp:
@@ -67,40 +82,54 @@ def carry_into_mailchimp(
     run_id: str,
     *,
     lifted: Collection[str] = (),
+    without: Collection[str] = (),
 ) -> CarriedIntoMailchimp:
     """Look at everybody who is due in each audience of the company, and unsubscribe who is reachable.
 
-    ``lifted``: who is about to be taken off Odoo's blacklist, and is left alone. Raises LeaseLostError.
+    ``lifted``: who is about to be taken off Odoo's blacklist, and is left alone. ``without``: audiences that
+    failed a moment ago. Raises LeaseLostError.
     """
-    due = systems.ledger.standing_opt_outs.due(company.key)
-    audiences = {audience.list_id: key for key, audience in company.audiences.items()}
-    parts: list[pd.DataFrame] = []
-    troubles: dict[str, str] = {}
-    if any(list_id in audiences for list_id in due) or _has_open(systems, company):
-        client = systems.mailchimp(company, impatient=True)
-        try:
-            settle_batches(client, systems.ledger, lease)
-        except MailchimpError as error:
-            troubles["earlier batches"] = mask_text(str(error))
-    for list_id, key in audiences.items():
-        emails = [email for email in due.get(list_id, ()) if email not in set(lifted)]
-        emails = sorted({*emails, *_open_in(systems, company, list_id)})
+    carried = CarriedIntoMailchimp.none()
+    more = False
+    for key, audience in company.audiences.items():
+        if key in without:
+            continue
+        due = systems.ledger.standing_opt_outs.due(company.key, audience.list_id)
+        still_open = dict.fromkeys(_open_in(systems, company, audience.list_id), 0)
+        left_alone = {*lifted, *_undecided(systems, company, due)} if due else set()
+        emails = {email: each for email, each in (still_open | due).items() if email not in left_alone}
         if not emails:
             continue
         try:
-            parts.append(_of_audience(systems, company, lease, run_id, key, list_id, emails))
-        except MailchimpError as error:
-            troubles[key] = mask_text(str(error))
-    found = [part for part in parts if len(part)]
-    return CarriedIntoMailchimp(pd.concat(found, ignore_index=True) if found else _nobody(), troubles)
+            done = _of_audience(systems, company, lease, run_id, key, audience.list_id, emails)
+        except LeaseLostError:
+            raise
+        except Exception as error:
+            # Whatever is wrong with one audience, the others have their turn.
+            systems.ledger.standing_opt_outs.postpone(company.key, audience.list_id, emails)
+            done = CarriedIntoMailchimp(_nobody(), {key: _words(error)})
+        more = more or done.more
+        carried = carried.followed_by(done)
+    return CarriedIntoMailchimp(carried.rows, carried.troubles, more)
+
+
+def _words(error: Exception) -> str:
+    return mask_text(str(error)) or type(error).__name__
 
 
 def _nobody() -> pd.DataFrame:
     return pd.DataFrame({column: pd.Series([], dtype=object) for column in UNSUBSCRIBE_COLUMNS})
 
 
-def _has_open(systems: Systems, company: CompanySettings) -> bool:
-    return bool(systems.ledger.intents.open(company.key, path=OPT_OUTS))
+def _undecided(systems: Systems, company: CompanySettings, emails: Collection[str]) -> set[str]:
+    """Who subscribed last, as far as is known, and is still to be decided about: perhaps by their own act."""
+    undecided = systems.ledger.due_in_odoo.due(company.key).keys() & set(emails)
+    latest = {
+        event.email: event.event
+        for event in systems.ledger.consent.opt_outs_and_returns_of(undecided)
+        if event.company == company.key
+    }
+    return {email for email, event in latest.items() if event == "subscribe"}
 
 
 def _open_in(systems: Systems, company: CompanySettings, list_id: str) -> set[str]:
@@ -119,43 +148,55 @@ def _of_audience(
     run_id: str,
     key: str,
     list_id: str,
-    emails: Sequence[str],
-) -> pd.DataFrame:
+    due: Mapping[str, int],
+) -> CarriedIntoMailchimp:
+    """``due``: addresses with the version of what was known of each before the look."""
     ledger = systems.ledger
     client = systems.mailchimp(company, impatient=True)
-    as_of = systems.now()
-    seen = _members(client, list_id, emails)
-    members = seen.rows.assign(audience=key)
-    _remember_newcomers(systems, company, lease, members, as_of)
-    _settle_open(systems, lease, company, list_id, members)
+    observed_at = systems.now()
+    seen = _members(client, list_id, list(due))
+    reachable = seen.rows[seen.rows["status"].isin(_REACHABLE)]
+    members = reachable.head(AT_A_TIME).assign(audience=key)
+    later = set(reachable["email"]) - set(members["email"])
+    _settle_open(systems, lease, company, list_id, seen)
+    _remember_newcomers(systems, company, lease, members, observed_at)
+    emails = list(members["email"])
     out = members_to_unsubscribe(
         members,
         *_facts(systems, company, key, list_id, emails),
         **_of_company(systems, company, emails),
     )
-    still_open = {intent.email for intent in ledger.intents.open(company.key, path=OPT_OUTS)}
+    still_open = _open_in(systems, company, list_id)
     out = out[~out["email"].isin(still_open)].reset_index(drop=True)
-    writes = MemberWrites(client, ledger, lease, run_id, workers=_WORKERS, direct_writes=DIRECT_UNSUBSCRIBES)
+    writes = MemberWrites(client, ledger, lease, run_id, workers=_WORKERS, direct_writes=None)
     done = push_unsubscribes(out, writes)
     carried = set(done.loc[done["outcome"].isin(["applied", "unchanged"]), "email"])
-    quiet = seen.looked_at - set(out["email"]) - still_open
-    ledger.standing_opt_outs.done(company.key, list_id, carried | quiet, as_of=as_of)
-    return done
+    quiet = seen.looked_at - set(out["email"]) - still_open - later
+    ledger.standing_opt_outs.done(
+        company.key, list_id, {email: due[email] for email in carried | quiet if email in due}
+    )
+    failed = set(due) - carried - quiet - later
+    if failed:
+        ledger.standing_opt_outs.postpone(company.key, list_id, failed)
+    troubles = {key: seen.trouble} if seen.trouble else {}
+    return CarriedIntoMailchimp(done, troubles, bool(later))
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """Members as they are now, and of which addresses that is known."""
+    """Members as they are now, of which addresses that is known, and why not of all."""
 
     rows: pd.DataFrame
     looked_at: set[str]
+    trouble: str = ""
 
 
 def _members(client: MailchimpClient, list_id: str, emails: Sequence[str]) -> _Seen:
     if len(emails) <= PAGES_FROM:
-        return _Seen(member_rows(list_id, _one_by_one(client, list_id, emails)), set(emails))
+        found, failed, trouble = _one_by_one(client, list_id, emails)
+        return _Seen(member_rows(list_id, found), set(emails) - failed, trouble)
     wanted = set(emails)
-    found: dict[str, dict[str, Any]] = {}
+    by_email: dict[str, dict[str, Any]] = {}
     doubtful = False
     for status in _REACHABLE:
         pages = MemberPages(client, list_id, status, _FIELDS)
@@ -163,25 +204,43 @@ def _members(client: MailchimpClient, list_id: str, emails: Sequence[str]) -> _S
             for record in records:
                 email = str(record.get("email_address") or "").strip().lower()
                 if email in wanted:
-                    found[email] = record
+                    by_email[email] = record
         doubtful = doubtful or bool(pages.doubt)
     # Members moved while the pages were read: who was not seen may have been passed over.
-    looked_at = set(found) if doubtful else wanted
+    looked_at = set(by_email) if doubtful else wanted
     missing = sorted(wanted - looked_at)
     if 0 < len(missing) <= PAGES_FROM:
-        for record in _one_by_one(client, list_id, missing):
-            found[str(record["email_address"]).strip().lower()] = record
-        looked_at = wanted
-    return _Seen(member_rows(list_id, list(found.values())), looked_at)
+        found, failed, _ = _one_by_one(client, list_id, missing)
+        by_email |= {str(record["email_address"]).strip().lower(): record for record in found}
+        looked_at = wanted - failed
+    return _Seen(member_rows(list_id, list(by_email.values())), looked_at)
 
 
-def _one_by_one(client: MailchimpClient, list_id: str, emails: Sequence[str]) -> list[dict[str, Any]]:
-    tasks = [partial(get_member, client, list_id, subscriber_hash(email)) for email in emails]
-    if len(tasks) == 1:
-        records = [tasks[0]()]
+def _one_by_one(
+    client: MailchimpClient, list_id: str, emails: Sequence[str]
+) -> tuple[list[dict[str, Any]], set[str], str]:
+    """Return the members found, the addresses that could not be asked about, and why.
+
+    Raises MailchimpError when nobody could be asked about.
+    """
+    failures: dict[str, MailchimpError] = {}
+
+    def ask(email: str) -> dict[str, Any] | None:
+        try:
+            return get_member(client, list_id, subscriber_hash(email))
+        except MailchimpError as error:
+            failures[email] = error
+            return None
+
+    if len(emails) == 1:
+        records = [ask(emails[0])]
     else:
-        records = run_concurrently(tasks, _WORKERS, client.stop)
-    return [record for record in records if record is not None]
+        records = run_concurrently((partial(ask, email) for email in emails), _WORKERS, client.stop)
+    if failures and len(failures) == len(emails):
+        raise next(iter(failures.values()))
+    because = _words(next(iter(failures.values()))) if failures else ""
+    trouble = f"{len(failures):,} members could not be asked for: {because}" if failures else ""
+    return [record for record in records if record is not None], set(failures), trouble
 
 
 def _remember_newcomers(
@@ -201,23 +260,19 @@ def _remember_newcomers(
         )
 
 
-def _settle_open(
-    systems: Systems, lease: Lease, company: CompanySettings, list_id: str, members: pd.DataFrame
-) -> None:
+def _settle_open(systems: Systems, lease: Lease, company: CompanySettings, list_id: str, seen: _Seen) -> None:
     """Settle our own unsubscribes that were never answered, by the members as they are now."""
-    status = dict(zip(members["email"], members["status"], strict=True))
-    found_out = "read back after an interruption"
+    reachable = set(seen.rows.loc[seen.rows["status"].isin(_REACHABLE), "email"])
     systems.ledger.intents.settle(
         lease.fence,
         [
             Outcome(
                 intent_id=intent.id,
-                outcome="not_sent" if status.get(intent.email) in _REACHABLE else "applied",
-                detail=found_out,
+                outcome="not_sent" if intent.email in reachable else "applied",
+                detail="read back after an interruption",
             )
             for intent in systems.ledger.intents.open(company.key, path=OPT_OUTS)
-            # One in a batch may yet be carried out.
-            if intent.list_id == list_id and not intent.batch_id and intent.email in status
+            if intent.list_id == list_id and intent.email in seen.looked_at
         ],
     )
 
@@ -231,7 +286,7 @@ def _facts(
     withdrawn = [
         Withdrawal(key, each.email, each.because, each.because, each.said_at)
         for each in standing
-        if each.cause == EVIDENCE_WITHDRAWN and each.list_id == list_id
+        if each.cause in (EVIDENCE_WITHDRAWN, OPTED_OUT_MEANWHILE) and each.list_id == list_id
     ]
     return (
         pd.DataFrame(

@@ -4,7 +4,7 @@ Odoo is asked for these addresses only. When it cannot be asked, what the ledger
 leave the other audiences meanwhile, and the rest stays due.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,7 +14,12 @@ from mc_pipeline.consent.odoo_writes import CarriedOut, CompanySources, OdooOptO
 from mc_pipeline.domain.odoo_opt_outs import LIFT, NONE, OPT_OUT, Decision, decide_odoo_opt_outs
 from mc_pipeline.ledger import Lease
 from mc_pipeline.ledger.due_in_odoo import CONFLICT, DUE, REFUSED, WAITS, DueInOdoo
-from mc_pipeline.ledger.standing_opt_outs import BLACKLISTED, OPTED_OUT_OF_COMPANY, StandingOptOut
+from mc_pipeline.ledger.standing_opt_outs import (
+    BLACKLISTED,
+    OPTED_OUT_OF_COMPANY,
+    RETRIED_AFTER,
+    StandingOptOut,
+)
 from mc_pipeline.odoo.errors import OdooError
 from mc_pipeline.odoo.opt_outs_since import Addresses, read_addresses
 from mc_pipeline.settings import CompanySettings
@@ -62,13 +67,12 @@ def carry_into_odoo(systems: Systems, company: CompanySettings, lease: Lease, ru
         troubles[error.message] = None
     for subject, words in ask_odoo(systems, company).troubles.items():
         troubles[words if words in troubles else f"{subject}: {words}"] = None
-    as_of = systems.now()
     due = systems.ledger.due_in_odoo.due(company.key)
+    emails = list(due)
     parts: list[pd.DataFrame] = []
-    for start in range(0, len(due), _PAGE):
-        page = due[start : start + _PAGE]
-        done = _carry(systems, company, writes, page, as_of, troubles)
-        parts.append(done.rows)
+    for start in range(0, len(emails), _PAGE):
+        page = {email: due[email] for email in emails[start : start + _PAGE]}
+        parts.append(_carry(systems, company, writes, page, troubles).rows)
     show_waiting(systems, company, complete=not troubles)
     rows = pd.concat(parts, ignore_index=True) if parts else CarriedOut.none([], "").rows
     return CarriedIntoOdoo(rows, settled, tuple(troubles))
@@ -78,10 +82,11 @@ def _carry(
     systems: Systems,
     company: CompanySettings,
     writes: OdooOptOutWrites | None,
-    emails: Sequence[str],
-    as_of: datetime,
+    due: Mapping[str, int],
     troubles: dict[str, None],
 ) -> CarriedOut:
+    """``due``: addresses with the version of what is known of each."""
+    emails = list(due)
     unreachable = ""
     try:
         standing = read_addresses(systems.odoo(company), company.odoo_company_id, emails)
@@ -100,6 +105,9 @@ def _carry(
         old_until=old_until(systems, company),
         now=systems.now(),
     )
+    if unreachable:
+        # What the ledger knows is enough to take somebody out of the other audiences, and for nothing else.
+        decisions = [each for each in decisions if each.action == OPT_OUT]
     say_who_is_out(systems, company, decisions)
     if unreachable or writes is None:
         done = CarriedOut.none(decisions, unreachable or next(iter(troubles), ""))
@@ -107,7 +115,7 @@ def _carry(
         done = writes.carry_out(decisions)
     if done.trouble:
         troubles[done.trouble] = None
-    remember(systems, company, emails, decisions, done, as_of, keep_due=bool(unreachable))
+    remember(systems, company, due, decisions, done, keep_due=bool(unreachable))
     return done
 
 
@@ -127,64 +135,68 @@ def say_who_is_out(systems: Systems, company: CompanySettings, decisions: Sequen
 def remember(
     systems: Systems,
     company: CompanySettings,
-    emails: Collection[str],
+    decided: Mapping[str, int],
     decisions: Sequence[Decision],
     done: CarriedOut,
-    as_of: datetime,
     *,
     keep_due: bool = False,
 ) -> None:
     """Keep what is still open of these addresses: who is due again, waits, was refused, or needs a person.
 
-    ``keep_due``: Odoo could not be asked, so that nobody of them is done with.
+    ``decided``: the addresses, with the version of what the decisions build on. ``keep_due``: Odoo could not
+    be asked, so that nobody of them is done with.
     """
+    now = systems.now()
     outcomes = dict(zip(done.rows["email"], done.rows["outcome"], strict=True))
     details = dict(zip(done.rows["email"], done.rows["detail"], strict=True))
-    applied = {email for email, outcome in outcomes.items() if outcome == "applied"}
-    lifted = [each.email for each in decisions if each.action == LIFT and each.email in applied]
-    if lifted:
-        systems.ledger.standing_opt_outs.lift(company.key, lifted, systems.now())
-    # A row that somebody had lifted before is active again: that is the later word.
-    if company.opt_out_scope == "everywhere":
-        systems.ledger.standing_opt_outs.say(
-            [
-                StandingOptOut(
-                    company=company.key,
-                    email=made.email,
-                    cause=BLACKLISTED,
-                    said_at=made.blacklist_write_date,
-                )
-                for made in systems.ledger.odoo_opt_outs.done(applied)
-                if made.action == OPT_OUT and made.blacklist_write_date is not None
-            ],
-            [audience.list_id for audience in company.audiences.values()],
-        )
-    still_open = []
+    _say_what_was_done(systems, company, {email for email, each in outcomes.items() if each == "applied"})
+    still_open = {}
     for each in decisions:
         state = _state(each, outcomes[each.email])
         if state is None and not (keep_due and each.action != NONE):
             continue
-        still_open.append(
-            DueInOdoo(
-                company=company.key,
-                email=each.email,
-                state=state or DUE,
-                since=as_of,
-                retry_at=systems.now() + REFUSED_FOR if state == REFUSED else None,
-                list_id=each.event.list_id if state == WAITS and each.event is not None else "",
-                partner_id=each.partner_id,
-                conflict=each.conflict,
-                detail=details[each.email],
-            )
+        failed = state in (None, DUE)
+        still_open[each.email] = DueInOdoo(
+            company=company.key,
+            email=each.email,
+            state=state or DUE,
+            since=now,
+            retry_at=now + REFUSED_FOR if state == REFUSED else now + RETRIED_AFTER if failed else None,
+            list_id=each.event.list_id if state == WAITS and each.event is not None else "",
+            partner_id=each.partner_id,
+            conflict=each.conflict,
+            detail=details[each.email],
         )
     if keep_due:
-        decided = {row.email for row in still_open}
-        still_open += [
-            DueInOdoo(company=company.key, email=email, state=DUE, since=as_of)
-            for email in emails
-            if email not in decided
-        ]
-    systems.ledger.due_in_odoo.decide(company.key, emails, still_open, as_of=as_of)
+        for email in decided:
+            again = DueInOdoo(
+                company=company.key, email=email, state=DUE, since=now, retry_at=now + RETRIED_AFTER
+            )
+            still_open.setdefault(email, again)
+    systems.ledger.due_in_odoo.decide(company.key, decided, still_open.values())
+
+
+def _say_what_was_done(systems: Systems, company: CompanySettings, applied: Collection[str]) -> None:
+    """Odoo's rows as we left them, by Odoo's own dates: the later word."""
+    if company.opt_out_scope != "everywhere":
+        return
+    latest = {each.email: each for each in systems.ledger.odoo_opt_outs.done(applied)}
+    dated = [
+        (each, each.blacklist_write_date)
+        for each in latest.values()
+        if each.scope == "everywhere" and each.blacklist_write_date is not None
+    ]
+    systems.ledger.standing_opt_outs.lift(
+        company.key, {each.email: at for each, at in dated if each.action == LIFT}
+    )
+    systems.ledger.standing_opt_outs.say(
+        [
+            StandingOptOut(company=company.key, email=each.email, cause=BLACKLISTED, said_at=at)
+            for each, at in dated
+            if each.action == OPT_OUT
+        ],
+        [audience.list_id for audience in company.audiences.values()],
+    )
 
 
 def _state(decision: Decision, outcome: str) -> str | None:
@@ -254,9 +266,10 @@ def old_until(systems: Systems, company: CompanySettings) -> dict[str, datetime]
 def show_waiting(systems: Systems, company: CompanySettings, *, complete: bool) -> None:
     """Keep how many people wait in each audience; that nobody does is known when nothing is open."""
     ledger = systems.ledger
-    waiting = ledger.due_in_odoo.of(company.key, WAITS)
-    nothing_open = complete and not ledger.due_in_odoo.count_due(company.key)
+    # In this order: what is heard for the first time meanwhile is in none of the two, or makes somebody due.
     heard = ledger.opt_out_reads.read_until([each.list_id for each in company.audiences.values()])
+    nothing_open = complete and not ledger.due_in_odoo.count_due(company.key)
+    waiting = ledger.due_in_odoo.of(company.key, WAITS)
     for audience in company.audiences.values():
         people = sum(each.list_id == audience.list_id for each in waiting)
         if people or (nothing_open and audience.list_id in heard):

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 
 from mc_pipeline.ledger.standing_opt_outs import BLACKLISTED
 from mc_pipeline.mailchimp.client import MailchimpClient
-from mc_pipeline.mailchimp.errors import MailchimpAuthenticationError, MailchimpError
+from mc_pipeline.mailchimp.errors import MailchimpAuthenticationError
 from mc_pipeline.mailchimp.opt_out_reading import OVERLAP, newest_changes
 from mc_pipeline.masking import mask_text
-from mc_pipeline.odoo.errors import OdooAuthenticationError, OdooError
+from mc_pipeline.odoo.errors import OdooAuthenticationError
 from mc_pipeline.odoo.opt_outs_since import blacklist_since
 from mc_pipeline.settings import CompanySettings
-from mc_pipeline.sync.opt_outs.asking_odoo import BLACKLIST
+from mc_pipeline.sync.opt_outs.asking_odoo import BLACKLIST, words_of
 from mc_pipeline.sync.systems import Systems
 
 _LOOKED_AT = ("unsubscribed", "cleaned", "archived", "subscribed")
@@ -45,27 +45,32 @@ def look(systems: Systems, company: CompanySettings) -> Look:
     waiting = ledger.inbox.count_waiting(lists.values())
     if waiting:
         found.news.append(f"{waiting:,} deliveries of webhooks")
-    due = ledger.due_in_odoo.count_due(company.key)
+    due = ledger.due_in_odoo.count_due(company.key, without_failed=True)
     if due:
         found.news.append(f"{due:,} addresses are due in Odoo")
-    still_due = ledger.standing_opt_outs.due(company.key)
-    members = sum(len(emails) for list_id, emails in still_due.items() if list_id in lists.values())
+    members = ledger.standing_opt_outs.count_due(company.key, lists.values(), without_failed=True)
     if members:
         found.news.append(f"{members:,} members are due in Mailchimp")
     read_until = ledger.opt_out_reads.read_until(lists.values())
+    states = ledger.hearings.states(lists.values())
     for audience, list_id in lists.items():
-        if list_id not in read_until:
-            found.news.append(f"{audience}, which was never read for opt-outs")
-            continue
         try:
-            found.news += _news_of(systems, systems.mailchimp(company), audience, list_id)
-        except MailchimpError as error:
+            client = systems.mailchimp(company, impatient=True)
+            if list_id in read_until:
+                found.news += _news_of(systems, client, audience, list_id)
+                continue
+            if states[list_id].failures:
+                client.lists.get_list(list_id, fields=["id"])
+            found.news.append(f"{audience}, which was never read for opt-outs")
+        except Exception as error:
             is_refused = isinstance(error, MailchimpAuthenticationError)
-            found.troubles[f"audience {audience}"] = Trouble(mask_text(str(error)), is_refused)
+            words = mask_text(str(error)) or type(error).__name__
+            found.troubles[f"audience {audience}"] = Trouble(words, is_refused)
     try:
         found.news += _news_of_odoo(systems, company)
-    except OdooError as error:
-        found.troubles["Odoo"] = Trouble(error.message, isinstance(error, OdooAuthenticationError))
+    except Exception as error:
+        is_refused = isinstance(error, OdooAuthenticationError)
+        found.troubles["Odoo"] = Trouble(words_of(error), is_refused)
     return found
 
 

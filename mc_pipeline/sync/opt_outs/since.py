@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Collection
 from datetime import timedelta
 
+from mc_pipeline.consent.polling import COMPLAINTS
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.opt_outs.asking_odoo import ask_odoo
 from mc_pipeline.sync.opt_outs.hearing import Hearing
@@ -46,7 +47,8 @@ class AskedSince:
             if self._asked_at is None or self._clock() - self._asked_at > _ASKED_EVERY_SECONDS:
                 began = self._clock()
                 self._unknown = self._ask()
-                self._asked_at = began
+                # What could not be asked is not asked at once again, however long it took to find that out.
+                self._asked_at = self._clock() if self._unknown else began
             return self._unknown
 
     def is_recent(self) -> bool:
@@ -72,7 +74,7 @@ class AskedSince:
             reasons += [
                 f"audience {heard.audience}, {what} ({why})"
                 for what, why in heard.doubts.items()
-                if what != "complaints"
+                if what != COMPLAINTS
             ]
         reasons += [f"Odoo's {what} ({why})" for what, why in ask_odoo(self._systems, own).troubles.items()]
         return f"opt-outs since are not known: {'; '.join(reasons)}" if reasons else ""

@@ -24,6 +24,8 @@ def upgrade() -> None:
         sa.Column("heard_at", UtcDateTime(), nullable=True),
         sa.Column("failed_since", UtcDateTime(), nullable=True),
         sa.Column("failures", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("failed_at", UtcDateTime(), nullable=True),
+        sa.Column("failed_by", sa.Text(), server_default="", nullable=False),
         sa.Column("failure_kind", sa.Text(), server_default="", nullable=False),
         sa.Column("failure", sa.Text(), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("list_id", name=op.f("pk_ledger_hearing")),
@@ -47,6 +49,7 @@ def upgrade() -> None:
         sa.Column("partner_id", sa.BigInteger(), nullable=True),
         sa.Column("conflict", sa.Text(), server_default="", nullable=False),
         sa.Column("detail", sa.Text(), server_default="", nullable=False),
+        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
         sa.CheckConstraint(
             "state IN ('due', 'waits', 'refused', 'conflict')", name=op.f("ck_ledger_due_in_odoo_state")
         ),
@@ -73,6 +76,8 @@ def upgrade() -> None:
         sa.Column("list_id", sa.Text(), nullable=False),
         sa.Column("email", sa.Text(), nullable=False),
         sa.Column("since", UtcDateTime(), nullable=False),
+        sa.Column("retry_at", UtcDateTime(), nullable=True),
+        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
         sa.PrimaryKeyConstraint("company", "list_id", "email", name=op.f("pk_ledger_unsubscribe_due")),
     )
     # What an older version had heard and not carried yet is due: each address is looked at once more.
