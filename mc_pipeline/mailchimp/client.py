@@ -152,7 +152,8 @@ class SafeApiClient(ApiClient):
         resendable = may_be_resent(method, path, body)
         left_open: list[MailchimpError] = []
 
-        recheck: Recheck | None = getattr(self._rechecks, "present", None)
+        # Reading back makes nobody reachable.
+        recheck: Recheck | None = getattr(self._rechecks, "present", None) if method != "GET" else None
 
         def attempt() -> tuple[requests.Response, Any]:
             try:
