@@ -26,6 +26,7 @@ from mc_pipeline.ledger.standing_opt_outs import (
 )
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpError
+from mc_pipeline.mailchimp.lists import get_audience
 from mc_pipeline.mailchimp.member_reading import MEMBER_FIELDS, MemberPages, get_member, member_rows
 from mc_pipeline.mailchimp.members import subscriber_hash
 from mc_pipeline.mailchimp.parallel import run_concurrently
@@ -180,7 +181,11 @@ def _one_by_one(client: MailchimpClient, list_id: str, emails: Sequence[str]) ->
         records = [tasks[0]()]
     else:
         records = run_concurrently(tasks, _WORKERS, client.stop)
-    return [record for record in records if record is not None]
+    found = [record for record in records if record is not None]
+    if not found:
+        # Of an audience that is not there, Mailchimp answers the same: nobody was looked at then.
+        get_audience(client, list_id)
+    return found
 
 
 def _settle_open(
