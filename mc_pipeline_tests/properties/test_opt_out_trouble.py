@@ -396,16 +396,14 @@ def _check_carried(world: SmallWorld, what: Trouble, said: OptOut, *, is_known: 
     """``is_known``: the ledger has the partner, so that it is known without Odoo that this is its customer."""
     of_mailchimp = bool(said.list_id)
     heard = said.list_id not in what.deaf if of_mailchimp else not what.no_blacklist
-    cannot_write = what.no_partners or what.no_blacklist or what.no_writes
+    # Odoo does not say whether it knows her, and the ledger may.
+    is_theirs = is_known or not what.no_partners
+    can_write = not what.no_blacklist and not what.no_writes
     is_out = {
-        "Odoo": not of_mailchimp or (heard and not cannot_write),
+        "Odoo": not of_mailchimp or (heard and can_write and is_theirs),
         **{
             list_id: list_id == said.list_id
-            or (
-                heard
-                and list_id not in what.deaf
-                and (not of_mailchimp or is_known or not (what.no_partners or what.no_blacklist))
-            )
+            or (heard and list_id not in what.deaf and (not of_mailchimp or is_theirs))
             for list_id in sorted(BOTH)
         },
     }
