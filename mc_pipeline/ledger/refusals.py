@@ -54,30 +54,34 @@ def refusals(connection: Connection, company: str, intents: Sequence[IntentLike]
 
 
 def out_by_now(connection: Connection, intents: Mapping[int, RowMapping]) -> set[int]:
-    """Which recorded writes are about members of whom an opt-out was written down since, or stands."""
+    """Which recorded writes are about people who are out by now.
+
+    Nobody was when they were recorded, or they would have been refused: it was written down since.
+    """
     looked_at = {number: row for number, row in intents.items() if row["operation"] in REACHING}
     out: set[int] = set()
     for chunk in chunks(sorted(looked_at)):
-        rows = {number: looked_at[number] for number in chunk}
-        addresses = {number: _address_after(row) for number, row in rows.items()}
-        standing = _standing(connection, {row["company"] for row in rows.values()}, set(addresses.values()))
-        query = select(consent_event.c.email, consent_event.c.seen_at).where(
-            consent_event.c.email.in_(sorted(set(addresses.values()))),
-            consent_event.c.event.in_(_OPTED_OUT_EVENTS),
-            consent_event.c.seen_at >= min(row["recorded_at"] for row in rows.values()),
-        )
-        since = [(row.email, row.seen_at) for row in connection.execute(query)]
-        for number, row in rows.items():
-            stands = any(
-                each["company"] == row["company"] and each["list_id"] in ("", row["list_id"])
-                for each in standing.get(addresses[number], ())
+        for company in {looked_at[number]["company"] for number in chunk}:
+            writes = {
+                number: _Recorded(looked_at[number])
+                for number in chunk
+                if looked_at[number]["company"] == company
+            }
+            known = _Known(
+                connection, company, {address for each in writes.values() for address in _addresses(each)}
             )
-            heard = any(
-                email == addresses[number] and seen_at >= row["recorded_at"] for email, seen_at in since
-            )
-            if stands or heard:
-                out.add(number)
+            out.update(number for number, write in writes.items() if known.is_out(write))
     return out
+
+
+class _Recorded:
+    """A recorded write, in the shape of one that is about to be."""
+
+    def __init__(self, row: RowMapping) -> None:
+        self.list_id: str = row["list_id"]
+        self.email: str = row["email"]
+        self.operation: str = row["operation"]
+        self.body: Mapping[str, Any] = json.loads(row["body_json"])
 
 
 class _Known:
@@ -100,22 +104,30 @@ class _Known:
 
     def refusal(self, intent: IntentLike) -> Refusal | None:
         """Why this write may not be recorded, if so."""
-        status = intent.body.get("status") if intent.operation == "create" else None
-        if status == "unsubscribed":
+        if _unsubscribes(intent):
             return None
-        addresses = _addresses(intent)
-        for address in addresses:
-            for row in self._standing.get(address, ()):
-                if row["list_id"] in ("", intent.list_id):
-                    return Refusal("opted out in Odoo since the plan was made")
-        target = addresses[-1]
+        if any(self._stands(address, intent.list_id) for address in _addresses(intent)):
+            return Refusal("opted out in Odoo since the plan was made")
         record = self._records.get((intent.list_id, address_key(intent.email)))
         last_status = record.last_status if record is not None else None
         if last_status in _OUT_OF_AUDIENCE and not _may_return(intent, record):
             return Refusal(f"{last_status} in Mailchimp since the plan was made")
-        if self._reaches(intent, last_status) and target in self._ever_out:
+        if self._reaches(intent, last_status) and _addresses(intent)[-1] in self._ever_out:
             return Refusal("opted out of an audience, bounced or complained since the plan was made")
         return None
+
+    def is_out(self, intent: IntentLike) -> bool:
+        """Whether the person whom this write, by now sent, may have made reachable is out."""
+        if _unsubscribes(intent):
+            return False
+        target = _addresses(intent)[-1]
+        record = self._records.get((intent.list_id, target))
+        last_status = record.last_status if record is not None else None
+        reached = self._reaches(intent, last_status) and target in self._ever_out
+        return reached or self._stands(target, intent.list_id)
+
+    def _stands(self, address: str, list_id: str) -> bool:
+        return any(row["list_id"] in ("", list_id) for row in self._standing.get(address, ()))
 
     def _reaches(self, intent: IntentLike, last_status: str | None) -> bool:
         match intent.operation:
@@ -124,6 +136,11 @@ class _Known:
             case "change_email":
                 return last_status == "subscribed"
         return True
+
+
+def _unsubscribes(intent: IntentLike) -> bool:
+    """A person who inherits an opt-out is created with it."""
+    return intent.operation == "create" and intent.body.get("status") == "unsubscribed"
 
 
 def _may_return(intent: IntentLike, record: Any) -> bool:
@@ -141,12 +158,6 @@ def _addresses(intent: IntentLike) -> tuple[str, ...]:
     own = address_key(intent.email)
     new = intent.body.get("email_address") if intent.operation == "change_email" else None
     return (own, address_key(str(new))) if new else (own,)
-
-
-def _address_after(row: RowMapping) -> str:
-    if row["operation"] == "change_email":
-        return address_key(str(json.loads(row["body_json"])["email_address"]))
-    return str(row["email"])
 
 
 def _standing(

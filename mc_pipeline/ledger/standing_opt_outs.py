@@ -7,7 +7,7 @@ whichever of the two comes first, the person ends unsubscribed.
 Odoo's rows are told in any order, by several runs: the one with the later date of Odoo's counts.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,10 +15,13 @@ from typing import Any
 from sqlalchemy import Connection, delete, select, tuple_, update
 
 from mc_pipeline.ledger.database import Database
+from mc_pipeline.ledger.leases import lease_name, lock
 from mc_pipeline.ledger.schema import intent, standing_opt_out, unsubscribe_due
 from mc_pipeline.ledger.serialization import address_key
-from mc_pipeline.ledger.statements import chunks, insert_new, insert_or_replace
+from mc_pipeline.ledger.statements import chunks, insert_or_replace
 from mc_pipeline.masking import mask_email
+
+_AT_A_TIME = 5_000
 
 BLACKLISTED, OPTED_OUT_OF_COMPANY, EVIDENCE_WITHDRAWN = (
     "blacklisted",
@@ -62,24 +65,31 @@ class StandingOptOuts:
         dated earlier than what is known changes nothing.
         """
         latest = {_key(each): each for each in sorted(said, key=lambda each: each.said_at)}
-        now = self._database.now()
+        news: list[StandingOptOut] = []
+        # Others write between the parts of a long blacklist.
+        for keys in chunks(sorted(latest), _AT_A_TIME):
+            news += self._say({key: latest[key] for key in keys}, list_ids)
+        return news
+
+    def _say(self, said: Mapping["Key", StandingOptOut], list_ids: Collection[str]) -> list[StandingOptOut]:
         news: list[StandingOptOut] = []
         with self._database.write() as connection:
-            for keys in chunks(sorted(latest)):
+            now = self._database.now()
+            # A write that is just being recorded sees this, or its outcome is looked at after this.
+            for company in sorted({each.company for each in said.values()}):
+                lock(connection, lease_name(company))
+            for keys in chunks(sorted(said)):
                 known = _known(connection, keys)
-                changed = [latest[key] for key in keys if _is_news(known.get(key), latest[key])]
-                insert_or_replace(connection, standing_opt_out, [_row(each, now) for each in changed])
-                newly_out = [
-                    each
-                    for each in changed
-                    if each.active and not ((row := known.get(_key(each))) and row["active"])
-                ]
-                insert_new(connection, unsubscribe_due, _due_rows(newly_out, list_ids, now))
-                news += [
+                changed = [said[key] for key in keys if _is_news(known.get(key), said[key])]
+                turned = [
                     each
                     for each in changed
                     if (row := known.get(_key(each))) is None or row["active"] != each.active
                 ]
+                insert_or_replace(connection, standing_opt_out, [_row(each, now) for each in changed])
+                newly_out = [each for each in turned if each.active]
+                insert_or_replace(connection, unsubscribe_due, _due_rows(newly_out, list_ids, now))
+                news += turned
         return news
 
     def of(

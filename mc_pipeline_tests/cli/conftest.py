@@ -81,8 +81,8 @@ def configure(
     world.config.write_text(
         f'odoo: {{url: "{url or world.odoo.url}", database: {database}, user: {user}, '
         'secret: "${ODOO_SECRET}"}\n'
-        f'mailchimp:\n  main: {{api_key: "${{MAILCHIMP_API_KEY}}", base_url: "{world.mailchimp.api_url}", '
-        "hear_every_seconds: 0}\n"
+        f'mailchimp:\n  main: {{api_key: "${{MAILCHIMP_API_KEY}}", base_url: "{world.mailchimp.api_url}",'
+        " hear_every_seconds: 0}\n"
         f"companies:\n  acme:\n    odoo_company_id: {company}\n    mailchimp: main\n"
         f"    timezone: Europe/Paris\n{audiences}"
     )

@@ -16,6 +16,7 @@ import pytest
 from mc_pipeline.cli.home import dagster_instance
 from mc_pipeline.cli.interrupts import TOLD
 from mc_pipeline.ledger import Ledger
+from mc_pipeline.ledger.leases import OPT_OUTS
 from mc_pipeline_tests.cli.conftest import mc_pipeline, serve_world
 from mc_pipeline_tests.cli.processes import Command, command, stands_still_at
 from mc_pipeline_tests.world import World
@@ -59,12 +60,12 @@ def obeys(running: Command, number: signal.Signals) -> None:
 def test_while_it_waits_for_the_lease_of_a_run_that_was_killed(shop: World, number: signal.Signals) -> None:
     with (
         Ledger.open() as ledger,
-        ledger.leases.hold("acme", "killed", timedelta(hours=1)),
+        ledger.leases.hold("acme", "killed", timedelta(hours=1), path=OPT_OUTS),
         command(shop.folder, "sync", "--opt-outs", "acme") as running,
     ):
-        running.await_event(lambda: "in case that run has crashed" in running.output)
+        running.await_event(lambda: "Waiting for it" in running.output)
         obeys(running, number)
-        held = ledger.leases.current("acme")
+        held = ledger.leases.current("acme", OPT_OUTS)
         assert held is not None
         assert held.owner == "killed", "it took nothing away"
 
@@ -136,9 +137,10 @@ def test_a_process_that_does_not_come_to_an_end_by_itself_is_ended(tmp_path: Pat
         "import threading, time\n"
         "from mc_pipeline.cli.interrupts import interruptible\n"
         "with interruptible(seconds_to_end=0.3):\n"
-        "    print('ready', flush=True)\n"
+        "    ready = False\n"
         "    while True:\n"
         "        try:\n"
+        "            ready = ready or print('ready', flush=True) or True\n"
         "            time.sleep(60)\n"
         "        except KeyboardInterrupt:\n"
         "            pass\n"

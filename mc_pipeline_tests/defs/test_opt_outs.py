@@ -1,12 +1,14 @@
 """Opt-outs of Mailchimp in Dagster: the table, its checks, and the sensor that requests runs."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
+import pytest
 
-from mc_pipeline.defs.consent.sensors import MAILCHIMP_OPT_OUTS
+from mc_pipeline.defs.consent.sensors import MAILCHIMP_OPT_OUTS, RED_AFTER_TICKS
 from mc_pipeline.defs.jobs import OPT_OUTS, SYNC_COMPANY
-from mc_pipeline.defs.partitions import CHANGES, COMPANY_TAG, READ_TAG
+from mc_pipeline.defs.partitions import COMPANY_TAG
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline.sandbox.mailchimp.people import People
 from mc_pipeline_tests.world import World
@@ -16,19 +18,18 @@ LONG_AGO = datetime(2024, 2, 1, 8, tzinfo=UTC)
 
 
 def poll(world: World) -> dg.ExecuteInProcessResult:
-    """Only the reading of opt-outs, and its checks."""
+    """Only the opt-outs, and their checks."""
     return world.definitions.resolve_job_def(OPT_OUTS).execute_in_process(
         partition_key="acme",
         instance=world.instance,
-        asset_selection=[dg.AssetKey("mailchimp_opt_outs")],
         raise_on_error=False,
     )
 
 
-def look(world: World) -> dg.SensorResult:
+def look(world: World, cursor: str | None = None) -> dg.SensorResult:
     (sensor,) = [each for each in world.definitions.sensors or () if each.name == MAILCHIMP_OPT_OUTS]
     assert isinstance(sensor, dg.SensorDefinition)
-    result = sensor(dg.build_sensor_context(instance=world.instance))
+    result = sensor(dg.build_sensor_context(instance=world.instance, cursor=cursor))
     assert isinstance(result, dg.SensorResult)
     return result
 
@@ -71,7 +72,7 @@ def test_an_audience_that_cannot_be_read_holds_up_no_other_and_is_said(world: Wo
     assert world.table("mailchimp_opt_outs").rows["email"].tolist() == [ANN]
     check = world.checks(result)["mailchimp_opt_outs/opt_outs_are_read"]
     assert not check.passed
-    assert check.severity == dg.AssetCheckSeverity.WARN
+    assert check.severity == dg.AssetCheckSeverity.ERROR
     assert "wholesale" in str(check.description)
     world.mailchimp.faults.clear()
     assert world.checks(poll(world))["mailchimp_opt_outs/opt_outs_are_read"].passed
@@ -101,7 +102,7 @@ def test_the_sensor_requests_a_run_until_the_news_are_in_the_ledger_and_then_is_
     people = members(world, ANN, BOB)
     (request,) = look(world).run_requests or []
     assert request.partition_key == "acme"
-    assert request.tags == {**request.tags, COMPANY_TAG: "acme", READ_TAG: CHANGES}
+    assert request.tags == {**request.tags, COMPANY_TAG: "acme"}
     assert poll(world).success
     assert "no new opt-outs" in skipped_because(look(world))
     people.bounce_hard("retail1", ANN)
@@ -132,11 +133,77 @@ def test_a_look_takes_four_requests_an_audience(world: World):
     assert len(world.mailchimp.journal.since(before)) == 8
 
 
-def test_a_look_that_fails_is_skipped_with_its_reason(world: World):
+def test_what_cannot_be_looked_at_turns_the_sensor_red_after_some_ticks(world: World):
     members(world, ANN)
     assert poll(world).success
-    world.mailchimp.faults.add(Fault("html_403", times=None))
-    assert "acme: " in skipped_because(look(world))
+    world.mailchimp.faults.add(Fault("html_403", match_path_regex="wholesale1", times=None))
+    cursor = None
+    for _ in range(RED_AFTER_TICKS - 1):
+        result = look(world, cursor)
+        assert "acme: no new opt-outs" in skipped_because(result)
+        cursor = result.cursor
+    with pytest.raises(dg.Failure) as red:
+        look(world, cursor)
+    assert "acme: audience wholesale" in str(red.value.description)
+    assert "mc-pipeline doctor" in str(red.value.description)
+    # Dagster keeps the cursor of a tick that fails: it is red until the audience can be asked again.
+    with pytest.raises(dg.Failure):
+        look(world, cursor)
+    world.mailchimp.faults.clear()
+    assert look(world, cursor).cursor == "{}"
+
+
+def test_a_refused_key_turns_the_sensor_red_at_once(world: World, monkeypatch: pytest.MonkeyPatch):
+    members(world, ANN)
+    assert poll(world).success
+    monkeypatch.setenv("MAILCHIMP_API_KEY", "0123456789abcdef0123456789abcdee-us1")
+    with pytest.raises(dg.Failure, match="audience retail"):
+        look(world)
+
+
+def test_odoo_that_cannot_be_asked_is_said_and_mailchimp_is_looked_at(world: World):
+    people = members(world, ANN)
+    assert poll(world).success
+    people.unsubscribe("retail1", ANN)
+    world.odoo.faults.add(Fault("html_503", times=None))
+    result = look(world)
+    assert result.run_requests
+    assert json.loads(result.cursor or "") == {"acme: Odoo": 1}
+
+
+def test_while_runs_are_requested_the_sensor_is_red_at_every_other_tick(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    people = members(world, ANN)
+    assert poll(world).success
+    people.unsubscribe("retail1", ANN)
+    world.odoo.faults.add(Fault("html_503", times=None))
+    cursor = json.dumps({"acme: Odoo": RED_AFTER_TICKS})
+    seen = []
+    for minute in range(4):
+        moment = datetime(2026, 11, 30, 12, minute, tzinfo=UTC)
+        monkeypatch.setattr("mc_pipeline.defs.consent.sensors.utc_now", lambda moment=moment: moment)
+        try:
+            seen.append(bool(look(world, cursor).run_requests))
+        except dg.Failure:
+            seen.append(None)
+    assert seen in ([None, True, None, True], [True, None, True, None])
+
+
+def test_a_new_row_of_odoos_blacklist_is_news(world: World):
+    members(world, ANN)
+    world.odoo.add_partner(name="Ann", email=ANN)
+    assert poll(world).success
+    row = world.odoo.blacklist(ANN)
+    assert look(world).run_requests
+    assert poll(world).success
+    assert world.mailchimp.status("retail1", ANN) == "unsubscribed"
+    assert "no new opt-outs" in skipped_because(look(world))
+    world.odoo.write("mail.blacklist", row, {"active": False})
+    assert look(world).run_requests
+    assert poll(world).success
+    assert world.mailchimp.status("retail1", ANN) == "unsubscribed"
+    assert "no new opt-outs" in skipped_because(look(world))
 
 
 def test_the_sensor_waits_while_opt_outs_of_the_company_are_under_way(world: World):

@@ -19,6 +19,8 @@ from tempfile import TemporaryDirectory
 import requests
 
 from mc_pipeline.defs.systems import utc_now
+from mc_pipeline.domain.odoo_opt_outs import LIFTED_IN_ODOO
+from mc_pipeline.ledger.due_in_odoo import CONFLICT
 from mc_pipeline.sandbox.mailchimp import DEFAULT_KEY, SandboxMailchimp
 from mc_pipeline.sandbox.mailchimp.webhooks import add_webhook
 from mc_pipeline.sandbox.odoo import SandboxOdoo
@@ -313,7 +315,13 @@ class SmallWorld:
             for entry in self.odoo.journal.entries
             if entry.action == "unblacklist" and entry.source == "person"
         }
-        conflicts = {email for run in self.last_runs.values() for email in _conflicts(run, "lifted_in_odoo")}
+        with self._ledger_of_a_person() as systems:
+            conflicts = {
+                row.email
+                for company in self.settings.companies
+                for row in systems.ledger.due_in_odoo.of(company, CONFLICT)
+                if row.conflict == LIFTED_IN_ODOO
+            }
         for email, since in told.items():
             if email in known - truth.blacklisted:
                 assert lifted.get(email, since) > since, f"{email} is not opted out in Odoo"
@@ -406,11 +414,6 @@ class SmallWorld:
 
 def _records(run: Run, asset: str, name: str) -> list[dict[str, object]]:
     return [dict(record.data) for record in run.metadata[asset][name].records]
-
-
-def _conflicts(run: Run, conflict: str) -> set[str]:
-    rows = run.tables["odoo_opt_outs"].rows
-    return set(rows.loc[rows["conflict"] == conflict, "email"])
 
 
 def _hash(email: str) -> str:

@@ -25,7 +25,7 @@ LONG_AGO, BEFORE_THAT = datetime(2025, 3, 1, 8, tzinfo=UTC), datetime(2025, 1, 1
 SETTINGS = """
 odoo: {url: "ODOO_URL", database: sandbox, user: admin, secret: "${ODOO_SECRET}"}
 mailchimp:
-  main: {api_key: "${MAILCHIMP_API_KEY}", base_url: "MAILCHIMP_URL"}
+  main: {api_key: "${MAILCHIMP_API_KEY}", base_url: "MAILCHIMP_URL", hear_every_seconds: 0}
 companies:
   acme:
     odoo_company_id: 1

@@ -1,6 +1,8 @@
 """Two writers of one company side by side: whichever comes first, who is out ends unsubscribed (rule 7.5)."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -266,3 +268,15 @@ def test_an_audience_that_cannot_be_asked_keeps_its_people_due(desk: TwoWriters)
     assert desk.due() == [ANN]
     desk.carry()
     assert (desk.status(ANN), desk.due()) == ("unsubscribed", [])
+
+
+def test_an_opt_out_that_was_asked_for_before_the_write_and_written_down_behind_it(desk: TwoWriters) -> None:
+    """Hearing an audience takes a while: an event is dated by when Mailchimp was asked, not by its record."""
+    asked_before = desk.ledger.now() - timedelta(seconds=30)
+
+    def record_it() -> None:
+        desk.ledger.consent.record([replace(event(desk, ANN), seen_at=asked_before)])
+
+    desk.changing.before.append(record_it)
+    desk.write(creation(ANN))
+    assert desk.status(ANN) == "unsubscribed"

@@ -108,7 +108,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
     ) -> dg.MaterializeResult:
         from mc_pipeline.domain.old_opt_outs import people_that_wait
         from mc_pipeline.domain.opt_out_numbers import carried_numbers
-        from mc_pipeline.ledger import LeaseHeldError
+        from mc_pipeline.ledger import LeaseHeldError, LeaseLostError
         from mc_pipeline.ledger.due_in_odoo import CONFLICT
         from mc_pipeline.sync.opt_outs.into_odoo import CarriedIntoOdoo, carry_into_odoo, nothing_carried
         from mc_pipeline.sync.opt_outs.lease import opt_out_lease
@@ -116,9 +116,9 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         company = systems.company(context.partition_key)
         began = systems.now()
         try:
-            with opt_out_lease(systems, company.key, context.run.run_id) as lease:
+            with opt_out_lease(systems, company.key, context.run.run_id, say=context.log.warning) as lease:
                 done: CarriedIntoOdoo = carry_into_odoo(systems, company, lease, context.run.run_id)
-        except LeaseHeldError as held:
+        except (LeaseHeldError, LeaseLostError) as held:
             done = nothing_carried(str(held))
         for trouble in done.troubles:
             context.log.error(
@@ -163,7 +163,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         context: dg.AssetExecutionContext, odoo_opt_outs: Table, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult:
         from mc_pipeline.domain.odoo_opt_outs import LIFT
-        from mc_pipeline.ledger import LeaseHeldError
+        from mc_pipeline.ledger import LeaseHeldError, LeaseLostError
         from mc_pipeline.sync.opt_outs.into_mailchimp import (
             CarriedIntoMailchimp,
             carry_into_mailchimp,
@@ -175,11 +175,11 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         began = systems.now()
         lifted = odoo_opt_outs.rows.loc[odoo_opt_outs.rows["action"] == LIFT, "email"]
         try:
-            with opt_out_lease(systems, company.key, context.run.run_id) as lease:
+            with opt_out_lease(systems, company.key, context.run.run_id, say=context.log.warning) as lease:
                 carried: CarriedIntoMailchimp = carry_into_mailchimp(
                     systems, company, lease, context.run.run_id, lifted=set(lifted)
                 )
-        except LeaseHeldError as held:
+        except (LeaseHeldError, LeaseLostError) as held:
             carried = nothing_carried(str(held))
         troubles = [f"{audience}: {why}" for audience, why in carried.troubles.items()]
         for trouble in troubles:
@@ -221,7 +221,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         systems: dg.ResourceParam[Systems],
     ) -> dg.MaterializeResult:
         from mc_pipeline.defs.audience.observing import Audiences
-        from mc_pipeline.ledger import LeaseHeldError
+        from mc_pipeline.ledger import LeaseHeldError, LeaseLostError
         from mc_pipeline.sync.opt_outs.comparing import Observed, carry_what_was_missed, nothing_compared
         from mc_pipeline.sync.opt_outs.lease import opt_out_lease
 
@@ -236,9 +236,9 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
             tuple(each.list_id for each in Audiences.of(mailchimp_members, company).unread),
         )
         try:
-            with opt_out_lease(systems, company.key, context.run.run_id) as lease:
+            with opt_out_lease(systems, company.key, context.run.run_id, say=context.log.warning) as lease:
                 missed = carry_what_was_missed(systems, company, lease, context.run.run_id, observed)
-        except LeaseHeldError as held:
+        except (LeaseHeldError, LeaseLostError) as held:
             missed = nothing_compared(str(held))
         for trouble in missed.troubles:
             context.log.error(f"An opt-out could not be carried; the next run tries again. {trouble}")

@@ -14,7 +14,7 @@ import dagster as dg
 from mc_pipeline.defs.dead_runs import end_dead_runs_at_a_tick
 from mc_pipeline.defs.partitions import COMPANY_TAG
 from mc_pipeline.defs.sensing import is_under_way, reason_of
-from mc_pipeline.defs.systems import Systems
+from mc_pipeline.defs.systems import Systems, utc_now
 from mc_pipeline.settings import Settings
 
 MAILCHIMP_OPT_OUTS = "mailchimp_opt_outs"
@@ -32,9 +32,9 @@ def consent_sensors(settings: Settings, *, job: str) -> list[dg.SensorDefinition
         job_name=job,
         minimum_interval_seconds=_SECONDS_BETWEEN_LOOKS,
         default_status=dg.DefaultSensorStatus.STOPPED,
-        description="Looks every minute for opt-outs in Mailchimp and in Odoo's blacklist. When there are new "
-        "ones, it carries the opt-outs of that company. Switch it on first of all sensors. It is red while "
-        "an audience or Odoo cannot be asked.",
+        description="Looks every minute for opt-outs in Mailchimp and in Odoo's blacklist. When there are "
+        "new ones, it carries the opt-outs of that company. Switch it on first of all sensors. It is red "
+        "while an audience or Odoo cannot be asked.",
     )
     def mailchimp_opt_outs(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         from mc_pipeline.mailchimp.retry import RetryPolicy
@@ -85,7 +85,7 @@ def consent_sensors(settings: Settings, *, job: str) -> list[dg.SensorDefinition
             for place, trouble in troubles.items()
             if trouble.is_refused or failed[place] >= RED_AFTER_TICKS
         ]
-        if red and (not requests or _is_red_ones_turn(systems.now())):
+        if red and (not requests or _is_red_ones_turn(utc_now())):
             raise dg.Failure(
                 f"Opt-outs cannot be heard in {'; '.join(red)}. The others were looked at. Run mc-pipeline "
                 "doctor; what is missed meanwhile is carried as soon as it can be heard.",

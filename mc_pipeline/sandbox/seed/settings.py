@@ -17,6 +17,7 @@ mailchimp:
     api_key: ${{MAILCHIMP_API_KEY}}
     base_url: {mailchimp_url}
     max_connections: 8
+    hear_every_seconds: 0   # the stand-in has no limits; leave it out for the real Mailchimp
 
 companies:
   acme_uk:

@@ -10,8 +10,9 @@ from datetime import timedelta
 
 from mc_pipeline.consent.origins import Origins
 from mc_pipeline.consent.polling import AudiencePolling, Poll
-from mc_pipeline.ledger import ConsentEvent, LeaseHeldError
+from mc_pipeline.ledger import ConsentEvent, LeaseHeldError, LeaseLostError
 from mc_pipeline.ledger.hearings import NOT_FOUND
+from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import (
     MailchimpAuthenticationError,
     MailchimpError,
@@ -99,8 +100,8 @@ class Hearing:
                 polling = AudiencePolling(
                     client, ledger, lease, Origins(client, ledger), self._systems.erased
                 )
-                return self._heard(company, audience, list_id, polling, only_deliveries=is_recent)
-        except LeaseHeldError as held:
+                return self._heard(company, audience, list_id, client, polling, only_deliveries=is_recent)
+        except (LeaseHeldError, LeaseLostError) as held:
             return Heard(company.key, audience, list_id, trouble=str(held), kind=_OTHER)
 
     def _heard(
@@ -108,6 +109,7 @@ class Hearing:
         company: CompanySettings,
         audience: str,
         list_id: str,
+        client: MailchimpClient,
         polling: AudiencePolling,
         *,
         only_deliveries: bool,
@@ -115,9 +117,12 @@ class Hearing:
         ledger = self._systems.ledger
         began = self._systems.now()
         read_until = ledger.opt_out_reads.read_until([list_id]).get(list_id)
-        # What happened until the first hearing is old, also when that one breaks half-way.
-        ledger.old_opt_outs.begin(company.key, audience, list_id, read_until or began)
         try:
+            if read_until is None:
+                # By Mailchimp's clock, which its answers show: it dates what happened.
+                client.ping.get()
+            # What happened until the first hearing is old, also when that one breaks half-way.
+            ledger.old_opt_outs.begin(company.key, audience, list_id, read_until or client.server_now())
             if only_deliveries:
                 return Heard(company.key, audience, list_id, polling.take_deliveries(audience, list_id))
             poll: Poll = polling.poll(audience, list_id)

@@ -127,6 +127,7 @@ def _of_audience(
     as_of = systems.now()
     seen = _members(client, list_id, emails)
     members = seen.rows.assign(audience=key)
+    _remember_newcomers(systems, company, lease, members, as_of)
     _settle_open(systems, lease, company, list_id, members)
     out = members_to_unsubscribe(
         members,
@@ -186,6 +187,23 @@ def _one_by_one(client: MailchimpClient, list_id: str, emails: Sequence[str]) ->
         # Of an audience that is not there, Mailchimp answers the same: nobody was looked at then.
         get_audience(client, list_id)
     return found
+
+
+def _remember_newcomers(
+    systems: Systems, company: CompanySettings, lease: Lease, members: pd.DataFrame, seen_at: datetime
+) -> None:
+    """Know how members were before they are unsubscribed, whom no read of the audience has shown yet.
+
+    Not of people who opted out before: whether they came back by their own act is for hearing to find out.
+    """
+    emails = list(members["email"])
+    known = systems.ledger.members.load_some(set(members["list_id"]), emails)
+    others = set(known["email"]) | systems.ledger.consent.ever_opted_out(emails)
+    new = members[~members["email"].isin(others)]
+    if len(new):
+        systems.ledger.members.observe_some(
+            company.key, new, seen_at, lease=lease.name, fence=lease.fence, source="observation"
+        )
 
 
 def _settle_open(

@@ -18,15 +18,20 @@ _POLL_SECONDS = 0.25
 
 @contextmanager
 def opt_out_lease(
-    systems: Systems, company: str, owner: str, *, longest_wait: float = LONGEST_WAIT_SECONDS
+    systems: Systems,
+    company: str,
+    owner: str,
+    *,
+    longest_wait: float = LONGEST_WAIT_SECONDS,
+    say: Callable[[str], None] = lambda words: None,
 ) -> Iterator[Lease]:
-    """Hold the lease of a company's opt-outs as this run.
+    """Hold the lease of a company's opt-outs as this run; ``say`` is called once when it has to wait.
 
     Raises LeaseHeldError when another run still carries the company's opt-outs after two minutes: what is due
     is then carried by that one, or by the next.
     """
     with _waited_for(
-        lambda: systems.ledger.leases.hold(company, owner, TIME_TO_LIVE, path=OPT_OUTS), longest_wait
+        lambda: systems.ledger.leases.hold(company, owner, TIME_TO_LIVE, path=OPT_OUTS), longest_wait, say
     ) as lease:
         yield lease
 
@@ -44,15 +49,23 @@ def hearing_lease(
 
 
 @contextmanager
-def _waited_for(hold: Callable[[], AbstractContextManager[Lease]], longest_wait: float) -> Iterator[Lease]:
+def _waited_for(
+    hold: Callable[[], AbstractContextManager[Lease]],
+    longest_wait: float,
+    say: Callable[[str], None] = lambda words: None,
+) -> Iterator[Lease]:
     waits_until = time.monotonic() + longest_wait
+    said = False
     with ExitStack() as stack:
         while True:
             try:
                 lease = stack.enter_context(hold())
                 break
-            except LeaseHeldError:
+            except LeaseHeldError as held:
                 if time.monotonic() > waits_until:
                     raise
+                if not said:
+                    say(f"{held}. Waiting for it.")
+                    said = True
             time.sleep(_POLL_SECONDS)
         yield lease
