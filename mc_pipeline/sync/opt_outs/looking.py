@@ -49,16 +49,12 @@ def look(systems: Systems, company: CompanySettings) -> Look:
     if due:
         found.news.append(f"{due:,} addresses are due in Odoo")
     still_due = ledger.standing_opt_outs.due(company.key)
-    members = sum(len(emails) for list_id, emails in still_due.items() if list_id in lists.values())
-    if members:
-        found.news.append(f"{members:,} members are due in Mailchimp")
-    read_until = ledger.opt_out_reads.read_until(lists.values())
     for audience, list_id in lists.items():
-        if list_id not in read_until:
-            found.news.append(f"{audience}, which was never read for opt-outs")
-            continue
         try:
             found.news += _news_of(systems, systems.mailchimp(company), audience, list_id)
+            # While the audience cannot be asked, no run could do anything about them.
+            if still_due.get(list_id):
+                found.news.append(f"{audience}: {len(still_due[list_id]):,} members are due in Mailchimp")
         except MailchimpError as error:
             is_refused = isinstance(error, MailchimpAuthenticationError)
             found.troubles[f"audience {audience}"] = Trouble(mask_text(str(error)), is_refused)
@@ -71,7 +67,12 @@ def look(systems: Systems, company: CompanySettings) -> Look:
 
 def _news_of(systems: Systems, client: MailchimpClient, audience: str, list_id: str) -> list[str]:
     ledger = systems.ledger
-    since = ledger.opt_out_reads.read_until([list_id])[list_id] - OVERLAP
+    read_until = ledger.opt_out_reads.read_until([list_id])
+    if list_id not in read_until:
+        # Whether it can be read at all.
+        newest_changes(client, list_id, "unsubscribed", systems.now())
+        return [f"{audience}, which was never read for opt-outs"]
+    since = read_until[list_id] - OVERLAP
     news = []
     for status in _LOOKED_AT:
         rows = systems.erased.without(newest_changes(client, list_id, status, since))
