@@ -1,4 +1,4 @@
-"""Opt-outs at the terminal while something is broken: what is not concerned is carried, the rest is an error."""
+"""Opt-outs at the terminal while something is broken: what can be carried is, and the rest is an error."""
 
 from collections.abc import Callable, Iterator
 

@@ -1,7 +1,7 @@
 """While a first load is under way, opt-outs of the same company are carried within two ticks, both ways.
 
-The load is the command in a process of its own, held up in the middle by a slow Mailchimp; the ticks are those
-of the sensor, whose requested runs are executed. ``MC_PIPELINE_TESTS_LOAD=20000`` loads more people.
+The load is the command in a process of its own, held up in the middle by a slow Mailchimp; the ticks are
+those of the sensor, whose requested runs are executed. ``MC_PIPELINE_TESTS_LOAD=20000`` loads more people.
 """
 
 import os

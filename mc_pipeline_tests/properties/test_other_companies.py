@@ -1,7 +1,7 @@
 """Who opted out of an audience of another company is subscribed nowhere on older consent (rules 1.2 and 5.6).
 
-Also when that company was never synced: its audiences are heard before anybody is subscribed, and while one of
-them cannot be heard, those who would be subscribed are held, and nobody else is.
+Also when that company was never synced: its audiences are heard before anybody is subscribed, and while one
+of them cannot be heard, those who would be subscribed are held, and nobody else is.
 """
 
 from collections.abc import Callable, Iterator
@@ -102,10 +102,10 @@ def test_while_it_cannot_be_heard_people_are_held_and_listed_with_it(
 
 def _run_without(world: SmallWorld, trouble: Callable[[SmallWorld], Callable[[], object]]) -> Run:
     """Sync while the other company's audience cannot be heard; approvals come in between."""
+    mend: list[Callable[[], object]] = []
     while True:
-        mend: list[Callable[[], object]] = []
         run = world.run(begin=lambda: mend.append(trouble(world)))
-        mend[0]()
+        mend.pop()()
         if not run.needs_approval:
             assert run.succeeded, run.failure
             return run
