@@ -113,48 +113,45 @@ def next_since(said_at: Iterable[datetime], asked_at: datetime) -> datetime:
     return min(asked_at, max(reached, asked_at - CLOCKS_DIFFER_BY)) - OVERLAP
 
 
-@dataclass(frozen=True)
-class Addresses:
-    """How some addresses stand in Odoo, in the columns of the tables odoo_blacklist and odoo_partners.
+def read_blacklist_of(client: OdooClient, addresses: Collection[str]) -> pd.DataFrame:
+    """How these addresses (in lower case) stand on the blacklist; one call per thousand. Raises OdooError.
 
-    blacklist  blacklist_id, email, active, write_date (UTC)
-    partners   partner_id, email_normalized: of the company and shared ones, archived ones too
+    Columns blacklist_id, email, active, write_date (UTC), as in the table odoo_blacklist.
     """
-
-    blacklist: pd.DataFrame
-    partners: pd.DataFrame
-
-
-def read_addresses(client: OdooClient, company_id: int, addresses: Collection[str]) -> Addresses:
-    """Ask for these addresses (in lower case) alone; two calls per thousand. Raises OdooError."""
-    company: list[Any] = ["|", ("company_id", "=", company_id), ("company_id", "=", False)]
     rows: list[Record] = []
-    partners: list[Record] = []
     for page in _pages(sorted(set(addresses))):
         rows += client.search_read(
             "mail.blacklist", _one_of("email", page), ["email", "active", "write_date"], order="id"
         )
+    return frame(
+        {
+            "blacklist_id": ids(row["id"] for row in rows),
+            "email": texts(row["email"] for row in rows),
+            "active": flags(row["active"] for row in rows),
+            "write_date": times(row["write_date"] for row in rows),
+        }
+    )
+
+
+def read_partners_of(client: OdooClient, company_id: int, addresses: Collection[str]) -> pd.DataFrame:
+    """Partners with these addresses, of the company and shared ones, archived ones too. Raises OdooError.
+
+    Columns partner_id, email_normalized, as in the table odoo_partners; one call per thousand.
+    """
+    company: list[Any] = ["|", ("company_id", "=", company_id), ("company_id", "=", False)]
+    partners: list[Record] = []
+    for page in _pages(sorted(set(addresses))):
         partners += client.search_read(
             "res.partner",
             ["&", *_one_of("email_normalized", page), *company],
             ["email_normalized"],
             order="id",
         )
-    return Addresses(
-        frame(
-            {
-                "blacklist_id": ids(row["id"] for row in rows),
-                "email": texts(row["email"] for row in rows),
-                "active": flags(row["active"] for row in rows),
-                "write_date": times(row["write_date"] for row in rows),
-            }
-        ),
-        frame(
-            {
-                "partner_id": ids(row["id"] for row in partners),
-                "email_normalized": texts(row["email_normalized"] for row in partners),
-            }
-        ),
+    return frame(
+        {
+            "partner_id": ids(row["id"] for row in partners),
+            "email_normalized": texts(row["email_normalized"] for row in partners),
+        }
     )
 
 

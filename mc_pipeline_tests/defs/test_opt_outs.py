@@ -153,6 +153,28 @@ def test_what_cannot_be_looked_at_turns_the_sensor_red_after_some_ticks(world: W
     assert json.loads(look(world, cursor).cursor or "")["failed"] == {}
 
 
+def test_who_is_due_in_an_audience_that_cannot_be_asked_requests_no_run_until_it_can(world: World):
+    members(world, ANN)
+    assert poll(world).success
+    world.odoo.blacklist(ANN)
+    world.mailchimp.faults.add(Fault("html_503", match_path_regex="retail1", times=None))
+    assert poll(world).success
+    assert world.mailchimp.status("retail1", ANN) == "subscribed"
+    assert "no new opt-outs" in skipped_because(look(world))
+    world.mailchimp.faults.clear()
+    assert look(world).run_requests
+    assert poll(world).success
+    assert world.mailchimp.status("retail1", ANN) == "unsubscribed"
+
+
+def test_an_audience_that_was_never_read_requests_a_run_once_it_can_be(world: World):
+    wholesale = world.mailchimp.state.audiences.pop("wholesale1")
+    assert poll(world).success
+    assert "no new opt-outs" in skipped_because(look(world))
+    world.mailchimp.state.audiences["wholesale1"] = wholesale
+    assert look(world).run_requests
+
+
 def test_a_refused_key_turns_the_sensor_red_at_once(world: World, monkeypatch: pytest.MonkeyPatch):
     members(world, ANN)
     assert poll(world).success

@@ -130,9 +130,15 @@ class SmallWorld:
         only_changes: bool = False,
         only_opt_outs: bool = False,
         go_on_from: Run | None = None,
+        begin: Callable[[], object] | None = None,
     ) -> Run:
-        """Sync once, in whatever trouble the servers and the process are."""
+        """Sync once, in whatever trouble the servers and the process are.
+
+        ``begin`` is what happens at its very beginning: trouble that the auditor could not look through.
+        """
         mark = self.begin_run(company)
+        if begin is not None:
+            begin()
         systems = self.systems(death)
         try:
             run = run_company(

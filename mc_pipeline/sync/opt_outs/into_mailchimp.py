@@ -27,6 +27,7 @@ from mc_pipeline.ledger.standing_opt_outs import (
 )
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpError
+from mc_pipeline.mailchimp.lists import get_audience
 from mc_pipeline.mailchimp.member_reading import MEMBER_FIELDS, MemberPages, get_member, member_rows
 from mc_pipeline.mailchimp.members import subscriber_hash
 from mc_pipeline.mailchimp.parallel import run_concurrently
@@ -238,9 +239,13 @@ def _one_by_one(
         records = run_concurrently((partial(ask, email) for email in emails), _WORKERS, client.stop)
     if failures and len(failures) == len(emails):
         raise next(iter(failures.values()))
+    found = [record for record in records if record is not None]
+    if not found:
+        # Of an audience that is not there, Mailchimp answers the same: nobody was looked at then.
+        get_audience(client, list_id)
     because = _words(next(iter(failures.values()))) if failures else ""
     trouble = f"{len(failures):,} members could not be asked for: {because}" if failures else ""
-    return [record for record in records if record is not None], set(failures), trouble
+    return found, set(failures), trouble
 
 
 def _remember_newcomers(

@@ -1,7 +1,7 @@
 """Carries Mailchimp's opt-outs into Odoo, for the addresses concerned alone (rules 5.3 and 5.5).
 
-Odoo is asked for these addresses only. When it cannot be asked, what the ledger knows decides who has to
-leave the other audiences meanwhile, and the rest stays due.
+Odoo is asked for these addresses only. What it cannot be asked about is decided by what the ledger knows: who
+has to leave the other audiences, and whom to opt out where only the partners are hidden. The rest stays due.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -12,7 +12,7 @@ import pandas as pd
 
 from mc_pipeline.consent.odoo_writes import CarriedOut, CompanySources, OdooOptOutWrites
 from mc_pipeline.domain.odoo_opt_outs import LIFT, NONE, OPT_OUT, Decision, decide_odoo_opt_outs
-from mc_pipeline.ledger import Lease
+from mc_pipeline.ledger import Lease, LeaseLostError
 from mc_pipeline.ledger.due_in_odoo import CONFLICT, DUE, REFUSED, WAITS, DueInOdoo
 from mc_pipeline.ledger.standing_opt_outs import (
     BLACKLISTED,
@@ -20,10 +20,10 @@ from mc_pipeline.ledger.standing_opt_outs import (
     RETRIED_AFTER,
     StandingOptOut,
 )
-from mc_pipeline.odoo.errors import OdooError
-from mc_pipeline.odoo.opt_outs_since import Addresses, read_addresses
+from mc_pipeline.odoo.errors import OdooAccessError, OdooError
+from mc_pipeline.odoo.opt_outs_since import read_blacklist_of, read_partners_of
 from mc_pipeline.settings import CompanySettings
-from mc_pipeline.sync.opt_outs.asking_odoo import ask_odoo
+from mc_pipeline.sync.opt_outs.asking_odoo import ask_odoo, words_of
 from mc_pipeline.sync.systems import Systems
 
 REFUSED_FOR = timedelta(days=7)
@@ -72,7 +72,13 @@ def carry_into_odoo(systems: Systems, company: CompanySettings, lease: Lease, ru
     parts: list[pd.DataFrame] = []
     for start in range(0, len(emails), _PAGE):
         page = {email: due[email] for email in emails[start : start + _PAGE]}
-        parts.append(_carry(systems, company, writes, page, troubles).rows)
+        try:
+            parts.append(_carry(systems, company, writes, page, troubles).rows)
+        except LeaseLostError:
+            raise
+        except Exception as error:
+            # They stay due; Odoo's own opt-outs still go to Mailchimp.
+            troubles[words_of(error)] = None
     show_waiting(systems, company, complete=not troubles)
     rows = pd.concat(parts, ignore_index=True) if parts else CarriedOut.none([], "").rows
     return CarriedIntoOdoo(rows, settled, tuple(troubles))
@@ -87,13 +93,8 @@ def _carry(
 ) -> CarriedOut:
     """``due``: addresses with the version of what is known of each."""
     emails = list(due)
-    unreachable = ""
-    try:
-        standing = read_addresses(systems.odoo(company), company.odoo_company_id, emails)
-    except OdooError as error:
-        unreachable = error.message
-        troubles[unreachable] = None
-        standing = _as_the_ledger_knows(systems, company, emails)
+    standing = _standing(systems, company, emails)
+    troubles.update(dict.fromkeys(filter(None, (standing.no_blacklist, standing.no_partners))))
     partners = systems.erased.without(standing.partners)
     decisions = decide_odoo_opt_outs(
         systems.ledger.consent.opt_outs_and_returns_of(emails),
@@ -105,17 +106,18 @@ def _carry(
         old_until=old_until(systems, company),
         now=systems.now(),
     )
-    if unreachable:
+    if standing.no_blacklist:
         # What the ledger knows is enough to take somebody out of the other audiences, and for nothing else.
         decisions = [each for each in decisions if each.action == OPT_OUT]
     say_who_is_out(systems, company, decisions)
-    if unreachable or writes is None:
-        done = CarriedOut.none(decisions, unreachable or next(iter(troubles), ""))
+    if standing.no_blacklist or writes is None:
+        done = CarriedOut.none(decisions, standing.no_blacklist or next(iter(troubles), ""))
     else:
         done = writes.carry_out(decisions)
     if done.trouble:
         troubles[done.trouble] = None
-    remember(systems, company, due, decisions, done, keep_due=bool(unreachable))
+    not_asked = bool(standing.no_blacklist or standing.no_partners)
+    remember(systems, company, due, decisions, done, keep_due=not_asked)
     return done
 
 
@@ -144,16 +146,18 @@ def remember(
     """Keep what is still open of these addresses: who is due again, waits, was refused, or needs a person.
 
     ``decided``: the addresses, with the version of what the decisions build on. ``keep_due``: Odoo could not
-    be asked, so that nobody of them is done with.
+    be asked about everything: only who was carried is done with.
     """
     now = systems.now()
     outcomes = dict(zip(done.rows["email"], done.rows["outcome"], strict=True))
     details = dict(zip(done.rows["email"], done.rows["detail"], strict=True))
-    _say_what_was_done(systems, company, {email for email, each in outcomes.items() if each == "applied"})
-    still_open = {}
+    applied = {email for email, outcome in outcomes.items() if outcome == "applied"}
+    _say_what_was_done(systems, company, applied)
+    still_open: dict[str, DueInOdoo] = {}
     for each in decisions:
         state = _state(each, outcomes[each.email])
-        if state is None and not (keep_due and each.action != NONE):
+        is_kept = keep_due and each.action != NONE and each.email not in applied
+        if state is None and not is_kept:
             continue
         failed = state in (None, DUE)
         still_open[each.email] = DueInOdoo(
@@ -172,7 +176,8 @@ def remember(
             again = DueInOdoo(
                 company=company.key, email=email, state=DUE, since=now, retry_at=now + RETRIED_AFTER
             )
-            still_open.setdefault(email, again)
+            if email not in applied:
+                still_open.setdefault(email, again)
     systems.ledger.due_in_odoo.decide(company.key, decided, still_open.values())
 
 
@@ -212,29 +217,63 @@ def _state(decision: Decision, outcome: str) -> str | None:
     return None if outcome in ("applied", "unchanged", "held_back") else DUE
 
 
-def _as_the_ledger_knows(systems: Systems, company: CompanySettings, emails: Sequence[str]) -> Addresses:
-    """How these addresses stand in Odoo, as far as that is known without asking it."""
-    lists = [audience.list_id for audience in company.audiences.values()]
-    records = systems.ledger.members.load_some(lists, emails)
-    known = records[records["partner_id"].notna()].drop_duplicates("email")
+@dataclass(frozen=True)
+class _Standing:
+    """How some addresses stand in Odoo: rows of the blacklist, and partners.
+
+    ``no_blacklist``, ``no_partners``: why Odoo does not tell, if so; then it is what the ledger knows.
+    """
+
+    blacklist: pd.DataFrame
+    partners: pd.DataFrame
+    no_blacklist: str = ""
+    no_partners: str = ""
+
+
+def _standing(systems: Systems, company: CompanySettings, emails: Sequence[str]) -> _Standing:
+    """Ask Odoo for both, each by itself: a right that is missing for one leaves the other."""
+    no_blacklist = no_partners = ""
+    try:
+        blacklist = read_blacklist_of(systems.odoo(company), emails)
+    except OdooError as error:
+        blacklist, no_blacklist = _blacklist_of_the_ledger(systems, company, emails), error.message
+        if not isinstance(error, OdooAccessError):
+            partners = _partners_of_the_ledger(systems, company, emails)
+            return _Standing(blacklist, partners, no_blacklist, no_blacklist)
+    try:
+        partners = read_partners_of(systems.odoo(company), company.odoo_company_id, emails)
+    except OdooError as error:
+        partners, no_partners = _partners_of_the_ledger(systems, company, emails), error.message
+    return _Standing(blacklist, partners, no_blacklist, no_partners)
+
+
+def _blacklist_of_the_ledger(
+    systems: Systems, company: CompanySettings, emails: Sequence[str]
+) -> pd.DataFrame:
     out = [
         each for each in systems.ledger.standing_opt_outs.of(company.key, emails) if each.cause == BLACKLISTED
     ]
-    return Addresses(
-        pd.DataFrame(
-            {
-                "blacklist_id": pd.Series([0] * len(out), dtype="int64"),
-                "email": pd.Series([each.email for each in out], dtype="str"),
-                "active": pd.Series([True] * len(out), dtype="bool"),
-                "write_date": pd.Series([each.said_at for each in out], dtype="datetime64[us, UTC]"),
-            }
-        ),
-        pd.DataFrame(
-            {
-                "partner_id": known["partner_id"].astype("int64"),
-                "email_normalized": known["email"].astype("str"),
-            }
-        ),
+    return pd.DataFrame(
+        {
+            "blacklist_id": pd.Series([0] * len(out), dtype="int64"),
+            "email": pd.Series([each.email for each in out], dtype="str"),
+            "active": pd.Series([True] * len(out), dtype="bool"),
+            "write_date": pd.Series([each.said_at for each in out], dtype="datetime64[us, UTC]"),
+        }
+    )
+
+
+def _partners_of_the_ledger(
+    systems: Systems, company: CompanySettings, emails: Sequence[str]
+) -> pd.DataFrame:
+    lists = [audience.list_id for audience in company.audiences.values()]
+    records = systems.ledger.members.load_some(lists, emails)
+    known = records[records["partner_id"].notna()].drop_duplicates("email")
+    return pd.DataFrame(
+        {
+            "partner_id": known["partner_id"].astype("int64"),
+            "email_normalized": known["email"].astype("str"),
+        }
     )
 
 

@@ -48,20 +48,13 @@ def look(systems: Systems, company: CompanySettings) -> Look:
     due = ledger.due_in_odoo.count_due(company.key, without_failed=True)
     if due:
         found.news.append(f"{due:,} addresses are due in Odoo")
-    members = ledger.standing_opt_outs.count_due(company.key, lists.values(), without_failed=True)
-    if members:
-        found.news.append(f"{members:,} members are due in Mailchimp")
-    read_until = ledger.opt_out_reads.read_until(lists.values())
-    states = ledger.hearings.states(lists.values())
     for audience, list_id in lists.items():
         try:
-            client = systems.mailchimp(company, impatient=True)
-            if list_id in read_until:
-                found.news += _news_of(systems, client, audience, list_id)
-                continue
-            if states[list_id].failures:
-                client.lists.get_list(list_id, fields=["id"])
-            found.news.append(f"{audience}, which was never read for opt-outs")
+            found.news += _news_of(systems, systems.mailchimp(company, impatient=True), audience, list_id)
+            # While the audience cannot be asked, no run could do anything about them.
+            members = ledger.standing_opt_outs.count_due(company.key, [list_id], without_failed=True)
+            if members:
+                found.news.append(f"{audience}: {members:,} members are due in Mailchimp")
         except Exception as error:
             is_refused = isinstance(error, MailchimpAuthenticationError)
             words = mask_text(str(error)) or type(error).__name__
@@ -76,7 +69,12 @@ def look(systems: Systems, company: CompanySettings) -> Look:
 
 def _news_of(systems: Systems, client: MailchimpClient, audience: str, list_id: str) -> list[str]:
     ledger = systems.ledger
-    since = ledger.opt_out_reads.read_until([list_id])[list_id] - OVERLAP
+    read_until = ledger.opt_out_reads.read_until([list_id])
+    if list_id not in read_until:
+        # Whether it can be read at all.
+        newest_changes(client, list_id, "unsubscribed", systems.now())
+        return [f"{audience}, which was never read for opt-outs"]
+    since = read_until[list_id] - OVERLAP
     news = []
     for status in _LOOKED_AT:
         rows = systems.erased.without(newest_changes(client, list_id, status, since))
