@@ -1,11 +1,12 @@
-"""What one opt-out costs in a large company, in both directions; and what hearing old opt-outs costs at first.
+"""What one opt-out costs in a large company, in both directions; and what many old ones cost.
 
 ``python -m benchmarks.opt_out_requests 1000 100000`` serves both stand-ins in a process of their own, with so
 many partners who are members of two audiences, and runs ``mc-pipeline sync --opt-outs`` against them: at
 first, when nothing happened, after somebody unsubscribed in Mailchimp, and after somebody was blacklisted in
-Odoo. Each opt-out has to be in the other system and in the other audience afterwards. Then the first hearing
-of an audience that 50,000 partners left long ago (``OLD`` in the environment is another number, 0 none), and
-the run after it. Prints of each run what it asked of both systems, its processor time, and its peak of memory.
+Odoo. Each opt-out has to be in the other system and in the other audience afterwards. Then an audience that
+50,000 partners left long ago (``OLD`` in the environment is another number, 0 none) is heard for the first
+time, and once more. Prints of each run what it asked of both systems, its processor time, and its peak of
+memory.
 """
 
 import gc
