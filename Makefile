@@ -27,6 +27,8 @@ test: $(DEVELOPMENT) chromium  ## run the tests (TESTS=… for some of them)
 bench: $(RUNTIME)  ## measure how fast and how large, on stand-in servers
 	@$(BIN)/python -m benchmarks.odoo_extraction
 	@$(BIN)/python -m benchmarks.order_load
+	@$(BIN)/python -m benchmarks.opt_out_start
+	@$(BIN)/python -m benchmarks.opt_out_requests
 
 lint: $(DEVELOPMENT)  ## check style and types
 	$(BIN)/ruff check .

@@ -1,23 +1,67 @@
 """The command itself: its sub-commands, and how errors are told."""
 
+import gc
+import importlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 from dotenv import load_dotenv
 
-from mc_pipeline.cli.approve import approve
-from mc_pipeline.cli.demo import demo
-from mc_pipeline.cli.doctor import doctor
-from mc_pipeline.cli.explain import explain
-from mc_pipeline.cli.reconcile import reconcile
-from mc_pipeline.cli.sandbox import sandbox
-from mc_pipeline.cli.sync import sync
-from mc_pipeline.cli.webhooks import webhooks
 from mc_pipeline.masking import mask_text
 
+_HELP = {
+    "approve": "Release a plan, or old opt-outs, that wait for a person.",
+    "demo": "Run the whole job on invented people, on stand-in servers.",
+    "doctor": "Check settings, rights and audiences; changes nothing.",
+    "explain": "Tell why a person is, or is not, in an audience.",
+    "reconcile": "Show Odoo's kept revenue beside Mailchimp's.",
+    "sandbox": "Serve stand-ins of Odoo and Mailchimp with invented people.",
+    "sync": "Sync companies: read both systems, apply opt-outs, plan, push.",
+    "webhooks": "Hear of opt-outs at once, and who made them.",
+}
+"""What each command does, in one line. Its module has its name, and is loaded when it is called."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class CommandsOnDemand(click.Group):
+    """A group that loads a command when it is called: opt-outs do not wait for what the others import."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands."""
+        return list(_HELP)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load a command; None when there is none of that name."""
+        if cmd_name not in _HELP:
+            return None
+        with _nothing_collected():
+            module = importlib.import_module(f"mc_pipeline.cli.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of the commands, without loading them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_HELP.items()))
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Keep the garbage collector from what is loaded: it would go through all of it, again and again.
+
+    That takes half a second of processor time until the first request.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@click.group(cls=CommandsOnDemand, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="mc-pipeline")
 def commands() -> None:
     """Keeps each Odoo company's Mailchimp audience right.
@@ -26,10 +70,6 @@ def commands() -> None:
     (.dagster_home in the working directory when it is not set). Both, and the secrets that companies.yaml
     refers to, may stand in a file .env of the working directory.
     """
-
-
-for command in (sync, approve, doctor, explain, reconcile, webhooks, sandbox, demo):
-    commands.add_command(command)
 
 
 def main() -> None:

@@ -8,9 +8,7 @@ but read, so that late, repeated and missing deliveries end in the same state as
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
-
-import pandas as pd
+from typing import TYPE_CHECKING, Protocol
 
 from mc_pipeline.domain.origin import Act, act_of_webhook, origin_of, tells_the_same
 from mc_pipeline.ledger import ConsentEvent, InboxDelivery, Ledger
@@ -18,6 +16,9 @@ from mc_pipeline.ledger.consent import COMPLAINT, EVENT_OF_STATUS, OPTED_OUT_EVE
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.member_reading import get_member, member_rows
 from mc_pipeline.mailchimp.members import subscriber_hash
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 READ_AT_MOST = 100
 """Members read one by one in a run, whose delivery no reading of the audience explains."""
@@ -28,7 +29,7 @@ Key = tuple[str, str]  # (list_id, email)
 class ErasedLike(Protocol):
     """Who was erased, and is not read any more."""
 
-    def without(self, rows: pd.DataFrame) -> pd.DataFrame: ...
+    def without(self, rows: "pd.DataFrame") -> "pd.DataFrame": ...
     def includes(self, email: str) -> bool: ...
 
 
@@ -140,7 +141,7 @@ def act_of(delivery: InboxDelivery) -> Act | None:
     )
 
 
-def read_back(client: MailchimpClient, list_id: str, deliveries: Sequence[InboxDelivery]) -> pd.DataFrame:
+def read_back(client: MailchimpClient, list_id: str, deliveries: Sequence[InboxDelivery]) -> "pd.DataFrame":
     """Read the members of these deliveries as they are now; who is gone is left out."""
     emails = dict.fromkeys(delivery.email for delivery in deliveries)
     records = [get_member(client, list_id, subscriber_hash(email)) for email in emails]

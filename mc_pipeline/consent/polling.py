@@ -7,8 +7,7 @@ half-way has recorded is recognised by the next one, which begins where the last
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from mc_pipeline.consent.address_changes import record_address_changes
 from mc_pipeline.consent.deliveries import READ_AT_MOST, Deliveries, ErasedLike, events_of, read_back
@@ -20,6 +19,9 @@ from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpError
 from mc_pipeline.mailchimp.opt_out_reading import AbuseReport, ConsentChanges, read_abuse_reports
 from mc_pipeline.masking import mask_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _SAME_COMPLAINT = timedelta(minutes=10)
 
@@ -134,7 +136,7 @@ class AudiencePolling:
     def _take_over(
         self,
         audience: str,
-        rows: pd.DataFrame,
+        rows: "pd.DataFrame",
         asked_at: datetime,
         told: Mapping[Key, Sequence[Act]],
         complaints: Mapping[str, Sequence[AbuseReport]],
@@ -199,7 +201,7 @@ class AudiencePolling:
         """From when on people may have come back: without a cursor, since the last complete read."""
         return since or self._ledger.members.last_complete_read(list_id)
 
-    def _of_interest(self, list_id: str, rows: pd.DataFrame) -> pd.DataFrame:
+    def _of_interest(self, list_id: str, rows: "pd.DataFrame") -> "pd.DataFrame":
         """Leave out subscribed members who never opted out: our own updates change many of them."""
         subscribed = rows["status"] == "subscribed"
         if not subscribed.any():

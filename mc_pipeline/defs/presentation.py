@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import dagster as dg
-import pyarrow as pa
 
 from mc_pipeline.masking import mask_email, mask_text
 from mc_pipeline.settings import CompanySettings, Settings
@@ -58,7 +57,7 @@ def column_schema(columns: TableColumns) -> dg.TableSchema:
         columns=[
             dg.TableColumn(
                 column.name,
-                "string" if column.type == pa.string() else str(column.type),
+                column.type,
                 description=column.description,
                 constraints=dg.TableColumnConstraints(nullable=column.nullable),
             )

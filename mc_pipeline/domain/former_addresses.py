@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Set
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class EventLike(Protocol):
@@ -38,7 +39,7 @@ def standing_opt_out(events: Iterable[EventLike]) -> datetime | None:
 
 
 def addresses_inheriting_opt_outs(
-    records: pd.DataFrame, partners: pd.DataFrame, opted_out: Set[str]
+    records: "pd.DataFrame", partners: "pd.DataFrame", opted_out: Set[str]
 ) -> Set[str]:
     """Return the present addresses of partners whom we knew under an address that opted out.
 

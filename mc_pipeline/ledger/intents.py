@@ -8,9 +8,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, update
 
 from mc_pipeline.ledger.consent import add_events
@@ -25,6 +24,9 @@ from mc_pipeline.ledger.serialization import address_key, canonical_json
 from mc_pipeline.ledger.standing_opt_outs import out_meanwhile
 from mc_pipeline.ledger.statements import chunks
 from mc_pipeline.masking import mask_email
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # What Mailchimp answers about a member is long; these parts of it are what anybody asks for later.
 _RETURNED_PARTS = (
@@ -272,12 +274,14 @@ class Intents:
         with self._database.read() as connection:
             return [_record(row) for row in connection.execute(query).mappings()]
 
-    def progress(self, company: str, run_id: str) -> pd.DataFrame:
+    def progress(self, company: str, run_id: str) -> "pd.DataFrame":
         """A run's writes as people want to see them: which batches are done, which failed and why.
 
         Columns: batch_id ( = sent directly), list_id, audience, operation, outcome (or open),
         intents, first_at, last_at, title (one of the reasons, where there are several).
         """
+        import pandas as pd
+
         group = [intent_table.c[name] for name in ("batch_id", "list_id", "audience", "operation", "outcome")]
         query = (
             select(

@@ -9,9 +9,8 @@ import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, true, update
 from sqlalchemy.sql import ColumnElement
 
@@ -34,6 +33,9 @@ from mc_pipeline.ledger.schema import audience_read, consent_event, intent, memb
 from mc_pipeline.ledger.serialization import address_key
 from mc_pipeline.ledger.statements import CHUNK, chunks, insert_or_replace
 from mc_pipeline.masking import mask_email
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Absent from this many complete reads, each confirmed by asking for the member itself (RULES 1.3).
 ABSENCES_UNTIL_VANISHED = 2
@@ -125,7 +127,7 @@ class Members:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def load(self, list_ids: Collection[str]) -> pd.DataFrame:
+    def load(self, list_ids: Collection[str]) -> "pd.DataFrame":
         """Every record of these audiences, sorted by list_id and email.
 
         list_id, email, company, audience
@@ -145,11 +147,11 @@ class Members:
         """
         return self._frame(member.c.list_id.in_(sorted(set(list_ids))))
 
-    def of_email(self, email: str) -> pd.DataFrame:
+    def of_email(self, email: str) -> "pd.DataFrame":
         """The records of one address in all audiences, in the columns of ``load``."""
         return self._frame(member.c.email == address_key(email))
 
-    def changes(self, observed: pd.DataFrame, observed_at: datetime) -> list[StatusChange]:
+    def changes(self, observed: "pd.DataFrame", observed_at: datetime) -> list[StatusChange]:
         """Which of these members have another status than the ledger knows; nothing is recorded.
 
         For whoever wants to find out more about a change before ``observe`` or ``observe_some`` records it.
@@ -162,7 +164,7 @@ class Members:
     def observe_some(
         self,
         company: str,
-        observed: pd.DataFrame,
+        observed: "pd.DataFrame",
         observed_at: datetime,
         *,
         find: Find | None = None,
@@ -209,7 +211,7 @@ class Members:
     def observe(
         self,
         company: str,
-        observed: pd.DataFrame,
+        observed: "pd.DataFrame",
         complete: bool | Collection[str],
         observed_at: datetime,
         *,
@@ -229,6 +231,8 @@ class Members:
         without members must be named. ``find`` says more about changes, by list and address, and must
         not take long. Raises ``ObservationError`` and, with a ``fence``, ``LeaseLostError``.
         """
+        import pandas as pd
+
         rows = checked(observed)
         lists = sorted(set(rows["list_id"]) if list_ids is None else set(list_ids))
         with self._database.write() as connection:
@@ -277,8 +281,10 @@ class Members:
             moment_of_read: datetime | None = connection.execute(query).scalar()
             return moment_of_read
 
-    def load_some(self, list_ids: Collection[str], emails: Collection[str]) -> pd.DataFrame:
+    def load_some(self, list_ids: Collection[str], emails: Collection[str]) -> "pd.DataFrame":
         """The records of these addresses in these audiences, in the columns of ``load``."""
+        import pandas as pd
+
         parts = [
             self._frame(and_(member.c.list_id.in_(sorted(set(list_ids))), member.c.email.in_(chunk)))
             for chunk in chunks(sorted({address_key(email) for email in emails}))
@@ -323,8 +329,10 @@ class Members:
                 found.update(connection.execute(query.where(member.c.email.in_(chunk))).scalars())
         return found
 
-    def absent(self, company: str) -> pd.DataFrame:
+    def absent(self, company: str) -> "pd.DataFrame":
         """Members missed by a complete read, to be confirmed one by one: list_id, email, absent_reads."""
+        import pandas as pd
+
         columns = [member.c.list_id, member.c.email, member.c.absent_reads]
         query = (
             select(*columns)
@@ -416,7 +424,7 @@ class Members:
             if connection.execute(known).first() is None:
                 connection.execute(insert(rename).values(change))
 
-    def _frame(self, condition: ColumnElement[bool]) -> pd.DataFrame:
+    def _frame(self, condition: ColumnElement[bool]) -> "pd.DataFrame":
         query = (
             select(*(member.c[name] for name in _LOADED))
             .where(condition)
@@ -427,7 +435,9 @@ class Members:
         return _member_frame(rows)
 
 
-def _member_frame(rows: Sequence[Any]) -> pd.DataFrame:
+def _member_frame(rows: Sequence[Any]) -> "pd.DataFrame":
+    import pandas as pd
+
     values: dict[str, list[Any]] = {name: [row[place] for row in rows] for place, name in enumerate(_LOADED)}
     columns: dict[str, Any] = {}
     for name in _LOADED:
@@ -459,7 +469,7 @@ def _not_yet_read(connection: Connection, lists: Sequence[str], observed_at: dat
 
 def _compared(
     connection: Connection,
-    rows: pd.DataFrame,
+    rows: "pd.DataFrame",
     observed_at: datetime,
     *,
     lists: Sequence[str] | None = None,
@@ -505,7 +515,11 @@ def _opted_out_ever(connection: Connection, emails: Collection[str]) -> set[str]
     return found
 
 
-def _known(connection: Connection, lists: Sequence[str], emails: Iterable[str] | None = None) -> pd.DataFrame:
+def _known(
+    connection: Connection, lists: Sequence[str], emails: Iterable[str] | None = None
+) -> "pd.DataFrame":
+    import pandas as pd
+
     awaits_answer = and_(member.c.sent_json.is_not(None), member.c.returned_json.is_(None)).label(
         "awaits_answer"
     )
@@ -544,7 +558,7 @@ def _known(connection: Connection, lists: Sequence[str], emails: Iterable[str] |
     )
 
 
-def _changes(connection: Connection, told: pd.DataFrame, observed_at: datetime) -> list[StatusChange]:
+def _changes(connection: Connection, told: "pd.DataFrame", observed_at: datetime) -> list[StatusChange]:
     explained = _explained_by_us(connection, told, observed_at)
     return [
         change_of(row, observed_at, ours=(row.list_id, row.email) in explained)
@@ -553,7 +567,7 @@ def _changes(connection: Connection, told: pd.DataFrame, observed_at: datetime) 
 
 
 def _explained_by_us(
-    connection: Connection, told: pd.DataFrame, observed_at: datetime
+    connection: Connection, told: "pd.DataFrame", observed_at: datetime
 ) -> set[tuple[str, str]]:
     """The changes that a write of ours with unknown outcome has made.
 
@@ -585,7 +599,7 @@ def _explained_by_us(
 
 
 def _insert_first_seen(
-    connection: Connection, company: str, rows: pd.DataFrame, observed_at: datetime
+    connection: Connection, company: str, rows: "pd.DataFrame", observed_at: datetime
 ) -> None:
     for chunk in chunks(rows.itertuples(index=False)):
         connection.execute(
@@ -650,7 +664,7 @@ def _update_changed(connection: Connection, news: Comparison, observed_at: datet
         )
 
 
-def _count_absent(connection: Connection, absent: pd.DataFrame) -> None:
+def _count_absent(connection: Connection, absent: "pd.DataFrame") -> None:
     for list_id, rows in absent.groupby("list_id"):
         for chunk in chunks(rows["email"]):
             connection.execute(

@@ -29,6 +29,9 @@ def upgrade(database: Database) -> None:
 
     Raises ``LedgerSchemaError`` when the ledger has had one that this version does not know.
     """
+    with database.read() as connection:
+        if _revision(connection) == newest_revision():
+            return
     from alembic import command
     from alembic.script import ScriptDirectory
 
@@ -37,14 +40,24 @@ def upgrade(database: Database) -> None:
     newest = scripts.get_current_head()
     known = {script.revision for script in scripts.walk_revisions()}
     with database.read() as connection:
-        if _current_revision(connection, known, newest, database) == newest:
-            return
+        _refuse_newer(_revision(connection), known, newest, database)
     with database.write() as connection:
         if database.dialect == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _POSTGRESQL_LOCK})
-        if _current_revision(connection, known, newest, database) != newest:
+        current = _revision(connection)
+        _refuse_newer(current, known, newest, database)
+        if current != newest:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+
+
+def newest_revision() -> str:
+    """The revision of the newest migration, by the names of the files alone: they are not loaded.
+
+    Nearly every opening finds the ledger up to date, and Alembic takes a second to say so.
+    """
+    folder = resources.files("mc_pipeline.ledger") / "migrations" / "versions"
+    return max(each.name for each in folder.iterdir() if each.name[:4].isdigit())[:4]
 
 
 def _config() -> "Config":
@@ -57,15 +70,16 @@ def _config() -> "Config":
     return config
 
 
-def _current_revision(
-    connection: Connection, known: set[str], newest: str | None, database: Database
-) -> str | None:
+def _revision(connection: Connection) -> str | None:
     if not inspect(connection).has_table(VERSION_TABLE):
         return None
     revision: str | None = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
+    return revision
+
+
+def _refuse_newer(revision: str | None, known: set[str], newest: str | None, database: Database) -> None:
     if revision is not None and revision not in known:
         raise LedgerSchemaError(
             f"the ledger at {database.location} was written by a newer mc_pipeline (schema {revision}, this "
             f"version knows up to {newest}): install the newer version, or name another ledger"
         )
-    return revision

@@ -7,9 +7,7 @@ import re
 from collections.abc import Set
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from mc_pipeline.ledger.consent import (
     CLEAN,
@@ -22,6 +20,9 @@ from mc_pipeline.ledger.consent import (
 )
 from mc_pipeline.ledger.errors import ObservationError
 from mc_pipeline.ledger.serialization import canonical_json
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 OBSERVED_COLUMNS = ("audience", "list_id", "email", "status", "last_changed", "merge_fields_json", "language")
 
@@ -81,16 +82,18 @@ class Comparison:
     absent       known members that a complete read did not find: list_id, email
     """
 
-    present: pd.DataFrame
-    changed: pd.DataFrame
-    first_seen: pd.DataFrame
-    to_fill: pd.DataFrame
-    told: pd.DataFrame
-    absent: pd.DataFrame
+    present: "pd.DataFrame"
+    changed: "pd.DataFrame"
+    first_seen: "pd.DataFrame"
+    to_fill: "pd.DataFrame"
+    told: "pd.DataFrame"
+    absent: "pd.DataFrame"
 
 
-def checked(observed: pd.DataFrame) -> pd.DataFrame:
+def checked(observed: "pd.DataFrame") -> "pd.DataFrame":
     """The columns that matter, one row per member. Raises ``ObservationError`` naming what is missing."""
+    import pandas as pd
+
     missing = [column for column in OBSERVED_COLUMNS if column not in observed.columns]
     if missing:
         raise ObservationError(
@@ -114,8 +117,8 @@ def checked(observed: pd.DataFrame) -> pd.DataFrame:
 
 
 def compare(
-    known: pd.DataFrame,
-    observed: pd.DataFrame,
+    known: "pd.DataFrame",
+    observed: "pd.DataFrame",
     observed_at: datetime,
     complete: Set[str],
     opted_out_ever: Set[str] = frozenset(),
@@ -127,6 +130,8 @@ def compare(
     another one after it: the read is older than that.
     ``opted_out_ever``: who opted out of any audience of any company; their coming to a further one is news.
     """
+    import pandas as pd
+
     at = pd.Timestamp(observed_at)
     overtaken = (known["written_at"].notna() & (known["written_at"] >= at)) | (
         known["seen_at"].notna() & (known["seen_at"] > at)
@@ -235,4 +240,6 @@ def returned_json(row: Any) -> str:
 
 def moment(value: Any) -> datetime | None:
     """A timestamp of pandas as a datetime; None for NaT."""
+    import pandas as pd
+
     return None if value is None or pd.isna(value) else value.to_pydatetime()

@@ -7,9 +7,8 @@ anything else is written about it.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from sqlalchemy import Connection, RowMapping, Select, bindparam, func, insert, select, update
 
 from mc_pipeline.ledger.database import Database
@@ -20,6 +19,9 @@ from mc_pipeline.ledger.projection import OUTCOMES
 from mc_pipeline.ledger.schema import store_intent
 from mc_pipeline.ledger.statements import chunks
 from mc_pipeline.ledger.store_records import TABLES, StoreRecords, after_outcome, as_read, digest, told
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 OPERATIONS = frozenset(
     {"create", "update", "delete", "add_line", "change_line", "remove_line", "put_variant"}
@@ -169,12 +171,14 @@ class StoreIntents:
         names = [each.name for each in fields(OpenStoreIntent)]
         return [OpenStoreIntent(**{name: row[name] for name in names}) for row in rows]
 
-    def progress(self, company: str, run_id: str) -> pd.DataFrame:
+    def progress(self, company: str, run_id: str) -> "pd.DataFrame":
         """A run's writes by batch.
 
         Columns: month (empty for products and customers), kind, batch_id (empty: sent directly), outcome (or
         open), writes.
         """
+        import pandas as pd
+
         group = [store_intent.c[name] for name in ("month", "kind", "batch_id", "outcome")]
         query = (
             select(*group, func.count().label("writes"))

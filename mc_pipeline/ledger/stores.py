@@ -4,9 +4,8 @@ import secrets
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from sqlalchemy import exists, func, insert, select, update
 
 from mc_pipeline.ledger.database import Database
@@ -15,6 +14,9 @@ from mc_pipeline.ledger.schema import store, store_customer, store_order, store_
 from mc_pipeline.ledger.serialization import address_key
 from mc_pipeline.ledger.statements import chunks, insert_new
 from mc_pipeline.ledger.store_records import StoreRecord, of_row
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,12 +107,14 @@ class Stores:
         with self._database.read() as connection:
             return [of_row("order", row) for row in connection.execute(query).mappings()]
 
-    def orders_present(self, company: str) -> pd.DataFrame:
+    def orders_present(self, company: str) -> "pd.DataFrame":
         """All orders that the company's stores hold, by order.
 
         Columns: store_id, order_id (in Odoo), month, customer_id, email (of that customer), list_id (of the
         store's audience).
         """
+        import pandas as pd
+
         query = (
             select(
                 store_order.c.store_id,

@@ -18,13 +18,14 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from mc_pipeline.mailchimp.answers import require
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpNotFoundError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _log = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ class MembersRead:
     audience asks for none). ``complete`` is False when the counts prove that someone may be missing.
     """
 
-    rows: pd.DataFrame
+    rows: "pd.DataFrame"
     observed_at: datetime
     complete: bool
     incomplete_because: str = ""
@@ -330,12 +331,14 @@ class _Member:
         return self.contact_id or self.subscriber_hash
 
 
-def member_rows(list_id: str, records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+def member_rows(list_id: str, records: Iterable[Mapping[str, Any]]) -> "pd.DataFrame":
     """Members as Mailchimp gave them, in the columns of :class:`MembersRead`; without their tags."""
     return _frame(list_id, (_Member.from_record(record, []) for record in records))
 
 
-def _frame(list_id: str, members: Iterable[_Member]) -> pd.DataFrame:
+def _frame(list_id: str, members: Iterable[_Member]) -> "pd.DataFrame":
+    import pandas as pd
+
     ordered = sorted(members, key=lambda member: member.email)
     columns: dict[str, pd.Series] = {}
     for name, dtype in _COLUMNS.items():

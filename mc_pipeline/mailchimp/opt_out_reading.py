@@ -9,13 +9,14 @@ times; what is doubtful after that is said.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from mc_pipeline.mailchimp.answers import require
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.member_reading import MEMBER_FIELDS, PAGE_SIZE, MemberPages, member_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 OVERLAP = timedelta(minutes=10)
 """So much of the last window is read again: clocks differ, and changes may show late."""
@@ -77,7 +78,7 @@ class ConsentChanges:
         self.until = client.server_now().replace(microsecond=0) + timedelta(seconds=2)
         self.doubts: dict[str, str] = {}
 
-    def __iter__(self) -> Iterator[pd.DataFrame]:
+    def __iter__(self) -> "Iterator[pd.DataFrame]":
         self.doubts.clear()
         since = {} if self._since is None else {"since_last_changed": self._since - OVERLAP}
         opted_out_since = {} if self._since is None else {"unsubscribed_since": self._since - OVERLAP}
@@ -92,7 +93,7 @@ class ConsentChanges:
                 "subscribed", since_last_changed=came_back, before_last_changed=self.until
             )
 
-    def _window(self, status: str, **window: datetime) -> Iterator[pd.DataFrame]:
+    def _window(self, status: str, **window: datetime) -> "Iterator[pd.DataFrame]":
         doubt = ""
         for _ in range(_WINDOW_READS):
             pages = MemberPages(self._client, self._list_id, status, _FIELDS, **window)
@@ -105,7 +106,7 @@ class ConsentChanges:
         self.doubts[status] = doubt
 
 
-def newest_changes(client: MailchimpClient, list_id: str, status: str, since: datetime) -> pd.DataFrame:
+def newest_changes(client: MailchimpClient, list_id: str, status: str, since: datetime) -> "pd.DataFrame":
     """Return the members of one status that changed last, 1,000 at most: one call, for a quick look.
 
     Columns email, status and last_changed (UTC), the newest first.

@@ -8,34 +8,39 @@ canonical JSON text.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
-
-import pyarrow as pa
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    import pyarrow as pa
 
-TEXT = pa.string()
-INTEGER = pa.int64()
-NUMBER = pa.float64()
-BOOLEAN = pa.bool_()
-TIME = pa.timestamp("us", tz="UTC")
-TEXTS = pa.list_(pa.string())
-INTEGERS = pa.list_(pa.int64())
-DATE = pa.date32()
+# By Arrow's names: the library itself is loaded when a table is made.
+TEXT = "string"
+INTEGER = "int64"
+NUMBER = "double"
+BOOLEAN = "bool"
+TIME = "timestamp[us, tz=UTC]"
+TEXTS = "list<item: string>"
+INTEGERS = "list<item: int64>"
+DATE = "date32[day]"
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its Arrow type, its meaning, and whether a row may lack it."""
+    """One column: its type by Arrow's name, its meaning, and whether a row may lack it."""
 
     name: str
-    type: pa.DataType
+    type: str
     description: str
     nullable: bool = False
     repeats: bool = False
     """Few different values in many rows."""
+
+    @property
+    def arrow(self) -> "pa.DataType":
+        return _arrow_types()[self.type]
 
 
 @dataclass(frozen=True)
@@ -60,27 +65,31 @@ class TableColumns:
         return TableColumns(self.name, kept, self.by_month)
 
     @property
-    def arrow(self) -> pa.Schema:
-        return pa.schema([pa.field(column.name, column.type, column.nullable) for column in self.columns])
+    def arrow(self) -> "pa.Schema":
+        import pyarrow as pa
+
+        return pa.schema([pa.field(column.name, column.arrow, column.nullable) for column in self.columns])
 
     def empty(self) -> "pd.DataFrame":
         """Return a table without rows, typed like a full one."""
         return self.to_pandas(self.arrow.empty_table())
 
-    def to_arrow(self, rows: "pd.DataFrame") -> pa.Table:
+    def to_arrow(self, rows: "pd.DataFrame") -> "pa.Table":
         """Convert to Arrow; columns the schema does not name are dropped.
 
         Raises:
             ValueError: a column is missing, has the wrong type, or is empty where it may not be; the message
                 names table and column and never quotes a value.
         """
+        import pyarrow as pa
+
         arrays = []
         for column in self.columns:
             if column.name not in rows.columns:
                 raise ValueError(f"table {self.name} lacks the column {column.name!r}")
             series = rows[column.name]
             try:
-                array = pa.Array.from_pandas(series, type=column.type)
+                array = pa.Array.from_pandas(series, type=column.arrow)
             except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
                 raise ValueError(
                     f"table {self.name}, column {column.name!r}: values are not {column.type} "
@@ -96,12 +105,13 @@ class TableColumns:
             arrays.append(array)
         return pa.Table.from_arrays(arrays, schema=self.arrow)
 
-    def to_pandas(self, table: pa.Table) -> "pd.DataFrame":
+    def to_pandas(self, table: "pa.Table") -> "pd.DataFrame":
         """Convert from Arrow: nullable integers stay integers, lists are Python lists, texts are objects.
 
         Equal texts of a column are one object: a million rows name few currencies.
         """
         import pandas as pd
+        import pyarrow as pa
 
         texts = [column.name for column in self.columns if column.type == TEXT]
         frame = table.drop_columns(texts).to_pandas(
@@ -112,7 +122,7 @@ class TableColumns:
         for column in self.columns:
             if column.type == TEXT:
                 columns[column.name] = pd.Series(_shared_texts(table[column.name]), dtype=object)
-            elif pa.types.is_list(column.type):
+            elif column.type in (TEXTS, INTEGERS):
                 columns[column.name] = frame[column.name].map(list, na_action="ignore").astype(object)
             elif column.type == INTEGER and not column.nullable:
                 columns[column.name] = frame[column.name].astype("int64")
@@ -121,7 +131,23 @@ class TableColumns:
         return pd.DataFrame(columns, copy=False)
 
 
-def _shared_texts(texts: pa.ChunkedArray) -> "np.ndarray":
+@cache
+def _arrow_types() -> "dict[str, pa.DataType]":
+    import pyarrow as pa
+
+    return {
+        TEXT: pa.string(),
+        INTEGER: pa.int64(),
+        NUMBER: pa.float64(),
+        BOOLEAN: pa.bool_(),
+        TIME: pa.timestamp("us", tz="UTC"),
+        TEXTS: pa.list_(pa.string()),
+        INTEGERS: pa.list_(pa.int64()),
+        DATE: pa.date32(),
+    }
+
+
+def _shared_texts(texts: "pa.ChunkedArray") -> "np.ndarray":
     """Return texts as objects, None where there is none."""
     import numpy as np
 

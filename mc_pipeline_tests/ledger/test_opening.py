@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect, text
 
-from mc_pipeline.ledger import Ledger, LedgerError, LedgerSchemaError, LedgerUnavailableError
+from mc_pipeline.ledger import Ledger, LedgerError, LedgerSchemaError, LedgerUnavailableError, migrations
 from mc_pipeline.ledger.database import database_url
-from mc_pipeline.ledger.migration import VERSION_TABLE
+from mc_pipeline.ledger.migration import VERSION_TABLE, newest_revision
 from mc_pipeline.ledger.schema import metadata
 from mc_pipeline_tests.ledger.conftest import POSTGRESQL_SERVER
 
@@ -142,6 +144,26 @@ def test_a_ledger_written_by_a_newer_version_is_refused_and_left_alone(ledger_ur
     with engine.connect() as connection:
         assert connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar() == "9999"
     engine.dispose()
+
+
+def test_the_newest_migration_is_known_by_the_name_of_its_file() -> None:
+    folder = Path(migrations.__file__).parent
+    config = Config()
+    config.set_main_option("script_location", str(folder))
+    config.set_main_option("path_separator", "os")
+    assert newest_revision() == ScriptDirectory.from_config(config).get_current_head()
+
+
+def test_a_ledger_that_is_up_to_date_is_opened_without_the_library_of_migrations(ledger_url: str) -> None:
+    Ledger.open(ledger_url).close()
+    program = (
+        "import sys; from mc_pipeline.ledger import Ledger; Ledger.open(sys.argv[1]).close();"
+        "print('alembic' in sys.modules)"
+    )
+    opened = subprocess.run(
+        [sys.executable, "-c", program, ledger_url], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert opened.stdout.strip() == "False"
 
 
 def test_several_processes_may_open_a_new_ledger_at_once(empty_url: str) -> None:

@@ -4,6 +4,7 @@ None of the three on the path takes a table of partners or members, and none of 
 cannot hear or carry: that is in its check, and the rest is carried.
 """
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -64,6 +65,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult:
         from mc_pipeline.defs.consent.tables import heard_table
+        from mc_pipeline.odoo.errors import OdooError
         from mc_pipeline.sync.opt_outs.hearing import Hearing
 
         company = systems.company(context.partition_key)
@@ -72,6 +74,9 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         for each in heard:
             for reason in each.reasons:
                 context.log.error(f"Opt-outs cannot be heard in {reason}")
+        # Before a table is made: loading what makes tables takes a second. The next user says what failed.
+        with suppress(OdooError):
+            systems.odoo(company)
         table = heard_table(systems, company, heard, began)
         rows = table.rows
         return dg.MaterializeResult(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
+from mc_pipeline.sandbox.mailchimp import SandboxMailchimp
 from mc_pipeline.sandbox.odoo import SandboxOdoo
 
 
@@ -64,3 +65,16 @@ def seed_many(
 
         orders.table.insert_many(sales())
     return ids
+
+
+def add_many_members(
+    mailchimp: SandboxMailchimp,
+    list_id: str,
+    emails: Iterable[str],
+    status: str = "subscribed",
+    *,
+    at: datetime,
+) -> None:
+    """Put people on a list, each in this status since ``at``."""
+    for email in emails:
+        mailchimp.add_member(list_id, email, status, last_changed=at)

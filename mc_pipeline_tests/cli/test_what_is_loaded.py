@@ -1,0 +1,79 @@
+"""What a command loads before it asks anything: opt-outs wait for no library that makes tables.
+
+How many seconds that takes, ``benchmarks/opt_out_start.py`` measures.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+import mc_pipeline.cli
+from mc_pipeline.cli.main import commands
+from mc_pipeline_tests.cli.processes import command
+from mc_pipeline_tests.world import World
+
+HEAVY = {
+    *("pandas", "numpy", "pyarrow", "great_expectations", "faker", "starlette", "uvicorn"),
+    *("mc_pipeline.sandbox", "mc_pipeline.cli.demo", "mc_pipeline.cli.person"),
+}
+NO_COMMANDS = {
+    *("__init__", "main", "at_once", "dagster_dev", "home", "interrupts", "person", "progress"),
+    *("receiving", "running", "stand_ins", "summary"),
+}
+"""Modules beside the commands that hold none."""
+
+
+@pytest.mark.parametrize("first_asked", ["Mailchimp", "Odoo"])
+def test_nothing_heavy_is_loaded_when_the_first_request_of_the_opt_outs_is_made(
+    served: World, tmp_path: Path, first_asked: str
+):
+    """Within a minute of the run before, Mailchimp is not asked again, and Odoo is the first."""
+    file = tmp_path / "modules"
+    how = ("-m", "mc_pipeline_tests.cli.first_request", str(file))
+    with command(tmp_path, "sync", "--opt-outs", "acme", how=how) as process:
+        assert process.wait() == 0, process.output
+    port, *loaded = file.read_text().split()
+    asked = served.mailchimp.url if first_asked == "Mailchimp" else served.odoo.url
+    assert asked.endswith(f":{port}")
+    assert {"dagster", "mc_pipeline.sync.opt_outs.hearing"} <= set(loaded)
+    assert HEAVY & set(loaded) == set()
+
+
+def test_the_list_of_commands_is_shown_without_loading_one(tmp_path: Path):
+    program = (
+        "import sys; from mc_pipeline.cli.main import commands; commands(['--help'], standalone_mode=False);"
+        "print('loaded', *sys.modules)"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(mc_pipeline.cli.__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
+    shown, _, loaded = printed.partition("loaded ")
+    for name in commands.list_commands(click.Context(commands)):
+        assert f"\n  {name} " in shown
+    assert {"dagster", "pandas", "sqlalchemy", "mc_pipeline.cli.sync"} & set(loaded.split()) == set()
+
+
+def test_every_command_has_its_name_in_the_list_and_a_module_of_that_name():
+    context = click.Context(commands)
+    names = commands.list_commands(context)
+    modules = {path.stem for path in Path(mc_pipeline.cli.__file__).parent.glob("*.py")}
+    assert set(names) == modules - NO_COMMANDS
+    for name in names:
+        found = commands.get_command(context, name)
+        assert found is not None
+        assert found.name == name
+        assert found.help
+
+
+def test_a_command_that_there_is_not_is_no_command():
+    assert commands.get_command(click.Context(commands), "home") is None
