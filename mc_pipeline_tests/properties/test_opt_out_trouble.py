@@ -351,8 +351,8 @@ def cells(cells_once: Cells, caplog: pytest.LogCaptureFixture) -> Iterator[Cells
 CELLS = [
     (trouble, opt_out, beside)
     for trouble, opt_out, beside in itertools.product(TROUBLE, OPT_OUTS, BESIDE)
-    # Beside a load in one run, each by a person of its own: a run takes its time.
-    if BESIDE[beside].loads is (opt_out == "all three")
+    # A run takes its time: beside a load, and where no opt-out is concerned more than another, all in one.
+    if (BESIDE[beside].loads or not TROUBLE[trouble].words) is (opt_out == "all three")
 ]
 
 

@@ -380,3 +380,15 @@ def test_an_opt_out_that_was_asked_for_before_the_write_and_written_down_behind_
     desk.changing.before.append(record_it)
     desk.write(creation(ANN))
     assert desk.status(ANN) == "unsubscribed"
+
+
+def test_an_audience_that_is_not_there_is_not_taken_for_one_without_these_members(desk: TwoWriters) -> None:
+    desk.mailchimp.add_member(LIST, ANN, "subscribed")
+    desk.say_out(ANN)
+    audience = desk.mailchimp.state.audiences.pop(LIST)
+    carried = desk.carry()
+    desk.mailchimp.state.audiences[LIST] = audience
+    assert list(carried.troubles) == [AUDIENCE]
+    assert desk.due() == [ANN]
+    desk.carry()
+    assert (desk.status(ANN), desk.due()) == ("unsubscribed", [])
