@@ -1,7 +1,7 @@
 """Makes a command obey SIGINT and SIGTERM within seconds, wherever it is.
 
 The interruption itself is Python's and Dagster's: an exception in the main thread, so that requests under way
-are recorded and leases given back. Here: SIGTERM is the same as SIGINT; the signal is remembered, since
+are recorded and leases are freed. Here: SIGTERM is the same as SIGINT; the signal is remembered, since
 Dagster turns the exception into a failed run; and a process that does not come to an end by itself (a locked
 database, a library that swallows the exception) is ended. What it leaves open then, the next run finds, as
 after any crash.
@@ -51,7 +51,7 @@ def interruptible(seconds_to_end: float = SECONDS_TO_END) -> Iterator[Interrupti
     before = {number: signal.signal(number, signal.default_int_handler) for number in _SIGNALS}
     hears, tells = socket.socketpair()
     tells.setblocking(False)
-    # Written to by the interpreter itself, whoever handles the signal: Dagster replaces the handlers.
+    # Written to by the interpreter itself, whatever handles the signal: Dagster replaces the handlers.
     previous = signal.set_wakeup_fd(tells.fileno(), warn_on_full_buffer=False)
     watching = threading.Thread(
         target=_watch, args=(hears, interruption, seconds_to_end), name="interruptions", daemon=True

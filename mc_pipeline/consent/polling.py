@@ -101,8 +101,8 @@ class AudiencePolling:
     def take_deliveries(self, audience: str, list_id: str) -> list[ConsentEvent]:
         """Take only what waits in the inbox, at once; return the events recorded.
 
-        Where the members cannot be read back, opt-outs are taken as they were told, and looked at again by
-        the next hearing. Raises LeaseLostError.
+        Where the members cannot be read back, opt-outs are taken as they were delivered, and looked at again
+        by the next hearing. Raises LeaseLostError.
         """
         deliveries = Deliveries.waiting(self._ledger, list_id)
         try:

@@ -1,7 +1,7 @@
-"""Ends the runs whose process died: in Dagster's eyes they go on for ever (RULES 7.5).
+"""Ends the runs whose process died: Dagster shows them as running without end (RULES 7.5).
 
 A process that is killed, or whose machine loses power, tells nobody. Its run keeps the status STARTED, and
-what the status holds up (a tag limit, a slot of a pool, a person who waits) is held up with it. Whoever looks
+what the status holds up (a tag limit, a slot of a pool, a person who waits) is held up with it. What looks
 next, a sensor or a command, ends it here: alone by the heartbeat in the ledger, so that it is the same for
 runs of the terminal, of the daemon and of Celery, and nothing that is alive is ever ended.
 """
@@ -119,7 +119,8 @@ def _why_dead(record: dg.RunRecord, beat: "RunBeat | None", now: datetime, silen
         if now - beat.last_sign <= silence:
             return ""
         return (
-            f"its process ({beat.owner}) was last heard of at {_moment(beat.last_sign)}, so it was killed or "
+            f"its process ({beat.owner}) last gave a sign of life at {_moment(beat.last_sign)}, so it was "
+            "killed or "
             "its machine went down"
         )
     # Which starts are too slow, Dagster's own monitoring knows.
@@ -128,7 +129,7 @@ def _why_dead(record: dg.RunRecord, beat: "RunBeat | None", now: datetime, silen
     started = datetime.fromtimestamp(record.start_time, UTC)
     if now - started <= LONGEST_START:
         return ""
-    return f"its process started at {_moment(started)} and was never heard of since, so it was killed"
+    return f"its process started at {_moment(started)} and has given no sign of life since, so it was killed"
 
 
 def _is_ours(run: dg.DagsterRun) -> bool:

@@ -19,7 +19,7 @@ def company_partitions(settings: Settings) -> dg.StaticPartitionsDefinition:
 
 
 def tagged_by_company(companies: dg.StaticPartitionsDefinition, *tags: str) -> dg.PartitionedConfig:
-    """Make every run of a job carry these tags with its company as value, whoever starts it."""
+    """Make every run of a job carry these tags with its company as value, however it is started."""
     return dg.PartitionedConfig(
         partitions_def=companies,
         run_config_for_partition_key_fn=lambda _: {},

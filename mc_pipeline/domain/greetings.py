@@ -1,8 +1,8 @@
 """Whom a plan would have mailed: people who join an audience that greets newcomers.
 
 A welcome automation writes to everybody who becomes `subscribed`, created or upgraded; to people who are
-asked to confirm it writes once they do. Whoever is created as `transactional` gets no mail. Nothing is held
-back here: people are told before they approve.
+asked to confirm it writes once they do. People created as `transactional` get no mail. Nothing is held
+back here: people see it before they approve.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -1,6 +1,6 @@
 """Which runs are alive: every run keeps a heartbeat here from its start to its exit (RULES 7.5).
 
-Nobody else can tell. Dagster shows a run whose process was killed as running for ever, and a lease is free
+Nobody else can tell. Dagster shows a run whose process was killed as running without end, and a lease is free
 while a healthy run reads. A run is alive while it has not ended and its last heartbeat is younger than
 ``LONGEST_SILENCE``; it beats nine times as often, so that trouble of the database is waited out.
 
@@ -43,7 +43,7 @@ class RunBeat:
 
     @property
     def last_sign(self) -> datetime:
-        """When the run was heard of last: its last heartbeat, or its end."""
+        """The run's last sign of life: its last heartbeat, or its end."""
         return max(self.beat_at, self.ended_at or self.beat_at)
 
 
@@ -82,7 +82,7 @@ class Runs:
             )
 
     def end_silent(self, seen: RunBeat) -> bool:
-        """End a run that nobody heard of any more, unless it changed since it was ``seen``.
+        """End a run that gives no sign of life any more, unless it changed since it was ``seen``.
 
         Of several who find it, one is answered True.
         """
@@ -177,8 +177,8 @@ def heartbeat(
 
 
 _NOT_HEARD_OF = (
-    "run {} was not heard of for too long (the process or the machine was asleep, or the ledger could not be "
-    "written), so that others ended it; what it goes on doing is safe, but nobody waits for it"
+    "run {} gave no sign of life for too long (the process or the machine was asleep, or the ledger could not "
+    "be written), so that others ended it; what it goes on doing is safe, but nobody waits for it"
 )
 
 

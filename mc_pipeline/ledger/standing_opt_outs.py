@@ -4,7 +4,7 @@ An opt-out is written down here before Mailchimp is asked about it. A write of t
 somebody reachable is refused in the transaction that records it (``intents.record_unless_out``), so that
 whichever of the two comes first, the person ends unsubscribed.
 
-Odoo's rows are told in any order, by several runs: the one with the later date of Odoo's counts.
+Odoo's rows are read in any order, by several runs: the one with Odoo's later date counts.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -39,7 +39,7 @@ class StandingOptOut:
     """One opt-out that Odoo says, or that we are about to say in Odoo.
 
     list_id   the audience concerned; empty: every audience of the company
-    cause     blacklisted | opted_out_of_company | evidence_withdrawn | opted_out_meanwhile (heard of while a
+    cause     blacklisted | opted_out_of_company | evidence_withdrawn | opted_out_meanwhile (found while a
               write of ours that made the member reachable was under way)
     active    false: it was lifted
     said_at   Odoo's date of it, or when it happened in Mailchimp (UTC)

@@ -1,4 +1,4 @@
-"""What Odoo was told about opt-outs since a moment, by its own dates, and how some addresses stand there.
+"""What was entered in Odoo about opt-outs since a moment, by its own dates, and how addresses stand there.
 
 Each question costs what changed, or what is asked about; none reads the partners. What a long transaction
 shows late is found by the overlap (see ``changes``), what has no date at all by the next comparison of

@@ -129,7 +129,7 @@ class Audiences:
 
 @dataclass(frozen=True)
 class Observation:
-    """The table ``mailchimp_members``, and whose act it was that members came back (list id, address)."""
+    """The table ``mailchimp_members``, and who made members come back (list id, address)."""
 
     table: Table
     audiences: Audiences
@@ -149,7 +149,7 @@ class Observation:
 
     @property
     def nobody_left(self) -> list[str]:
-        """List ids of the audiences in which whoever was not seen is surely not there."""
+        """List ids of the audiences in which somebody who was not seen is surely not there."""
         return self.read_whole + [each.list_id for each in self.audiences.unread if each.gone]
 
 
@@ -249,7 +249,7 @@ def _judged(
     """Make the table, judge whether it is whole, and remember this read."""
     name = schemas.MAILCHIMP_MEMBERS.name
     unread = [each.list_id for each in known if each.described is None]
-    # Whoever was in an unread audience has not disappeared.
+    # A member of an unread audience has not disappeared.
     expected = len(rows) + sum(systems.ledger.members.counts(unread, with_archived=True).values())
     shrunk = shrunk_since(systems, company, name, expected)
     reasons = [*_reasons(known), *([shrunk] if shrunk else [])]

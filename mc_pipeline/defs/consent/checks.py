@@ -27,7 +27,7 @@ CARRYING = {"odoo_opt_outs": "Odoo", "mailchimp_unsubscribes": "Mailchimp", "mis
 
 
 def consent_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefinition]:
-    """Make the checks of what was heard of opt-outs, and of what was made of it."""
+    """Make the checks of the opt-outs that were heard, and of what was carried."""
 
     def carried_spec(asset: str) -> dg.AssetCheckSpec:
         return company_check_spec(

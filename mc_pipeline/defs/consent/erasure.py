@@ -83,7 +83,7 @@ def erase_people(
                 by=config.requested_by,
             )
         with ExitStack() as held:
-            # Both writers of every company, and whoever hears an audience, wait for the erasure.
+            # Both writers of every company, and a run that hears an audience, wait for the erasure.
             for company in systems.settings.companies.values():
                 held.enter_context(opt_out_lease(systems, company.key, context.run_id))
                 for audience in company.audiences.values():

@@ -122,7 +122,7 @@ def _carry(
 
 
 def say_who_is_out(systems: Systems, company: CompanySettings, decisions: Sequence[Decision]) -> None:
-    """Write down who is out, before either system is told: the other audiences follow from it."""
+    """Write down who is out, before either system is written: the other audiences follow from it."""
     cause = BLACKLISTED if company.opt_out_scope == "everywhere" else OPTED_OUT_OF_COMPANY
     systems.ledger.standing_opt_outs.say(
         [

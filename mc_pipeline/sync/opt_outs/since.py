@@ -66,7 +66,7 @@ class AskedSince:
         others = [each for each in self._systems.settings.companies.values() if each.key != own.key]
         reasons = []
         for heard in self._hearing.hear_all([own, *others], pause=_HEARD_AT_MOST_BEFORE):
-            # Complaints alone are no reason to hold people: whoever complained is unsubscribed as well.
+            # Complaints alone are no reason to hold people: a person who complained is unsubscribed as well.
             unheard = heard.trouble and not heard.gone
             if unheard:
                 of_company = "" if heard.company == own.key else f" of {heard.company}"
