@@ -119,9 +119,8 @@ def _why_dead(record: dg.RunRecord, beat: "RunBeat | None", now: datetime, silen
         if now - beat.last_sign <= silence:
             return ""
         return (
-            f"its process ({beat.owner}) last gave a sign of life at {_moment(beat.last_sign)}, so it was "
-            "killed or "
-            "its machine went down"
+            f"its process ({beat.owner}) last gave a sign of life at {_moment(beat.last_sign)}, "
+            "so it was killed or its machine went down"
         )
     # Which starts are too slow, Dagster's own monitoring knows.
     if not _is_ours(run) or run.status == dg.DagsterRunStatus.STARTING or record.start_time is None:

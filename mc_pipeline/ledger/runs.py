@@ -177,8 +177,8 @@ def heartbeat(
 
 
 _NOT_HEARD_OF = (
-    "run {} gave no sign of life for too long (the process or the machine was asleep, or the ledger could not "
-    "be written), so that others ended it; what it goes on doing is safe, but nobody waits for it"
+    "run {} gave no sign of life for too long (the process or the machine was asleep, or the ledger could "
+    "not be written), so that others ended it; what it goes on doing is safe, but nobody waits for it"
 )
 
 
