@@ -69,7 +69,7 @@ class StandingOptOuts:
         Who is newly out is due in every audience concerned, of ``list_ids``, in the same transaction. What is
         dated earlier than what is known changes nothing.
         """
-        latest = {_key(each): each for each in sorted(said, key=lambda each: each.said_at)}
+        latest = _latest(said)
         news: list[StandingOptOut] = []
         # Others write between the parts of a long blacklist.
         for keys in chunks(sorted(latest), _AT_A_TIME):
@@ -86,16 +86,23 @@ class StandingOptOuts:
             for keys in chunks(sorted(said)):
                 known = _known(connection, keys)
                 changed = [said[key] for key in keys if _is_news(known.get(key), said[key])]
-                turned = [
-                    each
-                    for each in changed
-                    if (row := known.get(_key(each))) is None or row["active"] != each.active
-                ]
+                turned = [each for each in changed if _is_turned(known.get(_key(each)), each)]
                 insert_or_replace(connection, standing_opt_out, [_row(each, now) for each in changed])
                 newly_out = [each for each in turned if each.active]
                 _add_due(connection, _due_rows(newly_out, list_ids, now))
                 news += turned
         return news
+
+    def count_news(self, said: Iterable[StandingOptOut]) -> int:
+        """How many of these ``say`` would return now; writes nothing."""
+        latest = _latest(said)
+        with self._database.read() as connection:
+            return sum(
+                _is_news(row := known.get(key), latest[key]) and _is_turned(row, latest[key])
+                for keys in chunks(sorted(latest))
+                for known in [_known(connection, keys)]
+                for key in keys
+            )
 
     def of(
         self, company: str, emails: Collection[str] | None = None, *, until: datetime | None = None
@@ -290,6 +297,10 @@ def _key(each: StandingOptOut) -> Key:
     return (each.company, address_key(each.email), each.list_id, each.cause)
 
 
+def _latest(said: Iterable[StandingOptOut]) -> dict[Key, StandingOptOut]:
+    return {_key(each): each for each in sorted(said, key=lambda each: each.said_at)}
+
+
 def _known(connection: Connection, keys: Sequence[Key]) -> dict[Key, Any]:
     emails = sorted({email for _, email, _, _ in keys})
     query = select(standing_opt_out).where(standing_opt_out.c.email.in_(emails))
@@ -306,6 +317,10 @@ def _is_news(known: Any, said: StandingOptOut) -> bool:
     return said.said_at >= known["said_at"] and (
         said.active != known["active"] or said.said_at > known["said_at"]
     )
+
+
+def _is_turned(known: Any, said: StandingOptOut) -> bool:
+    return known is None or bool(known["active"] != said.active)
 
 
 def _row(each: StandingOptOut, now: datetime) -> dict[str, Any]:

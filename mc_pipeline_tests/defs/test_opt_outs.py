@@ -230,6 +230,35 @@ def test_a_new_row_of_odoos_blacklist_is_news(world: World):
     assert "no new opt-outs" in skipped_because(look(world))
 
 
+def test_consent_that_is_taken_back_in_odoo_is_news(world: World):
+    newsletter = world.odoo.add_mailing_list("News")
+    settings = world.config.read_text()
+    world.config.write_text(
+        settings.replace("list_id: retail1", "list_id: retail1\n        consent: {mailing_list: News}")
+    )
+    partner = world.odoo.add_partner(name="Ann", email=ANN)
+    world.odoo.add_order(partner, 10.0)
+    world.odoo.subscribe(newsletter, ANN)
+    world.sync()
+    assert world.mailchimp.status("retail1", ANN) == "subscribed"
+    assert "no new opt-outs" in skipped_because(look(world))
+    (row,) = world.odoo.search("mailing.subscription", [("list_id", "=", newsletter)])
+    world.odoo.write("mailing.subscription", row, {"opt_out": True})
+    assert look(world).run_requests
+    assert poll(world).success
+    assert world.mailchimp.status("retail1", ANN) == "unsubscribed"
+    assert "no new opt-outs" in skipped_because(look(world))
+
+
+def test_a_subject_that_odoo_refuses_is_named_and_the_others_are_looked_at(world: World):
+    members(world, ANN)
+    assert poll(world).success
+    (administrator,) = world.odoo.search("res.users", [("login", "=", "admin")])
+    world.odoo.deny(administrator, "mail.blacklist")
+    looked = look(world)
+    assert json.loads(looked.cursor or "")["failed"] == {"acme: Odoo's blacklist": 1}
+
+
 def test_the_sensor_waits_while_opt_outs_of_the_company_are_under_way(world: World):
     with world.systems() as systems:
         systems.ledger.runs.begin("run-1", company="acme", job=OPT_OUTS, owner="host:1")

@@ -59,7 +59,7 @@ def consent_sensors(settings: Settings, *, job: str) -> list[dg.SensorDefinition
         job_name=job,
         minimum_interval_seconds=_SECONDS_BETWEEN_LOOKS,
         default_status=dg.DefaultSensorStatus.STOPPED,
-        description="Looks every minute for opt-outs in Mailchimp and in Odoo's blacklist. When there are "
+        description="Looks every minute for opt-outs in Mailchimp and in Odoo. When there are "
         "new ones, it carries the opt-outs of that company. Switch it on first of all sensors. It is red "
         "while an audience or Odoo cannot be asked.",
     )

@@ -21,7 +21,7 @@ from mc_pipeline.odoo.opt_outs_since import (
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.systems import Systems
 
-BLACKLIST, LISTS = "blacklist", "lists"
+BLACKLIST, LISTS = "blacklist", "mailing lists"
 
 
 @dataclass
@@ -36,7 +36,7 @@ def ask_odoo(systems: Systems, company: CompanySettings) -> AskedOdoo:
     """Ask about the blacklist, mailing lists and consent fields, each by itself."""
     asked = AskedOdoo()
     lists = {key: audience.list_id for key, audience in company.audiences.items()}
-    for subject, ask in _questions(systems, company):
+    for subject, ask in questions(systems, company):
         began = systems.now()
         try:
             said = ask(systems.ledger.hearings.odoo_read_until(company.key, subject))
@@ -44,11 +44,7 @@ def ask_odoo(systems: Systems, company: CompanySettings) -> AskedOdoo:
             # Whatever is wrong with one subject, the others are asked about.
             asked.troubles[subject] = words_of(error)
             continue
-        said = [each for each in said if not systems.erased.includes(each.email)]
-        if subject == BLACKLIST:
-            standing = [_blacklisted(company.key, each) for each in said]
-        else:
-            standing = list(_withdrawn(systems, company, subject, said))
+        standing = what_stands(systems, company, subject, said)
         news = systems.ledger.standing_opt_outs.say(standing, lists.values())
         asked.news += news
         _decide_again(systems, company, news)
@@ -65,13 +61,24 @@ def words_of(error: Exception) -> str:
 Question = Callable[[datetime | None], list[SaidInOdoo]]
 
 
-def _questions(systems: Systems, company: CompanySettings) -> Iterable[tuple[str, Question]]:
+def questions(systems: Systems, company: CompanySettings) -> Iterable[tuple[str, Question]]:
+    """What Odoo is asked for a company, by subject; each question is asked since a moment."""
     rules = [audience.consent for audience in company.audiences.values() if audience.consent]
     yield BLACKLIST, lambda since: blacklist_since(systems.odoo(company), since)
     if any(rule.mailing_list is not None for rule in rules):
         yield LISTS, lambda since: list_opt_outs_since(systems.odoo(company), since)
     for name in dict.fromkeys(rule.boolean_field for rule in rules if rule.boolean_field):
         yield f"field {name}", _cleared(systems, company, name)
+
+
+def what_stands(
+    systems: Systems, company: CompanySettings, subject: str, said: Iterable[SaidInOdoo]
+) -> list[StandingOptOut]:
+    """What the answer to a question means for the company's audiences; of nobody who was erased."""
+    said = [each for each in said if not systems.erased.includes(each.email)]
+    if subject == BLACKLIST:
+        return [_blacklisted(company.key, each) for each in said]
+    return list(_withdrawn(systems, company, subject, said))
 
 
 def _cleared(systems: Systems, company: CompanySettings, name: str) -> Question:

@@ -106,8 +106,8 @@ def carry_into_mailchimp(
         except LeaseLostError:
             raise
         except Exception as error:
-            # Whatever is wrong with one audience, the others have their turn.
-            systems.ledger.standing_opt_outs.postpone(company.key, audience.list_id, emails)
+            # Whatever is wrong with one audience, the others have their turn. While it lasts, a look finds it
+            # too and requests no run.
             done = CarriedIntoMailchimp(_nobody(), {key: _words(error)})
         more = more or done.more
         carried = carried.followed_by(done)

@@ -1,21 +1,19 @@
 """Looks whether a company has opt-outs to carry; changes nothing.
 
-Four small requests an audience and one to Odoo. What is found is compared with what the ledger knows, so that
-it is news until a run has recorded it, whatever was looked at before. What cannot be looked at is named, and
-the rest is looked at.
+Four small requests an audience, one to Odoo, and more only where mailing lists or fields stand for consent.
+What is found is compared with what the ledger knows, so that it is news until a run has recorded it, whatever
+was looked at before. What cannot be looked at is named, and the rest is looked at.
 """
 
 from dataclasses import dataclass, field
 
-from mc_pipeline.ledger.standing_opt_outs import BLACKLISTED
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpAuthenticationError
 from mc_pipeline.mailchimp.opt_out_reading import OVERLAP, newest_changes
 from mc_pipeline.masking import mask_text
-from mc_pipeline.odoo.errors import OdooAuthenticationError
-from mc_pipeline.odoo.opt_outs_since import blacklist_since
+from mc_pipeline.odoo.errors import OdooAccessError, OdooAuthenticationError, OdooFieldMissingError
 from mc_pipeline.settings import CompanySettings
-from mc_pipeline.sync.opt_outs.asking_odoo import BLACKLIST, words_of
+from mc_pipeline.sync.opt_outs.asking_odoo import Question, questions, what_stands, words_of
 from mc_pipeline.sync.systems import Systems
 
 _LOOKED_AT = ("unsubscribed", "cleaned", "archived", "subscribed")
@@ -59,11 +57,16 @@ def look(systems: Systems, company: CompanySettings) -> Look:
             is_refused = isinstance(error, MailchimpAuthenticationError)
             words = mask_text(str(error)) or type(error).__name__
             found.troubles[f"audience {audience}"] = Trouble(words, is_refused)
-    try:
-        found.news += _news_of_odoo(systems, company)
-    except Exception as error:
-        is_refused = isinstance(error, OdooAuthenticationError)
-        found.troubles["Odoo"] = Trouble(words_of(error), is_refused)
+    for subject, ask in questions(systems, company):
+        try:
+            found.news += _news_of_odoo(systems, company, subject, ask)
+        except (OdooAccessError, OdooFieldMissingError) as error:
+            found.troubles[f"Odoo's {subject}"] = Trouble(words_of(error))
+        except Exception as error:
+            # The other subjects would wait for the same.
+            is_refused = isinstance(error, OdooAuthenticationError)
+            found.troubles["Odoo"] = Trouble(words_of(error), is_refused)
+            break
     return found
 
 
@@ -88,19 +91,12 @@ def _news_of(systems: Systems, client: MailchimpClient, audience: str, list_id: 
     return news
 
 
-def _news_of_odoo(systems: Systems, company: CompanySettings) -> list[str]:
-    read_until = systems.ledger.hearings.odoo_read_until(company.key, BLACKLIST)
+def _news_of_odoo(systems: Systems, company: CompanySettings, subject: str, ask: Question) -> list[str]:
+    read_until = systems.ledger.hearings.odoo_read_until(company.key, subject)
     if read_until is None:
-        return ["Odoo's blacklist, which was never read"]
-    said = [
-        each
-        for each in blacklist_since(systems.odoo(company), read_until)
-        if not systems.erased.includes(each.email)
-    ]
-    standing = {
-        each.email
-        for each in systems.ledger.standing_opt_outs.of(company.key, [each.email for each in said])
-        if each.cause == BLACKLISTED
-    }
-    count = sum(each.out != (each.email in standing) for each in said)
-    return [f"Odoo's blacklist: {count:,} changes"] if count else []
+        # Whether it can be read at all.
+        ask(systems.now())
+        return [f"Odoo's {subject}, never read for opt-outs"]
+    said = what_stands(systems, company, subject, ask(read_until))
+    count = systems.ledger.standing_opt_outs.count_news(said)
+    return [f"Odoo's {subject}: {count:,} changes"] if count else []
