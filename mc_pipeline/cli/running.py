@@ -77,8 +77,8 @@ def run_company(
         rest = Outcome.WAITS_FOR_APPROVAL
     else:
         rest = Outcome.FAILED
-    reasons = failure_reasons(result.all_events) if rest is Outcome.FAILED else []
-    reasons += failed_parts(result)
+    failed = failed_steps(result.all_events) if rest is Outcome.FAILED else []
+    reasons = _told_once(failed + failed_parts(result))
     outcome = Outcome.FAILED if reasons else rest
     old_opt_outs = () if plan_only else _old_opt_outs(company)
     return CompanyRun(company, result.run_id, outcome, tuple(reasons), old_opt_outs, rest)
@@ -95,15 +95,23 @@ def _old_opt_outs(company: str) -> "tuple[OldOptOutsRecord, ...]":
         return ()
 
 
-def failed_parts(result: dg.ExecuteInProcessResult) -> list[str]:
-    """Say which parts of a run failed though its steps did not: failed checks of severity ERROR.
+def _told_once(failed: Sequence[tuple[str, str]]) -> list[str]:
+    """One line a reason: what fails for the same one (Odoo refuses the login of each) is told together."""
+    parts_of: dict[str, dict[str, None]] = {}
+    for part, text in failed:
+        parts_of.setdefault(text, {})[part] = None
+    return [f"{', '.join(parts)}: {text}" for text, parts in parts_of.items()]
+
+
+def failed_parts(result: dg.ExecuteInProcessResult) -> list[tuple[str, str]]:
+    """Say which assets failed a check of severity ERROR, though their steps did not fail, and why.
 
     The checks of the plan are none of them: a leak fails its step, and what waits for a person is no failure.
     """
     from mc_pipeline.defs.audience.checks import NO_LEAKS, WITHIN_GUARDS
 
     return [
-        f"{evaluation.asset_key.to_user_string()}: {mask_text(str(evaluation.description))}"
+        (evaluation.asset_key.to_user_string(), mask_text(str(evaluation.description)))
         for evaluation in result.get_asset_check_evaluations()
         if not evaluation.passed
         and evaluation.severity == dg.AssetCheckSeverity.ERROR
@@ -111,12 +119,9 @@ def failed_parts(result: dg.ExecuteInProcessResult) -> list[str]:
     ]
 
 
-def failure_reasons(events: Sequence[dg.DagsterEvent]) -> list[str]:
-    """Say why steps failed: the message of the error that started it, without its traceback.
-
-    Steps that failed for the same reason (Odoo refuses the login of each) are told in one line.
-    """
-    steps_of: dict[str, list[str]] = {}
+def failed_steps(events: Sequence[dg.DagsterEvent]) -> list[tuple[str, str]]:
+    """Say which steps failed, and why: the message of the error that started it, without its traceback."""
+    failed: list[tuple[str, str]] = []
     for event in events:
         if not event.is_step_failure:
             continue
@@ -127,8 +132,8 @@ def failure_reasons(events: Sequence[dg.DagsterEvent]) -> list[str]:
         text = failure.description if failure and failure.description else error.message if error else ""
         # Dagster puts the class in front of the message of an error.
         text = text.strip().partition(": ")[2] if error and not failure else text.strip()
-        steps_of.setdefault(mask_text(text), []).append(str(event.step_key))
-    return [f"{', '.join(steps)}: {text}" for text, steps in steps_of.items()]
+        failed.append((str(event.step_key), mask_text(text)))
+    return failed
 
 
 def _assets_up_to_the_plan(job: dg.JobDefinition) -> list[dg.AssetKey]:
