@@ -96,7 +96,7 @@ def _old_opt_outs(company: str) -> "tuple[OldOptOutsRecord, ...]":
 
 
 def _told_once(failed: Sequence[tuple[str, str]]) -> list[str]:
-    """One line a reason: what fails for the same one (Odoo refuses the login of each) is told together."""
+    """Return one line for each reason, naming everything that failed for it (Odoo refused a login)."""
     parts_of: dict[str, dict[str, None]] = {}
     for part, text in failed:
         parts_of.setdefault(text, {})[part] = None

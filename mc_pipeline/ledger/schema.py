@@ -95,7 +95,7 @@ intent = Table(
     Column("path", Text(), nullable=False, server_default="changes"),
     Index("ix_ledger_intent_email", "email"),
     Index("ix_ledger_intent_company_run_id", "company", "run_id"),
-    # Few intents are open at any time: the index that finds them stays small for ever.
+    # Few intents are open at any time: the index that finds them stays small.
     Index(
         "ix_ledger_intent_open",
         "company",
@@ -595,7 +595,7 @@ run = Table(
     Column("started_at", UtcDateTime(), nullable=False),
     Column("beat_at", UtcDateTime(), nullable=False),
     Column("ended_at", UtcDateTime()),
-    # Few runs are under way at any time: the index that finds them stays small for ever.
+    # Few runs are under way at any time: the index that finds them stays small.
     Index(
         "ix_ledger_run_under_way",
         "company",

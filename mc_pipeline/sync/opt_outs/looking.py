@@ -1,6 +1,6 @@
 """Looks whether a company has opt-outs to carry; changes nothing.
 
-Four small requests an audience, one to Odoo, and more only where mailing lists or fields stand for consent.
+Four small requests an audience, one to Odoo, and two more where mailing lists stand for consent.
 What is found is compared with what the ledger knows, so that it is news until a run has recorded it, whatever
 was looked at before. What cannot be looked at is named, and the rest is looked at.
 """
@@ -13,7 +13,7 @@ from mc_pipeline.mailchimp.opt_out_reading import OVERLAP, newest_changes
 from mc_pipeline.masking import mask_text
 from mc_pipeline.odoo.errors import OdooAccessError, OdooAuthenticationError, OdooFieldMissingError
 from mc_pipeline.settings import CompanySettings
-from mc_pipeline.sync.opt_outs.asking_odoo import Question, questions, what_stands, words_of
+from mc_pipeline.sync.opt_outs.asking_odoo import BLACKLIST, LISTS, Question, questions, what_stands, words_of
 from mc_pipeline.sync.systems import Systems
 
 _LOOKED_AT = ("unsubscribed", "cleaned", "archived", "subscribed")
@@ -58,6 +58,9 @@ def look(systems: Systems, company: CompanySettings) -> Look:
             words = mask_text(str(error)) or type(error).__name__
             found.troubles[f"audience {audience}"] = Trouble(words, is_refused)
     for subject, ask in questions(systems, company):
+        if subject not in (BLACKLIST, LISTS):
+            # Every partner written since would be read each minute; a run asks about fields.
+            continue
         try:
             found.news += _news_of_odoo(systems, company, subject, ask)
         except (OdooAccessError, OdooFieldMissingError) as error:
