@@ -115,23 +115,12 @@ class MailchimpError(Exception):
         return text
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuild, (type(self), self._fields()))
-
-    def _fields(self) -> dict[str, Any]:
-        return {
-            "status": self.status, "title": self.title, "detail": self.detail, "errors": self.errors,
-            "method": self.method, "path": self.path, "request_id": self.request_id,
-            "headers": self.headers, "attempts": self.attempts,
-        }  # fmt: skip
+        return (type(self).__new__, (type(self), *self.args), vars(self))
 
     @property
     def kind(self) -> RejectionKind:
         """The rejection in one word; see :func:`classify_rejection`."""
         return classify_rejection(self.title, self.detail)
-
-
-def _rebuild(error_class: type[MailchimpError], fields: dict[str, Any]) -> MailchimpError:
-    return error_class(**fields)
 
 
 class MailchimpAuthenticationError(MailchimpError):
