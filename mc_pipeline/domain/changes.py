@@ -5,7 +5,7 @@ Puts together what ``changes_of_members``, ``changes_of_email``, ``changes_of_au
 is known here.
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -28,7 +28,15 @@ from mc_pipeline.domain.changes_of_members import (
 from mc_pipeline.domain.changes_of_permissions import rows_for_permissions
 from mc_pipeline.domain.changes_of_tags import rows_for_tags
 from mc_pipeline.domain.completeness import Completeness
-from mc_pipeline.domain.former_addresses import addresses_inheriting_opt_outs
+from mc_pipeline.domain.held_addresses import (
+    NOBODY_GONE,
+    AddressLike,
+    Held,
+    HeldAddresses,
+    addresses_inheriting_opt_outs,
+    as_of_now,
+    present_addresses,
+)
 from mc_pipeline.domain.plan_rows import (
     NOT_QUALIFYING_TAG,
     PLAN_COLUMNS,
@@ -50,6 +58,7 @@ __all__ = [
 ]
 
 _NO_TYPES: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+_NO_DATES: Mapping[str, datetime | None] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -95,6 +104,10 @@ def plan_changes(
     permission_list_ids: Set[str] = frozenset(),
     subscribed_by_us: Set[tuple[str, str]] = frozenset(),
     merge_field_types: Mapping[str, Mapping[str, str]] = _NO_TYPES,
+    held_addresses: Iterable[AddressLike] = (),
+    successors: Mapping[int, int | None] = NOBODY_GONE,
+    opted_out_since: Mapping[str, datetime | None] = _NO_DATES,
+    withdrawn: Set[tuple[str, str]] = frozenset(),
 ) -> pd.DataFrame:
     """Return the plan alone; arguments as for :func:`decide_changes`."""
     return decide_changes(
@@ -113,6 +126,10 @@ def plan_changes(
         permission_list_ids=permission_list_ids,
         subscribed_by_us=subscribed_by_us,
         merge_field_types=merge_field_types,
+        held_addresses=held_addresses,
+        successors=successors,
+        opted_out_since=opted_out_since,
+        withdrawn=withdrawn,
     ).plan
 
 
@@ -133,6 +150,10 @@ def decide_changes(
     permission_list_ids: Set[str] = frozenset(),
     subscribed_by_us: Set[tuple[str, str]] = frozenset(),
     merge_field_types: Mapping[str, Mapping[str, str]] = _NO_TYPES,
+    held_addresses: Iterable[AddressLike] = (),
+    successors: Mapping[int, int | None] = NOBODY_GONE,
+    opted_out_since: Mapping[str, datetime | None] = _NO_DATES,
+    withdrawn: Set[tuple[str, str]] = frozenset(),
 ) -> AudienceChanges:
     """Compare what should be with what is.
 
@@ -154,6 +175,12 @@ def decide_changes(
         subscribed_by_us: list id and address of members whom we subscribed on evidence of Odoo.
         merge_field_types: list_id -> merge tag -> Mailchimp's type; makes comparisons exact for numbers kept
             as text and for dates.
+        held_addresses: the addresses that partners have and had in Odoo, as the ledger keeps them.
+        successors: partners that are gone, and the one that each was merged into (None: not known).
+        opted_out_since: when (UTC) addresses first opted out; without a date it counts for everybody who ever
+            had the address.
+        withdrawn: list id and address of people who took the consent back that an audience relied on: they
+            enter it as unsubscribed.
 
     Raises:
         ValueError: a table lacks a column, or names an audience or a status that does not exist.
@@ -176,7 +203,7 @@ def decide_changes(
     creations_held = {name: completeness.creations_held_back_because(name) for name in list_ids}
     reachable_held = completeness.reachable_held_back_because
 
-    inheriting = addresses_inheriting_opt_outs(view.records, partners, view.opted_out)
+    inheriting = _inheriting(view, partners, held_addresses, successors, opted_out_since, planned_at)
     renames = _renames(
         view, partners, fields_of_list, merge_field_types, removals_held, reachable_held, planned_at
     )
@@ -187,6 +214,7 @@ def decide_changes(
         view,
         covered=covered,
         inheriting=inheriting,
+        withdrawn=withdrawn,
         double_optin_list_ids=double_optin_list_ids,
         first_load_list_ids=first_load_list_ids,
         consent_of_list=consent_of_list,
@@ -250,6 +278,30 @@ def decide_changes(
         assemble(company.key, parts),
         _consented_not_subscribed(upgrades),
         _not_written(decided, refused_creations, refused_updates),
+    )
+
+
+def _inheriting(
+    view: AudienceView,
+    partners: pd.DataFrame,
+    held_addresses: Iterable[AddressLike],
+    successors: Mapping[int, int | None],
+    opted_out_since: Mapping[str, datetime | None],
+    planned_at: datetime,
+) -> Set[str]:
+    """Present addresses of people who opted out under a former one: by what Odoo showed and what we sent."""
+    rows = list(held_addresses)
+    known = {(row.partner_id, row.email) for row in rows}
+    sent = view.records[view.records["partner_id"].notna()]
+    for partner, email, at in zip(
+        sent["partner_id"].astype("int64"), sent["email"], sent["created_at"], strict=True
+    ):
+        if (int(partner), email) not in known:
+            rows.append(Held(int(partner), email, planned_at if pd.isna(at) else at.to_pydatetime()))
+    present = present_addresses(partners["partner_id"], partners["email_normalized"])
+    held = HeldAddresses(as_of_now(rows, present, planned_at), successors)
+    return addresses_inheriting_opt_outs(
+        held, present, {email: opted_out_since.get(email) for email in view.opted_out}
     )
 
 

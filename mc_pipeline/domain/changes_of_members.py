@@ -28,6 +28,7 @@ def decide_creations(
     *,
     covered: Collection[tuple[str, str]],
     inheriting: Set[str],
+    withdrawn: Set[tuple[str, str]] = frozenset(),
     double_optin_list_ids: Set[str],
     first_load_list_ids: Set[str],
     consent_of_list: Mapping[str, ConsentLike | None],
@@ -41,6 +42,7 @@ def decide_creations(
         view: desired, observed and recorded state.
         covered: (list_id, address) that a renamed member takes.
         inheriting: addresses of persons who opted out under a former address.
+        withdrawn: list id and address of people who took back the consent that the audience relied on.
         double_optin_list_ids: audiences that ask people to confirm.
         first_load_list_ids: audiences that were never written to.
         consent_of_list: consent settings, per list.
@@ -73,7 +75,8 @@ def decide_creations(
     own = rows["status_for_new"].to_numpy(dtype=object)
     email = rows["email"]
     blocked = email.isin(view.blocked).to_numpy(dtype=bool)
-    inherits = email.isin(inheriting).to_numpy(dtype=bool)
+    took_back = _is_in(rows, withdrawn).to_numpy(dtype=bool)
+    inherits = email.isin(inheriting).to_numpy(dtype=bool) | took_back
     blacklisted = email.isin(view.blacklisted).to_numpy(dtype=bool)
     known = rows["was_member"].to_numpy(dtype=bool)
     vanished = rows["vanished"].to_numpy(dtype=bool)
@@ -113,13 +116,13 @@ def decide_creations(
     cause[changed] = "email_changed"
     cause[returning] = "returning"
     rows["cause"] = cause
-    rows["because"] = _sentences(status, cause, marketing, blocked)
+    rows["because"] = _sentences(status, cause, marketing, blocked, took_back)
     rows["held_back_because"] = _beyond_daily_confirmations(rows, view, consent_of_list, planned_at)
     return rows
 
 
 def _sentences(
-    status: np.ndarray, cause: np.ndarray, marketing: np.ndarray, blocked: np.ndarray
+    status: np.ndarray, cause: np.ndarray, marketing: np.ndarray, blocked: np.ndarray, took_back: np.ndarray
 ) -> list[str]:
     opening = {
         "new_contact": "not in the audience yet",
@@ -128,9 +131,13 @@ def _sentences(
         "returning": "archived by this pipeline and qualifying again",
     }
     texts = []
-    for new, why, had_evidence, stopped in zip(status, cause, marketing, blocked, strict=True):
+    for new, why, had_evidence, stopped, withdrew in zip(
+        status, cause, marketing, blocked, took_back, strict=True
+    ):
         text = opening[why]
-        if new == "unsubscribed":
+        if new == "unsubscribed" and withdrew:
+            text += "; took back the consent that this audience relied on"
+        elif new == "unsubscribed":
             text += "; opted out under the former e-mail"
         elif new == "transactional" and had_evidence:
             text += (

@@ -1,18 +1,16 @@
-"""Evidence of consent found in Odoo: what was found, which of it counts, and when it is withdrawn.
+"""Evidence of consent found in Odoo: what was found, and which of it counts.
 
 Evidence is a mailing-list subscription that was not opted out, or a ticked box on the partner. Which of them
-an audience accepts is named in its settings; what status follows is decided in ``consent``.
+an audience accepts is named in its settings; what status follows is decided in ``consent``, and who took
+consent back in ``withdrawals``.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import pandas as pd
-
-from mc_pipeline.domain.columns import map_texts, texts
 from mc_pipeline.domain.company import ConsentRule
 from mc_pipeline.domain.errors import RuleError
 
@@ -25,7 +23,8 @@ class Evidence:
     """One statement of Odoo about one address.
 
     ``source`` is the mailing list's name or the field's technical name, ``record_id`` the mailing list's or
-    the partner's id. ``consented_at`` is Odoo's own time of it, None when Odoo has none; no time is invented.
+    the partner's id, ``subscription_id`` the mailing subscription's. ``consented_at`` is Odoo's own time of
+    it, None when Odoo has none; no time is invented.
     """
 
     source: str
@@ -35,6 +34,7 @@ class Evidence:
     consented_at: datetime | None = None
     opted_out: bool = False
     opted_out_at: datetime | None = None
+    subscription_id: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return what is kept with a contact: what was relied on, for which address, since when."""
@@ -42,6 +42,7 @@ class Evidence:
             "source": self.source,
             "kind": self.kind,
             "record_id": self.record_id,
+            **({"subscription_id": self.subscription_id} if self.subscription_id is not None else {}),
             "address": self.address,
             "at": self.consented_at.isoformat() if self.consented_at else None,
         }
@@ -72,6 +73,7 @@ def parse_evidence(evidence_json: str | None) -> tuple[Evidence, ...]:
                 consented_at=_time(item.get("consented_at")),
                 opted_out=bool(item.get("opted_out")),
                 opted_out_at=_time(item.get("opted_out_at")),
+                subscription_id=item.get("subscription_id"),
             )
             for item in json.loads(evidence_json)
         )
@@ -144,76 +146,3 @@ def counting_evidence(evidence: Iterable[Evidence], consent: ConsentRule | None)
         return EvidenceVerdict(None, "the consent in Odoo has no date")
     undated = min(accepted, key=lambda item: (item.source, item.record_id or 0))
     return EvidenceVerdict(undated, f"consent by {undated.source}, undated")
-
-
-@dataclass(frozen=True)
-class UsedEvidence:
-    """Evidence that a member of an audience was subscribed on, as kept in the ledger."""
-
-    audience: str
-    email: str
-    source: str
-    kind: str
-    record_id: int | None = None
-
-    @classmethod
-    def of(cls, audience: str, email: str, evidence: Mapping[str, Any]) -> "UsedEvidence":
-        """Read what ``Evidence.as_json`` made."""
-        return cls(audience, email.lower(), evidence["source"], evidence["kind"], evidence.get("record_id"))
-
-
-@dataclass(frozen=True)
-class Withdrawal:
-    """Used evidence that the person took back: the member of this audience must be unsubscribed."""
-
-    audience: str
-    email: str
-    source: str
-    because: str
-    at: datetime | None
-
-
-def withdrawn_evidence(used: Sequence[UsedEvidence], partners: pd.DataFrame) -> list[Withdrawal]:
-    """Find the used evidence that was withdrawn since.
-
-    A mailing-list subscription is withdrawn by an opt-out on that list (by any mailing contact with the
-    address), never by a row that is no longer there. A ticked box is withdrawn when partners with the address
-    are there (archived ones included) and none of them has it ticked.
-
-    Args:
-        used: what members were subscribed on.
-        partners: rows of ``odoo_partners``; a partial read withdraws nothing wrongly, it only finds less.
-
-    Returns:
-        One withdrawal per used evidence concerned, ordered by audience and address.
-    """
-    wanted = {evidence.email for evidence in used}
-    addresses = map_texts(texts(partners, "email_normalized"), lambda text: text.strip().lower())
-    concerned = addresses.isin(wanted)
-    present: dict[str, list[Evidence]] = {}
-    for email, found in zip(addresses[concerned], texts(partners, "evidence_json")[concerned], strict=True):
-        present.setdefault(email, []).extend(item for item in parse_evidence(found) if item.address == email)
-    withdrawn = []
-    for evidence in used:
-        if evidence.email not in present:
-            continue
-        same = [item for item in present[evidence.email] if _same_source(evidence, item)]
-        opted_out = [item for item in same if item.opted_out]
-        if opted_out:
-            times = [item.opted_out_at for item in opted_out if item.opted_out_at]
-            at = max(times, default=None)
-            because = f"opted out of {evidence.source} in Odoo"
-        elif evidence.kind == BOOLEAN_FIELD and not same:
-            at, because = None, f"{evidence.source} was cleared in Odoo"
-        else:
-            continue
-        withdrawn.append(Withdrawal(evidence.audience, evidence.email, evidence.source, because, at))
-    return sorted(withdrawn, key=lambda item: (item.audience, item.email, item.source))
-
-
-def _same_source(used: UsedEvidence, evidence: Evidence) -> bool:
-    if used.kind != evidence.kind:
-        return False
-    if used.kind == MAILING_LIST and used.record_id is not None and evidence.record_id is not None:
-        return used.record_id == evidence.record_id
-    return used.source == evidence.source

@@ -5,8 +5,9 @@ unsubscribed, cleaned or archived already are left as they are.
 """
 
 from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 
@@ -47,23 +48,20 @@ _DETAILS = {
 _NOBODY: Mapping[Any, datetime] = {}
 
 
-class WithdrawalLike(Protocol):
-    """Consent that a member of an audience was subscribed on and that was taken back in Odoo."""
+@dataclass(frozen=True)
+class Withdrawal:
+    """Consent that a member of an audience was subscribed on and that was taken back in Odoo; when in UTC."""
 
-    @property
-    def audience(self) -> str: ...
-    @property
-    def email(self) -> str: ...
-    @property
-    def because(self) -> str: ...
-    @property
-    def at(self) -> datetime | None: ...
+    audience: str
+    email: str
+    because: str
+    at: datetime | None
 
 
 def members_to_unsubscribe(
     members: pd.DataFrame,
     blacklist: pd.DataFrame,
-    withdrawn: Iterable[WithdrawalLike] = (),
+    withdrawn: Iterable[Withdrawal] = (),
     records: pd.DataFrame | None = None,
     inheriting: Set[str] = frozenset(),
     *,
@@ -79,7 +77,7 @@ def members_to_unsubscribe(
         records: the ledger's records of members; ``opted_out`` tells that a subscribed member was
             unsubscribed before.
         inheriting: present addresses of persons who opted out under a former one; see
-            ``former_addresses``.
+            ``held_addresses``.
         opted_out_of_company: who opted out of a company that keeps off the blacklist, and when (UTC).
         returned: members (list id, address) who subscribed by their own act after that, and when: neither
             that opt-out nor what was cleared in Odoo because of it concerns them. Odoo's blacklist does.
@@ -147,7 +145,7 @@ def members_to_unsubscribe(
     )
 
 
-def _is_over(withdrawal: WithdrawalLike, returned_at: datetime | None) -> bool:
+def _is_over(withdrawal: Withdrawal, returned_at: datetime | None) -> bool:
     return returned_at is not None and (withdrawal.at is None or withdrawal.at <= returned_at)
 
 

@@ -19,6 +19,7 @@ from mc_pipeline.ledger.schema import consent_event, consent_origin, member
 from mc_pipeline.ledger.serialization import address_key, canonical_json
 from mc_pipeline.ledger.standing_opt_outs import due_again
 from mc_pipeline.ledger.statements import chunks, insert_new
+from mc_pipeline.ledger.used_evidence import keep_used_evidence
 
 Origin = Literal["ours", "person", "admin", "unknown"]
 Source = Literal["poll", "webhook", "observation", "write", ""]
@@ -172,6 +173,18 @@ class Consent:
                 found.update((row.email, row.at) for row in connection.execute(these))
         return found
 
+    def first_opt_outs(self, *, up_to_event: int | None = None) -> dict[str, datetime]:
+        """When (UTC) everybody who ever opted out of any audience first did; ``up_to_event`` as above."""
+        query = (
+            select(consent_event.c.email, func.min(consent_event.c.occurred_at).label("at"))
+            .where(consent_event.c.event.in_(sorted(OPTED_OUT_EVENTS)))
+            .group_by(consent_event.c.email)
+        )
+        if up_to_event is not None:
+            query = query.where(consent_event.c.id <= up_to_event)
+        with self._database.read() as connection:
+            return {row.email: row.at for row in connection.execute(query)}
+
     def complaints(self, list_id: str) -> dict[str, list[ConsentEvent]]:
         """The complaints about an audience, by address."""
         with self._database.read() as connection:
@@ -265,6 +278,7 @@ def add_events(connection: Connection, events: Sequence[ConsentEvent]) -> None:
     for chunk in chunks(events):
         news += _unknown(connection, chunk)
         insert_new(connection, consent_event, [_row(event) for event in chunk])
+    keep_used_evidence(connection, news)
     told = [event for event in news if event.list_id and event.origin != "ours"]
     returns = [event for event in told if event.event == EVENT_OF_STATUS["subscribed"]]
     asking = [event for event in told if event.event in OPTED_OUT_EVENTS] + returns

@@ -45,6 +45,8 @@ PERSONAL_COLUMNS: Mapping[str, PersonalColumns] = {
     "ledger_due_in_odoo": PersonalColumns(("email",), {}, is_state=True),
     "ledger_standing_opt_out": PersonalColumns(("email",), {}, is_state=True),
     "ledger_unsubscribe_due": PersonalColumns(("email",), {}, is_state=True),
+    "ledger_used_evidence": PersonalColumns(("email",), {}, is_state=True),
+    "ledger_partner_address": PersonalColumns(("email",), {}, is_state=True),
     "ledger_webhook_delivery": PersonalColumns(("email", "new_email"), {}, is_state=True),
     # The row stays: it is what takes the customer, who is due no more, out of the store.
     "ledger_store_customer": PersonalColumns(("email",), {"refused_digest": None, "refused_detail": None}),

@@ -18,12 +18,14 @@ from mc_pipeline.ledger.migration import upgrade
 from mc_pipeline.ledger.odoo_opt_outs import OdooOptOuts
 from mc_pipeline.ledger.old_opt_outs import OldOptOuts
 from mc_pipeline.ledger.opt_out_reads import OptOutReads
+from mc_pipeline.ledger.partner_addresses import PartnerAddresses
 from mc_pipeline.ledger.plans import Plans
 from mc_pipeline.ledger.reads import Reads
 from mc_pipeline.ledger.runs import Runs
 from mc_pipeline.ledger.standing_opt_outs import StandingOptOuts
 from mc_pipeline.ledger.store_intents import StoreIntents
 from mc_pipeline.ledger.stores import Stores
+from mc_pipeline.ledger.used_evidence import UsedEvidenceRows
 
 
 class Ledger:
@@ -45,6 +47,8 @@ class Ledger:
         self.hearings = Hearings(database)
         self.due_in_odoo = DueInOdooRows(database)
         self.standing_opt_outs = StandingOptOuts(database)
+        self.used_evidence = UsedEvidenceRows(database)
+        self.partner_addresses = PartnerAddresses(database)
         self.plans = Plans(database)
         self.reads = Reads(database)
         self.leases = Leases(database)

@@ -408,6 +408,16 @@ class Members:
             ]
         return sorted(entries, key=lambda entry: entry.at)
 
+    def renames(self, list_ids: Collection[str]) -> list[tuple[str, str, str, datetime]]:
+        """Members of these audiences that got another address: list id, old and new address, when (UTC)."""
+        query = (
+            select(rename.c.list_id, rename.c.old_email, rename.c.new_email, rename.c.renamed_at)
+            .where(rename.c.list_id.in_(sorted(set(list_ids))))
+            .order_by(rename.c.renamed_at, rename.c.id)
+        )
+        with self._database.read() as connection:
+            return [tuple(row) for row in connection.execute(query)]
+
     def record_change_of_address(
         self, company: str, list_id: str, old_email: str, new_email: str, at: datetime
     ) -> None:

@@ -151,6 +151,9 @@ def consent_event_of(before: MemberRecord, write: SettledWrite) -> ConsentEvent 
         "operation": write.operation,
         "intent": write.intent_id,
     }
+    if write.evidence and write.partner_id is not None:
+        # Whose consent it was, whatever address they have when they take it back.
+        evidence["partner_id"] = write.partner_id
     evidence.update(
         {key: write.body[key] for key in ("timestamp_opt", "timestamp_signup") if key in write.body}
     )

@@ -210,6 +210,49 @@ consent_origin = Table(
     CheckConstraint("origin IN ('person', 'admin')", name="origin"),
 )
 
+used_evidence = Table(
+    "ledger_used_evidence",
+    metadata,
+    Column("company", Text(), primary_key=True),
+    Column("list_id", Text(), primary_key=True),
+    Column("email", Text(), primary_key=True),
+    # mailing_list or boolean_field.
+    Column("kind", Text(), primary_key=True),
+    Column("source", Text(), primary_key=True),
+    # The mailing list in Odoo; 0 for a field.
+    Column("source_id", BigInteger(), primary_key=True, autoincrement=False),
+    # The mailing subscription, or the partner with the field; 0 where an older version did not keep it.
+    Column("record_id", BigInteger(), primary_key=True, autoincrement=False),
+    Column("partner_id", BigInteger()),
+    # The evidence's own date; empty for undated evidence.
+    Column("consented_at", UtcDateTime()),
+    Column("used_at", UtcDateTime(), nullable=False),
+    Index("ix_ledger_used_evidence_email", "email"),
+    Index("ix_ledger_used_evidence_record_id", "record_id"),
+    Index("ix_ledger_used_evidence_partner_id", "partner_id"),
+)
+
+partner_address = Table(
+    "ledger_partner_address",
+    metadata,
+    Column("partner_id", BigInteger(), primary_key=True, autoincrement=False),
+    Column("email", Text(), primary_key=True),
+    # By our clock: when a read of Odoo first showed it, and first showed another one or none.
+    Column("first_seen_at", UtcDateTime(), nullable=False),
+    Column("left_at", UtcDateTime()),
+    Index("ix_ledger_partner_address_email", "email"),
+)
+
+partner_gone = Table(
+    "ledger_partner_gone",
+    metadata,
+    Column("partner_id", BigInteger(), primary_key=True, autoincrement=False),
+    # The partner that it was merged into; empty: Odoo does not tell, or it was deleted.
+    Column("successor_id", BigInteger()),
+    Column("found_at", UtcDateTime(), nullable=False),
+    Index("ix_ledger_partner_gone_successor_id", "successor_id"),
+)
+
 webhook_delivery = Table(
     "ledger_webhook_delivery",
     metadata,

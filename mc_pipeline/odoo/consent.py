@@ -34,8 +34,9 @@ class MailingEvidence:
 def read_mailing_evidence(client: OdooClient) -> MailingEvidence:
     """Every subscription of every mailing contact with an address, opted-out ones included.
 
-    An item: source (the list's name), kind "mailing_list", record_id (the list's id), address (normalised),
-    consented_at, opted_out, opted_out_at (ISO 8601, UTC, or None).
+    An item: source (the list's name), kind "mailing_list", record_id (the list's id), subscription_id (its
+    own record, which stays whatever becomes of the address), address (normalised), consented_at, opted_out,
+    opted_out_at (ISO 8601, UTC, or None).
 
     ``consented_at`` is when the subscription was created. Odoo has subscriptions without any date: those made
     by writing ``mailing.contact.list_ids`` (the module's import and the contact form). Their later edits set
@@ -77,6 +78,7 @@ def _subscription(record: Record, names: dict[int, str], address: str) -> Eviden
         "source": names.get(record["list_id"], ""),
         "kind": "mailing_list",
         "record_id": record["list_id"],
+        "subscription_id": record["id"],
         "address": address,
         "consented_at": iso_time(record.get("create_date")),
         "opted_out": bool(record["opt_out"]),

@@ -26,6 +26,8 @@ PHASES: tuple[tuple[str, ...], ...] = (
 )
 
 
+_ON_EVIDENCE = ("subscribed", "pending")
+
 MEMBER_NOT_CREATED = "the member could not be created"
 """Why a tag or a permission is not sent: Mailchimp refused its member, for good or for now."""
 
@@ -150,5 +152,5 @@ def _write(row: Any) -> Write:
         row_key=row.row_key,
         partner_id=None if pd.isna(row.partner_id) else int(row.partner_id),
         name=row.name,
-        evidence=json.loads(row.evidence_json) if row.evidence_json and row.status == "subscribed" else None,
+        evidence=json.loads(row.evidence_json) if row.evidence_json and row.status in _ON_EVIDENCE else None,
     )

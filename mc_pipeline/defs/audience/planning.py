@@ -13,9 +13,11 @@ from mc_pipeline.domain.greetings import Greeting, greetings, verdict_on_greetin
 from mc_pipeline.domain.guards import GuardReport, evaluate_guards
 from mc_pipeline.domain.plan_rows import plan_id
 from mc_pipeline.ledger import PlanRecord
+from mc_pipeline.ledger.standing_opt_outs import EVIDENCE_WITHDRAWN
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.lists import Audience
 from mc_pipeline.settings import CompanySettings
+from mc_pipeline.sync.opt_outs.following import opted_out_since
 from mc_pipeline.tables import Table
 
 LAST_EVENT, MADE_AT = "last_event", "made_at"
@@ -94,6 +96,16 @@ def make_plan(
             (event.list_id, event.email) for event in ledger.consent.subscribed_by_us(lists.values())
         ),
         merge_field_types=known.merge_field_types,
+        held_addresses=ledger.partner_addresses.all(),
+        successors=ledger.partner_addresses.successors(),
+        opted_out_since=opted_out_since(systems, blacklist.rows, up_to_event=int(known_then[LAST_EVENT])),
+        withdrawn=frozenset(
+            (each.list_id, each.email)
+            for each in ledger.standing_opt_outs.of(
+                company.key, until=datetime.fromisoformat(known_then[MADE_AT])
+            )
+            if each.cause == EVIDENCE_WITHDRAWN
+        ),
     )
     plan = changes.plan
     identity = plan_id(company.key, plan)

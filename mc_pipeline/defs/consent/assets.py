@@ -244,11 +244,12 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         company = systems.company(context.partition_key)
         observed = Observed(
             odoo_partners.rows,
+            odoo_partners.observed_at,
+            odoo_partners.complete,
             odoo_blacklist.rows,
             odoo_blacklist.observed_at,
             odoo_blacklist.complete,
             mailchimp_members.rows,
-            odoo_partners.complete and odoo_blacklist.complete,
             tuple(each.list_id for each in Audiences.of(mailchimp_members, company).unread),
         )
         try:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from mc_pipeline.domain.evidence import BOOLEAN_FIELD, MAILING_LIST
+from mc_pipeline.domain.withdrawals import WithdrawnConsent
 from mc_pipeline.ledger.standing_opt_outs import BLACKLISTED, EVIDENCE_WITHDRAWN, StandingOptOut
 from mc_pipeline.masking import mask_text
 from mc_pipeline.odoo.errors import OdooError
@@ -19,9 +21,11 @@ from mc_pipeline.odoo.opt_outs_since import (
     next_since,
 )
 from mc_pipeline.settings import CompanySettings
+from mc_pipeline.sync.opt_outs.following import withdrawn_by
 from mc_pipeline.sync.systems import Systems
 
 BLACKLIST, LISTS = "blacklist", "mailing lists"
+FIELD = "field "
 
 
 @dataclass
@@ -68,7 +72,7 @@ def questions(systems: Systems, company: CompanySettings) -> Iterable[tuple[str,
     if any(rule.mailing_list is not None for rule in rules):
         yield LISTS, lambda since: list_opt_outs_since(systems.odoo(company), since)
     for name in dict.fromkeys(rule.boolean_field for rule in rules if rule.boolean_field):
-        yield f"field {name}", _cleared(systems, company, name)
+        yield f"{FIELD}{name}", _cleared(systems, company, name)
 
 
 def what_stands(
@@ -98,27 +102,25 @@ def _blacklisted(company: str, said: SaidInOdoo) -> StandingOptOut:
 def _withdrawn(
     systems: Systems, company: CompanySettings, subject: str, said: list[SaidInOdoo]
 ) -> Iterable[StandingOptOut]:
-    """Consent that members were subscribed on and that is taken back: for the audiences that used it."""
-    by_email: dict[str, list[SaidInOdoo]] = {}
-    for each in said:
-        by_email.setdefault(each.email, []).append(each)
-    lists = [audience.list_id for audience in company.audiences.values()]
-    for used in systems.ledger.consent.subscribed_by_us(lists, by_email):
-        evidence = used.evidence or {}
-        for each in by_email.get(used.email, ()):
-            of_list = subject == LISTS and evidence.get("record_id") == each.source_id
-            of_field = subject == f"field {evidence.get('source')}"
-            if of_list or of_field:
-                what = f"opted out of {evidence.get('source')} in Odoo" if of_list else ""
-                yield StandingOptOut(
-                    company=company.key,
-                    email=used.email,
-                    list_id=used.list_id,
-                    cause=EVIDENCE_WITHDRAWN,
-                    active=each.out,
-                    said_at=each.at,
-                    because=what or f"{evidence.get('source')} was cleared in Odoo",
-                )
+    """Consent that members were subscribed on and that is taken back: for the audiences that used it.
+
+    That it stands no longer is found by the next comparison of everything: of several records, a no wins.
+    """
+    kind, source = (MAILING_LIST, None) if subject == LISTS else (BOOLEAN_FIELD, subject.removeprefix(FIELD))
+    for each in withdrawn_by(systems, company, kind, source, said):
+        yield standing_withdrawal(company.key, each)
+
+
+def standing_withdrawal(company: str, withdrawn: WithdrawnConsent) -> StandingOptOut:
+    """Withdrawn consent as it stands against one member."""
+    return StandingOptOut(
+        company=company,
+        email=withdrawn.email,
+        list_id=withdrawn.list_id,
+        cause=EVIDENCE_WITHDRAWN,
+        said_at=withdrawn.at,
+        because=withdrawn.because,
+    )
 
 
 def _decide_again(systems: Systems, company: CompanySettings, news: list[StandingOptOut]) -> None:

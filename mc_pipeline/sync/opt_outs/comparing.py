@@ -11,8 +11,8 @@ from datetime import datetime
 import pandas as pd
 
 from mc_pipeline.consent.odoo_writes import CarriedOut, OdooOptOutWrites
-from mc_pipeline.domain.evidence import UsedEvidence, withdrawn_evidence
-from mc_pipeline.domain.former_addresses import addresses_inheriting_opt_outs
+from mc_pipeline.domain.evidence import BOOLEAN_FIELD, parse_evidence
+from mc_pipeline.domain.held_addresses import present_addresses
 from mc_pipeline.domain.odoo_opt_outs import (
     NONE,
     blacklist_after,
@@ -20,16 +20,20 @@ from mc_pipeline.domain.odoo_opt_outs import (
     decide_odoo_opt_outs,
     returned_by_themselves,
 )
-from mc_pipeline.domain.opt_outs import members_to_unsubscribe
+from mc_pipeline.domain.opt_outs import Withdrawal, members_to_unsubscribe
+from mc_pipeline.domain.withdrawals import TakenBack
 from mc_pipeline.ledger import Lease
 from mc_pipeline.ledger.due_in_odoo import REFUSED
 from mc_pipeline.ledger.standing_opt_outs import BLACKLISTED, EVIDENCE_WITHDRAWN, StandingOptOut
+from mc_pipeline.ledger.used_evidence import UsedEvidence
 from mc_pipeline.mailchimp.errors import MailchimpError
 from mc_pipeline.masking import mask_text
 from mc_pipeline.odoo.errors import OdooError
 from mc_pipeline.push.unsubscribes import push_unsubscribes
 from mc_pipeline.push.writes import MemberWrites
 from mc_pipeline.settings import CompanySettings
+from mc_pipeline.sync.opt_outs.asking_odoo import standing_withdrawal, words_of
+from mc_pipeline.sync.opt_outs.following import Followed, follow_consent, follow_people, inheriting_opt_outs
 from mc_pipeline.sync.opt_outs.into_odoo import (
     company_sources,
     old_until,
@@ -40,23 +44,34 @@ from mc_pipeline.sync.opt_outs.into_odoo import (
 from mc_pipeline.sync.systems import Systems
 
 ODOO, MAILCHIMP = "Odoo", "Mailchimp"
+CONSENT_NOT_FOLLOWED = "consent_not_followed"
+_LOST = (
+    "subscribed by a field of a contact that was deleted in Odoo, or merged without a trace: ask the person, or "
+    "unsubscribe them in Mailchimp"
+)
 _REFUSED = "Odoo does not take the address; it is tried again when the contact changes, or after seven days"
 
 
 @dataclass(frozen=True)
 class Observed:
-    """Both systems as they were read whole; ``complete`` says whether Odoo's tables miss nobody.
+    """Both systems as they were read whole; ``…_complete`` says whether a table of Odoo misses nobody.
 
     ``unread``: list ids of audiences of which nothing was read.
     """
 
     partners: pd.DataFrame
+    partners_at: datetime
+    partners_complete: bool
     blacklist: pd.DataFrame
     blacklist_at: datetime
     blacklist_complete: bool
     members: pd.DataFrame
-    complete: bool
     unread: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether both tables of Odoo miss nobody."""
+        return self.partners_complete and self.blacklist_complete
 
 
 @dataclass(frozen=True)
@@ -80,14 +95,20 @@ def carry_what_was_missed(
     """Compare everything, and carry what is found. Raises LeaseLostError."""
     troubles: list[str] = []
     _take_over_blacklist(systems, company, observed)
-    _take_over_withdrawals(systems, company, observed)
+    partners = present_addresses(observed.partners["partner_id"], observed.partners["email_normalized"])
+    unknown = follow_people(
+        systems, company, partners, observed.partners_at, complete=observed.partners_complete
+    )
+    if unknown:
+        troubles.append(f"contacts that are gone: {unknown}")
+    followed = _take_over_withdrawals(systems, company, observed, troubles)
     into_odoo = _into_odoo(systems, company, lease, run_id, observed, troubles)
     due = unsubscribes_due(systems, company, observed, into_odoo)
     open_intents = {(each.list_id, each.email) for each in systems.ledger.intents.open(company.key)}
     keys = zip(due["list_id"], due["email"], strict=True)
     settled = [key not in open_intents for key in keys]
     due = due[pd.Series(settled, index=due.index, dtype=bool)]
-    parts = [_odoo_rows(into_odoo)]
+    parts = [_odoo_rows(into_odoo), _lost_rows(company, followed.lost)]
     for list_id, rows in due.groupby("list_id", sort=False):
         writes = MemberWrites(systems.mailchimp(company), systems.ledger, lease, run_id, direct_writes=None)
         try:
@@ -124,14 +145,18 @@ def unsubscribes_due(
         }
     else:
         rows = blacklist_after(rows, into_odoo, observed.blacklist_at)
-    active = rows[rows["active"].astype(bool)]
-    opted_out = ledger.consent.ever_opted_out() | set(active["email"])
+    audience_of = {audience.list_id: key for key, audience in company.audiences.items()}
+    withdrawn = [
+        Withdrawal(audience_of[each.list_id], each.email, each.because, each.said_at)
+        for each in ledger.standing_opt_outs.of(company.key)
+        if each.cause == EVIDENCE_WITHDRAWN and each.list_id in audience_of
+    ]
     return members_to_unsubscribe(
         observed.members,
         rows,
-        withdrawn_evidence(_used(systems, company), observed.partners),
+        withdrawn,
         records,
-        addresses_inheriting_opt_outs(records, observed.partners, opted_out),
+        inheriting_opt_outs(systems, observed.partners, observed.partners_at, rows),
         opted_out_of_company=of_company,
         returned=returned,
     )
@@ -158,36 +183,43 @@ def _take_over_blacklist(systems: Systems, company: CompanySettings, observed: O
         standing.say(said, observed.unread)
 
 
-def _take_over_withdrawals(systems: Systems, company: CompanySettings, observed: Observed) -> None:
+def _take_over_withdrawals(
+    systems: Systems, company: CompanySettings, observed: Observed, troubles: list[str]
+) -> Followed:
     """Consent that is withdrawn now; what was taken back since is none any more."""
-    if not observed.complete:
-        return
-    systems.ledger.standing_opt_outs.replace_all(
-        company.key,
-        EVIDENCE_WITHDRAWN,
-        [
-            StandingOptOut(
-                company=company.key,
-                email=each.email,
-                list_id=company.audiences[each.audience].list_id,
-                cause=EVIDENCE_WITHDRAWN,
-                said_at=each.at or observed.blacklist_at,
-                because=each.because,
-            )
-            for each in withdrawn_evidence(_used(systems, company), observed.partners)
-            if each.audience in company.audiences
-        ],
-        observed.blacklist_at,
-        due_in=observed.unread,
-    )
+    found = _unticked_addresses(systems, company, observed.partners) if observed.complete else []
+    followed = follow_consent(systems, company, found)
+    troubles += [f"{subject}: {words_of(error)}" for subject, error in followed.troubles.items()]
+    said = [standing_withdrawal(company.key, each) for each in followed.withdrawn]
+    standing = systems.ledger.standing_opt_outs
+    if observed.complete and not followed.troubles:
+        standing.replace_all(
+            company.key, EVIDENCE_WITHDRAWN, said, observed.blacklist_at, due_in=observed.unread
+        )
+    else:
+        standing.say(said, observed.unread)
+    return followed
 
 
-def _used(systems: Systems, company: CompanySettings) -> list[UsedEvidence]:
+def _unticked_addresses(
+    systems: Systems, company: CompanySettings, partners: pd.DataFrame
+) -> list[TakenBack]:
+    """Addresses of members who were subscribed by a field that none of the partners there has ticked now."""
     lists = [audience.list_id for audience in company.audiences.values()]
+    used = [each for each in systems.ledger.used_evidence.of(lists) if each.kind == BOOLEAN_FIELD]
+    if not used:
+        return []
+    addresses = partners["email_normalized"].str.lower()
+    concerned = addresses.isin({each.email for each in used})
+    there: dict[str, set[str]] = {}
+    for email, text in zip(addresses[concerned], partners.loc[concerned, "evidence_json"], strict=True):
+        there.setdefault(email, set()).update(
+            each.source for each in parse_evidence(text) if each.kind == BOOLEAN_FIELD
+        )
     return [
-        UsedEvidence.of(event.audience, event.email, event.evidence)
-        for event in systems.ledger.consent.subscribed_by_us(lists)
-        if event.evidence
+        TakenBack(BOOLEAN_FIELD, each.source, 0, each.email, systems.now())
+        for each in used
+        if each.email in there and each.source not in there[each.email]
     ]
 
 
@@ -273,6 +305,24 @@ def _refused_lately(systems: Systems, company: CompanySettings, partners: pd.Dat
         for email, row in refused.items()
         if email not in changed and row.retry_at is not None and row.retry_at > now
     }
+
+
+def _lost_rows(company: CompanySettings, lost: Collection[UsedEvidence]) -> pd.DataFrame:
+    """Members whose consent rests on a contact that Odoo deleted: nobody can tell who would take it back."""
+    audience_of = {audience.list_id: key for key, audience in company.audiences.items()}
+    return pd.DataFrame(
+        {
+            "system": ODOO,
+            "audience": [audience_of[each.list_id] for each in lost],
+            "email": [each.email for each in lost],
+            "partner_id": [each.record_id for each in lost],
+            "action": NONE,
+            "cause": CONSENT_NOT_FOLLOWED,
+            "outcome": "",
+            "detail": _LOST,
+        },
+        dtype=object,
+    )
 
 
 def _odoo_rows(into_odoo: pd.DataFrame) -> pd.DataFrame:

@@ -13,9 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from mc_pipeline.domain.evidence import Withdrawal
 from mc_pipeline.domain.odoo_opt_outs import returned_by_themselves
-from mc_pipeline.domain.opt_outs import UNSUBSCRIBE_COLUMNS, members_to_unsubscribe
+from mc_pipeline.domain.opt_outs import UNSUBSCRIBE_COLUMNS, Withdrawal, members_to_unsubscribe
 from mc_pipeline.ledger import Lease, LeaseLostError, Outcome
 from mc_pipeline.ledger.leases import OPT_OUTS
 from mc_pipeline.ledger.standing_opt_outs import (
@@ -289,7 +288,7 @@ def _facts(
     standing = systems.ledger.standing_opt_outs.of(company.key, emails)
     blacklisted = [each for each in standing if each.cause == BLACKLISTED]
     withdrawn = [
-        Withdrawal(key, each.email, each.because, each.because, each.said_at)
+        Withdrawal(key, each.email, each.because, each.said_at)
         for each in standing
         if each.cause in (EVIDENCE_WITHDRAWN, OPTED_OUT_MEANWHILE) and each.list_id == list_id
     ]

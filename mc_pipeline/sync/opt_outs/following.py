@@ -1,0 +1,209 @@
+"""Follows people and the consent they were subscribed on, through whatever becomes of their addresses in Odoo.
+
+What members were subscribed on is kept with its own record (``ledger.used_evidence``), and partners with every
+address they had (``ledger.partner_addresses``): both are read here, and what Odoo says now is compared with them.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import pandas as pd
+
+from mc_pipeline.domain.evidence import BOOLEAN_FIELD, MAILING_LIST
+from mc_pipeline.domain.held_addresses import (
+    HeldAddresses,
+    addresses_inheriting_opt_outs,
+    as_of_now,
+    present_addresses,
+)
+from mc_pipeline.domain.withdrawals import Rename, TakenBack, WithdrawnConsent, withdrawn_consent
+from mc_pipeline.ledger.used_evidence import UsedEvidence
+from mc_pipeline.odoo.opt_outs_since import (
+    SaidInOdoo,
+    addresses_of_partners,
+    cleared_now,
+    list_opt_outs_since,
+    merged_into,
+)
+from mc_pipeline.settings import CompanySettings
+from mc_pipeline.sync.systems import Systems
+
+
+@dataclass
+class Followed:
+    """Consent that is withdrawn now, evidence that cannot be followed further, and what could not be asked."""
+
+    withdrawn: list[WithdrawnConsent] = field(default_factory=list)
+    lost: list[UsedEvidence] = field(default_factory=list)
+    troubles: dict[str, Exception] = field(default_factory=dict)
+
+
+def withdrawn_by(
+    systems: Systems, company: CompanySettings, kind: str, source: str | None, said: Iterable[SaidInOdoo]
+) -> list[WithdrawnConsent]:
+    """Whose consent these words of Odoo take back, in which audience; asks nobody.
+
+    ``source`` is the field's name; of mailing lists each says its own.
+    """
+    taken_back = [
+        TakenBack(kind, source or each.source_id or 0, each.record_id or 0, each.email, each.at)
+        for each in said
+        if each.out
+    ]
+    if not taken_back:
+        return []
+    ledger = systems.ledger
+    lists = [audience.list_id for audience in company.audiences.values()]
+    emails = {each.email for each in taken_back if each.email}
+    records = {each.record_id for each in taken_back}
+    partners = records if kind == BOOLEAN_FIELD else set()
+    by_record = ledger.used_evidence.concerned(lists, emails=emails, record_ids=records)
+    rows = ledger.partner_addresses.around(
+        emails | {each.email for each in by_record},
+        partners | {each.partner_id for each in by_record if each.partner_id is not None},
+    )
+    used = ledger.used_evidence.concerned(
+        lists,
+        emails=emails | {row.email for row in rows},
+        record_ids=records,
+        partner_ids=partners | {row.partner_id for row in rows},
+    )
+    if not used:
+        return []
+    held = HeldAddresses(rows, ledger.partner_addresses.successors())
+    return withdrawn_consent(used, taken_back, held, _renames(systems, lists))
+
+
+def follow_people(
+    systems: Systems,
+    company: CompanySettings,
+    present: Mapping[int, str],
+    observed_at: datetime,
+    *,
+    complete: bool,
+) -> str:
+    """Take over the addresses that partners have now, and find out what became of those who are gone.
+
+    ``present``: the partners of a read of Odoo with their address; ``complete``: it misses nobody. Of those who
+    are gone, only who gave consent that was used, or opted out, is looked for. Returns what could not be asked.
+    """
+    ledger = systems.ledger
+    ledger.partner_addresses.observe(present, observed_at)
+    if not complete:
+        return ""
+    missing = _missing(systems, company, present)
+    if not missing:
+        return ""
+    try:
+        elsewhere = addresses_of_partners(systems.odoo(company), missing)
+        ledger.partner_addresses.observe(
+            {partner: email for partner, email in elsewhere.items() if not systems.erased.includes(email)},
+            observed_at,
+        )
+        gone = missing - elsewhere.keys()
+        successors = merged_into(systems.odoo(company), gone) if gone else {}
+    except Exception as error:
+        # Nothing is known of them by this run; the next one asks again, and whoever is in Odoo is followed.
+        return str(getattr(error, "message", "")) or type(error).__name__
+    ledger.partner_addresses.remember_gone(
+        {partner: successors.get(partner) for partner in gone}, observed_at
+    )
+    return ""
+
+
+def follow_consent(
+    systems: Systems, company: CompanySettings, found_under: Collection[TakenBack]
+) -> Followed:
+    """Ask Odoo for every record that consent in use rests on, and find what is taken back.
+
+    ``found_under``: fields that no partner with the address has ticked, by the read of the partners.
+    """
+    followed = Followed()
+    ledger = systems.ledger
+    lists = [audience.list_id for audience in company.audiences.values()]
+    used = ledger.used_evidence.of(lists)
+    if not used:
+        return followed
+    successors = ledger.partner_addresses.successors()
+    held = HeldAddresses(ledger.partner_addresses.all(), successors)
+    taken_back = list(found_under)
+    if any(each.kind == MAILING_LIST for each in used):
+        try:
+            for said in list_opt_outs_since(systems.odoo(company), None):
+                if said.out:
+                    taken_back.append(
+                        TakenBack(MAILING_LIST, said.source_id or 0, said.record_id or 0, said.email, said.at)
+                    )
+        except Exception as error:
+            followed.troubles["mailing lists"] = error
+    for name in sorted({each.source for each in used if each.kind == BOOLEAN_FIELD}):
+        of_field = [each for each in used if each.kind == BOOLEAN_FIELD and each.source == name]
+        partners = {held.person(each.record_id) for each in of_field if each.record_id}
+        try:
+            cleared = cleared_now(systems.odoo(company), name, partners)
+        except Exception as error:
+            followed.troubles[f"field {name}"] = error
+            continue
+        taken_back += [
+            TakenBack(BOOLEAN_FIELD, name, partner, "", at) for partner, at in sorted(cleared.items())
+        ]
+        followed.lost += [
+            each
+            for each in of_field
+            if held.person(each.record_id) in successors and successors[held.person(each.record_id)] is None
+        ]
+    followed.withdrawn = withdrawn_consent(used, taken_back, held, _renames(systems, lists))
+    return followed
+
+
+def opted_out_since(
+    systems: Systems, blacklist: pd.DataFrame, *, up_to_event: int | None = None
+) -> dict[str, datetime | None]:
+    """Everybody who opted out, in Mailchimp or in Odoo, and when they first did (UTC; None: not known).
+
+    ``blacklist`` is the table's rows; ``up_to_event`` leaves out what was heard after the event of that number.
+    """
+    active = blacklist[blacklist["active"].astype(bool)]
+    written = pd.to_datetime(active["write_date"], utc=True)
+    opted_out: dict[str, datetime | None] = {
+        str(email).lower(): None if pd.isna(at) else at.to_pydatetime()
+        for email, at in zip(active["email"], written, strict=True)
+    }
+    for email, at in systems.ledger.consent.first_opt_outs(up_to_event=up_to_event).items():
+        known = opted_out.get(email, at)
+        opted_out[email] = None if known is None else min(at, known)
+    return opted_out
+
+
+def inheriting_opt_outs(
+    systems: Systems, partners: pd.DataFrame, observed_at: datetime, blacklist: pd.DataFrame
+) -> set[str]:
+    """Present addresses of people who opted out under a former one, in Mailchimp or in Odoo (rule 6.3).
+
+    ``partners`` and ``blacklist`` are rows of the tables, ``observed_at`` when the partners were read.
+    """
+    ledger = systems.ledger
+    present = present_addresses(partners["partner_id"], partners["email_normalized"])
+    rows = as_of_now(ledger.partner_addresses.all(), present, observed_at)
+    held = HeldAddresses(rows, ledger.partner_addresses.successors())
+    return addresses_inheriting_opt_outs(held, present, opted_out_since(systems, blacklist))
+
+
+def _renames(systems: Systems, list_ids: Collection[str]) -> list[Rename]:
+    return [Rename(*row) for row in systems.ledger.members.renames(list_ids)]
+
+
+def _missing(systems: Systems, company: CompanySettings, present: Mapping[int, str]) -> set[int]:
+    """Partners who are not in the company's read any more, and whose word is still to be followed."""
+    ledger = systems.ledger
+    lists = [audience.list_id for audience in company.audiences.values()]
+    used = ledger.used_evidence.of(lists)
+    opted_out = ledger.consent.ever_opted_out() | {
+        each.email for each in ledger.standing_opt_outs.of(company.key) if not each.list_id
+    }
+    known_gone = ledger.partner_addresses.successors()
+    wanted = {each.partner_id for each in used if each.partner_id is not None}
+    wanted |= {each.record_id for each in used if each.kind == BOOLEAN_FIELD and each.record_id}
+    wanted |= {row.partner_id for row in ledger.partner_addresses.of(opted_out)}
+    return wanted - present.keys() - known_gone.keys()
