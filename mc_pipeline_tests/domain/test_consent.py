@@ -12,10 +12,8 @@ from mc_pipeline.domain.consent import status_for_new
 from mc_pipeline.domain.errors import RuleError
 from mc_pipeline.domain.evidence import (
     Evidence,
-    UsedEvidence,
     counting_evidence,
     parse_evidence,
-    withdrawn_evidence,
 )
 from mc_pipeline.settings import ConsentSettings
 from mc_pipeline_tests.domain.odoo_rows import (
@@ -25,7 +23,6 @@ from mc_pipeline_tests.domain.odoo_rows import (
     contact,
     order,
     partner,
-    partners_table,
     reasons,
     subscription,
     ticked,
@@ -299,48 +296,3 @@ def test_evidence_that_cannot_be_read_is_an_error_and_not_consent() -> None:
 def test_a_time_without_a_zone_is_utc() -> None:
     (evidence,) = parse_evidence(json.dumps([subscription(ADA, "2024-05-01 10:00:00")]))
     assert evidence.consented_at == MAY
-
-
-# 5.6 withdrawn
-
-
-ON_LIST = UsedEvidence("retail", ADA, "Newsletter", "mailing_list", 7)
-BY_FIELD = UsedEvidence("retail", ADA, "x_newsletter", "boolean_field", 1)
-OPTED_OUT = subscription(ADA, opted_out=True, opted_out_at="2024-07-01T09:00:00+00:00")
-
-
-@pytest.mark.parametrize(
-    ("used", "partners", "withdrawn"),
-    [
-        (ON_LIST, [partner(1, ADA, evidence=[subscription(ADA)])], False),
-        (ON_LIST, [partner(1, ADA, evidence=[OPTED_OUT])], True),
-        (ON_LIST, [partner(1, ADA, evidence=[subscription(ADA), OPTED_OUT])], True),
-        (ON_LIST, [partner(1, ADA), partner(2, ADA, active=False, evidence=[OPTED_OUT])], True),
-        (ON_LIST, [partner(1, ADA, evidence=[{**OPTED_OUT, "source": "Renamed"}])], True),
-        (ON_LIST, [partner(1, ADA, evidence=[{**OPTED_OUT, "record_id": 8}])], False),
-        (ON_LIST, [partner(1, ADA)], False),  # a missing row withdraws nothing
-        (ON_LIST, [], False),
-        (BY_FIELD, [partner(1, ADA, evidence=[ticked(ADA, 1)])], False),
-        (BY_FIELD, [partner(1, ADA)], True),
-        (BY_FIELD, [partner(1, ADA, active=False)], True),
-        (BY_FIELD, [partner(1, ADA), partner(2, ADA, evidence=[ticked(ADA, 2)])], False),
-        (BY_FIELD, [partner(1, "new@example.com")], False),
-        (BY_FIELD, [], False),
-    ],
-)
-def test_5_6_consent_is_withdrawn_by_an_opt_out_or_a_cleared_box_and_never_by_a_missing_row(
-    used: UsedEvidence, partners: list[Row], withdrawn: bool
-) -> None:
-    found = withdrawn_evidence([used], partners_table(partners))
-    assert [(item.audience, item.email) for item in found] == ([("retail", ADA)] if withdrawn else [])
-
-
-def test_5_6_a_withdrawal_carries_the_time_of_the_opt_out_and_concerns_only_who_used_the_evidence() -> None:
-    table = partners_table([partner(1, ADA, evidence=[OPTED_OUT])])
-    found = withdrawn_evidence([ON_LIST, UsedEvidence("events", ADA, "Events", "mailing_list", 9)], table)
-    assert [(item.audience, item.at) for item in found] == [("retail", datetime(2024, 7, 1, 9, tzinfo=UTC))]
-
-
-def test_5_6_used_evidence_is_read_back_from_what_stands_beside_the_status() -> None:
-    found = person([subscription(ADA)])
-    assert UsedEvidence.of("retail", "Ada@example.com", json.loads(found["evidence_json"])) == ON_LIST
