@@ -15,9 +15,17 @@ import pandas as pd
 from mc_pipeline.cli.summary import read_stored
 from mc_pipeline.domain.changes import Completeness, decide_changes
 from mc_pipeline.domain.contacts import decide
+from mc_pipeline.domain.evidence import BOOLEAN_FIELD
 from mc_pipeline.domain.explanation import ExplanationStep, explain_contact, explain_partner
+from mc_pipeline.domain.held_addresses import HeldAddresses
 from mc_pipeline.ledger import Ledger
 from mc_pipeline.ledger.members import HistoryEntry
+from mc_pipeline.ledger.standing_opt_outs import (
+    BLACKLISTED,
+    EVIDENCE_WITHDRAWN,
+    OPTED_OUT_MEANWHILE,
+    OPTED_OUT_OF_COMPANY,
+)
 from mc_pipeline.masking import mask_email, mask_text
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table
@@ -37,6 +45,12 @@ SHOWN_SOURCES = frozenset(
 """Sources of merge fields whose values say nothing that names or places a person; all others are masked."""
 
 _MASK = "•••"
+_STANDS = {
+    BLACKLISTED: "on Odoo's blacklist",
+    OPTED_OUT_OF_COMPANY: "opted out of the company's lists and fields",
+    EVIDENCE_WITHDRAWN: "took consent back in Odoo",
+    OPTED_OUT_MEANWHILE: "opted out while a write of ours was under way",
+}
 _VERDICTS = {
     "never read": "Nothing is known yet",
     "not found": "Belongs in no audience: no partner of this company has the address",
@@ -84,6 +98,7 @@ def tell_story(
         ("Last plan", _planned(ledger, company, tables, address)),
         ("Last push", _pushed(company, tables, address)),
         ("Kept by the pipeline", _kept(ledger, company, address)),
+        ("Consent and opt-outs of the person", _said(ledger, company, address)),
     )
     chapters = tuple(Chapter(title, tuple(steps)) for title, steps in titled)
     known = any(
@@ -99,8 +114,17 @@ def tell_story(
 
 
 def history(ledger: Ledger, company_keys: set[str], address: str) -> list[HistoryEntry]:
-    """Return what happened to an address, and to those it had before or since, in order of time."""
-    return [entry for entry in ledger.members.history(address) if entry.company in company_keys]
+    """Return what happened to a person, under this address and the others of theirs, in order of time."""
+    _, others = _others_of_the_person(ledger, address)
+    return [entry for entry in ledger.members.history(address, others) if entry.company in company_keys]
+
+
+def _others_of_the_person(ledger: Ledger, address: str) -> tuple[set[int], set[str]]:
+    """The partners for whom an address stands, and the other addresses that stand for them."""
+    held = HeldAddresses(ledger.partner_addresses.around([address]), ledger.partner_addresses.successors())
+    people = held.people_at(address)
+    addresses = {each for person in people for each in held.addresses_of(person)}
+    return people, addresses - {address}
 
 
 class _Tables:
@@ -337,6 +361,43 @@ def _kept(ledger: Ledger, company: CompanySettings, address: str) -> Iterator[Ex
             )
             sentence = f"Mailchimp refused it: {mask_text(words).rstrip('.')}; {again}."
             yield ExplanationStep(row["audience"], "rejected", sentence)
+
+
+def _said(ledger: Ledger, company: CompanySettings, address: str) -> Iterator[ExplanationStep]:
+    """Tell on what the person was subscribed, what stands against them, and under which other addresses."""
+    people, others = _others_of_the_person(ledger, address)
+    audience_of = {audience.list_id: key for key, audience in company.audiences.items()}
+    theirs = {address, *others}
+    for used in ledger.used_evidence.concerned(audience_of, emails=theirs, partner_ids=people):
+        given = f", given {moment(used.consented_at)}" if used.consented_at else ", without a date in Odoo"
+        record = (
+            f"partner {used.record_id}"
+            if used.kind == BOOLEAN_FIELD
+            else f"mailing subscription {used.record_id}"
+            if used.record_id
+            else f"mailing list {used.source_id}"
+        )
+        yield ExplanationStep(
+            audience_of[used.list_id],
+            "consent used",
+            f"Relied on {used.source} ({record} in Odoo){given}, for {mask_email(used.email)}, "
+            f"{moment(used.used_at)}.",
+        )
+    for out in ledger.standing_opt_outs.of(company.key, [address]):
+        what = out.because or _STANDS[out.cause]
+        yield ExplanationStep(
+            audience_of.get(out.list_id, "every audience"),
+            "out",
+            f"{_sentence(what)} Since {moment(out.said_at)}.",
+        )
+    if others:
+        told = ", ".join(mask_email(each) for each in sorted(others))
+        partners = ", ".join(map(str, sorted(people)))
+        yield ExplanationStep(
+            "other addresses",
+            str(len(others)),
+            f"Partner {partners} has or had these as well: {told}. What was said under them counts here too.",
+        )
 
 
 def _operation(row: Mapping[str, Any]) -> str:

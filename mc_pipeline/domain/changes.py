@@ -108,6 +108,7 @@ def plan_changes(
     successors: Mapping[int, int | None] = NOBODY_GONE,
     opted_out_since: Mapping[str, datetime | None] = _NO_DATES,
     withdrawn: Set[tuple[str, str]] = frozenset(),
+    lost_evidence: Set[tuple[str, datetime]] = frozenset(),
 ) -> pd.DataFrame:
     """Return the plan alone; arguments as for :func:`decide_changes`."""
     return decide_changes(
@@ -130,6 +131,7 @@ def plan_changes(
         successors=successors,
         opted_out_since=opted_out_since,
         withdrawn=withdrawn,
+        lost_evidence=lost_evidence,
     ).plan
 
 
@@ -154,6 +156,7 @@ def decide_changes(
     successors: Mapping[int, int | None] = NOBODY_GONE,
     opted_out_since: Mapping[str, datetime | None] = _NO_DATES,
     withdrawn: Set[tuple[str, str]] = frozenset(),
+    lost_evidence: Set[tuple[str, datetime]] = frozenset(),
 ) -> AudienceChanges:
     """Compare what should be with what is.
 
@@ -181,6 +184,8 @@ def decide_changes(
             had the address.
         withdrawn: list id and address of people who took the consent back that an audience relied on: they
             enter it as unsubscribed.
+        lost_evidence: source and date of consent whose contact is gone from Odoo without a trace: nobody is
+            subscribed on it who is a member already.
 
     Raises:
         ValueError: a table lacks a column, or names an audience or a status that does not exist.
@@ -237,7 +242,7 @@ def decide_changes(
     )
     live = view.desired[view.desired["status"].notna() & (view.desired["status"] != "archived") & stays]
     updated, refused_updates = rows_for_updates(live, fields_of_list, merge_field_types, planned_at)
-    upgrades = decide_upgrades(view, consent_of_list, double_optin_list_ids)
+    upgrades = decide_upgrades(view, consent_of_list, double_optin_list_ids, lost_evidence)
     upgraded, _ = rows_for_upgrades(upgrades[stays.loc[upgrades.index]], planned_at)
     upgraded = upgraded.assign(held_back_because=reachable_held)
 

@@ -389,8 +389,12 @@ def decide_upgrades(
     view: AudienceView,
     consent_of_list: Mapping[str, ConsentLike | None],
     double_optin_list_ids: Set[str],
+    lost_evidence: Set[tuple[str, datetime]] = frozenset(),
 ) -> pd.DataFrame:
     """Judge every transactional member whose contact has dated evidence of consent (rule 4.4).
+
+    ``lost_evidence``: source and date (UTC, whole seconds) of consent whose contact is gone from Odoo without
+    a trace: a merge copies it, so that it may be another contact's.
 
     Returns:
         Those rows of ``view.desired`` with ``consented_at`` and ``why_not``: empty when the member may be
@@ -419,6 +423,17 @@ def decide_upgrades(
             "the address opted out, bounced or was archived before",
         ),
         (rows["list_id"].isin(double_optin_list_ids), "the audience asks people to confirm"),
+        (
+            pd.Series(
+                [
+                    (parse(evidence).get("source"), evidence_time(evidence)) in lost_evidence
+                    for evidence in rows["evidence_json"]
+                ],
+                index=rows.index,
+                dtype=bool,
+            ),
+            "the consent may be of a contact that was deleted or merged in Odoo",
+        ),
         (~rows["list_id"].map(allowed).astype(bool), "the setting consent.upgrade is off"),
     ):
         why_not[mask.to_numpy(dtype=bool)] = reason

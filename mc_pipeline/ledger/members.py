@@ -397,10 +397,13 @@ class Members:
             add_events(connection, events)
         return vanished
 
-    def history(self, email: str) -> list[HistoryEntry]:
-        """Everything known about an address, and about those it was renamed from or to, in order of time."""
+    def history(self, email: str, also: Collection[str] = ()) -> list[HistoryEntry]:
+        """Everything known about an address, and about those it was renamed from or to, in order of time.
+
+        ``also``: further addresses of the same person, whose history is theirs too.
+        """
         with self._database.read() as connection:
-            addresses = _linked_addresses(connection, address_key(email))
+            addresses = _linked_addresses(connection, {address_key(each) for each in (email, *also)})
             entries = [
                 *_writes(connection, addresses),
                 *_told(connection, addresses),
@@ -684,8 +687,8 @@ def _count_absent(connection: Connection, absent: "pd.DataFrame") -> None:
             )
 
 
-def _linked_addresses(connection: Connection, email: str) -> list[str]:
-    found, pending = {email}, {email}
+def _linked_addresses(connection: Connection, emails: Collection[str]) -> list[str]:
+    found, pending = set(emails), set(emails)
     while pending:
         links = select(rename.c.old_email, rename.c.new_email).where(
             or_(rename.c.old_email.in_(pending), rename.c.new_email.in_(pending))

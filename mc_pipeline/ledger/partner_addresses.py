@@ -1,4 +1,4 @@
-"""The addresses that partners have and had in Odoo, and what became of partners that are gone (rules 5.6, 6.3).
+"""The addresses that partners have and had in Odoo, and what became of partners that are gone (rule 6.3).
 
 An address is a partner's from the read that first showed it there; that they left it is known from the read
 that showed another one, or none. What follows from it for opt-outs is decided in ``domain.held_addresses``.

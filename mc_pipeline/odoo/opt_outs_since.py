@@ -109,8 +109,8 @@ def cleared_since(client: OdooClient, field: str, since: datetime) -> list[SaidI
 def cleared_now(client: OdooClient, field: str, partner_ids: Collection[int]) -> dict[int, datetime]:
     """Which of these partners do not have the boolean field ticked, and when they were last written (UTC).
 
-    Of every company that the Odoo user has. A partner counts as ticked where another one with the same address
-    is; one that is not there any more is left out. Raises OdooError.
+    Of every company that the Odoo user has. A partner counts as ticked where another one with the same
+    address is; one that is not there any more is left out. Raises OdooError.
     """
     everywhere = client.with_companies(client.user_company_ids)
     rows: list[Record] = []
@@ -137,7 +137,7 @@ def _ticked(client: OdooClient, field: str, addresses: Collection[str]) -> set[s
 
 
 def addresses_of_partners(client: OdooClient, partner_ids: Collection[int]) -> dict[int, str]:
-    """The address (in lower case; empty where there is none) of these partners, as far as they are still there.
+    """The address (in lower case; empty where there is none) of these partners; who is gone is left out.
 
     Of every company that the Odoo user has. Raises OdooError.
     """
@@ -154,9 +154,9 @@ def addresses_of_partners(client: OdooClient, partner_ids: Collection[int]) -> d
 def merged_into(client: OdooClient, partner_ids: Collection[int]) -> dict[int, int]:
     """Into which partner each of these partners was merged, as far as Odoo tells.
 
-    A merge deletes the partners that it takes up. Its only trace is a message on the survivor that names them:
-    "Merged with the following partners: Name <address> (ID 4067)" (Odoo 17 to 19, see facts on merging).
-    Raises OdooError.
+    A merge deletes the partners that it takes up. Its only trace is a message on the survivor that names
+    them: "Merged with the following partners: Name <address> (ID 4067)" (seen on Odoo 17, 18 and 19). Raises
+    OdooError.
     """
     everywhere = client.with_companies(client.user_company_ids)
     wanted = sorted(set(partner_ids))

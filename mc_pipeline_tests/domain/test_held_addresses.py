@@ -22,12 +22,15 @@ def day(number: float) -> datetime:
     return BEGIN + timedelta(days=number)
 
 
+TENTH_DAY = day(10)
+
+
 def inheriting(
     held: Iterable[Held],
     present: dict[int, str],
     opted_out: dict[str, datetime | None],
     *,
-    seen_at: datetime = day(10),
+    seen_at: datetime = TENTH_DAY,
     successors: dict[int, int | None] | None = None,
 ) -> set[str]:
     book = HeldAddresses(as_of_now(held, present, seen_at), successors or {})

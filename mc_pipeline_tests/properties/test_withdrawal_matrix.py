@@ -1,7 +1,7 @@
-"""Consent taken back × where it was given × what becomes of the address × when × as whom people were made.
+"""Consent taken back × where it was given × what becomes of the address × when × the status it gave.
 
-One person per cell, all in one town. Whoever took consent back may not be reached under any address of theirs in
-the audience that relied on it (rule 5.6); whoever did not keeps what they have.
+One person per cell, all in one town. Whoever took consent back may not be reached under any address of theirs
+in the audience that relied on it (rule 5.6); whoever did not keeps what they have.
 """
 
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ WHEN = ("a run later", "at the same time", "before the address changes")
 
 @dataclass(frozen=True)
 class Cell:
-    """One person: where consent was given, the status it gave, what they say, and what becomes of the address."""
+    """One person: where consent was given, the status it gave, what they say, what the address becomes."""
 
     number: int
     given: str
@@ -193,7 +193,7 @@ class Town:
             self.odoo.edit_partner(there[0] if there else self.survivors[cell], **{BOX: False})
 
     def reachable(self, cell: Cell) -> set[str]:
-        """The addresses of the person that marketing mail goes to, or may go to after a click, in the audience."""
+        """The addresses of the person that marketing goes to, or may go to after a click, in the audience."""
         statuses = self.mailchimp.statuses(cell.list_id)
         theirs = {cell.email, cell.new_email, f"other{cell.number}@example.com"}
         return {email for email in theirs if statuses.get(email) in ("subscribed", "pending")}
@@ -252,7 +252,7 @@ def test_consent_taken_back_ends_under_every_address_and_nobody_else_loses_anyth
 
     still_reached = {str(cell): town.reachable(cell) for cell in CELLS if cell.said != "nothing"}
     assert {cell: emails for cell, emails in still_reached.items() if emails} == {}
-    # An address that somebody else has now, who never consented, is theirs: it is not kept for the one who did.
+    # An address that somebody else has now, who never consented, is not kept for the one who did.
     kept = [cell for cell in CELLS if cell.said == "nothing" and cell.address != "passed on"]
     lost = [str(cell) for cell in kept if not town.reachable(cell)]
     assert lost == []

@@ -17,7 +17,7 @@ from mc_pipeline.ledger.standing_opt_outs import EVIDENCE_WITHDRAWN
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.lists import Audience
 from mc_pipeline.settings import CompanySettings
-from mc_pipeline.sync.opt_outs.following import opted_out_since
+from mc_pipeline.sync.opt_outs.following import lost_evidence, opted_out_since
 from mc_pipeline.tables import Table
 
 LAST_EVENT, MADE_AT = "last_event", "made_at"
@@ -65,6 +65,7 @@ def make_plan(
     client = systems.mailchimp(company)
     # Opt-outs that are heard from here on are not the plan's to know: the push drops those people.
     known_then = {LAST_EVENT: str(ledger.consent.last_event_id()), MADE_AT: systems.now().isoformat()}
+    successors = ledger.partner_addresses.successors()
     odoo_reasons = [table.incomplete_because for table in (contacts, blacklist) if not table.complete]
     changes = decide_changes(
         contacts.rows,
@@ -97,7 +98,12 @@ def make_plan(
         ),
         merge_field_types=known.merge_field_types,
         held_addresses=ledger.partner_addresses.all(),
-        successors=ledger.partner_addresses.successors(),
+        successors=successors,
+        lost_evidence=frozenset(
+            (each.source, each.consented_at.replace(microsecond=0))
+            for each in lost_evidence(ledger.used_evidence.of(lists.values()), successors)
+            if each.consented_at is not None
+        ),
         opted_out_since=opted_out_since(systems, blacklist.rows, up_to_event=int(known_then[LAST_EVENT])),
         withdrawn=frozenset(
             (each.list_id, each.email)

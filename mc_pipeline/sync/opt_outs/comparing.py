@@ -46,8 +46,8 @@ from mc_pipeline.sync.systems import Systems
 ODOO, MAILCHIMP = "Odoo", "Mailchimp"
 CONSENT_NOT_FOLLOWED = "consent_not_followed"
 _LOST = (
-    "subscribed by a field of a contact that was deleted in Odoo, or merged without a trace: ask the person, or "
-    "unsubscribe them in Mailchimp"
+    "subscribed by a field of a contact that was deleted in Odoo, or merged without a trace: ask the person, "
+    "or unsubscribe them in Mailchimp"
 )
 _REFUSED = "Odoo does not take the address; it is tried again when the contact changes, or after seven days"
 

@@ -1,7 +1,7 @@
-"""Follows people and the consent they were subscribed on, through whatever becomes of their addresses in Odoo.
+"""Follows people, and the consent that they were subscribed on, whatever becomes of their addresses in Odoo.
 
-What members were subscribed on is kept with its own record (``ledger.used_evidence``), and partners with every
-address they had (``ledger.partner_addresses``): both are read here, and what Odoo says now is compared with them.
+What members were subscribed on is kept with its own record (``ledger.used_evidence``), and partners with
+every address they had (``ledger.partner_addresses``): what Odoo says now is compared with both.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -32,7 +32,7 @@ from mc_pipeline.sync.systems import Systems
 
 @dataclass
 class Followed:
-    """Consent that is withdrawn now, evidence that cannot be followed further, and what could not be asked."""
+    """Consent that is withdrawn now, evidence that cannot be followed, and what could not be asked."""
 
     withdrawn: list[WithdrawnConsent] = field(default_factory=list)
     lost: list[UsedEvidence] = field(default_factory=list)
@@ -85,8 +85,9 @@ def follow_people(
 ) -> str:
     """Take over the addresses that partners have now, and find out what became of those who are gone.
 
-    ``present``: the partners of a read of Odoo with their address; ``complete``: it misses nobody. Of those who
-    are gone, only who gave consent that was used, or opted out, is looked for. Returns what could not be asked.
+    ``present``: the partners of a read of Odoo with their address; ``complete``: it misses nobody. Of those
+    who are gone, only who gave consent that was used, or opted out, is looked for. Returns what could not be
+    asked.
     """
     ledger = systems.ledger
     ledger.partner_addresses.observe(present, observed_at)
@@ -148,13 +149,19 @@ def follow_consent(
         taken_back += [
             TakenBack(BOOLEAN_FIELD, name, partner, "", at) for partner, at in sorted(cleared.items())
         ]
-        followed.lost += [
-            each
-            for each in of_field
-            if held.person(each.record_id) in successors and successors[held.person(each.record_id)] is None
-        ]
+    followed.lost = lost_evidence(used, successors)
     followed.withdrawn = withdrawn_consent(used, taken_back, held, _renames(systems, lists))
     return followed
+
+
+def lost_evidence(used: Iterable[UsedEvidence], successors: Mapping[int, int | None]) -> list[UsedEvidence]:
+    """Evidence of contacts that are gone, and of whom Odoo does not tell into whom they were merged."""
+    held = HeldAddresses([], successors)
+    return [
+        each
+        for each in used
+        if each.kind == BOOLEAN_FIELD and successors.get(held.person(each.record_id), 0) is None
+    ]
 
 
 def opted_out_since(
@@ -162,7 +169,7 @@ def opted_out_since(
 ) -> dict[str, datetime | None]:
     """Everybody who opted out, in Mailchimp or in Odoo, and when they first did (UTC; None: not known).
 
-    ``blacklist`` is the table's rows; ``up_to_event`` leaves out what was heard after the event of that number.
+    ``blacklist`` is the table's rows; ``up_to_event`` leaves out what was heard after that event.
     """
     active = blacklist[blacklist["active"].astype(bool)]
     written = pd.to_datetime(active["write_date"], utc=True)
