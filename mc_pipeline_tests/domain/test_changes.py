@@ -285,6 +285,9 @@ class TestExistingMembers:
         assert World([Person(ADA)], one_member(Member(fields=FIELDS, language="fr"))).plan().empty
 
 
+CONSENT = consent_on(EARLIER)
+
+
 class TestUpgrade:
     """Rule 4.4: the one way from transactional to subscribed, and each of its conditions alone forbids it."""
 
@@ -313,6 +316,10 @@ class TestUpgrade:
             ({"opted_out_ever": frozenset({ADA})}, "opted out"),
             ({"blacklisted": frozenset({ADA})}, "opted out"),
             ({"more": {"double_optin_list_ids": frozenset({RETAIL})}}, "confirm"),
+            (
+                {"more": {"lost_evidence": frozenset({(CONSENT["source"], EARLIER + timedelta(days=3))})}},
+                "deleted or merged",
+            ),
             ({"person": replace(CONSENTING, status="transactional")}, "does not take this consent"),
         ],
     )
@@ -731,6 +738,13 @@ class TestEmailChanged:
         plan = world.plan()
         assert ("create", NEW, "unsubscribed") in sent(plan)
         assert "change_email" not in set(plan["operation"])
+
+    def test_who_took_consent_back_in_an_audience_enters_it_unsubscribed_under_a_new_address(self):
+        person = Person(NEW, name="Eve", status="subscribed", evidence=consent_on(EARLIER))
+        plan = self.changed(person=person, withdrawn=frozenset({(RETAIL, NEW)})).plan()
+        assert ("create", NEW, "unsubscribed") in sent(plan)
+        elsewhere = self.changed(person=person, withdrawn=frozenset({(WHOLESALE, NEW)})).plan()
+        assert ("create", NEW, "subscribed") in sent(elsewhere)
 
     @pytest.mark.parametrize(
         "change",

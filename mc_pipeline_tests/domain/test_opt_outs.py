@@ -7,18 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mc_pipeline.domain.former_addresses import addresses_inheriting_opt_outs
 from mc_pipeline.domain.opt_outs import UNSUBSCRIBE_COLUMNS, members_to_unsubscribe
 from mc_pipeline_tests.domain.audience_model import (
     EARLIER,
     NOW,
-    OURS,
     RETAIL,
     WHOLESALE,
     Audiences,
     Member,
     Record,
-    partners_table,
     withdrawal,
 )
 
@@ -97,10 +94,7 @@ def test_the_reason_of_a_withdrawal_is_told():
 
 def test_an_opt_out_under_a_former_address_restricts_the_present_one():
     """Rule 6.3."""
-    partners = partners_table([{"partner_id": 1, "email_normalized": ADA}])
-    records = Audiences({}, {(RETAIL, "old@example.com"): OURS}).records_table()
-    inheriting = addresses_inheriting_opt_outs(records, partners, {"old@example.com"})
-    assert causes({(RETAIL, ADA): Member("subscribed")}, inheriting=inheriting) == {
+    assert causes({(RETAIL, ADA): Member("subscribed")}, inheriting={ADA}) == {
         (RETAIL, ADA): "former_email_opted_out"
     }
 

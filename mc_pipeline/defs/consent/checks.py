@@ -140,6 +140,7 @@ def opt_outs_agree(systems: Systems, company: CompanySettings) -> dg.AssetCheckR
     from mc_pipeline.domain.odoo_opt_outs import CONFLICTS
     from mc_pipeline.domain.old_opt_outs import people_that_wait, what_waits
     from mc_pipeline.ledger.due_in_odoo import CONFLICT, REFUSED
+    from mc_pipeline.sync.opt_outs.following import people_not_followed
 
     open_rows = pd.DataFrame(
         [vars(row) for row in systems.ledger.due_in_odoo.of(company.key, CONFLICT, REFUSED)],
@@ -148,9 +149,14 @@ def opt_outs_agree(systems: Systems, company: CompanySettings) -> dg.AssetCheckR
     conflicts = open_rows[open_rows["state"] == CONFLICT]
     refused = open_rows[open_rows["state"] == REFUSED]
     waiting = systems.ledger.old_opt_outs.waiting(company.key)
+    not_followed = people_not_followed(systems, company)
     said = [
         f"{len(conflicts):,} people to decide about." if len(conflicts) else "",
         f"{len(refused):,} addresses that Odoo does not take; correct them in Odoo." if len(refused) else "",
+        f"{len(not_followed):,} members consented by a contact that Odoo has no more: ask them, or unsubscribe "
+        "them in Mailchimp."
+        if not_followed
+        else "",
         *(what_waits(each) for each in waiting),
     ]
     return dg.AssetCheckResult(
@@ -178,6 +184,16 @@ def opt_outs_agree(systems: Systems, company: CompanySettings) -> dg.AssetCheckR
                 systems.settings, "to_decide", conflicts[["partner_id", "email", "conflict", "since"]]
             ),
             **partners_in_odoo(systems.settings, "not_taken", refused[["partner_id", "email", "detail"]]),
+            **unless_empty(
+                consent_not_followed=records_table(
+                    pd.DataFrame(
+                        [
+                            {"email": each.email, "relied on": each.source, "former partner": each.record_id}
+                            for each in not_followed
+                        ]
+                    )
+                )
+            ),
         },
     )
 

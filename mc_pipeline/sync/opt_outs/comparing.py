@@ -25,7 +25,6 @@ from mc_pipeline.domain.withdrawals import TakenBack
 from mc_pipeline.ledger import Lease
 from mc_pipeline.ledger.due_in_odoo import REFUSED
 from mc_pipeline.ledger.standing_opt_outs import BLACKLISTED, EVIDENCE_WITHDRAWN, StandingOptOut
-from mc_pipeline.ledger.used_evidence import UsedEvidence
 from mc_pipeline.mailchimp.errors import MailchimpError
 from mc_pipeline.masking import mask_text
 from mc_pipeline.odoo.errors import OdooError
@@ -33,7 +32,7 @@ from mc_pipeline.push.unsubscribes import push_unsubscribes
 from mc_pipeline.push.writes import MemberWrites
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.opt_outs.asking_odoo import standing_withdrawal, words_of
-from mc_pipeline.sync.opt_outs.following import Followed, follow_consent, follow_people, inheriting_opt_outs
+from mc_pipeline.sync.opt_outs.following import follow_consent, follow_people, inheriting_opt_outs
 from mc_pipeline.sync.opt_outs.into_odoo import (
     company_sources,
     old_until,
@@ -44,11 +43,6 @@ from mc_pipeline.sync.opt_outs.into_odoo import (
 from mc_pipeline.sync.systems import Systems
 
 ODOO, MAILCHIMP = "Odoo", "Mailchimp"
-CONSENT_NOT_FOLLOWED = "consent_not_followed"
-_LOST = (
-    "subscribed by a field of a contact that was deleted in Odoo, or merged without a trace: ask the person, "
-    "or unsubscribe them in Mailchimp"
-)
 _REFUSED = "Odoo does not take the address; it is tried again when the contact changes, or after seven days"
 
 
@@ -101,14 +95,14 @@ def carry_what_was_missed(
     )
     if unknown:
         troubles.append(f"contacts that are gone: {unknown}")
-    followed = _take_over_withdrawals(systems, company, observed, troubles)
+    _take_over_withdrawals(systems, company, observed, troubles)
     into_odoo = _into_odoo(systems, company, lease, run_id, observed, troubles)
     due = unsubscribes_due(systems, company, observed, into_odoo)
     open_intents = {(each.list_id, each.email) for each in systems.ledger.intents.open(company.key)}
     keys = zip(due["list_id"], due["email"], strict=True)
     settled = [key not in open_intents for key in keys]
     due = due[pd.Series(settled, index=due.index, dtype=bool)]
-    parts = [_odoo_rows(into_odoo), _lost_rows(company, followed.lost)]
+    parts = [_odoo_rows(into_odoo)]
     for list_id, rows in due.groupby("list_id", sort=False):
         writes = MemberWrites(systems.mailchimp(company), systems.ledger, lease, run_id, direct_writes=None)
         try:
@@ -185,7 +179,7 @@ def _take_over_blacklist(systems: Systems, company: CompanySettings, observed: O
 
 def _take_over_withdrawals(
     systems: Systems, company: CompanySettings, observed: Observed, troubles: list[str]
-) -> Followed:
+) -> None:
     """Consent that is withdrawn now; what was taken back since is none any more."""
     found = _unticked_addresses(systems, company, observed.partners) if observed.complete else []
     followed = follow_consent(systems, company, found)
@@ -198,7 +192,6 @@ def _take_over_withdrawals(
         )
     else:
         standing.say(said, observed.unread)
-    return followed
 
 
 def _unticked_addresses(
@@ -305,24 +298,6 @@ def _refused_lately(systems: Systems, company: CompanySettings, partners: pd.Dat
         for email, row in refused.items()
         if email not in changed and row.retry_at is not None and row.retry_at > now
     }
-
-
-def _lost_rows(company: CompanySettings, lost: Collection[UsedEvidence]) -> pd.DataFrame:
-    """Members whose consent rests on a contact that Odoo deleted: nobody can tell who would take it back."""
-    audience_of = {audience.list_id: key for key, audience in company.audiences.items()}
-    return pd.DataFrame(
-        {
-            "system": ODOO,
-            "audience": [audience_of[each.list_id] for each in lost],
-            "email": [each.email for each in lost],
-            "partner_id": [each.record_id for each in lost],
-            "action": NONE,
-            "cause": CONSENT_NOT_FOLLOWED,
-            "outcome": "",
-            "detail": _LOST,
-        },
-        dtype=object,
-    )
 
 
 def _odoo_rows(into_odoo: pd.DataFrame) -> pd.DataFrame:

@@ -29,13 +29,14 @@ from mc_pipeline.odoo.opt_outs_since import (
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.systems import Systems
 
+REACHED = ("subscribed", "pending")
+
 
 @dataclass
 class Followed:
-    """Consent that is withdrawn now, evidence that cannot be followed, and what could not be asked."""
+    """Consent that is withdrawn now, and what could not be asked."""
 
     withdrawn: list[WithdrawnConsent] = field(default_factory=list)
-    lost: list[UsedEvidence] = field(default_factory=list)
     troubles: dict[str, Exception] = field(default_factory=dict)
 
 
@@ -149,9 +150,20 @@ def follow_consent(
         taken_back += [
             TakenBack(BOOLEAN_FIELD, name, partner, "", at) for partner, at in sorted(cleared.items())
         ]
-    followed.lost = lost_evidence(used, successors)
     followed.withdrawn = withdrawn_consent(used, taken_back, held, _renames(systems, lists))
     return followed
+
+
+def people_not_followed(systems: Systems, company: CompanySettings) -> list[UsedEvidence]:
+    """Members who are reached on consent of a contact that is gone: nobody can take it back in Odoo."""
+    ledger = systems.ledger
+    lists = [audience.list_id for audience in company.audiences.values()]
+    lost = lost_evidence(ledger.used_evidence.of(lists), ledger.partner_addresses.successors())
+    reached: set[tuple[str, str]] = set()
+    for list_id in {each.list_id for each in lost}:
+        statuses = ledger.members.last_statuses(list_id, [each.email for each in lost])
+        reached |= {(list_id, email) for email, status in statuses.items() if status in REACHED}
+    return [each for each in lost if (each.list_id, each.email) in reached]
 
 
 def lost_evidence(used: Iterable[UsedEvidence], successors: Mapping[int, int | None]) -> list[UsedEvidence]:
