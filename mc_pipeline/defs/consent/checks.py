@@ -153,8 +153,8 @@ def opt_outs_agree(systems: Systems, company: CompanySettings) -> dg.AssetCheckR
     said = [
         f"{len(conflicts):,} people to decide about." if len(conflicts) else "",
         f"{len(refused):,} addresses that Odoo does not take; correct them in Odoo." if len(refused) else "",
-        f"{len(not_followed):,} members consented by a contact that Odoo has no more: ask them, or unsubscribe "
-        "them in Mailchimp."
+        f"{len(not_followed):,} members consented by a contact that Odoo has no more: ask them, or "
+        "unsubscribe them in Mailchimp."
         if not_followed
         else "",
         *(what_waits(each) for each in waiting),
