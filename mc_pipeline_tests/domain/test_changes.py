@@ -741,9 +741,9 @@ class TestEmailChanged:
 
     def test_who_took_consent_back_in_an_audience_enters_it_unsubscribed_under_a_new_address(self):
         person = Person(NEW, name="Eve", status="subscribed", evidence=consent_on(EARLIER))
-        plan = self.changed(person=person, withdrawn=frozenset({(RETAIL, NEW)})).plan()
+        plan = self.changed(person=person, more={"withdrawn": frozenset({(RETAIL, NEW)})}).plan()
         assert ("create", NEW, "unsubscribed") in sent(plan)
-        elsewhere = self.changed(person=person, withdrawn=frozenset({(WHOLESALE, NEW)})).plan()
+        elsewhere = self.changed(person=person, more={"withdrawn": frozenset({(WHOLESALE, NEW)})}).plan()
         assert ("create", NEW, "subscribed") in sent(elsewhere)
 
     @pytest.mark.parametrize(
