@@ -33,9 +33,9 @@ CONFLICTS: Mapping[str, str] = {
     "stays, and they are unsubscribed in Mailchimp. Lift it in Odoo only if they want e-mail.",
     RESUBSCRIBED_UNPROVEN: "Subscribed again after an opt-out, and nothing proves that it was the person: "
     "unsubscribed again in Mailchimp. Lift the opt-out in Odoo if the person wants e-mail.",
-    NOT_SUBSCRIBED_NOW: "The person subscribed again by their own act, but is not subscribed in that audience "
-    "any more: the opt-out in Odoo stays. Look at the member in Mailchimp; if the person wants e-mail, they "
-    "sign up again.",
+    NOT_SUBSCRIBED_NOW: "The person subscribed again by their own act, but is not subscribed in that "
+    "audience any more: the opt-out in Odoo stays. Look at the member in Mailchimp; if the person wants "
+    "e-mail, they sign up again.",
 }
 """What a human has to decide, by kind."""
 

@@ -109,8 +109,10 @@ class ConsentChanges:
 def newest_changes(client: MailchimpClient, list_id: str, status: str, since: datetime) -> "pd.DataFrame":
     """Return the members of one status that changed last, 1,000 at most: one call, for a quick look.
 
-    Columns email, status and last_changed (UTC), the newest first.
+    Of the unsubscribed only those who unsubscribed since then: others may have been edited. Columns email,
+    status, last_changed and timestamp_opt (UTC), the newest first.
     """
+    unsubscribed = {"unsubscribed_since": since} if status == "unsubscribed" else {}
     page = client.lists.get_list_members_info(
         list_id,
         status=status,
@@ -118,10 +120,13 @@ def newest_changes(client: MailchimpClient, list_id: str, status: str, since: da
         sort_field="last_changed",
         sort_dir="DESC",
         since_last_changed=since,
-        fields=["members.id", "members.email_address", "members.status", "members.last_changed"],
+        fields=[
+            f"members.{name}" for name in ("id", "email_address", "status", "last_changed", "timestamp_opt")
+        ],
+        **unsubscribed,
     )
     members = page.get("members") or [] if isinstance(page, dict) else []
-    return member_rows(list_id, members)[["email", "status", "last_changed"]]
+    return member_rows(list_id, members)[["email", "status", "last_changed", "timestamp_opt"]]
 
 
 def read_abuse_reports(client: MailchimpClient, list_id: str) -> list[AbuseReport]:
