@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from mc_pipeline.consent.deliveries import ErasedLike
 from mc_pipeline.domain.origin import Act, act_of_activity
-from mc_pipeline.domain.repeated_opt_outs import Sighting, is_to_be_asked, new_acts, undated_opt_out
+from mc_pipeline.domain.repeated_opt_outs import (
+    Sighting,
+    is_to_be_asked,
+    new_acts,
+    undated_opt_out,
+    undecided_since,
+)
 from mc_pipeline.ledger import ConsentEvent, Lease, Ledger
 from mc_pipeline.ledger.consent import EVENT_OF_STATUS
 from mc_pipeline.ledger.observing import moment
@@ -20,7 +26,7 @@ from mc_pipeline.ledger.opt_out_questions import OptOutQuestion
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpError, MailchimpNotFoundError
 from mc_pipeline.mailchimp.members import subscriber_hash
-from mc_pipeline.mailchimp.opt_out_reading import read_activity
+from mc_pipeline.mailchimp.opt_out_reading import is_unsubscribed_since, read_activity
 from mc_pipeline.mailchimp.parallel import run_concurrently
 from mc_pipeline.masking import mask_text
 
@@ -67,7 +73,6 @@ class Questions:
                 status=seen.status,
                 changed_at=seen.changed_at,
                 since=since,
-                opted_out_since=since if seen.status == "unsubscribed" else None,
             )
             for email, seen in raised.items()
         ]
@@ -90,28 +95,32 @@ class Questions:
         states = self._ledger.members.known_states(list_id, [each.email for each in answered])
         ahead = _clock_ahead(self._client, self._ledger)
         events: list[ConsentEvent] = []
-        for question in answered:
+        for question in list(answered):
             if self._erased.includes(question.email):
                 continue
-            known = history.get(question.email, [])
-            acts = new_acts(
-                answers[question.email],
+            known, state = history.get(question.email, []), states.get(question.email)
+            told = answers[question.email]
+            acts = new_acts(told, known, since=question.since, status=question.status, clock_ahead=ahead)
+            since = undecided_since(
+                told,
                 known,
                 since=question.since,
                 status=question.status,
+                changed_at=question.changed_at,
+                written_at=state.written_at + ahead if state is not None and state.written_at else None,
                 clock_ahead=ahead,
             )
-            if not acts:
-                state = states.get(question.email)
-                written_at = state.written_at + ahead if state is not None and state.written_at else None
-                undated = undated_opt_out(
-                    question.status,
-                    question.changed_at,
-                    known,
-                    opted_out_since=question.opted_out_since,
-                    written_at=written_at,
-                )
-                acts = [undated] if undated is not None else []
+            if not acts and since is not None:
+                try:
+                    if is_unsubscribed_since(
+                        self._client, list_id, question.email, since, question.changed_at
+                    ):
+                        acts = [undated_opt_out(question.changed_at)]
+                except MailchimpError as error:
+                    failure = mask_text(str(error))
+                    answered.remove(question)
+                    self._ledger.opt_out_questions.failed([question])
+                    continue
             events += self._events(question, acts)
         self._ledger.members.record_past(events, lease=self._lease.name, fence=self._lease.fence)
         self._ledger.opt_out_questions.answered(answered, lease=self._lease.name, fence=self._lease.fence)

@@ -108,30 +108,38 @@ def new_acts(
     return sorted([*new, *(_certain_return(act, told) for act in returns)], key=lambda act: act.at)
 
 
-def undated_opt_out(
-    status: str,
-    changed_at: datetime,
+def undecided_since(
+    acts: Iterable[Act],
     events: Sequence[EventLike],
     *,
-    opted_out_since: datetime | None,
+    since: datetime,
+    status: str,
+    changed_at: datetime,
     written_at: datetime | None,
-) -> Act | None:
-    """The opt-out that Mailchimp counts since a moment, of which the activity feed says nothing.
+    clock_ahead: timedelta = timedelta(),
+) -> datetime | None:
+    """The moment since which Mailchimp is to be asked whether a member unsubscribed, by no more than a date.
 
-    None where the last known opt-out may be the one that it counts, or where we wrote the member last. Its
-    moment is the latest possible one: the member's last change.
+    For a feed that tells no new opt-out, and the last known one neither: it is silent about opt-outs. None
+    where the feed decides, or where a write of ours explains the change. Times are Mailchimp's, UTC.
     """
-    if status != "unsubscribed" or opted_out_since is None or not _is_certain(events, opted_out_since):
+    if status != "unsubscribed":
         return None
     if written_at is not None and abs(changed_at - written_at) <= CLOCKS_DIFFER:
         return None
-    return Act(changed_at, "unsubscribed", "unknown", "among those who unsubscribed since", is_dated=False)
+    outs = [act for act in acts if act.status in OPTED_OUT]
+    known_at, same = _known_opt_outs(events, outs, clock_ahead)
+    last = max(known_at, default=since)
+    if any(act.at == last for act in same):
+        return None
+    uncertain = [_when(event, clock_ahead)[1] for event in events if event.event in _OPT_OUT_EVENTS]
+    return last + max(uncertain, default=timedelta())
 
 
-def _is_certain(events: Sequence[EventLike], since: datetime) -> bool:
-    """Whether every known opt-out is too early to be one after ``since``."""
-    outs = [event.occurred_at for event in events if event.event in _OPT_OUT_EVENTS]
-    return bool(outs) and max(outs) < since - CLOCKS_DIFFER
+def undated_opt_out(changed_at: datetime) -> Act:
+    """An opt-out that Mailchimp counts without a date: at the latest possible moment, the last change."""
+    known_from = "Mailchimp counts the member among those who unsubscribed since"
+    return Act(changed_at, "unsubscribed", "unknown", known_from, is_dated=False)
 
 
 def _known_opt_outs(

@@ -25,10 +25,9 @@ RETRIED_AFTER = timedelta(minutes=5)
 class OptOutQuestion:
     """One member. Times are Mailchimp's, UTC.
 
-    status           as it was read, and as it was known before
-    changed_at       when the member last changed
-    since            what happened until then is known
-    opted_out_since  Mailchimp counts the member among the opt-outs after this moment; None: it does not say
+    status      as it was read, and as it was known before
+    changed_at  when the member last changed
+    since       what happened until then is known
     """
 
     list_id: str
@@ -38,7 +37,6 @@ class OptOutQuestion:
     status: str
     changed_at: datetime
     since: datetime
-    opted_out_since: datetime | None = None
 
     def __repr__(self) -> str:
         return f"OptOutQuestion({self.status}, list_id={self.list_id!r}, {mask_email(self.email)})"

@@ -262,8 +262,6 @@ opt_out_question = Table(
     Column("changed_at", UtcDateTime(), nullable=False),
     # By Mailchimp's clock: what happened until then is known.
     Column("since", UtcDateTime(), nullable=False),
-    # Mailchimp counts the member among the opt-outs after this moment; empty where it does not.
-    Column("opted_out_since", UtcDateTime()),
     Column("noted_at", UtcDateTime(), nullable=False),
     # The last asking that failed; the others have their turn before it.
     Column("failed_at", UtcDateTime()),

@@ -161,6 +161,30 @@ def read_activity(client: MailchimpClient, list_id: str, subscriber_hash: str) -
     return [dict(entry) for entry in require(feed, "activity", list)]
 
 
+def is_unsubscribed_since(
+    client: MailchimpClient, list_id: str, email: str, since: datetime, changed_at: datetime
+) -> bool:
+    """Whether Mailchimp counts a member, last changed at ``changed_at``, among the opt-outs after ``since``.
+
+    Mailchimp API: it does not show when somebody unsubscribed, but can be asked for who did since a moment.
+    """
+    second = timedelta(seconds=1)
+    pages = MemberPages(
+        client,
+        list_id,
+        "unsubscribed",
+        ("id", "email_address"),
+        unsubscribed_since=since,
+        since_last_changed=changed_at - second,
+        before_last_changed=changed_at + second,
+    )
+    return any(
+        str(record.get("email_address") or "").strip().lower() == email
+        for records in pages
+        for record in records
+    )
+
+
 def _moment(value: Any) -> datetime | None:
     try:
         moment = datetime.fromisoformat(str(value))

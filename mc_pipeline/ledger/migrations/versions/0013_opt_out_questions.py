@@ -21,7 +21,6 @@ def upgrade() -> None:
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("changed_at", UtcDateTime(), nullable=False),
         sa.Column("since", UtcDateTime(), nullable=False),
-        sa.Column("opted_out_since", UtcDateTime(), nullable=True),
         sa.Column("noted_at", UtcDateTime(), nullable=False),
         sa.Column("failed_at", UtcDateTime(), nullable=True),
         sa.PrimaryKeyConstraint("list_id", "email", name=op.f("pk_ledger_opt_out_question")),
