@@ -18,7 +18,9 @@ from mc_pipeline.domain.contacts import decide
 from mc_pipeline.domain.evidence import BOOLEAN_FIELD
 from mc_pipeline.domain.explanation import ExplanationStep, explain_contact, explain_partner
 from mc_pipeline.domain.held_addresses import HeldAddresses
+from mc_pipeline.domain.odoo_opt_outs import CONFLICTS
 from mc_pipeline.ledger import Ledger
+from mc_pipeline.ledger.due_in_odoo import CONFLICT
 from mc_pipeline.ledger.members import HistoryEntry
 from mc_pipeline.ledger.standing_opt_outs import (
     BLACKLISTED,
@@ -99,6 +101,7 @@ def tell_story(
         ("Last push", _pushed(company, tables, address)),
         ("Kept by the pipeline", _kept(ledger, company, address)),
         ("Consent and opt-outs of the person", _said(ledger, company, address)),
+        ("To decide, or still to be found out", _open(ledger, company, address)),
     )
     chapters = tuple(Chapter(title, tuple(steps)) for title, steps in titled)
     known = any(
@@ -398,6 +401,21 @@ def _said(ledger: Ledger, company: CompanySettings, address: str) -> Iterator[Ex
             str(len(others)),
             f"Partner {partners} has or had these as well: {told}. What was said under them counts here too.",
         )
+
+
+def _open(ledger: Ledger, company: CompanySettings, address: str) -> Iterator[ExplanationStep]:
+    """Tell what both systems say against each other, and what Mailchimp is still to be asked."""
+    for due in ledger.due_in_odoo.of(company.key, CONFLICT):
+        if due.email == address:
+            yield ExplanationStep("conflict", due.conflict.replace("_", " "), CONFLICTS[due.conflict])
+    for key, audience in company.audiences.items():
+        for question in ledger.opt_out_questions.open(audience.list_id):
+            if question.email == address:
+                sentence = (
+                    f"Changed {moment(question.changed_at)} and {question.status} as before: whether they "
+                    "opted out in between is asked by the next run. Nobody is subscribed on it meanwhile."
+                )
+                yield ExplanationStep(key, "in question", sentence)
 
 
 def _operation(row: Mapping[str, Any]) -> str:

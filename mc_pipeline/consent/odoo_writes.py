@@ -234,6 +234,8 @@ def _table(
             outcome = "held_back"
         elif decision.email in broken:
             outcome, detail = broken[decision.email], trouble
+        elif decision.postponed:
+            outcome = "deferred"
         elif done := results.get(decision.email):
             worst = _worst(done)
             outcome, detail = worst.outcome, worst.detail

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from mc_pipeline.consent.address_changes import record_address_changes
 from mc_pipeline.consent.deliveries import READ_AT_MOST, Deliveries, ErasedLike, events_of, read_back
 from mc_pipeline.consent.origins import Key, Origins, by_address
+from mc_pipeline.consent.questions import ASKED_AT_MOST, Questions
 from mc_pipeline.domain.origin import Act
 from mc_pipeline.ledger import ConsentEvent, Finding, Lease, Ledger, StatusChange
 from mc_pipeline.ledger.consent import COMPLAINT, OPTED_OUT_EVENTS, Source
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpError
-from mc_pipeline.mailchimp.opt_out_reading import AbuseReport, ConsentChanges, read_abuse_reports
+from mc_pipeline.mailchimp.opt_out_reading import OVERLAP, AbuseReport, ConsentChanges, read_abuse_reports
 from mc_pipeline.masking import mask_text
 
 if TYPE_CHECKING:
@@ -41,26 +42,41 @@ class Poll:
 
 COMPLAINTS = "complaints"
 WEBHOOKS = "webhooks"
+SAME_STATUS = "members of the same status"
 """What may fail by itself while the audience is read, beside its statuses."""
+
+HOLDING_NOBODY_ELSE = frozenset({COMPLAINTS, SAME_STATUS})
+"""Doubts that are about people who are known: the audience is heard all the same, and nobody else is held.
+
+Who complained is unsubscribed as well; who is still to be asked about is held in the ledger by name.
+"""
 
 
 class AudiencePolling:
     """Reads an audience under the lease for hearing it."""
 
     def __init__(
-        self, client: MailchimpClient, ledger: Ledger, lease: Lease, origins: Origins, erased: ErasedLike
+        self,
+        client: MailchimpClient,
+        ledger: Ledger,
+        lease: Lease,
+        origins: Origins,
+        erased: ErasedLike,
+        *,
+        asked_again_at_most: int = ASKED_AT_MOST,
     ) -> None:
         self._client = client
         self._ledger = ledger
         self._lease = lease
         self._origins = origins
         self._erased = erased
+        self._questions = Questions(client, ledger, lease, erased, asked_at_most=asked_again_at_most)
 
     def poll(self, audience: str, list_id: str) -> Poll:
         """Read one audience, ``audience`` in the settings.
 
-        Complaints, and what webhooks delivered, are each heard by themselves: when one of them cannot be
-        read, that is a doubt, and the rest is heard.
+        Complaints, what webhooks delivered, and whether members of the same status opted out in between, are
+        each heard by themselves: when one of them cannot be read, that is a doubt, and the rest is heard.
 
         Raises:
             MailchimpError: the members could not be read; the events so far are recorded, the cursor stays.
@@ -78,6 +94,9 @@ class AudiencePolling:
         asked_at = self._ledger.now()
         try:
             for rows in changes:
+                if since is not None:
+                    # Before they are recorded: it is compared with what was known.
+                    self._questions.note(self._questions.of(audience, list_id, rows, since - OVERLAP))
                 of_interest = self._of_interest(list_id, rows)
                 events += self._take_over(audience, of_interest, asked_at, told, complaints)
                 asked_at = self._ledger.now()
@@ -92,6 +111,11 @@ class AudiencePolling:
         except MailchimpError as error:
             doubts[WEBHOOKS] = mask_text(str(error))
             events += self._record_unread(audience, deliveries)
+        # After what was told without asking.
+        asked, still_in_question = self._questions.ask(list_id)
+        events += asked
+        if still_in_question:
+            doubts[SAME_STATUS] = still_in_question
         if not changes.doubts:
             self._ledger.opt_out_reads.advance(
                 self._lease.company, list_id, changes.until, lease=self._lease.name, fence=self._lease.fence

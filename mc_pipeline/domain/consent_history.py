@@ -67,6 +67,10 @@ def how_it_is_known(event: EventLike) -> str:
     if event.status_to:
         before = event.status_from or ("not seen before" if evidence.get("first_seen") else "not known")
         parts.append(f"{before} → {event.status_to}")
+    if evidence.get("same_status"):
+        parts.append(f"between two reads that both showed {evidence['same_status']}")
+    if evidence.get("dated_at_the_latest"):
+        parts.append("at this moment at the latest: Mailchimp counts it without a date")
     learned = _LEARNED.get(event.source, "")
     if event.seen_at - event.occurred_at > _AT_ONCE:
         learned = f"{learned or 'learned of'} on {event.seen_at:%Y-%m-%d %H:%M} UTC"

@@ -1,11 +1,12 @@
 """Who has to be opted out in Odoo, or lifted there, because of what happened in Mailchimp (rules 5.2 to 5.7).
 
 Opt-outs come from events that we did not make. They only restrict; lifting needs the person's own act, later
-than every opt-out of theirs, and a row that we made and nobody has touched since. What two people say against
-each other is a conflict: nothing is done in Odoo, and a human decides.
+than every opt-out of theirs, a row that we made and nobody has touched since, and a member who is subscribed
+at this moment: an event may have been followed by another one of which nobody told. What two people say
+against each other is a conflict: nothing is done in Odoo, and a human decides.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -21,6 +22,7 @@ LIFTED_IN_ODOO = "lifted_in_odoo"
 MADE_IN_ODOO = "made_in_odoo"
 NEWER_IN_ODOO = "newer_in_odoo"
 RESUBSCRIBED_UNPROVEN = "resubscribed_unproven"
+NOT_SUBSCRIBED_NOW = "not_subscribed_now"
 
 CONFLICTS: Mapping[str, str] = {
     LIFTED_IN_ODOO: "Mailchimp says opted out, and somebody lifted the opt-out in Odoo: it is not made again "
@@ -31,8 +33,13 @@ CONFLICTS: Mapping[str, str] = {
     "stays, and they are unsubscribed in Mailchimp. Lift it in Odoo only if they want e-mail.",
     RESUBSCRIBED_UNPROVEN: "Subscribed again after an opt-out, and nothing proves that it was the person: "
     "unsubscribed again in Mailchimp. Lift the opt-out in Odoo if the person wants e-mail.",
+    NOT_SUBSCRIBED_NOW: "The person subscribed again by their own act, but is not subscribed in that "
+    "audience any more: the opt-out in Odoo stays. Look at the member in Mailchimp; if the person wants "
+    "e-mail, they sign up again.",
 }
 """What a human has to decide, by kind."""
+
+Member = tuple[str, str]  # (list_id, email)
 
 _TOLD_FOR = timedelta(days=30)
 """How long a subscription that was taken back is listed as a conflict."""
@@ -96,6 +103,8 @@ class Decision:
     addresses    to opt out, as Odoo has them
     rows         to lift
     waits        an opt-out from before the audience was first read, not released yet
+    is_return    it holds only while the member of ``event`` is subscribed
+    postponed    whether that member is subscribed could not be asked: decided again by the next run
     """
 
     email: str
@@ -107,6 +116,8 @@ class Decision:
     addresses: tuple[str, ...] = ()
     rows: tuple[Row, ...] = ()
     waits: bool = False
+    is_return: bool = False
+    postponed: bool = False
 
 
 @dataclass
@@ -132,8 +143,13 @@ def decide_odoo_opt_outs(
     scope: str,
     old_until: Mapping[str, datetime],
     now: datetime,
+    not_subscribed: Collection[Member] = frozenset(),
+    not_asked: Collection[Member] = frozenset(),
 ) -> list[Decision]:
     """Decide about everybody of whom Mailchimp told something, sorted by address.
+
+    Decisions that hold only while a member is subscribed say so (``members_to_look_at``): look at these
+    members, and decide again with what was seen, before anything is done.
 
     Args:
         events: of all companies, without those that we made: opt-outs and subscriptions. Those of other
@@ -146,8 +162,11 @@ def decide_odoo_opt_outs(
             that would be consent that nobody gave).
         old_until: by list id, for audiences whose old opt-outs are not released: when they were first read.
         now: the present moment, UTC.
+        not_subscribed: members who were looked at and are not subscribed, or do not exist.
+        not_asked: members who could not be looked at.
     """
     people = _people(events, company)
+    seen = _Seen(frozenset(not_subscribed), frozenset(not_asked))
     for row in _rows(blacklist[blacklist["email"].str.lower().isin(people)]):
         if (person := people.get(row.address.lower())) is not None:
             person.rows.append(row)
@@ -160,17 +179,25 @@ def decide_odoo_opt_outs(
     for email, person in sorted(people.items()):
         partner_id, addresses = known.get(email, (None, ()))
         decided = (
-            _for_company(person, addresses, old_until)
+            _for_company(person, addresses, old_until, seen)
             if scope == "company"
-            else _everywhere(person, addresses, old_until, now)
+            else _everywhere(person, addresses, old_until, now, seen)
         )
         if decided is not None:
             decisions.append(replace(decided, partner_id=partner_id))
     return decisions
 
 
+def members_to_look_at(decisions: Iterable[Decision]) -> list[Member]:
+    """The members (list id, address) who have to be subscribed now for these decisions to hold."""
+    return [(each.event.list_id, each.email) for each in decisions if each.is_return and each.event]
+
+
 def returned_by_themselves(events: Iterable[EventLike], company: str) -> dict[tuple[str, str], datetime]:
-    """Members (list id, address) who subscribed by their own act after every opt-out of theirs, and when."""
+    """Members (list id, address) who subscribed by their own act after every opt-out of theirs, and when.
+
+    By what was told: whether they are subscribed now is for the caller to see.
+    """
     returned = {}
     for person in _people(events, company).values():
         against = _latest(person.elsewhere)
@@ -222,6 +249,14 @@ def blacklist_after(blacklist: pd.DataFrame, opt_outs: pd.DataFrame, observed_at
     return pd.concat([rows[~rows["email"].isin(new)], made], ignore_index=True)
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What was seen of members just now."""
+
+    not_subscribed: frozenset[Member]
+    not_asked: frozenset[Member]
+
+
 def _people(events: Iterable[EventLike], company: str) -> dict[str, _Person]:
     """Whoever has an event in this company, with what speaks for and against an opt-out."""
     people: dict[str, _Person] = {}
@@ -245,12 +280,16 @@ def _people(events: Iterable[EventLike], company: str) -> dict[str, _Person]:
 
 
 def _everywhere(
-    person: _Person, addresses: Sequence[str], old_until: Mapping[str, datetime], now: datetime
+    person: _Person,
+    addresses: Sequence[str],
+    old_until: Mapping[str, datetime],
+    now: datetime,
+    seen: _Seen,
 ) -> Decision | None:
     active = [row for row in person.rows if row.active]
     back = _came_back(person)
     if back is not None:
-        return _for_returned(person, back, active)
+        return _for_returned(person, back, active, seen)
     fresh = [event for event in person.opt_outs if not _is_old(event, old_until)]
     asking = _latest(fresh or person.opt_outs)
     if asking is None:
@@ -260,8 +299,10 @@ def _everywhere(
         return Decision(person.email, NONE, because, asking)
     due = tuple(address for address in addresses if address not in {row.address for row in active})
     if not due:
-        return _unproven(person, active, asking, now) or Decision(
-            person.email, NONE, "opted out in Odoo already", asking
+        return (
+            _unproven(person, active, asking, now)
+            or _out_again(person, active, asking, now)
+            or Decision(person.email, NONE, "opted out in Odoo already", asking)
         )
     last = person.done[-1] if person.done else None
     if last is not None and last.occurred_at >= asking.occurred_at:
@@ -272,18 +313,49 @@ def _everywhere(
     return _opt_out(person, asking, due, waits=not fresh)
 
 
-def _for_returned(person: _Person, back: EventLike, active: Sequence[Row]) -> Decision | None:
+def _for_returned(person: _Person, back: EventLike, active: Sequence[Row], seen: _Seen) -> Decision | None:
     """Decide about somebody who subscribed by their own act, later than every opt-out in Mailchimp."""
     if not active:
         return None
-    made = {each.blacklist_id: each for each in person.done if each.action == OPT_OUT and each.made_by_us}
-    ours = [made[row.blacklist_id] for row in active if _is_ours(row, made.get(row.blacklist_id))]
-    if len(ours) == len(active) and all(back.occurred_at > each.occurred_at for each in ours):
+    if _all_ours_before(person, active, back):
+        if (back.list_id, person.email) in seen.not_asked:
+            return _postponed(person, back)
+        if (back.list_id, person.email) in seen.not_subscribed:
+            because = CONFLICTS[NOT_SUBSCRIBED_NOW]
+            return Decision(person.email, NONE, because, back, conflict=NOT_SUBSCRIBED_NOW)
         because = f"subscribed to {back.audience} by their own act after the opt-out that we carried over"
-        return Decision(person.email, LIFT, because, back, rows=tuple(active))
+        return Decision(person.email, LIFT, because, back, rows=tuple(active), is_return=True)
     later = [row for row in active if row.write_date is not None and row.write_date >= back.occurred_at]
     conflict = NEWER_IN_ODOO if later else MADE_IN_ODOO
     return Decision(person.email, NONE, CONFLICTS[conflict], back, conflict=conflict)
+
+
+def _postponed(person: _Person, back: EventLike) -> Decision:
+    because = (
+        f"subscribed to {back.audience} by their own act; whether they still are could not be asked: decided "
+        "by the next run"
+    )
+    return Decision(person.email, NONE, because, back, postponed=True)
+
+
+def _out_again(person: _Person, active: Sequence[Row], asking: EventLike, now: datetime) -> Decision | None:
+    """List a return by the person's own act that was over before our row could be lifted."""
+    back = _latest(person.returns)
+    if back is None or now - back.occurred_at > _TOLD_FOR or not _all_ours_before(person, active, back):
+        return None
+    if not any(
+        event.list_id == back.list_id and event.occurred_at > back.occurred_at for event in person.opt_outs
+    ):
+        return None
+    because = CONFLICTS[NOT_SUBSCRIBED_NOW]
+    return Decision(person.email, NONE, because, asking, conflict=NOT_SUBSCRIBED_NOW)
+
+
+def _all_ours_before(person: _Person, active: Sequence[Row], back: EventLike) -> bool:
+    """Whether we made every one of these rows for opt-outs earlier than the return, and nobody wrote them."""
+    made = {each.blacklist_id: each for each in person.done if each.action == OPT_OUT and each.made_by_us}
+    ours = [made[row.blacklist_id] for row in active if _is_ours(row, made.get(row.blacklist_id))]
+    return len(ours) == len(active) and all(back.occurred_at > each.occurred_at for each in ours)
 
 
 def _unproven(
@@ -301,16 +373,25 @@ def _unproven(
 
 
 def _for_company(
-    person: _Person, addresses: Sequence[str], old_until: Mapping[str, datetime]
+    person: _Person, addresses: Sequence[str], old_until: Mapping[str, datetime], seen: _Seen
 ) -> Decision | None:
     fresh = [event for event in person.opt_outs if not _is_old(event, old_until)]
     asking = _latest(fresh or person.opt_outs)
-    if asking is None or _came_back(person) is not None:
+    if asking is None:
         return None
+    carried = bool(person.done) and person.done[-1].occurred_at >= asking.occurred_at
+    back = _came_back(person)
+    if back is not None and (back.list_id, person.email) not in seen.not_subscribed:
+        if carried or not addresses:
+            return None
+        if (back.list_id, person.email) in seen.not_asked:
+            return _postponed(person, back)
+        because = f"subscribed to {back.audience} by their own act after the opt-out"
+        return Decision(person.email, NONE, because, back, is_return=True)
     if not addresses:
         because = "Odoo does not know the address: opted out there as soon as it appears"
         return Decision(person.email, NONE, because, asking)
-    if person.done and person.done[-1].occurred_at >= asking.occurred_at:
+    if carried:
         return Decision(person.email, NONE, "opted out of the company's lists and fields already", asking)
     return _opt_out(person, asking, tuple(addresses), waits=not fresh)
 

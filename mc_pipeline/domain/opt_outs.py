@@ -79,8 +79,9 @@ def members_to_unsubscribe(
         inheriting: present addresses of persons who opted out under a former one; see
             ``held_addresses``.
         opted_out_of_company: who opted out of a company that keeps off the blacklist, and when (UTC).
-        returned: members (list id, address) who subscribed by their own act after that, and when: neither
-            that opt-out nor what was cleared in Odoo because of it concerns them. Odoo's blacklist does.
+        returned: members (list id, address) who subscribed by their own act after that, and when: while they
+            are subscribed, neither that opt-out nor what was cleared in Odoo because of it concerns them.
+            Odoo's blacklist does.
 
     Returns:
         One row per member, columns UNSUBSCRIBE_COLUMNS, sorted by list and address; ``outcome`` is empty
@@ -109,12 +110,13 @@ def members_to_unsubscribe(
         )
     ):
         withdrawal = withdrawals.get((audience, email))
+        returned_at = returned.get((list_id, email)) if status == "subscribed" else None
         since: datetime | None = None
         if email in opted_out_at:
             cause, since = "blacklisted", opted_out_at[email]
-        elif email in opted_out_of_company and (list_id, email) not in returned:
+        elif email in opted_out_of_company and returned_at is None:
             cause, since = "opted_out_of_company", opted_out_of_company[email]
-        elif withdrawal is not None and not _is_over(withdrawal, returned.get((list_id, email))):
+        elif withdrawal is not None and not _is_over(withdrawal, returned_at):
             cause, since = "evidence_withdrawn", withdrawal.at
         elif email in inheriting:
             cause = "former_email_opted_out"

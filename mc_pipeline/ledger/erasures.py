@@ -42,6 +42,7 @@ PERSONAL_COLUMNS: Mapping[str, PersonalColumns] = {
     "ledger_rename": PersonalColumns(("old_email", "new_email"), {}),
     "ledger_consent_event": PersonalColumns(("email",), {"evidence_json": None}),
     "ledger_odoo_opt_out": PersonalColumns(("email",), {"address": "", "detail": ""}),
+    "ledger_opt_out_question": PersonalColumns(("email",), {}, is_state=True),
     "ledger_due_in_odoo": PersonalColumns(("email",), {}, is_state=True),
     "ledger_standing_opt_out": PersonalColumns(("email",), {}, is_state=True),
     "ledger_unsubscribe_due": PersonalColumns(("email",), {}, is_state=True),

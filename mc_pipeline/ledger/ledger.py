@@ -17,6 +17,7 @@ from mc_pipeline.ledger.members import Members
 from mc_pipeline.ledger.migration import upgrade
 from mc_pipeline.ledger.odoo_opt_outs import OdooOptOuts
 from mc_pipeline.ledger.old_opt_outs import OldOptOuts
+from mc_pipeline.ledger.opt_out_questions import OptOutQuestions
 from mc_pipeline.ledger.opt_out_reads import OptOutReads
 from mc_pipeline.ledger.partner_addresses import PartnerAddresses
 from mc_pipeline.ledger.plans import Plans
@@ -44,6 +45,7 @@ class Ledger:
         self.odoo_opt_outs = OdooOptOuts(database)
         self.old_opt_outs = OldOptOuts(database)
         self.opt_out_reads = OptOutReads(database)
+        self.opt_out_questions = OptOutQuestions(database)
         self.hearings = Hearings(database)
         self.due_in_odoo = DueInOdooRows(database)
         self.standing_opt_outs = StandingOptOuts(database)

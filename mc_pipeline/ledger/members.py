@@ -97,6 +97,18 @@ class ObservationSummary:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KnownState:
+    """How a member was when it was last looked at or written by us.
+
+    ``last_changed`` is Mailchimp's date of what is known (UTC); ``written_at`` our last write, by our clock.
+    """
+
+    status: str | None
+    last_changed: datetime | None
+    written_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class HistoryEntry:
     """One thing that happened to a member: a write of ours, a consent event, or a rename.
 
@@ -317,6 +329,19 @@ class Members:
             for chunk in chunks(sorted({address_key(email) for email in emails})):
                 these = query.where(member.c.email.in_(chunk))
                 found.update((row.email, row.last_status) for row in connection.execute(these))
+        return found
+
+    def known_states(self, list_id: str, emails: Collection[str]) -> dict[str, KnownState]:
+        """What is known of these members of an audience, by address; none for unknown ones."""
+        columns = (member.c.email, member.c.last_status, member.c.last_changed, member.c.written_at)
+        query = select(*columns).where(member.c.list_id == list_id)
+        found: dict[str, KnownState] = {}
+        with self._database.read() as connection:
+            for chunk in chunks(sorted({address_key(email) for email in emails})):
+                for row in connection.execute(query.where(member.c.email.in_(chunk))):
+                    found[row.email] = KnownState(
+                        status=row.last_status, last_changed=row.last_changed, written_at=row.written_at
+                    )
         return found
 
     def with_opt_outs(self, list_id: str, emails: Collection[str]) -> set[str]:
@@ -641,7 +666,8 @@ def _update_changed(connection: Connection, news: Comparison, observed_at: datet
         .where(this_one)
         .values(
             last_status=bindparam("last_status"),
-            last_changed=bindparam("last_changed"),
+            # The date of what is known: of the same status, a change may still be one to ask about.
+            last_changed=func.coalesce(bindparam("last_changed"), member.c.last_changed),
             seen_at=observed_at,
             ever_subscribed=bindparam("ever_subscribed"),
             opted_out=bindparam("opted_out"),
@@ -658,7 +684,7 @@ def _update_changed(connection: Connection, news: Comparison, observed_at: datet
                 "key_list": row.list_id,
                 "key_email": row.email,
                 "last_status": row.status,
-                "last_changed": moment(row.last_changed),
+                "last_changed": moment(row.last_changed) if str(row.status_from) != row.status else None,
                 "ever_subscribed": bool(row.ever_subscribed),
                 "opted_out": bool(row.opted_out),
                 "archived_by_us": bool(row.archived_by_us),

@@ -154,6 +154,9 @@ def consent_event_of(before: MemberRecord, write: SettledWrite) -> ConsentEvent 
     if write.evidence and write.partner_id is not None:
         # Whose consent it was, whatever address they have when they take it back.
         evidence["partner_id"] = write.partner_id
+    at = changed_at(write.returned)
+    if at is not None:
+        evidence["mailchimp_at"] = at.isoformat()
     evidence.update(
         {key: write.body[key] for key in ("timestamp_opt", "timestamp_signup") if key in write.body}
     )
@@ -171,6 +174,15 @@ def consent_event_of(before: MemberRecord, write: SettledWrite) -> ConsentEvent 
         evidence=evidence,
         source="write",
     )
+
+
+def changed_at(returned: Mapping[str, Any] | None) -> datetime | None:
+    """When the member changed by a write of ours, by Mailchimp's clock; None where it does not say."""
+    try:
+        at = datetime.fromisoformat(str((returned or {}).get("last_changed")))
+    except ValueError:
+        return None
+    return at if at.tzinfo is not None else None
 
 
 def tags_of(body: Mapping[str, Any]) -> list[str]:
@@ -209,6 +221,10 @@ def _accepted(record: MemberRecord, write: SettledWrite) -> Changes:
         changes["last_status"] = status
         changes["ever_subscribed"] = record.ever_subscribed or status == "subscribed"
         changes["opted_out"] = record.opted_out or status in ("unsubscribed", "cleaned")
+        at = changed_at(write.returned)
+        if at is not None:
+            # What this write changed is no news to who asks what changed since.
+            changes["last_changed"] = at
     return changes
 
 

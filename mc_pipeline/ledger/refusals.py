@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, RowMapping, select
 
+from mc_pipeline.ledger.opt_out_questions import with_open_questions
 from mc_pipeline.ledger.schema import consent_event, member, standing_opt_out
 from mc_pipeline.ledger.serialization import address_key
 from mc_pipeline.ledger.statements import chunks
@@ -108,6 +109,7 @@ class _Known:
         wanted = sorted(set(addresses))
         self._standing = _standing(connection, {company}, wanted)
         self._ever_out: set[str] = set()
+        self._in_question = with_open_questions(connection, wanted)
         self._records: dict[tuple[str, str], Any] = {}
         for chunk in chunks(wanted):
             events = select(consent_event.c.email).where(
@@ -131,6 +133,8 @@ class _Known:
             return Refusal(f"{last_status} in Mailchimp by now")
         if self._reaches(intent, last_status) and _addresses(intent)[-1] in self._ever_out:
             return Refusal("opted out of an audience, bounced or complained: no consent counts")
+        if self._reaches(intent, last_status) and _addresses(intent)[-1] in self._in_question:
+            return Refusal("whether they opted out in between is still to be asked: the next run asks")
         return None
 
     def is_out(self, intent: IntentLike) -> bool:

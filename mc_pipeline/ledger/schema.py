@@ -293,6 +293,23 @@ opt_out_read = Table(
     Column("recorded_at", UtcDateTime(), nullable=False),
 )
 
+opt_out_question = Table(
+    "ledger_opt_out_question",
+    metadata,
+    Column("list_id", Text(), primary_key=True),
+    Column("email", Text(), primary_key=True),
+    Column("company", Text(), nullable=False),
+    Column("audience", Text(), nullable=False),
+    # The member as it was when the question came up; its status is the one that was known before.
+    Column("status", Text(), nullable=False),
+    Column("changed_at", UtcDateTime(), nullable=False),
+    # By Mailchimp's clock: what happened until then is known.
+    Column("since", UtcDateTime(), nullable=False),
+    Column("noted_at", UtcDateTime(), nullable=False),
+    # The last asking that failed; the others have their turn before it.
+    Column("failed_at", UtcDateTime()),
+)
+
 odoo_opt_out = Table(
     "ledger_odoo_opt_out",
     metadata,

@@ -109,8 +109,10 @@ class ConsentChanges:
 def newest_changes(client: MailchimpClient, list_id: str, status: str, since: datetime) -> "pd.DataFrame":
     """Return the members of one status that changed last, 1,000 at most: one call, for a quick look.
 
-    Columns email, status and last_changed (UTC), the newest first.
+    Of the unsubscribed only those who unsubscribed since then: others may have been edited. Columns email,
+    status, last_changed and timestamp_opt (UTC), the newest first.
     """
+    unsubscribed = {"unsubscribed_since": since} if status == "unsubscribed" else {}
     page = client.lists.get_list_members_info(
         list_id,
         status=status,
@@ -118,10 +120,13 @@ def newest_changes(client: MailchimpClient, list_id: str, status: str, since: da
         sort_field="last_changed",
         sort_dir="DESC",
         since_last_changed=since,
-        fields=["members.id", "members.email_address", "members.status", "members.last_changed"],
+        fields=[
+            f"members.{name}" for name in ("id", "email_address", "status", "last_changed", "timestamp_opt")
+        ],
+        **unsubscribed,
     )
     members = page.get("members") or [] if isinstance(page, dict) else []
-    return member_rows(list_id, members)[["email", "status", "last_changed"]]
+    return member_rows(list_id, members)[["email", "status", "last_changed", "timestamp_opt"]]
 
 
 def read_abuse_reports(client: MailchimpClient, list_id: str) -> list[AbuseReport]:
@@ -154,6 +159,30 @@ def read_activity(client: MailchimpClient, list_id: str, subscriber_hash: str) -
         list_id, subscriber_hash, count=PAGE_SIZE, activity_filters=list(ACTIVITY_KINDS)
     )
     return [dict(entry) for entry in require(feed, "activity", list)]
+
+
+def is_unsubscribed_since(
+    client: MailchimpClient, list_id: str, email: str, since: datetime, changed_at: datetime
+) -> bool:
+    """Whether Mailchimp counts a member, last changed at ``changed_at``, among the opt-outs after ``since``.
+
+    Mailchimp API: it does not show when somebody unsubscribed, but can be asked for who did since a moment.
+    """
+    second = timedelta(seconds=1)
+    pages = MemberPages(
+        client,
+        list_id,
+        "unsubscribed",
+        ("id", "email_address"),
+        unsubscribed_since=since,
+        since_last_changed=changed_at - second,
+        before_last_changed=changed_at + second,
+    )
+    return any(
+        str(record.get("email_address") or "").strip().lower() == email
+        for records in pages
+        for record in records
+    )
 
 
 def _moment(value: Any) -> datetime | None:

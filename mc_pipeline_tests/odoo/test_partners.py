@@ -134,6 +134,7 @@ def test_every_subscription_of_every_contact_with_the_address_is_evidence(sandbo
         sandbox.create("mailing.contact", {"name": "again", "email": "JANE@example.com"})
         contact = sandbox.search("mailing.contact", [("name", "=", "again")])[0]
         sandbox.create("mailing.subscription", {"contact_id": contact, "list_id": news, "opt_out": True})
+    first, second = sandbox.search("mailing.subscription")
     table = read_partners(client, 1)
     assert evidence_of(table, stranger) == []
     assert evidence_of(table, partner) == [
@@ -141,6 +142,7 @@ def test_every_subscription_of_every_contact_with_the_address_is_evidence(sandbo
             "source": "News",
             "kind": "mailing_list",
             "record_id": news,
+            "subscription_id": first,
             "address": "jane@example.com",
             "consented_at": "2024-05-01T12:00:00+00:00",
             "opted_out": False,
@@ -150,6 +152,7 @@ def test_every_subscription_of_every_contact_with_the_address_is_evidence(sandbo
             "source": "News",
             "kind": "mailing_list",
             "record_id": news,
+            "subscription_id": second,
             "address": "jane@example.com",
             "consented_at": "2025-06-01T12:00:00+00:00",
             "opted_out": True,

@@ -7,6 +7,7 @@ only now, consent that was withdrawn before anybody asked, a person who opted ou
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import pandas as pd
 
@@ -35,6 +36,7 @@ from mc_pipeline.sync.opt_outs.asking_odoo import standing_withdrawal, words_of
 from mc_pipeline.sync.opt_outs.following import follow_consent, follow_people, inheriting_opt_outs
 from mc_pipeline.sync.opt_outs.into_odoo import (
     company_sources,
+    decide_while_subscribed,
     old_until,
     remember,
     say_who_is_out,
@@ -226,7 +228,8 @@ def _into_odoo(
 ) -> pd.DataFrame:
     versions = systems.ledger.due_in_odoo.versions(company.key)
     blacklist = _blacklist_by_now(systems, company, observed)
-    decisions = decide_odoo_opt_outs(
+    decide = partial(
+        decide_odoo_opt_outs,
         systems.ledger.consent.opt_outs_and_returns(),
         blacklist,
         systems.ledger.odoo_opt_outs.done(),
@@ -236,6 +239,9 @@ def _into_odoo(
         old_until=old_until(systems, company),
         now=systems.now(),
     )
+    # Not by the table of members: it may be hours old.
+    decisions, not_looked_at = decide_while_subscribed(systems, company, decide)
+    troubles += not_looked_at
     say_who_is_out(systems, company, decisions)
     refused = _refused_lately(systems, company, observed.partners)
     decided = [each for each in decisions if each.email not in refused]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from mc_pipeline.consent.origins import Origins
-from mc_pipeline.consent.polling import COMPLAINTS, AudiencePolling, Poll
+from mc_pipeline.consent.polling import HOLDING_NOBODY_ELSE, AudiencePolling, Poll
 from mc_pipeline.ledger import ConsentEvent, LeaseHeldError, LeaseLostError
 from mc_pipeline.ledger.hearings import NOT_FOUND, HearingState
 from mc_pipeline.mailchimp.client import MailchimpClient
@@ -141,7 +141,7 @@ class Hearing:
         if only_deliveries:
             return Heard(company.key, audience, list_id, polling.take_deliveries(audience, list_id))
         poll: Poll = polling.poll(audience, list_id)
-        if not poll.doubts.keys() - {COMPLAINTS}:
+        if not poll.doubts.keys() - HOLDING_NOBODY_ELSE:
             ledger.hearings.heard(list_id, began)
         return Heard(company.key, audience, list_id, poll.events, poll.first, poll.doubts)
 

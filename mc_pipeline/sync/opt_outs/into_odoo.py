@@ -4,14 +4,22 @@ Odoo is asked for these addresses only. What it cannot be asked about is decided
 has to leave the other audiences, and whom to opt out where only the partners are hidden. The rest stays due.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 import pandas as pd
 
 from mc_pipeline.consent.odoo_writes import CarriedOut, CompanySources, OdooOptOutWrites
-from mc_pipeline.domain.odoo_opt_outs import LIFT, NONE, OPT_OUT, Decision, decide_odoo_opt_outs
+from mc_pipeline.domain.odoo_opt_outs import (
+    LIFT,
+    NONE,
+    OPT_OUT,
+    Decision,
+    decide_odoo_opt_outs,
+    members_to_look_at,
+)
 from mc_pipeline.ledger import Lease, LeaseLostError
 from mc_pipeline.ledger.due_in_odoo import CONFLICT, DUE, REFUSED, WAITS, DueInOdoo
 from mc_pipeline.ledger.standing_opt_outs import (
@@ -24,6 +32,7 @@ from mc_pipeline.odoo.errors import OdooAccessError, OdooError
 from mc_pipeline.odoo.opt_outs_since import read_blacklist_of, read_partners_of
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.opt_outs.asking_odoo import ask_odoo, words_of
+from mc_pipeline.sync.opt_outs.returns import look_at_members
 from mc_pipeline.sync.systems import Systems
 
 REFUSED_FOR = timedelta(days=7)
@@ -96,7 +105,8 @@ def _carry(
     standing = _standing(systems, company, emails)
     troubles.update(dict.fromkeys(filter(None, (standing.no_blacklist, standing.no_partners))))
     partners = systems.erased.without(standing.partners)
-    decisions = decide_odoo_opt_outs(
+    decide = partial(
+        decide_odoo_opt_outs,
         systems.ledger.consent.opt_outs_and_returns_of(emails),
         standing.blacklist,
         systems.ledger.odoo_opt_outs.done(emails),
@@ -106,6 +116,8 @@ def _carry(
         old_until=old_until(systems, company),
         now=systems.now(),
     )
+    decisions, not_looked_at = decide_while_subscribed(systems, company, decide)
+    troubles.update(dict.fromkeys(not_looked_at))
     if standing.no_blacklist:
         # What the ledger knows is enough to take somebody out of the other audiences, and for nothing else.
         decisions = [each for each in decisions if each.action == OPT_OUT]
@@ -119,6 +131,21 @@ def _carry(
     not_asked = bool(standing.no_blacklist or standing.no_partners)
     remember(systems, company, due, decisions, done, keep_due=not_asked)
     return done
+
+
+def decide_while_subscribed(
+    systems: Systems, company: CompanySettings, decide: Callable[..., list[Decision]]
+) -> tuple[list[Decision], list[str]]:
+    """Decide, look at the members on whose subscription that rests, and decide by what they are now.
+
+    Returns the decisions, and why members could not be looked at.
+    """
+    decisions = decide()
+    members = members_to_look_at(decisions)
+    if not members:
+        return decisions, []
+    seen = look_at_members(systems, company, members)
+    return decide(not_subscribed=seen.not_subscribed, not_asked=seen.not_asked), seen.troubles
 
 
 def say_who_is_out(systems: Systems, company: CompanySettings, decisions: Sequence[Decision]) -> None:
@@ -208,6 +235,8 @@ def _state(decision: Decision, outcome: str) -> str | None:
     """What remains to be done about a person; None: nothing."""
     if decision.waits:
         return WAITS
+    if decision.postponed:
+        return DUE
     if decision.conflict:
         return CONFLICT
     if decision.action == NONE:

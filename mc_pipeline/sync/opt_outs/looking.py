@@ -7,6 +7,7 @@ was looked at before. What cannot be looked at is named, and the rest is looked 
 
 from dataclasses import dataclass, field
 
+from mc_pipeline.consent.questions import questions_about
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpAuthenticationError
 from mc_pipeline.mailchimp.opt_out_reading import OVERLAP, newest_changes
@@ -50,6 +51,9 @@ def look(systems: Systems, company: CompanySettings) -> Look:
         try:
             found.news += _news_of(systems, systems.mailchimp(company, impatient=True), audience, list_id)
             # While the audience cannot be asked, no run could do anything about them.
+            asked_later = ledger.opt_out_questions.count([list_id], without_failed=True)
+            if asked_later:
+                found.news.append(f"{audience}: {asked_later:,} members are to be asked about")
             members = ledger.standing_opt_outs.count_due(company.key, [list_id], without_failed=True)
             if members:
                 found.news.append(f"{audience}: {members:,} members are due in Mailchimp")
@@ -84,6 +88,9 @@ def _news_of(systems: Systems, client: MailchimpClient, audience: str, list_id: 
     news = []
     for status in _LOOKED_AT:
         rows = systems.erased.without(newest_changes(client, list_id, status, since))
+        again = len(questions_about(client, ledger, list_id, rows, since))
+        if again:
+            news.append(f"{audience}: {again:,} {status} as before, and changed")
         emails = list(rows["email"])
         if status == "subscribed":
             emails = sorted(ledger.members.with_opt_outs(list_id, emails) & set(emails))

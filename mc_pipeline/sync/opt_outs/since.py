@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection
 from datetime import timedelta
 
-from mc_pipeline.consent.polling import COMPLAINTS
+from mc_pipeline.consent.polling import HOLDING_NOBODY_ELSE
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.opt_outs.asking_odoo import ask_odoo
 from mc_pipeline.sync.opt_outs.hearing import Hearing
@@ -66,7 +66,6 @@ class AskedSince:
         others = [each for each in self._systems.settings.companies.values() if each.key != own.key]
         reasons = []
         for heard in self._hearing.hear_all([own, *others], pause=_HEARD_AT_MOST_BEFORE):
-            # Complaints alone are no reason to hold people: a person who complained is unsubscribed as well.
             unheard = heard.trouble and not heard.gone
             if unheard:
                 of_company = "" if heard.company == own.key else f" of {heard.company}"
@@ -74,7 +73,7 @@ class AskedSince:
             reasons += [
                 f"audience {heard.audience}, {what} ({why})"
                 for what, why in heard.doubts.items()
-                if what != COMPLAINTS
+                if what not in HOLDING_NOBODY_ELSE
             ]
         reasons += [f"Odoo's {what} ({why})" for what, why in ask_odoo(self._systems, own).troubles.items()]
         return f"opt-outs since are not known: {'; '.join(reasons)}" if reasons else ""
