@@ -29,6 +29,7 @@ from mc_pipeline.domain.changes_of_permissions import rows_for_permissions
 from mc_pipeline.domain.changes_of_tags import rows_for_tags
 from mc_pipeline.domain.completeness import Completeness
 from mc_pipeline.domain.former_addresses import addresses_inheriting_opt_outs
+from mc_pipeline.domain.not_taken_back import NOBODY, NOT_TAKEN_BACK, RefusalLike, why_not_taken_back
 from mc_pipeline.domain.plan_rows import (
     NOT_QUALIFYING_TAG,
     PLAN_COLUMNS,
@@ -62,7 +63,7 @@ class AudienceChanges:
         consented_not_subscribed: transactional members with dated consent in Odoo whose status stays
             (audience, list_id, email, partner_id, consented_at UTC, because).
         not_written: contacts that are not created or not updated (audience, list_id, email, partner_id,
-            reason: blacklisted | vanished | absent | archived | rejected_by_mailchimp, detail).
+            reason: blacklisted | vanished | absent | archived | not_taken_back | rejected_by_mailchimp, detail).
     """
 
     plan: pd.DataFrame
@@ -95,6 +96,7 @@ def plan_changes(
     permission_list_ids: Set[str] = frozenset(),
     subscribed_by_us: Set[tuple[str, str]] = frozenset(),
     merge_field_types: Mapping[str, Mapping[str, str]] = _NO_TYPES,
+    not_taken_back: Mapping[str, RefusalLike] = NOBODY,
 ) -> pd.DataFrame:
     """Return the plan alone; arguments as for :func:`decide_changes`."""
     return decide_changes(
@@ -113,6 +115,7 @@ def plan_changes(
         permission_list_ids=permission_list_ids,
         subscribed_by_us=subscribed_by_us,
         merge_field_types=merge_field_types,
+        not_taken_back=not_taken_back,
     ).plan
 
 
@@ -133,6 +136,7 @@ def decide_changes(
     permission_list_ids: Set[str] = frozenset(),
     subscribed_by_us: Set[tuple[str, str]] = frozenset(),
     merge_field_types: Mapping[str, Mapping[str, str]] = _NO_TYPES,
+    not_taken_back: Mapping[str, RefusalLike] = NOBODY,
 ) -> AudienceChanges:
     """Compare what should be with what is.
 
@@ -154,6 +158,7 @@ def decide_changes(
         subscribed_by_us: list id and address of members whom we subscribed on evidence of Odoo.
         merge_field_types: list_id -> merge tag -> Mailchimp's type; makes comparisons exact for numbers kept
             as text and for dates.
+        not_taken_back: whom Mailchimp refused for good, by address, in whatever audience.
 
     Raises:
         ValueError: a table lacks a column, or names an audience or a status that does not exist.
@@ -193,6 +198,7 @@ def decide_changes(
         planned_at=planned_at,
         unseen_list_ids=completeness.unseen,
         members_unseen=_members_unseen(view, completeness.unseen_and_there),
+        not_taken_back=frozenset(not_taken_back),
     )
     created, refused_creations = rows_for_creations(
         decided,
@@ -249,7 +255,7 @@ def decide_changes(
     return AudienceChanges(
         assemble(company.key, parts),
         _consented_not_subscribed(upgrades),
-        _not_written(decided, refused_creations, refused_updates),
+        _not_written(decided, not_taken_back, refused_creations, refused_updates),
     )
 
 
@@ -350,10 +356,19 @@ def _consented_not_subscribed(upgrades: pd.DataFrame) -> pd.DataFrame:
     return kept.rename(columns={"why_not": "because"}).reset_index(drop=True)
 
 
-def _not_written(decided: pd.DataFrame, *refused: pd.DataFrame) -> pd.DataFrame:
+def _not_written(
+    decided: pd.DataFrame, not_taken_back: Mapping[str, RefusalLike], *refused: pd.DataFrame
+) -> pd.DataFrame:
     columns = ["audience", "list_id", "email", "partner_id", "reason", "detail"]
     left = decided[decided["left_out"].isin(set(_NOT_WRITTEN_DETAILS))]
     parts = [left.assign(reason=left["left_out"], detail=left["left_out"].map(_NOT_WRITTEN_DETAILS))]
+    kept_out = decided[decided["left_out"] == NOT_TAKEN_BACK]
+    parts.append(
+        kept_out.assign(
+            reason=NOT_TAKEN_BACK,
+            detail=[why_not_taken_back(not_taken_back[email]) for email in kept_out["email"]],
+        )
+    )
     for rows in refused:
         titles: list[Any] = rows["rejection_title"].tolist()
         parts.append(

@@ -153,6 +153,20 @@ class Consent:
                 events += events_where(connection, *_OPT_OUTS_AND_RETURNS, consent_event.c.email.in_(chunk))
         return events
 
+    def refused_for_good(self, emails: Collection[str] | None = None) -> dict[str, ConsentEvent]:
+        """Whom Mailchimp refused for good when we wrote about them, in any audience: the latest refusal of each.
+
+        ``evidence["refused"]`` says how: compliance or forgotten. ``emails`` limits the answer to these.
+        """
+        found: dict[str, ConsentEvent] = {}
+        with self._database.read() as connection:
+            if emails is None:
+                found = {event.email: event for event in events_where(connection, *REFUSED_FOR_GOOD)}
+            for chunk in chunks(sorted({address_key(email) for email in emails or ()})):
+                these = events_where(connection, *REFUSED_FOR_GOOD, consent_event.c.email.in_(chunk))
+                found.update((event.email, event) for event in these)
+        return found
+
     def last_event_id(self) -> int:
         """The number of the newest event; later ones have higher numbers."""
         with self._database.read() as connection:
@@ -198,6 +212,8 @@ class Consent:
             consent_event.c.company == company,
             consent_event.c.event.in_(sorted(OPTED_OUT_EVENTS)),
             consent_event.c.origin != "ours",
+            # A refusal of Mailchimp's tells of an opt-out of earlier times.
+            consent_event.c.source != "write",
             happened > until - timedelta(days=days),
             happened <= until,
         )
@@ -246,6 +262,13 @@ _OPT_OUTS_AND_RETURNS = (
     consent_event.c.list_id != "",
     consent_event.c.event.in_([*sorted(OPTED_OUT_EVENTS), EVENT_OF_STATUS["subscribed"]]),
     consent_event.c.origin != "ours",
+)
+
+# An opt-out that we learned of by a write, and did not make.
+REFUSED_FOR_GOOD = (
+    consent_event.c.event == OPT_OUT,
+    consent_event.c.source == "write",
+    consent_event.c.origin == "unknown",
 )
 
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, RowMapping, select
 
+from mc_pipeline.ledger.consent import REFUSED_FOR_GOOD
 from mc_pipeline.ledger.schema import consent_event, member, standing_opt_out
 from mc_pipeline.ledger.serialization import address_key
 from mc_pipeline.ledger.statements import chunks
@@ -19,6 +20,7 @@ from mc_pipeline.ledger.statements import chunks
 REACHING = frozenset({"create", "upgrade", "permit", "change_email"})
 """Operations that may make somebody reachable."""
 
+_TAKING_AN_ADDRESS = frozenset({"create", "change_email"})
 _OPTED_OUT_EVENTS = ("opt_out", "clean", "complaint")
 _OUT_OF_AUDIENCE = frozenset({"unsubscribed", "cleaned", "archived"})
 _SUBSCRIBING = frozenset({"subscribed", "pending"})
@@ -108,12 +110,15 @@ class _Known:
         wanted = sorted(set(addresses))
         self._standing = _standing(connection, {company}, wanted)
         self._ever_out: set[str] = set()
+        self._not_taken_back: set[str] = set()
         self._records: dict[tuple[str, str], Any] = {}
         for chunk in chunks(wanted):
             events = select(consent_event.c.email).where(
                 consent_event.c.email.in_(chunk), consent_event.c.event.in_(_OPTED_OUT_EVENTS)
             )
             self._ever_out.update(connection.execute(events).scalars())
+            refused = select(consent_event.c.email).where(consent_event.c.email.in_(chunk), *REFUSED_FOR_GOOD)
+            self._not_taken_back.update(connection.execute(refused).scalars())
             records = select(
                 member.c.list_id, member.c.email, member.c.last_status, member.c.archived_by_us
             ).where(member.c.email.in_(chunk))
@@ -121,6 +126,8 @@ class _Known:
 
     def refusal(self, intent: IntentLike) -> Refusal | None:
         """Why this write may not be recorded, if so."""
+        if intent.operation in _TAKING_AN_ADDRESS and _addresses(intent)[-1] in self._not_taken_back:
+            return Refusal("Mailchimp does not take the address back: only the person can sign up again")
         if _unsubscribes(intent):
             return None
         if any(self._stands(address, intent.list_id) for address in _addresses(intent)):

@@ -28,6 +28,7 @@ _READING_CALLS = frozenset(
 _MEMBER = re.compile(r"/lists/(?P<list>[^/]+)/members/(?P<member>[^/]+)(?P<rest>/.*)?")
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 _JSON2 = re.compile(r"/json/2/(?P<model>[^/]+)/(?P<method>[^/]+)")
+_FOR_GOOD = re.compile("permanently deleted and cannot be re-imported|in a compliance state")
 _LIST = re.compile(r"/lists/(?P<list>[^/]+)(?P<rest>/.*)?")
 
 
@@ -392,6 +393,8 @@ class _Audiences:
 
     def replay(self, entry: JournalEntry, *, ours: bool) -> None:
         """Take over what an entry changed. ``ours``: we sent it, or it is an operation of a batch of ours."""
+        # Whom Mailchimp refuses for good has opted out; that no member shows it.
+        self.opted_out.update(_refused_for_good(entry))
         if not entry.applied:
             return
         self._at = entry.at
@@ -518,6 +521,14 @@ def _forms_never_sent(write: _Write) -> Iterator[str]:
 
 def _is_opt_out(write: _Write) -> bool:
     return write.method == "PATCH" and write.body == {"status": "unsubscribed"}
+
+
+def _refused_for_good(entry: JournalEntry) -> set[str]:
+    """Addresses that an answer says are forgotten, unsubscribed, bounced or under review."""
+    answer = entry.response if isinstance(entry.response, Mapping) else {}
+    texts = [str(error.get("error", "")) for error in answer.get("errors", ()) if isinstance(error, Mapping)]
+    texts.append(str(answer.get("detail", "")))
+    return {text.split()[0].lower() for text in texts if _FOR_GOOD.search(text)}
 
 
 def _members(body: Any) -> Iterable[Mapping[str, Any]]:

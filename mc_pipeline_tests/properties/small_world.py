@@ -356,6 +356,8 @@ class SmallWorld:
         pushed = run.tables["audience_push"].rows
         refused = (pushed["operation"] == "create") & pushed["outcome"].isin(["rejected", "deferred"])
         listed["rejected_by_mailchimp"] += int(refused.sum())
+        # In the run that learns of it, it is a refusal like others.
+        listed["rejected_by_mailchimp"] += listed.pop("not_taken_back", 0)
         assert +missing == +listed, f"absent: {missing}, listed by the run: {listed}"
         self._check_leavers(truth)
 
@@ -363,6 +365,8 @@ class SmallWorld:
         audience = self.mailchimp.audience(person.list_id)
         member = self.mailchimp.member(person.list_id, person.email)
         refused = self.mailchimp.state.refused_signups | self.mailchimp.state.fake_addresses
+        if self._is_refused_for_good(person.email):
+            return "rejected_by_mailchimp"
         if person.email in truth.blacklisted:
             return "blacklisted"
         if member is not None:
@@ -372,6 +376,11 @@ class SmallWorld:
             return self._absent_or_vanished(person)
         known_to_be_refused = person.email in refused or _hash(person.email) in audience.forgotten
         return "rejected_by_mailchimp" if known_to_be_refused else ""
+
+    def _is_refused_for_good(self, email: str) -> bool:
+        """Whether Mailchimp once refused to take the address back, so that it is not asked again."""
+        with self._ledger_of_a_person() as systems:
+            return bool(systems.ledger.consent.refused_for_good([email]))
 
     def _record(self, person: Person) -> dict[str, object]:
         with self._ledger_of_a_person() as systems:

@@ -135,6 +135,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
 
         from mc_pipeline.defs.audience.observing import Audiences
         from mc_pipeline.domain.contacts import build_contacts
+        from mc_pipeline.domain.not_taken_back import contacts_not_taken_back
         from mc_pipeline.domain.rejections import rejected_contacts
         from mc_pipeline.odoo.tags import read_tag_paths
 
@@ -181,10 +182,14 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
             },
         )
         lists = {key: audience.list_id for key, audience in company.audiences.items()}
-        rejected = rejected_contacts(rows, systems.ledger.members.load(lists.values()), lists)
-        aside = (
-            pd.concat([result.set_aside, rejected], ignore_index=True) if len(rejected) else result.set_aside
-        )
+        records = systems.ledger.members.load(lists.values())
+        not_taken_back = systems.ledger.consent.refused_for_good()
+        listed = [
+            result.set_aside,
+            rejected_contacts(rows, records, lists, not_taken_back),
+            contacts_not_taken_back(rows, not_taken_back, records, lists),
+        ]
+        aside = pd.concat([each for each in listed if len(each)] or listed[:1], ignore_index=True)
         aside_table = odoo_partners.derive(aside, odoo_orders)
         yield dg.MaterializeResult(
             asset_key="set_aside",

@@ -94,6 +94,7 @@ def make_plan(
             (event.list_id, event.email) for event in ledger.consent.subscribed_by_us(lists.values())
         ),
         merge_field_types=known.merge_field_types,
+        not_taken_back=ledger.consent.refused_for_good(),
     )
     plan = changes.plan
     identity = plan_id(company.key, plan)
