@@ -83,6 +83,7 @@ class MemberRecord:
     rejection_title: str | None = None
     rejection_attempts: int = 0
     retry_at: datetime | None = None
+    contact_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,9 +215,15 @@ def tags_of(body: Mapping[str, Any]) -> list[str]:
 def _accepted(record: MemberRecord, write: SettledWrite) -> Changes:
     changes: Changes = {}
     status = _status_after(write)
+    contact_id = (write.returned or {}).get("contact_id") or None
+    if write.operation == "create" and record.last_status != "archived":
+        # Bulk creation does not tell it; whoever had the address before was somebody else.
+        changes["contact_id"] = contact_id
+    elif contact_id and not record.contact_id:
+        changes["contact_id"] = contact_id
     match write.operation:
         case "create":
-            changes = {
+            changes |= {
                 "created_by_us": True,
                 "created_status": status,
                 "created_at": write.at,
@@ -227,17 +234,17 @@ def _accepted(record: MemberRecord, write: SettledWrite) -> Changes:
                 **_partner(write),
             }
         case "update" | "change_email":
-            changes = {**_fields(record.sent_json, write), **_partner(write)}
+            changes |= {**_fields(record.sent_json, write), **_partner(write)}
         case "archive":
-            changes = {"archived_by_us": True}
+            changes |= {"archived_by_us": True}
         case "tag":
-            changes = {"tags_json": _tags(record, add=tags_of(write.body))}
+            changes |= {"tags_json": _tags(record, add=tags_of(write.body))}
         case "untag":
-            changes = {"tags_json": _tags(record, remove=tags_of(write.body))}
+            changes |= {"tags_json": _tags(record, remove=tags_of(write.body))}
         case "upgrade":
-            changes = _partner(write)
+            changes |= _partner(write)
         case "permit":
-            changes = {"permitted": True}
+            changes |= {"permitted": True}
     if status is not None:
         changes["last_status"] = status
         changes["ever_subscribed"] = record.ever_subscribed or status == "subscribed"

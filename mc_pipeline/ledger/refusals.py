@@ -12,8 +12,9 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, RowMapping, select
 
+from mc_pipeline.ledger.changed_addresses import open_changes
 from mc_pipeline.ledger.consent import REFUSED_FOR_GOOD
-from mc_pipeline.ledger.schema import consent_event, member, standing_opt_out
+from mc_pipeline.ledger.schema import consent_event, member, rename, standing_opt_out
 from mc_pipeline.ledger.serialization import address_key
 from mc_pipeline.ledger.statements import chunks
 
@@ -100,6 +101,7 @@ class _Recorded:
         self.list_id: str = row["list_id"]
         self.email: str = row["email"]
         self.operation: str = row["operation"]
+        self.partner_id: int | None = row["partner_id"]
         self.body: Mapping[str, Any] = json.loads(row["body_json"])
 
 
@@ -109,6 +111,7 @@ class _Known:
     def __init__(self, connection: Connection, company: str, addresses: Iterable[str]) -> None:
         wanted = sorted(set(addresses))
         self._standing = _standing(connection, {company}, wanted)
+        self._changed = open_changes(connection, rename.c.company == company)
         self._ever_out: set[str] = set()
         self._not_taken_back: set[str] = set()
         self._records: dict[tuple[str, str], Any] = {}
@@ -128,6 +131,8 @@ class _Known:
         """Why this write may not be recorded, if so."""
         if intent.operation in _TAKING_AN_ADDRESS and _addresses(intent)[-1] in self._not_taken_back:
             return Refusal("Mailchimp does not take the address back: only the person can sign up again")
+        if intent.operation in _TAKING_AN_ADDRESS and self._is_left_behind(intent):
+            return Refusal("changed their e-mail in Mailchimp: never made again under the former one")
         if _unsubscribes(intent):
             return None
         if any(self._stands(address, intent.list_id) for address in _addresses(intent)):
@@ -139,6 +144,14 @@ class _Known:
         if self._reaches(intent, last_status) and _addresses(intent)[-1] in self._ever_out:
             return Refusal("opted out of an audience, bounced or complained: no consent counts")
         return None
+
+    def _is_left_behind(self, intent: IntentLike) -> bool:
+        partner_id = getattr(intent, "partner_id", None)
+        return any(
+            change.former == _addresses(intent)[-1]
+            and (partner_id is None or change.partner_id in (None, partner_id))
+            for change in self._changed
+        )
 
     def is_out(self, intent: IntentLike) -> bool:
         """Whether the person whom this write, by now sent, may have made reachable is out."""
