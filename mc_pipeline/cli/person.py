@@ -258,6 +258,7 @@ def _not_written(
         blacklisted_emails=frozenset(blacklist.rows.loc[blacklist.rows["active"], "email"]),
         opted_out_ever=frozenset(ledger.consent.ever_opted_out()),
         not_taken_back=ledger.consent.refused_for_good(),
+        changed=ledger.changed_addresses.open(company.key),
     )
     left = changes.not_written
     for row in _records(left[(left["email"] == address) & ~left["audience"].isin(changing)]):

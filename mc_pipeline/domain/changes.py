@@ -5,7 +5,7 @@ Puts together what ``changes_of_members``, ``changes_of_email``, ``changes_of_au
 is known here.
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from mc_pipeline.domain.audience_view import AudienceView, CompanyLike, view_audiences
+from mc_pipeline.domain.changed_addresses import CHANGED_IN_MAILCHIMP, ChangeLike, why_left_behind
 from mc_pipeline.domain.changes_of_audience import find_stopped, hold_back_stopped, rows_for_stopped
 from mc_pipeline.domain.changes_of_email import find_renames
 from mc_pipeline.domain.changes_of_members import (
@@ -63,7 +64,8 @@ class AudienceChanges:
         consented_not_subscribed: transactional members with dated consent in Odoo whose status stays
             (audience, list_id, email, partner_id, consented_at UTC, because).
         not_written: contacts that are not created or not updated (audience, list_id, email, partner_id,
-            reason: blacklisted | vanished | absent | archived | not_taken_back | rejected_by_mailchimp, detail).
+            reason: blacklisted | vanished | absent | archived | not_taken_back | changed_in_mailchimp |
+            rejected_by_mailchimp, detail).
     """
 
     plan: pd.DataFrame
@@ -97,6 +99,7 @@ def plan_changes(
     subscribed_by_us: Set[tuple[str, str]] = frozenset(),
     merge_field_types: Mapping[str, Mapping[str, str]] = _NO_TYPES,
     not_taken_back: Mapping[str, RefusalLike] = NOBODY,
+    changed: Sequence[ChangeLike] = (),
 ) -> pd.DataFrame:
     """Return the plan alone; arguments as for :func:`decide_changes`."""
     return decide_changes(
@@ -116,6 +119,7 @@ def plan_changes(
         subscribed_by_us=subscribed_by_us,
         merge_field_types=merge_field_types,
         not_taken_back=not_taken_back,
+        changed=changed,
     ).plan
 
 
@@ -137,6 +141,7 @@ def decide_changes(
     subscribed_by_us: Set[tuple[str, str]] = frozenset(),
     merge_field_types: Mapping[str, Mapping[str, str]] = _NO_TYPES,
     not_taken_back: Mapping[str, RefusalLike] = NOBODY,
+    changed: Sequence[ChangeLike] = (),
 ) -> AudienceChanges:
     """Compare what should be with what is.
 
@@ -159,6 +164,7 @@ def decide_changes(
         merge_field_types: list_id -> merge tag -> Mailchimp's type; makes comparisons exact for numbers kept
             as text and for dates.
         not_taken_back: whom Mailchimp refused for good, by address, in whatever audience.
+        changed: changes of address that members made in Mailchimp and that Odoo does not know yet.
 
     Raises:
         ValueError: a table lacks a column, or names an audience or a status that does not exist.
@@ -171,6 +177,7 @@ def decide_changes(
         blacklisted_emails=blacklisted_emails,
         opted_out_ever=opted_out_ever,
         unseen_list_ids=completeness.unseen,
+        changed=changed,
     )
     audiences = company.audiences.values()
     fields_of_list = {audience.list_id: frozenset(audience.merge_fields) for audience in audiences}
@@ -210,9 +217,10 @@ def decide_changes(
     )
     # a member that gets another address is no longer the one to update under the old one
     keys = list(zip(view.desired["list_id"], view.desired["email"], strict=True))
-    stays = pd.Series(
-        [key not in renamed and key not in covered for key in keys], index=view.desired.index, dtype=bool
-    )
+    # who has an address that its owner left is somebody else, until Odoo is corrected
+    taken = {(change.list_id, email) for email, change in view.left_behind.items()}
+    left_alone = renamed | covered | taken
+    stays = pd.Series([key not in left_alone for key in keys], index=view.desired.index, dtype=bool)
     live = view.desired[view.desired["status"].notna() & (view.desired["status"] != "archived") & stays]
     updated, refused_updates = rows_for_updates(live, fields_of_list, merge_field_types, planned_at)
     upgrades = decide_upgrades(view, consent_of_list, double_optin_list_ids)
@@ -255,7 +263,7 @@ def decide_changes(
     return AudienceChanges(
         assemble(company.key, parts),
         _consented_not_subscribed(upgrades),
-        _not_written(decided, not_taken_back, refused_creations, refused_updates),
+        _not_written(view, decided, not_taken_back, refused_creations, refused_updates),
     )
 
 
@@ -357,7 +365,10 @@ def _consented_not_subscribed(upgrades: pd.DataFrame) -> pd.DataFrame:
 
 
 def _not_written(
-    decided: pd.DataFrame, not_taken_back: Mapping[str, RefusalLike], *refused: pd.DataFrame
+    view: AudienceView,
+    decided: pd.DataFrame,
+    not_taken_back: Mapping[str, RefusalLike],
+    *refused: pd.DataFrame,
 ) -> pd.DataFrame:
     columns = ["audience", "list_id", "email", "partner_id", "reason", "detail"]
     left = decided[decided["left_out"].isin(set(_NOT_WRITTEN_DETAILS))]
@@ -367,6 +378,17 @@ def _not_written(
         kept_out.assign(
             reason=NOT_TAKEN_BACK,
             detail=[why_not_taken_back(not_taken_back[email]) for email in kept_out["email"]],
+        )
+    )
+    changed = decided[decided["left_out"] == CHANGED_IN_MAILCHIMP]
+    audience_of = dict(zip(view.desired["list_id"], view.desired["audience"], strict=True))
+    behind = [view.left_behind[email] for email in changed["email"]]
+    parts.append(
+        changed.assign(
+            reason=CHANGED_IN_MAILCHIMP,
+            detail=[
+                why_left_behind(change, audience_of.get(change.list_id, change.list_id)) for change in behind
+            ],
         )
     )
     for rows in refused:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from mc_pipeline.domain.audience_view import AudienceView, ConsentLike, parse
+from mc_pipeline.domain.changed_addresses import CHANGED_IN_MAILCHIMP
 from mc_pipeline.domain.changes_of_fields import differing_fields, is_empty, language_to_send
 from mc_pipeline.domain.evidence import MAILING_LIST
 from mc_pipeline.domain.not_taken_back import NOT_TAKEN_BACK
@@ -89,6 +90,7 @@ def decide_creations(
     left_out[returning & ~(archived_by_us & never_subscribed)] = "archived"
     left_out[blacklisted] = "blacklisted"
     left_out[email.isin(not_taken_back).to_numpy(dtype=bool)] = NOT_TAKEN_BACK
+    left_out[email.isin(view.left_behind).to_numpy(dtype=bool)] = CHANGED_IN_MAILCHIMP
 
     changed = email.isin(set(view.former_addresses["email"])).to_numpy(dtype=bool)
     own_evidence = np.fromiter(

@@ -95,6 +95,7 @@ def make_plan(
         ),
         merge_field_types=known.merge_field_types,
         not_taken_back=ledger.consent.refused_for_good(),
+        changed=ledger.changed_addresses.open(company.key),
     )
     plan = changes.plan
     identity = plan_id(company.key, plan)

@@ -5,7 +5,7 @@ only now, consent that was withdrawn before anybody asked, a person who opted ou
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import pandas as pd
@@ -30,6 +30,7 @@ from mc_pipeline.odoo.errors import OdooError
 from mc_pipeline.push.unsubscribes import push_unsubscribes
 from mc_pipeline.push.writes import MemberWrites
 from mc_pipeline.settings import CompanySettings
+from mc_pipeline.sync.opt_outs.changed_addresses import open_changes, present_addresses
 from mc_pipeline.sync.opt_outs.into_odoo import (
     company_sources,
     old_until,
@@ -124,17 +125,33 @@ def unsubscribes_due(
         }
     else:
         rows = blacklist_after(rows, into_odoo, observed.blacklist_at)
+    changes = open_changes(systems, company, observed.partners)
+    rows = present_addresses(systems, changes, rows)
+    of_company |= {
+        change.email: of_company[change.former] for change in changes if change.former in of_company
+    }
+    withdrawn = withdrawn_evidence(_used(systems, company), observed.partners)
+    withdrawn += [
+        replace(each, email=change.email)
+        for each in withdrawn
+        for change in changes
+        if (change.former, change.list_id) == (each.email, _list_id(company, each.audience))
+    ]
     active = rows[rows["active"].astype(bool)]
     opted_out = ledger.consent.ever_opted_out() | set(active["email"])
     return members_to_unsubscribe(
         observed.members,
         rows,
-        withdrawn_evidence(_used(systems, company), observed.partners),
+        withdrawn,
         records,
         addresses_inheriting_opt_outs(records, observed.partners, opted_out),
         opted_out_of_company=of_company,
         returned=returned,
     )
+
+
+def _list_id(company: CompanySettings, audience: str) -> str:
+    return company.audiences[audience].list_id if audience in company.audiences else ""
 
 
 def _take_over_blacklist(systems: Systems, company: CompanySettings, observed: Observed) -> None:
