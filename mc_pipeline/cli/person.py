@@ -284,6 +284,8 @@ def _not_written(
         planned_at=planned_at,
         blacklisted_emails=frozenset(blacklist.rows.loc[blacklist.rows["active"], "email"]),
         opted_out_ever=frozenset(ledger.consent.ever_opted_out()),
+        not_taken_back=ledger.consent.refused_for_good(),
+        changed=ledger.changed_addresses.open(company.key),
     )
     left = changes.not_written
     for row in _records(left[(left["email"] == address) & ~left["audience"].isin(changing)]):
@@ -332,6 +334,7 @@ def _pushed(company: CompanySettings, tables: _Tables, address: str) -> Iterator
 
 def _kept(ledger: Ledger, company: CompanySettings, address: str) -> Iterator[ExplanationStep]:
     """Tell the ledger's record of the member in every audience of the company."""
+    refused_for_good = ledger.consent.refused_for_good([address])
     for row in _records(ledger.members.of_email(address)):
         if row["company"] != company.key:
             continue
@@ -358,7 +361,9 @@ def _kept(ledger: Ledger, company: CompanySettings, address: str) -> Iterator[Ex
                 str(each) for each in (row["rejection_title"], row["rejection_detail"]) if _is_there(each)
             )
             again = (
-                f"tried again after {moment(row['retry_at'])}"
+                "it is never sent again, only the person can sign up again"
+                if address in refused_for_good
+                else f"tried again after {moment(row['retry_at'])}"
                 if _is_there(row["retry_at"])
                 else "tried again when what is sent changes"
             )

@@ -1,44 +1,91 @@
-"""Takes changes of address that webhooks told into the history: an opt-out follows its person (rule 6.3)."""
+"""Takes changes of address that webhooks told into the ledger: the member stays the same person (rule 6.6).
 
-from collections.abc import Iterable
+Who has which address now is not taken from a delivery but read, so that late, repeated and missing deliveries
+end in the same state as none at all. What a delivery adds is who had the former address, where no read of the
+audience has shown the contact there.
+"""
 
-from mc_pipeline.domain.former_addresses import standing_opt_out
-from mc_pipeline.ledger import ConsentEvent, InboxDelivery, Ledger
-from mc_pipeline.ledger.consent import OPT_OUT
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from mc_pipeline.ledger import InboxDelivery, Ledger
+from mc_pipeline.mailchimp.client import MailchimpClient
+from mc_pipeline.mailchimp.member_reading import get_member
+from mc_pipeline.mailchimp.members import subscriber_hash
 
 CHANGE_OF_ADDRESS = "upemail"
 
 
+@dataclass(frozen=True)
+class AddressChange:
+    """A change as it was delivered, and where it ended after later ones: ``record`` is the member there now.
+
+    ``is_left``: nobody has the former address now, so that what is known of it is known of this contact.
+    """
+
+    list_id: str
+    old: str
+    new: str
+    at: datetime
+    record: dict[str, object] | None = None
+    is_left: bool = False
+
+    @property
+    def contact_id(self) -> str:
+        """Mailchimp's id of the contact; empty where the member is not there any more."""
+        return str((self.record or {}).get("contact_id") or "")
+
+
+def read_address_changes(
+    client: MailchimpClient, list_id: str, deliveries: Iterable[InboxDelivery]
+) -> list[AddressChange]:
+    """Read the members behind these deliveries. Raises MailchimpError."""
+    told = sorted(_told(deliveries), key=lambda change: change.at)
+    found = []
+    for place, change in enumerate(told):
+        present = change.new
+        for later in told[place + 1 :]:
+            if later.old == present:
+                present = later.new
+        if present == change.old:
+            found.append(change)
+            continue
+        record = get_member(client, list_id, subscriber_hash(present))
+        is_left = record is not None and get_member(client, list_id, subscriber_hash(change.old)) is None
+        found.append(replace(change, record=record, is_left=is_left))
+    return found
+
+
+def learn_contacts(ledger: Ledger, changes: Iterable[AddressChange]) -> None:
+    """Remember who had the former addresses, before the members are taken over as they are now."""
+    for change in changes:
+        if change.contact_id and change.is_left:
+            ledger.changed_addresses.learn_contact(change.list_id, change.old, change.contact_id)
+
+
 def record_address_changes(
-    ledger: Ledger, company: str, audience: str, deliveries: Iterable[InboxDelivery]
-) -> list[ConsentEvent]:
-    """Record who is whom now; return the opt-outs that present addresses inherit, to be recorded.
+    ledger: Ledger, company: str, audience: str, changes: Iterable[AddressChange]
+) -> None:
+    """Record the changes that the members themselves did not show; opt-outs are known of both addresses then.
 
     An opt-out is inherited with the time at which it was made, so that told twice it is one. It is of unknown
     origin: it restricts, and who made it stands in the history of the former address.
     """
-    inherited = []
-    for delivery in deliveries:
-        if delivery.type != CHANGE_OF_ADDRESS or not delivery.email or not delivery.new_email:
-            continue
-        at = delivery.fired_at or delivery.received_at
+    for change in changes:
         ledger.members.record_change_of_address(
-            company, delivery.list_id, delivery.email, delivery.new_email, at
+            company,
+            change.list_id,
+            change.old,
+            change.new,
+            change.at,
+            audience=audience,
+            contact_id=change.contact_id or None,
         )
-        opted_out_at = standing_opt_out(ledger.consent.events(email=delivery.email))
-        if opted_out_at is not None:
-            inherited.append(
-                ConsentEvent(
-                    company=company,
-                    audience=audience,
-                    list_id=delivery.list_id,
-                    email=delivery.new_email,
-                    event=OPT_OUT,
-                    origin="unknown",
-                    occurred_at=opted_out_at,
-                    seen_at=delivery.received_at,
-                    evidence={"webhook": delivery.source, "inherited": "opted out under the former address"},
-                    source="webhook",
-                )
-            )
-    return inherited
+
+
+def _told(deliveries: Iterable[InboxDelivery]) -> Iterator[AddressChange]:
+    for delivery in deliveries:
+        if delivery.type == CHANGE_OF_ADDRESS and delivery.email and delivery.new_email:
+            at = delivery.fired_at or delivery.received_at
+            yield AddressChange(delivery.list_id, delivery.email, delivery.new_email, at)

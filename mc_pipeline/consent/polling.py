@@ -9,7 +9,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from mc_pipeline.consent.address_changes import record_address_changes
+from mc_pipeline.consent.address_changes import (
+    learn_contacts,
+    read_address_changes,
+    record_address_changes,
+)
 from mc_pipeline.consent.deliveries import READ_AT_MOST, Deliveries, ErasedLike, events_of, read_back
 from mc_pipeline.consent.origins import Key, Origins, by_address
 from mc_pipeline.consent.questions import ASKED_AT_MOST, Questions
@@ -18,6 +22,7 @@ from mc_pipeline.ledger import ConsentEvent, Finding, Lease, Ledger, StatusChang
 from mc_pipeline.ledger.consent import COMPLAINT, OPTED_OUT_EVENTS, Source
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpError
+from mc_pipeline.mailchimp.member_reading import member_rows
 from mc_pipeline.mailchimp.opt_out_reading import OVERLAP, AbuseReport, ConsentChanges, read_abuse_reports
 from mc_pipeline.masking import mask_text
 
@@ -202,6 +207,8 @@ class AudiencePolling:
         ]
         now_due, later = untold[:READ_AT_MOST], untold[READ_AT_MOST:]
         events: list[ConsentEvent] = []
+        # First, so that what is told of the present address is known to be the same person's.
+        events += self._record_address_changes(audience, list_id, deliveries)
         if now_due:
             asked_at = self._ledger.now()
             rows = read_back(self._client, list_id, now_due)
@@ -213,24 +220,39 @@ class AudiencePolling:
             self._ledger.members.record_past(past, lease=self._lease.name, fence=self._lease.fence)
             events += past
         deliveries.learn_origins(self._ledger)
-        inherited = record_address_changes(
-            self._ledger, self._lease.company, audience, deliveries.without(self._erased)
-        )
-        self._ledger.members.record_past(inherited, lease=self._lease.name, fence=self._lease.fence)
-        events += inherited
         deliveries.take(self._ledger, later)
         return events
+
+    def _record_address_changes(
+        self, audience: str, list_id: str, deliveries: Deliveries
+    ) -> list[ConsentEvent]:
+        changes = read_address_changes(self._client, list_id, deliveries.without(self._erased))
+        if not changes:
+            return []
+        before = self._ledger.consent.last_event_id()
+        learn_contacts(self._ledger, changes)
+        asked_at = self._ledger.now()
+        rows = member_rows(list_id, [change.record for change in changes if change.record is not None])
+        events = self._take_over(
+            audience, rows.drop_duplicates("email"), asked_at, deliveries.acts(), {}, "webhook"
+        )
+        record_address_changes(self._ledger, self._lease.company, audience, changes)
+        return events + self._ledger.consent.inherited_since(before, list_id)
 
     def _subscribed_since(self, list_id: str, since: datetime | None) -> datetime | None:
         """From when on people may have come back: without a cursor, since the last complete read."""
         return since or self._ledger.members.last_complete_read(list_id)
 
     def _of_interest(self, list_id: str, rows: "pd.DataFrame") -> "pd.DataFrame":
-        """Leave out subscribed members who never opted out: our own updates change many of them."""
+        """Leave out subscribed members who never opted out: our own updates change many of them.
+
+        Whoever changed their address stays in: an opt-out under either address concerns them.
+        """
         subscribed = rows["status"] == "subscribed"
         if not subscribed.any():
             return rows
         known = self._ledger.members.with_opt_outs(list_id, list(rows.loc[subscribed, "email"]))
+        known |= self._ledger.members.at_another_address(rows[subscribed].assign(audience=""))
         return rows[~subscribed | rows["email"].isin(known)]
 
     def _record_complaints(

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from mc_pipeline.domain.changed_addresses import ChangeLike, is_about
+
 RESTRICTING_STATUSES = frozenset({"unsubscribed", "cleaned", "archived"})
 _MOST_RESTRICTIVE_FIRST = {
     "archived": 0,
@@ -121,6 +123,7 @@ class AudienceView:
         present: one row per member of the company's audiences with the same columns of member and record.
         blocked: addresses that anywhere opted out, bounced, disappeared or were archived by somebody else:
             never to become subscribed or pending.
+        changed: changes of address that members made in Mailchimp and that Odoo does not know yet.
     """
 
     desired: pd.DataFrame
@@ -129,6 +132,7 @@ class AudienceView:
     blacklisted: Set[str]
     opted_out_ever: Set[str]
     blocked: Set[str]
+    changed: Sequence[ChangeLike] = ()
 
     @cached_property
     def email_of_partner(self) -> dict[int, str]:
@@ -158,7 +162,31 @@ class AudienceView:
         now = [self.email_of_partner.get(int(number)) for number in recorded["partner_id"]]
         recorded["email"] = pd.Series(now, index=recorded.index, dtype=object)
         changed = recorded["email"].notna() & (recorded["email"] != recorded["old_email"])
+        # It is Odoo that has the former address of these.
+        places = zip(recorded["list_id"], recorded["old_email"], recorded["email"], strict=True)
+        ahead = [place in self._ahead_of_odoo for place in places]
+        changed &= ~pd.Series(ahead, index=recorded.index, dtype=bool)
         return recorded[changed].reset_index(drop=True)
+
+    @cached_property
+    def _ahead_of_odoo(self) -> Set[tuple[str, str, str]]:
+        return {(change.list_id, change.email, change.former) for change in self.changed}
+
+    def is_ahead_of_odoo(self, list_id: str, email: str, partner_id: int) -> bool:
+        """Whether a member got this address in Mailchimp, and their partner has the former one."""
+        return (list_id, email, self.email_of_partner.get(partner_id)) in self._ahead_of_odoo
+
+    @cached_property
+    def left_behind(self) -> dict[str, ChangeLike]:
+        """Contacts whose person changed the address in Mailchimp, by the address in Odoo."""
+        found: dict[str, ChangeLike] = {}
+        formers = {change.former for change in self.changed}
+        rows = self.desired[self.desired["email"].isin(formers)]
+        for email, partner_ids in zip(rows["email"], rows["partner_ids"], strict=True):
+            for change in self.changed:
+                if is_about(change, email, partner_ids):
+                    found[email] = change
+        return found
 
 
 def view_audiences(
@@ -170,6 +198,7 @@ def view_audiences(
     blacklisted_emails: Set[str] = frozenset(),
     opted_out_ever: Set[str] = frozenset(),
     unseen_list_ids: Set[str] = frozenset(),
+    changed: Sequence[ChangeLike] = (),
 ) -> AudienceView:
     """Join the three tables; members and records of other companies' lists are left out.
 
@@ -208,7 +237,13 @@ def view_audiences(
     blocked = set(blacklisted_emails) | set(opted_out_ever) | set(stopped) | set(recorded)
     blocked |= set(unseen.loc[restricted, "email"])
     return AudienceView(
-        desired, present, ours, frozenset(blacklisted_emails), frozenset(opted_out_ever), frozenset(blocked)
+        desired,
+        present,
+        ours,
+        frozenset(blacklisted_emails),
+        frozenset(opted_out_ever),
+        frozenset(blocked),
+        tuple(changed),
     )
 
 

@@ -5,7 +5,7 @@ Puts together what ``changes_of_members``, ``changes_of_email``, ``changes_of_au
 is known here.
 """
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from mc_pipeline.domain.audience_view import AudienceView, CompanyLike, view_audiences
+from mc_pipeline.domain.changed_addresses import CHANGED_IN_MAILCHIMP, ChangeLike, why_left_behind
 from mc_pipeline.domain.changes_of_audience import find_stopped, hold_back_stopped, rows_for_stopped
 from mc_pipeline.domain.changes_of_email import find_renames
 from mc_pipeline.domain.changes_of_members import (
@@ -37,6 +38,7 @@ from mc_pipeline.domain.held_addresses import (
     as_of_now,
     present_addresses,
 )
+from mc_pipeline.domain.not_taken_back import NOBODY, NOT_TAKEN_BACK, RefusalLike, why_not_taken_back
 from mc_pipeline.domain.plan_rows import (
     NOT_QUALIFYING_TAG,
     PLAN_COLUMNS,
@@ -71,7 +73,8 @@ class AudienceChanges:
         consented_not_subscribed: transactional members with dated consent in Odoo whose status stays
             (audience, list_id, email, partner_id, consented_at UTC, because).
         not_written: contacts that are not created or not updated (audience, list_id, email, partner_id,
-            reason: blacklisted | vanished | absent | archived | rejected_by_mailchimp, detail).
+            reason: blacklisted | vanished | absent | archived | not_taken_back | changed_in_mailchimp |
+            rejected_by_mailchimp, detail).
     """
 
     plan: pd.DataFrame
@@ -109,6 +112,8 @@ def plan_changes(
     opted_out_since: Mapping[str, datetime | None] = _NO_DATES,
     withdrawn: Set[tuple[str, str]] = frozenset(),
     lost_evidence: Set[tuple[str, datetime]] = frozenset(),
+    not_taken_back: Mapping[str, RefusalLike] = NOBODY,
+    changed: Sequence[ChangeLike] = (),
 ) -> pd.DataFrame:
     """Return the plan alone; arguments as for :func:`decide_changes`."""
     return decide_changes(
@@ -132,6 +137,8 @@ def plan_changes(
         opted_out_since=opted_out_since,
         withdrawn=withdrawn,
         lost_evidence=lost_evidence,
+        not_taken_back=not_taken_back,
+        changed=changed,
     ).plan
 
 
@@ -157,6 +164,8 @@ def decide_changes(
     opted_out_since: Mapping[str, datetime | None] = _NO_DATES,
     withdrawn: Set[tuple[str, str]] = frozenset(),
     lost_evidence: Set[tuple[str, datetime]] = frozenset(),
+    not_taken_back: Mapping[str, RefusalLike] = NOBODY,
+    changed: Sequence[ChangeLike] = (),
 ) -> AudienceChanges:
     """Compare what should be with what is.
 
@@ -186,6 +195,8 @@ def decide_changes(
             enter it as unsubscribed.
         lost_evidence: source and date of consent whose contact is gone from Odoo without a trace: nobody is
             subscribed on it who is a member already.
+        not_taken_back: whom Mailchimp refused for good, by address, in whatever audience.
+        changed: changes of address that members made in Mailchimp and that Odoo does not know yet.
 
     Raises:
         ValueError: a table lacks a column, or names an audience or a status that does not exist.
@@ -198,6 +209,7 @@ def decide_changes(
         blacklisted_emails=blacklisted_emails,
         opted_out_ever=opted_out_ever,
         unseen_list_ids=completeness.unseen,
+        changed=changed,
     )
     audiences = company.audiences.values()
     fields_of_list = {audience.list_id: frozenset(audience.merge_fields) for audience in audiences}
@@ -226,6 +238,7 @@ def decide_changes(
         planned_at=planned_at,
         unseen_list_ids=completeness.unseen,
         members_unseen=_members_unseen(view, completeness.unseen_and_there),
+        not_taken_back=frozenset(not_taken_back),
     )
     created, refused_creations = rows_for_creations(
         decided,
@@ -237,9 +250,10 @@ def decide_changes(
     )
     # a member that gets another address is no longer the one to update under the old one
     keys = list(zip(view.desired["list_id"], view.desired["email"], strict=True))
-    stays = pd.Series(
-        [key not in renamed and key not in covered for key in keys], index=view.desired.index, dtype=bool
-    )
+    # who has an address that its owner left is somebody else, until Odoo is corrected
+    taken = {(change.list_id, email) for email, change in view.left_behind.items()}
+    left_alone = renamed | covered | taken
+    stays = pd.Series([key not in left_alone for key in keys], index=view.desired.index, dtype=bool)
     live = view.desired[view.desired["status"].notna() & (view.desired["status"] != "archived") & stays]
     updated, refused_updates = rows_for_updates(live, fields_of_list, merge_field_types, planned_at)
     upgrades = decide_upgrades(view, consent_of_list, double_optin_list_ids, lost_evidence)
@@ -282,7 +296,7 @@ def decide_changes(
     return AudienceChanges(
         assemble(company.key, parts),
         _consented_not_subscribed(upgrades),
-        _not_written(decided, refused_creations, refused_updates),
+        _not_written(view, decided, not_taken_back, refused_creations, refused_updates),
     )
 
 
@@ -407,10 +421,33 @@ def _consented_not_subscribed(upgrades: pd.DataFrame) -> pd.DataFrame:
     return kept.rename(columns={"why_not": "because"}).reset_index(drop=True)
 
 
-def _not_written(decided: pd.DataFrame, *refused: pd.DataFrame) -> pd.DataFrame:
+def _not_written(
+    view: AudienceView,
+    decided: pd.DataFrame,
+    not_taken_back: Mapping[str, RefusalLike],
+    *refused: pd.DataFrame,
+) -> pd.DataFrame:
     columns = ["audience", "list_id", "email", "partner_id", "reason", "detail"]
     left = decided[decided["left_out"].isin(set(_NOT_WRITTEN_DETAILS))]
     parts = [left.assign(reason=left["left_out"], detail=left["left_out"].map(_NOT_WRITTEN_DETAILS))]
+    kept_out = decided[decided["left_out"] == NOT_TAKEN_BACK]
+    parts.append(
+        kept_out.assign(
+            reason=NOT_TAKEN_BACK,
+            detail=[why_not_taken_back(not_taken_back[email]) for email in kept_out["email"]],
+        )
+    )
+    changed = decided[decided["left_out"] == CHANGED_IN_MAILCHIMP]
+    audience_of = dict(zip(view.desired["list_id"], view.desired["audience"], strict=True))
+    behind = [view.left_behind[email] for email in changed["email"]]
+    parts.append(
+        changed.assign(
+            reason=CHANGED_IN_MAILCHIMP,
+            detail=[
+                why_left_behind(change, audience_of.get(change.list_id, change.list_id)) for change in behind
+            ],
+        )
+    )
     for rows in refused:
         titles: list[Any] = rows["rejection_title"].tolist()
         parts.append(

@@ -72,7 +72,9 @@ def find_stopped(
     held = set(partners["email_normalized"].dropna())
     causes: list[str | None] = []
     reasons: list[str] = []
-    for email, partner_id in zip(rows["email"], rows["record_partner_id"], strict=True):
+    for list_id, email, partner_id in zip(
+        rows["list_id"], rows["email"], rows["record_partner_id"], strict=True
+    ):
         cause, because = _verdict(
             email,
             None if pd.isna(partner_id) else int(partner_id),
@@ -82,6 +84,8 @@ def find_stopped(
             by_partner,
             held,
         )
+        if cause == "email_changed" and view.is_ahead_of_odoo(list_id, email, int(partner_id)):
+            cause, because = None, ""
         causes.append(cause)
         reasons.append(because)
     rows["cause"] = causes

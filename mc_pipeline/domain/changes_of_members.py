@@ -13,8 +13,10 @@ import numpy as np
 import pandas as pd
 
 from mc_pipeline.domain.audience_view import AudienceView, ConsentLike, parse
+from mc_pipeline.domain.changed_addresses import CHANGED_IN_MAILCHIMP
 from mc_pipeline.domain.changes_of_fields import differing_fields, is_empty, language_to_send
 from mc_pipeline.domain.evidence import MAILING_LIST
+from mc_pipeline.domain.not_taken_back import NOT_TAKEN_BACK
 from mc_pipeline.domain.plan_rows import body_key, canonical_json
 
 STATUSES_FOR_NEW = frozenset({"", "transactional", "subscribed", "pending"})
@@ -35,6 +37,7 @@ def decide_creations(
     planned_at: datetime,
     unseen_list_ids: Set[str] = frozenset(),
     members_unseen: Mapping[str, str] = MappingProxyType({}),
+    not_taken_back: Set[str] = frozenset(),
 ) -> pd.DataFrame:
     """Decide for every contact who is no member: created with which status and why, or why not.
 
@@ -50,6 +53,7 @@ def decide_creations(
         unseen_list_ids: audiences of which nothing was read. Who was a member there is left alone.
         members_unseen: address to list id of members of such an audience, by the ledger: they do not enter
             another one as newcomers, they move.
+        not_taken_back: addresses that Mailchimp refused for good: created in no audience.
 
     Returns:
         The rows of ``view.desired`` that are absent or archived, with the columns ``status``
@@ -88,6 +92,8 @@ def decide_creations(
     left_out[~returning & vanished] = "vanished"
     left_out[returning & ~(archived_by_us & never_subscribed)] = "archived"
     left_out[blacklisted] = "blacklisted"
+    left_out[email.isin(not_taken_back).to_numpy(dtype=bool)] = NOT_TAKEN_BACK
+    left_out[email.isin(view.left_behind).to_numpy(dtype=bool)] = CHANGED_IN_MAILCHIMP
 
     changed = email.isin(set(view.former_addresses["email"])).to_numpy(dtype=bool)
     own_evidence = np.fromiter(

@@ -16,6 +16,10 @@ _HAPPENED: Mapping[str, str] = {
     "odoo_opt_out": "opted out in Odoo",
     "odoo_lift": "opt-out lifted in Odoo",
 }
+_REFUSED: Mapping[str, str] = {
+    "forgotten": "deleted there before, only the person can sign up again",
+    "compliance": "unsubscribed, bounced or under review there, only the person can sign up again",
+}
 _NOBODYS_ACT = frozenset({"clean", "vanish"})
 _BY: Mapping[str, str] = {
     "ours": "by us",
@@ -54,6 +58,9 @@ class EventLike(Protocol):
 
 def what_happened(event: EventLike) -> str:
     """Say what happened and by whom, such as "unsubscribed by the person"."""
+    refused = (event.evidence or {}).get("refused")
+    if refused:
+        return f"refused for good by Mailchimp: {_REFUSED.get(str(refused), str(refused))}"
     happened = _HAPPENED.get(event.event, event.event.replace("_", " "))
     if event.event in _NOBODYS_ACT and event.origin == "unknown":
         return happened
@@ -83,6 +90,8 @@ def _rests_on(evidence: Mapping[str, Any]) -> list[str]:
     parts = []
     if evidence.get("origin_because"):
         parts.append(f"whose act: {evidence['origin_because']}")
+    if evidence.get("refused"):
+        parts.append(f"Mailchimp's answer when we tried: {evidence.get('title') or 'without a title'}")
     if evidence.get("unsubscribe_reason"):
         parts.append(f"reason given: {evidence['unsubscribe_reason']}")
     if evidence.get("abuse_report"):

@@ -1,6 +1,6 @@
 """Contacts whom Mailchimp refused: listed with its own words, and tried again when that makes sense."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pandas as pd
 
@@ -8,7 +8,10 @@ REJECTED = "rejected_by_mailchimp"
 
 
 def rejected_contacts(
-    contacts: pd.DataFrame, records: pd.DataFrame, list_ids: Mapping[str, str]
+    contacts: pd.DataFrame,
+    records: pd.DataFrame,
+    list_ids: Mapping[str, str],
+    not_taken_back: Collection[str] = (),
 ) -> pd.DataFrame:
     """Return set-aside rows for contacts whose last data Mailchimp refused.
 
@@ -19,13 +22,14 @@ def rejected_contacts(
         contacts: the contacts table.
         records: the ledger's records of members.
         list_ids: list id by audience.
+        not_taken_back: addresses that Mailchimp refused for good, which are listed as that.
     """
     refused = records.loc[
         records["rejection_key"].notna(),
         ["list_id", "email", "rejection_title", "rejection_detail", "retry_at"],
     ]
     rows = contacts[["email", "partner_id", "audience"]].assign(list_id=contacts["audience"].map(list_ids))
-    rows = rows.merge(refused, on=["list_id", "email"])
+    rows = rows[~rows["email"].isin(not_taken_back)].merge(refused, on=["list_id", "email"])
     said = rows["rejection_detail"].where(rows["rejection_detail"].notna(), rows["rejection_title"])
     return pd.DataFrame(
         {

@@ -6,16 +6,17 @@ What follows from an event is decided elsewhere (``mc_pipeline.domain``).
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, func, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, func, or_, select
 
+from mc_pipeline.ledger.changed_addresses import CLOCKS_DIFFER, is_anybodys, open_changes
 from mc_pipeline.ledger.database import Database
 from mc_pipeline.ledger.due_in_odoo import add_due
 from mc_pipeline.ledger.errors import LedgerError
-from mc_pipeline.ledger.schema import consent_event, consent_origin, member
+from mc_pipeline.ledger.schema import consent_event, consent_origin, member, rename
 from mc_pipeline.ledger.serialization import address_key, canonical_json
 from mc_pipeline.ledger.standing_opt_outs import due_again
 from mc_pipeline.ledger.statements import chunks, insert_new
@@ -101,9 +102,13 @@ class Consent:
 
         ``events`` tell the origin then. When the person and an administrator are both told, it stays unknown.
         """
+        email = address_key(event.email)
+        same_person = select(rename.c.old_email).where(
+            rename.c.list_id == event.list_id, rename.c.new_email == email, rename.c.intent_id.is_(None)
+        )
         this_one = select(consent_event.c.id).where(
             consent_event.c.list_id == event.list_id,
-            consent_event.c.email == address_key(event.email),
+            or_(consent_event.c.email == email, consent_event.c.email.in_(same_person)),
             consent_event.c.event == event.event,
             consent_event.c.occurred_at == event.occurred_at,
             consent_event.c.status_to == event.status_to,
@@ -154,10 +159,32 @@ class Consent:
                 events += events_where(connection, *_OPT_OUTS_AND_RETURNS, consent_event.c.email.in_(chunk))
         return events
 
+    def refused_for_good(self, emails: Collection[str] | None = None) -> dict[str, ConsentEvent]:
+        """Whom Mailchimp refused for good when we wrote about them, in any audience: the latest refusal of each.
+
+        ``evidence["refused"]`` says how: compliance or forgotten. ``emails`` limits the answer to these.
+        """
+        found: dict[str, ConsentEvent] = {}
+        with self._database.read() as connection:
+            if emails is None:
+                found = {event.email: event for event in events_where(connection, *REFUSED_FOR_GOOD)}
+            for chunk in chunks(sorted({address_key(email) for email in emails or ()})):
+                these = events_where(connection, *REFUSED_FOR_GOOD, consent_event.c.email.in_(chunk))
+                found.update((event.email, event) for event in these)
+        return found
+
     def last_event_id(self) -> int:
         """The number of the newest event; later ones have higher numbers."""
         with self._database.read() as connection:
             return connection.execute(select(func.coalesce(func.max(consent_event.c.id), 0))).scalar_one()
+
+    def inherited_since(self, event_id: int, list_id: str) -> list[ConsentEvent]:
+        """Events of an audience recorded after that one which an address has from its owner's other address."""
+        with self._database.read() as connection:
+            events = events_where(
+                connection, consent_event.c.id > event_id, consent_event.c.list_id == list_id
+            )
+        return [event for event in events if (event.evidence or {}).get("inherited")]
 
     def last_opt_outs(self, emails: Collection[str]) -> dict[str, datetime]:
         """When (UTC) each of these addresses last opted out of any audience; none for who never did."""
@@ -211,6 +238,8 @@ class Consent:
             consent_event.c.company == company,
             consent_event.c.event.in_(sorted(OPTED_OUT_EVENTS)),
             consent_event.c.origin != "ours",
+            # A refusal of Mailchimp's tells of an opt-out of earlier times.
+            consent_event.c.source != "write",
             happened > until - timedelta(days=days),
             happened <= until,
         )
@@ -261,6 +290,14 @@ _OPT_OUTS_AND_RETURNS = (
     consent_event.c.origin != "ours",
 )
 
+_CARRIED = frozenset({*OPTED_OUT_EVENTS, EVENT_OF_STATUS["subscribed"]})
+# An opt-out that we learned of by a write, and did not make.
+REFUSED_FOR_GOOD = (
+    consent_event.c.event == OPT_OUT,
+    consent_event.c.source == "write",
+    consent_event.c.origin == "unknown",
+)
+
 
 def events_where(connection: Connection, *these: ColumnElement[bool]) -> list[ConsentEvent]:
     """Events, in the order in which they happened, inside a transaction of another module."""
@@ -272,10 +309,11 @@ def events_where(connection: Connection, *these: ColumnElement[bool]) -> list[Co
 def add_events(connection: Connection, events: Sequence[ConsentEvent]) -> None:
     """Add events inside a transaction of another module, so that state and history never part.
 
-    What they ask for in Odoo, and in Mailchimp of somebody whom Odoo says to be out, is due from here on.
+    What they ask for in Odoo, and in Mailchimp of somebody whom Odoo says to be out, is due from here on. Of a
+    member who changed their address in Mailchimp they are events of the address that Odoo has as well.
     """
     news: list[ConsentEvent] = []
-    for chunk in chunks(events):
+    for chunk in chunks([*events, *_of_former_addresses(connection, events)]):
         news += _unknown(connection, chunk)
         insert_new(connection, consent_event, [_row(event) for event in chunk])
     keep_used_evidence(connection, news)
@@ -289,6 +327,33 @@ def add_events(connection: Connection, events: Sequence[ConsentEvent]) -> None:
         of_list = [event for event in returns if (event.company, event.list_id) == (company, list_id)]
         emails = [address_key(event.email) for event in of_list]
         due_again(connection, company, list_id, emails, max(event.seen_at for event in of_list))
+
+
+def of_former_address(event: ConsentEvent, company: str, former: str) -> ConsentEvent:
+    """What the owner of an address did in Mailchimp, as an event of the address that Odoo has of them."""
+    evidence = {
+        **(event.evidence or {}),
+        "inherited": "under the address that the person has in Mailchimp now",
+    }
+    return replace(event, company=company, email=former, evidence=evidence)
+
+
+def _of_former_addresses(connection: Connection, events: Sequence[ConsentEvent]) -> list[ConsentEvent]:
+    """The same events of the addresses that Odoo has of these people, as long as nobody else has them there."""
+    told = [event for event in events if event.list_id and event.origin != "ours" and event.event in _CARRIED]
+    if not told:
+        return []
+    lists = sorted({event.list_id for event in told})
+    changes = open_changes(connection, rename.c.list_id.in_(lists))
+    taken = is_anybodys(connection, {(change.list_id, change.former) for change in changes})
+    return [
+        of_former_address(event, change.company, change.former)
+        for event in told
+        for change in changes
+        if (change.list_id, change.email) == (event.list_id, address_key(event.email))
+        and event.occurred_at >= change.changed_at - CLOCKS_DIFFER
+        and (change.list_id, change.former) not in taken
+    ]
 
 
 def _unknown(connection: Connection, events: Sequence[ConsentEvent]) -> list[ConsentEvent]:

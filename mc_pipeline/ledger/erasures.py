@@ -39,7 +39,7 @@ PERSONAL_COLUMNS: Mapping[str, PersonalColumns] = {
         {"body_json": "{}", "name_sent": None, "evidence_json": None, "detail": "", "returned_json": None},
     ),
     "ledger_member": PersonalColumns(("email",), {}, is_state=True),
-    "ledger_rename": PersonalColumns(("old_email", "new_email"), {}),
+    "ledger_rename": PersonalColumns(("old_email", "new_email"), {"contact_id": None, "partner_id": None}),
     "ledger_consent_event": PersonalColumns(("email",), {"evidence_json": None}),
     "ledger_odoo_opt_out": PersonalColumns(("email",), {"address": "", "detail": ""}),
     "ledger_opt_out_question": PersonalColumns(("email",), {}, is_state=True),

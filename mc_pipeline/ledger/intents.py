@@ -81,6 +81,9 @@ class Outcome:
                not_sent    certainly not applied: never sent, or read back and found undone
                unknown     nobody knows; the intent stays open
     returned   the member as Mailchimp answered it, None where it answered nothing about it
+    refusal    of a rejected one: Mailchimp refuses the person for good, whatever is sent: compliance
+               (unsubscribed, bounced or under review) or forgotten (deleted for good); "" otherwise. It is kept
+               as an opt-out of unknown origin (RULES 6.6)
     """
 
     intent_id: int
@@ -88,6 +91,7 @@ class Outcome:
     detail: str = ""
     title: str = ""
     returned: Mapping[str, Any] | None = None
+    refusal: str = ""
 
     def __repr__(self) -> str:
         return f"Outcome(intent_id={self.intent_id}, {self.outcome}, title={self.title!r})"
@@ -405,6 +409,7 @@ def _settled_now(
             detail=outcome.detail,
             title=outcome.title,
             returned=outcome.returned,
+            refusal=outcome.refusal,
             at=now,
         )
 

@@ -4,6 +4,7 @@ from datetime import datetime
 from types import TracebackType
 
 from mc_pipeline.ledger.audience_reads import AudienceReads
+from mc_pipeline.ledger.changed_addresses import ChangedAddresses
 from mc_pipeline.ledger.connections import Connections
 from mc_pipeline.ledger.consent import Consent
 from mc_pipeline.ledger.database import Clock, Database, database_url, utc_now
@@ -40,6 +41,7 @@ class Ledger:
         self.intents = Intents(database)
         self.members = Members(database)
         self.audience_reads = AudienceReads(database)
+        self.changed_addresses = ChangedAddresses(database)
         self.consent = Consent(database)
         self.inbox = Inbox(database)
         self.odoo_opt_outs = OdooOptOuts(database)

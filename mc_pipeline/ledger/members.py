@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, true, update
 from sqlalchemy.sql import ColumnElement
 
+from mc_pipeline.ledger.changed_addresses import record_change
 from mc_pipeline.ledger.consent import OPTED_OUT_EVENTS, ConsentEvent, Source, add_events, events_where
 from mc_pipeline.ledger.database import Database
 from mc_pipeline.ledger.errors import LedgerError
 from mc_pipeline.ledger.leases import lock, lock_members, require
+from mc_pipeline.ledger.moves import find_moves, inheritance, inherited_events, record_moves
 from mc_pipeline.ledger.observing import (
     Comparison,
     Finding,
@@ -113,7 +115,7 @@ class HistoryEntry:
     """One thing that happened to a member: a write of ours, a consent event, or a rename.
 
     kind      write | consent | rename
-    what      operation, consent event, or "renamed"
+    what      operation, consent event, "renamed" (by us) or "address changed in Mailchimp"
     outcome   of a write ("open" while unknown); origin of a consent event; "" for a rename
     event     the whole consent event
     """
@@ -198,7 +200,9 @@ class Members:
             else:
                 require(connection, lease or company, fence, self._database.now())
             lock_members(connection, rows["list_id"])
+            rows = _without_moved(connection, company, rows, observed_at, source)
             news = _compared(connection, rows, observed_at, emails=rows["email"])
+            _learn_contacts(connection, news.present, ())
             return _take_over(connection, company, news, observed_at, source, find)
 
     def record_past(self, events: Sequence[ConsentEvent], *, lease: str, fence: int) -> None:
@@ -257,7 +261,9 @@ class Members:
             rows = rows[rows["list_id"].isin(lists)]
             if isinstance(complete, bool):
                 complete = lists if complete else ()
+            rows = _without_moved(connection, company, rows, observed_at, "observation")
             news = _compared(connection, rows, observed_at, lists=lists, complete=complete)
+            _learn_contacts(connection, news.present, complete)
             events = _take_over(connection, company, news, observed_at, "observation", find)
             _count_absent(connection, news.absent)
             insert_or_replace(
@@ -447,20 +453,34 @@ class Members:
             return [tuple(row) for row in connection.execute(query)]
 
     def record_change_of_address(
-        self, company: str, list_id: str, old_email: str, new_email: str, at: datetime
+        self,
+        company: str,
+        list_id: str,
+        old_email: str,
+        new_email: str,
+        at: datetime,
+        *,
+        audience: str = "",
+        contact_id: str | None = None,
     ) -> None:
-        """Remember that a member of an audience changed their address in Mailchimp; told twice, it is one."""
-        change = {
-            "company": company,
-            "list_id": list_id,
-            "old_email": address_key(old_email),
-            "new_email": address_key(new_email),
-            "renamed_at": at,
-        }
+        """Remember that a member of an audience changed their address in Mailchimp; told twice, it is one.
+
+        For a change of which no record shows whose it is: what reading finds is remembered by itself. The two
+        addresses know of each other's opt-outs from here on.
+        """
+        old, new = address_key(old_email), address_key(new_email)
         with self._database.write() as connection:
-            known = select(rename.c.id).where(*(rename.c[name] == value for name, value in change.items()))
-            if connection.execute(known).first() is None:
-                connection.execute(insert(rename).values(change))
+            lock_members(connection, [list_id])
+            if record_change(connection, company, list_id, old, new, at, contact_id=contact_id):
+                told = inheritance(company, audience, list_id, new, at, self._database.now(), "webhook")
+                add_events(connection, inherited_events(connection, told, old))
+
+    def at_another_address(self, observed: "pd.DataFrame") -> set[str]:
+        """Which of these addresses (rows of ``mailchimp_members``) a contact has that is known by another one."""
+        rows = checked(observed)
+        with self._database.read() as connection:
+            moves, _ = find_moves(connection, _contacts(rows, self._database.now()), self._database.now())
+        return {move.new for move in moves}
 
     def _frame(self, condition: ColumnElement[bool]) -> "pd.DataFrame":
         query = (
@@ -503,6 +523,60 @@ def _not_yet_read(connection: Connection, lists: Sequence[str], observed_at: dat
     )
     seen = set(connection.execute(query).scalars())
     return [list_id for list_id in lists if list_id not in seen]
+
+
+@dataclass(frozen=True)
+class _Contact:
+    """Where a read found a contact, and since when at the latest."""
+
+    list_id: str
+    email: str
+    contact_id: str
+    changed_at: datetime
+
+
+def _contacts(rows: "pd.DataFrame", observed_at: datetime) -> list[_Contact]:
+    named = rows[rows["contact_id"].notna()]
+    return [
+        _Contact(list_id, email, contact_id, min(moment(changed) or observed_at, observed_at))
+        for list_id, email, contact_id, changed in zip(
+            named["list_id"], named["email"], named["contact_id"], named["last_changed"], strict=True
+        )
+    ]
+
+
+def _without_moved(
+    connection: Connection, company: str, rows: "pd.DataFrame", observed_at: datetime, source: Source
+) -> "pd.DataFrame":
+    """Move the records of contacts that are at another address; return the rows that are not older than that."""
+    import pandas as pd
+
+    moves, overtaken = find_moves(connection, _contacts(rows, observed_at), observed_at)
+    record_moves(connection, company, moves, observed_at, source)
+    if not overtaken:
+        return rows
+    stale = [key in overtaken for key in zip(rows["list_id"], rows["email"], strict=True)]
+    return rows[~pd.Series(stale, index=rows.index, dtype=bool)]
+
+
+def _learn_contacts(connection: Connection, present: "pd.DataFrame", complete: Collection[str]) -> None:
+    """Remember which contact has each address.
+
+    Another contact than the known one counts in a complete read alone: that has shown the known one nowhere.
+    """
+    told = present[present["known"] & present["contact_id"].notna()]
+    unknown = told["known_contact_id"].isna()
+    another = (told["known_contact_id"] != told["contact_id"]) & told["list_id"].isin(list(complete))
+    statement = (
+        update(member)
+        .where(member.c.list_id == bindparam("key_list"), member.c.email == bindparam("key_email"))
+        .values(contact_id=bindparam("contact"))
+    )
+    for chunk in chunks(told[unknown | another].itertuples(index=False)):
+        connection.execute(
+            statement,
+            [{"key_list": row.list_id, "key_email": row.email, "contact": row.contact_id} for row in chunk],
+        )
 
 
 def _compared(
@@ -572,6 +646,7 @@ def _known(
         member.c.ever_subscribed,
         member.c.opted_out,
         member.c.archived_by_us,
+        member.c.contact_id.label("known_contact_id"),
         awaits_answer,
     ]
     query = select(*columns).where(member.c.list_id.in_(lists))
@@ -651,6 +726,7 @@ def _insert_first_seen(
                     "last_status": row.status,
                     "last_changed": moment(row.last_changed),
                     "seen_at": observed_at,
+                    "contact_id": row.contact_id if isinstance(row.contact_id, str) else None,
                     "ever_subscribed": row.ever_subscribed,
                     "opted_out": row.opted_out,
                 }
@@ -773,7 +849,12 @@ def _renames(connection: Connection, addresses: Sequence[str]) -> Iterable[Histo
             audience=row.audience or "",
             list_id=row.list_id,
             kind="rename",
-            what="renamed",
+            what="renamed" if row.intent_id is not None else "address changed in Mailchimp",
             outcome="",
-            detail=f"from {row.old_email}",
+            detail=f"from {row.old_email}{_until(row.ended_at)}",
         )
+
+
+def _until(ended_at: datetime | None) -> str:
+    """From when on the former address was somebody else's, as far as is known."""
+    return f"; Odoo has another address for the person since {ended_at:%Y-%m-%d}" if ended_at else ""

@@ -101,6 +101,8 @@ def checked(observed: "pd.DataFrame") -> "pd.DataFrame":
         )
     rows = observed.loc[:, list(OBSERVED_COLUMNS)].copy()
     rows["unsubscribe_reason"] = observed.get("unsubscribe_reason")
+    told = observed.get("contact_id", pd.Series(None, index=observed.index, dtype=object)).astype(object)
+    rows["contact_id"] = told.where(told.notna() & (told != ""), None)
     if len(rows) and rows["last_changed"].notna().any():
         if not isinstance(rows["last_changed"].dtype, pd.DatetimeTZDtype):
             raise ObservationError(

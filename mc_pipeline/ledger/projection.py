@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
 
-from mc_pipeline.ledger.consent import EVENT_OF_STATUS, ConsentEvent
-from mc_pipeline.ledger.serialization import body_digest, canonical_json
+from mc_pipeline.ledger.consent import EVENT_OF_STATUS, OPT_OUT, ConsentEvent
+from mc_pipeline.ledger.serialization import address_key, body_digest, canonical_json
 
 Operation = Literal[
     "create", "update", "change_email", "archive", "tag", "untag", "upgrade", "permit", "unsubscribe"
@@ -28,6 +28,9 @@ DEFERRALS = (timedelta(minutes=5), timedelta(days=1), timedelta(days=2), timedel
 
 # The writes that carry a member's data: a rejection of one of them sets the member aside.
 _DATA_OPERATIONS = frozenset({"create", "update", "change_email"})
+
+# The writes that make somebody a member, or reachable: Mailchimp refuses them of who may not come back.
+_ABOUT_A_PERSON = frozenset({"create", "upgrade", "permit", "change_email"})
 
 Changes = dict[str, Any]  # columns of a record and their new values
 
@@ -80,6 +83,7 @@ class MemberRecord:
     rejection_title: str | None = None
     rejection_attempts: int = 0
     retry_at: datetime | None = None
+    contact_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +106,7 @@ class SettledWrite:
     detail: str = ""
     title: str = ""
     returned: Mapping[str, Any] | None = None
+    refusal: str = ""
 
 
 def fields_of(member: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,7 +145,13 @@ def renamed_over(moving: MemberRecord, present: MemberRecord | None, new_email: 
 
 
 def consent_event_of(before: MemberRecord, write: SettledWrite) -> ConsentEvent | None:
-    """The consent event that an accepted write of ours is, if it changed a status: its origin is ours."""
+    """The consent event that a write of ours is.
+
+    An accepted one that changed a status is ours. That Mailchimp refuses a person for good is an opt-out that
+    somebody made before, nobody knows who (RULES 6.6).
+    """
+    if write.outcome == "rejected" and write.refusal and write.operation in _ABOUT_A_PERSON:
+        return _refused_for_good(before, write)
     if write.outcome != "applied":
         return None
     status = _status_after(write)
@@ -185,6 +196,32 @@ def changed_at(returned: Mapping[str, Any] | None) -> datetime | None:
     return at if at.tzinfo is not None else None
 
 
+def _refused_for_good(before: MemberRecord, write: SettledWrite) -> ConsentEvent:
+    email = write.email
+    if write.operation == "change_email":
+        # Mailchimp's text begins with the address that it refuses: as a rule the new one.
+        told = address_key(write.detail.split(maxsplit=1)[0]) if write.detail.strip() else ""
+        email = write.email if told == write.email else address_key(write.body["email_address"])
+    return ConsentEvent(
+        company=write.company,
+        audience=write.audience,
+        list_id=write.list_id,
+        email=email,
+        event=OPT_OUT,
+        origin="unknown",
+        status_from=(before.last_status or "") if email == write.email else "",
+        occurred_at=write.at,
+        seen_at=write.at,
+        evidence={
+            "refused": write.refusal,
+            "title": write.title,
+            "operation": write.operation,
+            "intent": write.intent_id,
+        },
+        source="write",
+    )
+
+
 def tags_of(body: Mapping[str, Any]) -> list[str]:
     """The tags that a tag or untag body names, as ``{"tag": name}`` or ``{"tags": [name, …]}``."""
     return [body["tag"]] if "tag" in body else list(body.get("tags", ()))
@@ -193,9 +230,15 @@ def tags_of(body: Mapping[str, Any]) -> list[str]:
 def _accepted(record: MemberRecord, write: SettledWrite) -> Changes:
     changes: Changes = {}
     status = _status_after(write)
+    contact_id = (write.returned or {}).get("contact_id") or None
+    if write.operation == "create" and record.last_status != "archived":
+        # Bulk creation does not tell it; whoever had the address before was somebody else.
+        changes["contact_id"] = contact_id
+    elif contact_id and not record.contact_id:
+        changes["contact_id"] = contact_id
     match write.operation:
         case "create":
-            changes = {
+            changes |= {
                 "created_by_us": True,
                 "created_status": status,
                 "created_at": write.at,
@@ -206,17 +249,17 @@ def _accepted(record: MemberRecord, write: SettledWrite) -> Changes:
                 **_partner(write),
             }
         case "update" | "change_email":
-            changes = {**_fields(record.sent_json, write), **_partner(write)}
+            changes |= {**_fields(record.sent_json, write), **_partner(write)}
         case "archive":
-            changes = {"archived_by_us": True}
+            changes |= {"archived_by_us": True}
         case "tag":
-            changes = {"tags_json": _tags(record, add=tags_of(write.body))}
+            changes |= {"tags_json": _tags(record, add=tags_of(write.body))}
         case "untag":
-            changes = {"tags_json": _tags(record, remove=tags_of(write.body))}
+            changes |= {"tags_json": _tags(record, remove=tags_of(write.body))}
         case "upgrade":
-            changes = _partner(write)
+            changes |= _partner(write)
         case "permit":
-            changes = {"permitted": True}
+            changes |= {"permitted": True}
     if status is not None:
         changes["last_status"] = status
         changes["ever_subscribed"] = record.ever_subscribed or status == "subscribed"

@@ -12,14 +12,17 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, RowMapping, select
 
+from mc_pipeline.ledger.changed_addresses import open_changes
+from mc_pipeline.ledger.consent import REFUSED_FOR_GOOD
 from mc_pipeline.ledger.opt_out_questions import with_open_questions
-from mc_pipeline.ledger.schema import consent_event, member, standing_opt_out
+from mc_pipeline.ledger.schema import consent_event, member, rename, standing_opt_out
 from mc_pipeline.ledger.serialization import address_key
 from mc_pipeline.ledger.statements import chunks
 
 REACHING = frozenset({"create", "upgrade", "permit", "change_email"})
 """Operations that may make somebody reachable."""
 
+_TAKING_AN_ADDRESS = frozenset({"create", "change_email"})
 _OPTED_OUT_EVENTS = ("opt_out", "clean", "complaint")
 _OUT_OF_AUDIENCE = frozenset({"unsubscribed", "cleaned", "archived"})
 _SUBSCRIBING = frozenset({"subscribed", "pending"})
@@ -99,6 +102,7 @@ class _Recorded:
         self.list_id: str = row["list_id"]
         self.email: str = row["email"]
         self.operation: str = row["operation"]
+        self.partner_id: int | None = row["partner_id"]
         self.body: Mapping[str, Any] = json.loads(row["body_json"])
 
 
@@ -108,14 +112,18 @@ class _Known:
     def __init__(self, connection: Connection, company: str, addresses: Iterable[str]) -> None:
         wanted = sorted(set(addresses))
         self._standing = _standing(connection, {company}, wanted)
+        self._changed = open_changes(connection, rename.c.company == company)
         self._ever_out: set[str] = set()
         self._in_question = with_open_questions(connection, wanted)
+        self._not_taken_back: set[str] = set()
         self._records: dict[tuple[str, str], Any] = {}
         for chunk in chunks(wanted):
             events = select(consent_event.c.email).where(
                 consent_event.c.email.in_(chunk), consent_event.c.event.in_(_OPTED_OUT_EVENTS)
             )
             self._ever_out.update(connection.execute(events).scalars())
+            refused = select(consent_event.c.email).where(consent_event.c.email.in_(chunk), *REFUSED_FOR_GOOD)
+            self._not_taken_back.update(connection.execute(refused).scalars())
             records = select(
                 member.c.list_id, member.c.email, member.c.last_status, member.c.archived_by_us
             ).where(member.c.email.in_(chunk))
@@ -123,6 +131,10 @@ class _Known:
 
     def refusal(self, intent: IntentLike) -> Refusal | None:
         """Why this write may not be recorded, if so."""
+        if intent.operation in _TAKING_AN_ADDRESS and _addresses(intent)[-1] in self._not_taken_back:
+            return Refusal("Mailchimp does not take the address back: only the person can sign up again")
+        if intent.operation in _TAKING_AN_ADDRESS and self._is_left_behind(intent):
+            return Refusal("changed their e-mail in Mailchimp: never made again under the former one")
         if _unsubscribes(intent):
             return None
         if any(self._stands(address, intent.list_id) for address in _addresses(intent)):
@@ -136,6 +148,14 @@ class _Known:
         if self._reaches(intent, last_status) and _addresses(intent)[-1] in self._in_question:
             return Refusal("whether they opted out in between is still to be asked: the next run asks")
         return None
+
+    def _is_left_behind(self, intent: IntentLike) -> bool:
+        partner_id = getattr(intent, "partner_id", None)
+        return any(
+            change.former == _addresses(intent)[-1]
+            and (partner_id is None or change.partner_id in (None, partner_id))
+            for change in self._changed
+        )
 
     def is_out(self, intent: IntentLike) -> bool:
         """Whether the person whom this write, by now sent, may have made reachable is out."""

@@ -139,7 +139,10 @@ member = Table(
     Column("rejection_title", Text()),
     _count("rejection_attempts"),
     Column("retry_at", UtcDateTime()),
+    # Mailchimp's id of the contact, which stays when the address changes; empty: not learned yet.
+    Column("contact_id", Text()),
     Index("ix_ledger_member_email", "email"),
+    Index("ix_ledger_member_contact_id", "list_id", "contact_id"),
 )
 
 rename = Table(
@@ -153,6 +156,10 @@ rename = Table(
     Column("renamed_at", UtcDateTime(), nullable=False),
     # Empty for a change that was made in Mailchimp.
     Column("intent_id", BigInteger()),
+    # Of a change made in Mailchimp: whose it is, and since when it concerns Odoo's former address no more.
+    Column("contact_id", Text()),
+    Column("partner_id", BigInteger()),
+    Column("ended_at", UtcDateTime()),
     Index("ix_ledger_rename_old_email", "old_email"),
     Index("ix_ledger_rename_new_email", "new_email"),
 )

@@ -8,15 +8,16 @@ Odoo's rows are read in any order, by several runs: the one with Odoo's later da
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, or_, select, tuple_, update
 
+from mc_pipeline.ledger.changed_addresses import open_changes, present_addresses
 from mc_pipeline.ledger.database import Database
 from mc_pipeline.ledger.leases import lease_name, lock
-from mc_pipeline.ledger.schema import intent, standing_opt_out, unsubscribe_due
+from mc_pipeline.ledger.schema import intent, rename, standing_opt_out, unsubscribe_due
 from mc_pipeline.ledger.serialization import address_key
 from mc_pipeline.ledger.statements import chunks, insert_or_renew, insert_or_replace
 from mc_pipeline.masking import mask_email
@@ -89,6 +90,7 @@ class StandingOptOuts:
                 turned = [each for each in changed if _is_turned(known.get(_key(each)), each)]
                 insert_or_replace(connection, standing_opt_out, [_row(each, now) for each in changed])
                 newly_out = [each for each in turned if each.active]
+                newly_out += _at_their_present_addresses(connection, newly_out)
                 _add_due(connection, _due_rows(newly_out, list_ids, now))
                 news += turned
         return news
@@ -287,7 +289,26 @@ def due_again(
             .distinct()
         )
         back = list(connection.execute(query).scalars())
+        # Who changed their address in Mailchimp may be out under the one that Odoo has.
+        changes = open_changes(connection, rename.c.company == company)
+        back += [change.email for change in changes if change.email in set(chunk)]
         _add_due(connection, [_due_row(company, list_id, email, now) for email in back])
+
+
+def _at_their_present_addresses(
+    connection: Connection, out: Sequence[StandingOptOut]
+) -> list[StandingOptOut]:
+    """The same opt-outs of the addresses that these people have in Mailchimp now: they have to be looked at."""
+    found: list[StandingOptOut] = []
+    for company in sorted({each.company for each in out}):
+        of_company = [each for each in out if each.company == company]
+        present = present_addresses(connection, company, [each.email for each in of_company])
+        found += [
+            replace(each, email=email)
+            for each in of_company
+            for email in sorted(present.get(address_key(each.email), ()))
+        ]
+    return found
 
 
 Key = tuple[str, str, str, str]

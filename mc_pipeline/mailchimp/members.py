@@ -17,6 +17,7 @@ from typing import Any, Literal
 from mc_pipeline.mailchimp.answers import require
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import (
+    REFUSED_FOR_GOOD,
     ForbiddenRequestError,
     MailchimpError,
     MailchimpNotFoundError,
@@ -202,7 +203,8 @@ def _sort_answer(
         if kind == "exists" and existing_is_open:
             open_addresses.add(email)
         else:
-            rejected[email] = Rejection(email, kind, code or "Rejected", detail)
+            title = REFUSED_FOR_GOOD.get(kind) or code or "Rejected"
+            rejected[email] = Rejection(email, kind, title, detail)
     result = CreateResult(
         created=[member for email, member in created.items() if email in wanted],
         rejected=[rejection for email, rejection in rejected.items() if email in wanted],

@@ -15,10 +15,12 @@ from mc_pipeline.mailchimp import batches, members, segments
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import (
     CHECK_TOO_OLD,
+    REFUSED_FOR_GOOD,
     MailchimpError,
     MailchimpNotSentError,
     MailchimpRateLimitError,
     MailchimpUnknownOutcomeError,
+    RejectionKind,
 )
 from mc_pipeline.mailchimp.marketing_permissions import give_permissions, permission_ids
 from mc_pipeline.mailchimp.parallel import run_concurrently
@@ -74,12 +76,16 @@ class Result:
 
 
 class Answer(NamedTuple):
-    """What Mailchimp said of one write; ``returned`` is the member after it, where it was told."""
+    """What Mailchimp said of one write; ``returned`` is the member after it, where it was told.
+
+    ``refusal``: the kind of a refusal of the person for good (``REFUSED_FOR_GOOD``); empty: it is none.
+    """
 
     outcome: str
     title: str = ""
     detail: str = ""
     returned: Mapping[str, Any] | None = None
+    refusal: str = ""
 
 
 APPLIED = Answer("applied")
@@ -231,7 +237,7 @@ class MemberWrites:
                 return Answer("applied", returned=created[write.email])
             if write.email in rejected:
                 rejection = rejected[write.email]
-                return Answer(_outcome_of(rejection.kind), rejection.title, rejection.detail)
+                return _refusal(rejection.kind, rejection.title, rejection.detail)
             return Answer("unknown", detail="Mailchimp's answer does not mention this address")
 
         return refused + self._settle(due, intents, [answer_to(write) for write in due])
@@ -528,7 +534,7 @@ def answer_of_error(error: MailchimpError) -> Answer | None:
         return None
     fields = "; ".join(f"{entry.get('field')}: {entry.get('message')}" for entry in error.errors)
     detail = f"{error.detail} ({fields})" if fields else error.detail
-    return Answer(_outcome_of(error.kind), error.title, detail)
+    return _refusal(error.kind, error.title, detail)
 
 
 def answer_of_operation(result: batches.OperationResult | None, operation: str) -> Answer:
@@ -546,8 +552,9 @@ def answer_of_operation(result: batches.OperationResult | None, operation: str) 
     return answer or Answer("unknown", detail=f"the operation failed with status {result.status_code}")
 
 
-def _outcome_of(kind: str) -> str:
-    return {"exists": "unchanged", "deferred": "deferred"}.get(kind, "rejected")
+def _refusal(kind: RejectionKind, title: str, detail: str) -> Answer:
+    outcome = {"exists": "unchanged", "deferred": "deferred"}.get(kind, "rejected")
+    return Answer(outcome, title, detail, refusal=kind if kind in REFUSED_FOR_GOOD else "")
 
 
 def _is_member(response: Mapping[str, Any] | None) -> bool:

@@ -28,6 +28,7 @@ _READING_CALLS = frozenset(
 _MEMBER = re.compile(r"/lists/(?P<list>[^/]+)/members/(?P<member>[^/]+)(?P<rest>/.*)?")
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 _JSON2 = re.compile(r"/json/2/(?P<model>[^/]+)/(?P<method>[^/]+)")
+_FOR_GOOD = re.compile("permanently deleted and cannot be re-imported|in a compliance state")
 _LIST = re.compile(r"/lists/(?P<list>[^/]+)(?P<rest>/.*)?")
 
 
@@ -182,7 +183,7 @@ class _Auditor:
         self._restricted |= {email for (_, email), status in seen.items() if status in OPTED_OUT}
         archived = {key for key, status in seen.items() if status == "archived"}
         self._restricted |= {email for key in archived - self._audiences.archived_by_us for email in key[1:]}
-        moved = self._audiences.renamed_by_us
+        moved = self._audiences.renamed_by_us | self._audiences.left
         known = {key for key in self._known if run.lists is None or key[0] in lists}
         self._gone = (self._gone | (known - present)) - moved - present
         self._restricted |= {email for _, email in self._gone}
@@ -250,7 +251,8 @@ class _Auditor:
         if status == "unsubscribed":
             known = self._blacklist.active(write.at) | run.facts.restricted
             elsewhere = email in self._audiences.opted_out and self._at_start.get(key) not in OPTED_OUT
-            if email not in known and not elsewhere:
+            left = self._audiences.formers.get(key, set())
+            if email not in known and not elsewhere and not left & (known | self._audiences.opted_out):
                 yield broken("nobody is unsubscribed without an opt-out", status)
         elif status == "subscribed":
             if self._is_restricted(email, write.at):
@@ -380,6 +382,8 @@ class _Audiences:
         self.renamed_by_us: set[tuple[str, str]] = set()
         self.opted_out = {email for (_, email), status in self.status.items() if status in OPTED_OUT}
         self.returned: set[str] = set()
+        self.formers: dict[tuple[str, str], set[str]] = {}
+        self.left: set[tuple[str, str]] = set()
         self.opted_out_at = {key: _LONG_AGO for key, status in self.status.items() if status in OPTED_OUT}
         self._at = _LONG_AGO
         self._hashes: dict[str, str] = {}
@@ -392,6 +396,8 @@ class _Audiences:
 
     def replay(self, entry: JournalEntry, *, ours: bool) -> None:
         """Take over what an entry changed. ``ours``: we sent it, or it is an operation of a batch of ours."""
+        # Whom Mailchimp refuses for good has opted out; that no member shows it.
+        self.opted_out.update(_refused_for_good(entry))
         if not entry.applied:
             return
         self._at = entry.at
@@ -413,7 +419,7 @@ class _Audiences:
                 self._opt_out(key, "unsubscribed")
             case "sign_up" | "confirm":
                 if self.status.get(key) != "subscribed":
-                    self.returned.add(key[1])
+                    self.returned |= {key[1], *self.formers.get(key, ())}
                 self._put(key, "subscribed")
             case "subscribe":
                 self._put(key, "subscribed")
@@ -426,7 +432,12 @@ class _Audiences:
                 self.opted_out_at.pop(key, None)
             case "change_address":
                 new = body["new_email"].lower()
+                before = {key[1], *self.formers.pop(key, ())} - {new}
                 self._move(key, (key[0], new))
+                self.formers[key[0], new] = before
+                self.left.add(key)
+                if self.status.get((key[0], new)) in OPTED_OUT:
+                    self.opted_out |= before
                 if key[1] in self.opted_out - self.returned:
                     self.opted_out.add(new)
 
@@ -463,8 +474,10 @@ class _Audiences:
     def _opt_out(self, key: tuple[str, str], status: str) -> None:
         self._put(key, status)
         self.opted_out_at[key] = self._at
-        self.opted_out.add(key[1])
-        self.returned.discard(key[1])
+        # Odoo may still have an address that the person left in Mailchimp.
+        for email in (key[1], *self.formers.get(key, ())):
+            self.opted_out.add(email)
+            self.returned.discard(email)
 
     def _put(self, key: tuple[str, str], status: str) -> None:
         self.status[key] = status
@@ -518,6 +531,14 @@ def _forms_never_sent(write: _Write) -> Iterator[str]:
 
 def _is_opt_out(write: _Write) -> bool:
     return write.method == "PATCH" and write.body == {"status": "unsubscribed"}
+
+
+def _refused_for_good(entry: JournalEntry) -> set[str]:
+    """Addresses that an answer says are forgotten, unsubscribed, bounced or under review."""
+    answer = entry.response if isinstance(entry.response, Mapping) else {}
+    texts = [str(error.get("error", "")) for error in answer.get("errors", ()) if isinstance(error, Mapping)]
+    texts.append(str(answer.get("detail", "")))
+    return {text.split()[0].lower() for text in texts if _FOR_GOOD.search(text)}
 
 
 def _members(body: Any) -> Iterable[Mapping[str, Any]]:

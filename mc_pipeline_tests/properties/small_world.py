@@ -20,6 +20,7 @@ import requests
 
 from mc_pipeline.defs.systems import utc_now
 from mc_pipeline.domain.odoo_opt_outs import LIFTED_IN_ODOO
+from mc_pipeline.ledger.changed_addresses import ChangedAddress
 from mc_pipeline.ledger.due_in_odoo import CONFLICT
 from mc_pipeline.sandbox.mailchimp import DEFAULT_KEY, SandboxMailchimp
 from mc_pipeline.sandbox.mailchimp.webhooks import add_webhook
@@ -348,7 +349,7 @@ class SmallWorld:
                 reason = self._why_absent(person, truth)
                 assert reason, f"{person} is not in the audience, and nothing explains it"
                 missing[reason] += 1
-            else:
+            elif (change := self._change_of(person, truth)) is None or change.list_id != person.list_id:
                 self._check_member(person)
         listed = Counter(
             {row["reason"]: row["count"] for row in _records(run, "audience_plan", "not_written")}
@@ -356,6 +357,8 @@ class SmallWorld:
         pushed = run.tables["audience_push"].rows
         refused = (pushed["operation"] == "create") & pushed["outcome"].isin(["rejected", "deferred"])
         listed["rejected_by_mailchimp"] += int(refused.sum())
+        # In the run that learns of it, it is a refusal like others.
+        listed["rejected_by_mailchimp"] += listed.pop("not_taken_back", 0)
         assert +missing == +listed, f"absent: {missing}, listed by the run: {listed}"
         self._check_leavers(truth)
 
@@ -363,6 +366,10 @@ class SmallWorld:
         audience = self.mailchimp.audience(person.list_id)
         member = self.mailchimp.member(person.list_id, person.email)
         refused = self.mailchimp.state.refused_signups | self.mailchimp.state.fake_addresses
+        if self._change_of(person, truth) is not None:
+            return "changed_in_mailchimp"
+        if self._is_refused_for_good(person.email):
+            return "rejected_by_mailchimp"
         if person.email in truth.blacklisted:
             return "blacklisted"
         if member is not None:
@@ -372,6 +379,21 @@ class SmallWorld:
             return self._absent_or_vanished(person)
         known_to_be_refused = person.email in refused or _hash(person.email) in audience.forgotten
         return "rejected_by_mailchimp" if known_to_be_refused else ""
+
+    def _change_of(self, person: Person, truth: Truth) -> ChangedAddress | None:
+        """The change of address in Mailchimp that Odoo does not know of this person."""
+        with self._ledger_of_a_person() as systems:
+            for change in systems.ledger.changed_addresses.open(COMPANY):
+                owner = change.partner_id
+                theirs = owner is None or truth.addresses.get(owner, person.email) == person.email
+                if change.former == person.email and theirs:
+                    return change
+        return None
+
+    def _is_refused_for_good(self, email: str) -> bool:
+        """Whether Mailchimp once refused to take the address back, so that it is not asked again."""
+        with self._ledger_of_a_person() as systems:
+            return bool(systems.ledger.consent.refused_for_good([email]))
 
     def _record(self, person: Person) -> dict[str, object]:
         with self._ledger_of_a_person() as systems:

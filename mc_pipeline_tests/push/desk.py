@@ -148,6 +148,7 @@ class Desk:
                 completeness=Completeness(mailchimp=read.complete, mailchimp_because="counts differ"),
                 planned_at=self.now(),
                 opted_out_ever=frozenset(ledger.consent.ever_opted_out()),
+                not_taken_back=ledger.consent.refused_for_good(),
             ).plan
             passive.place = place
             return push_plan(

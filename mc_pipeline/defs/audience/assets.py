@@ -134,9 +134,12 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         import pandas as pd
 
         from mc_pipeline.defs.audience.observing import Audiences
+        from mc_pipeline.domain.changed_addresses import list_changes
         from mc_pipeline.domain.contacts import build_contacts
+        from mc_pipeline.domain.not_taken_back import contacts_not_taken_back
         from mc_pipeline.domain.rejections import rejected_contacts
         from mc_pipeline.odoo.tags import read_tag_paths
+        from mc_pipeline.sync.opt_outs.changed_addresses import open_changes
 
         company = systems.company(context.partition_key)
         _hear_other_companies(context, systems, company)
@@ -181,10 +184,19 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
             },
         )
         lists = {key: audience.list_id for key, audience in company.audiences.items()}
-        rejected = rejected_contacts(rows, systems.ledger.members.load(lists.values()), lists)
-        aside = (
-            pd.concat([result.set_aside, rejected], ignore_index=True) if len(rejected) else result.set_aside
-        )
+        records = systems.ledger.members.load(lists.values())
+        not_taken_back = systems.ledger.consent.refused_for_good()
+        listed = [
+            result.set_aside,
+            rejected_contacts(rows, records, lists, not_taken_back),
+            contacts_not_taken_back(rows, not_taken_back, records, lists),
+            list_changes(
+                open_changes(systems, company, odoo_partners.rows),
+                odoo_partners.rows,
+                {list_id: key for key, list_id in lists.items()},
+            ),
+        ]
+        aside = pd.concat([each for each in listed if len(each)] or listed[:1], ignore_index=True)
         aside_table = odoo_partners.derive(aside, odoo_orders)
         yield dg.MaterializeResult(
             asset_key="set_aside",

@@ -112,6 +112,8 @@ def make_plan(
             )
             if each.cause == EVIDENCE_WITHDRAWN
         ),
+        not_taken_back=ledger.consent.refused_for_good(),
+        changed=ledger.changed_addresses.open(company.key),
     )
     plan = changes.plan
     identity = plan_id(company.key, plan)

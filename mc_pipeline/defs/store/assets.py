@@ -148,13 +148,17 @@ def _cancelled_since(company: CompanySettings) -> "dict[int, datetime]":
 def members_of(systems: Systems, company: CompanySettings) -> "pd.DataFrame":
     """Return who is in the company's audiences by now, whoever made them members: ``list_id``, ``email``.
 
-    In whatever status but archived. Of an audience that the settings name no longer nobody is known: it is
+    In whatever status but archived. Nobody under an address that its owner changed in Mailchimp. Of an audience that the settings name no longer nobody is known: it is
     not read any more.
     """
     lists = {audience.list_id for audience in company.audiences.values()}
     known = systems.ledger.members.load(lists)
     there = known["last_status"].notna() & (known["last_status"] != "archived") & (known["absent_reads"] == 0)
-    return known.loc[there & ~known["vanished"], ["list_id", "email"]]
+    members = known.loc[there & ~known["vanished"], ["list_id", "email"]]
+    # Who has an address that its owner left is somebody else: Odoo's orders are not theirs.
+    left = {(each.list_id, each.former) for each in systems.ledger.changed_addresses.open(company.key)}
+    own = [place not in left for place in zip(members["list_id"], members["email"], strict=True)]
+    return members[own]
 
 
 @dataclass(frozen=True)

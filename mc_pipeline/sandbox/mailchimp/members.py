@@ -103,6 +103,7 @@ def update_member(
     email = (body.get("email_address") or member.email_address).strip()
     kept = _accepted(audience, member, body, skip_validation=skip_validation)
     if body.get("status"):
+        _check_review(state, body["status"], email)
         _check_transition(member, body["status"], email)
     if email != member.email_address:
         if subscriber_hash(email) == member.id:
@@ -233,6 +234,12 @@ def check_address(state: MailchimpState, audience: Audience, email: str) -> None
         raise too_many_signups(email)
 
 
+def _check_review(state: MailchimpState, status: str, email: str) -> None:
+    """Refuse to subscribe an address that Mailchimp's compliance team looks into."""
+    if status in ("subscribed", "pending") and email.lower() in state.under_review:
+        raise in_compliance_state(email)
+
+
 def _check_transition(member: Member, status: str, email: str) -> None:
     """Refuse what a compliance state forbids; a member in the archive has none."""
     if member.status == "archived" or status == member.status:
@@ -259,11 +266,13 @@ def _put(
     if found is None:
         check_address(state, audience, email)
         assert status is not None
+        _check_review(state, status, email)
         member = add_member(state, audience, email, status, source="API - Generic")
         _write(state, audience, member, body, kept)
         _on_status(state, audience, member, None, by="api", opt_in_known=bool(body.get("timestamp_opt")))
         return member
     if status is not None:
+        _check_review(state, status, email)
         _check_transition(found, status, email)
     _write(state, audience, found, body, kept)
     if status is not None:

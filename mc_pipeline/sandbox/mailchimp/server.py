@@ -153,6 +153,10 @@ class SandboxMailchimp(People):
         """From now on this address "looks fake or invalid"."""
         self.state.fake_addresses.add(email.lower())
 
+    def put_under_review(self, email: str) -> None:
+        """From now on this address is under compliance review: the API cannot subscribe it in any audience."""
+        self.state.under_review.add(email.lower())
+
     # --- running ------------------------------------------------------------------------------------
 
     @property
@@ -294,6 +298,7 @@ _KEPT = (
     "asks_webhooks_first",
     "refused_signups",
     "fake_addresses",
+    "under_review",
     "numbers",
 )
 

@@ -333,6 +333,7 @@ class MailchimpState:
     asks_webhooks_first: bool = True
     refused_signups: set[str] = field(default_factory=set)
     fake_addresses: set[str] = field(default_factory=set)
+    under_review: set[str] = field(default_factory=set)
     batches_paused: bool = False
     numbers: int = 1000
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)

@@ -33,6 +33,7 @@ from mc_pipeline.push.unsubscribes import push_unsubscribes
 from mc_pipeline.push.writes import MemberWrites
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.opt_outs.asking_odoo import standing_withdrawal, words_of
+from mc_pipeline.sync.opt_outs.changed_addresses import open_changes, with_present_addresses
 from mc_pipeline.sync.opt_outs.following import follow_consent, follow_people, inheriting_opt_outs
 from mc_pipeline.sync.opt_outs.into_odoo import (
     company_sources,
@@ -141,6 +142,11 @@ def unsubscribes_due(
         }
     else:
         rows = blacklist_after(rows, into_odoo, observed.blacklist_at)
+    changes = open_changes(systems, company, observed.partners)
+    rows = with_present_addresses(systems, changes, rows)
+    of_company |= {
+        change.email: of_company[change.former] for change in changes if change.former in of_company
+    }
     audience_of = {audience.list_id: key for key, audience in company.audiences.items()}
     withdrawn = [
         Withdrawal(audience_of[each.list_id], each.email, each.because, each.said_at)

@@ -22,7 +22,6 @@ from mc_pipeline.ledger.standing_opt_outs import (
     EVIDENCE_WITHDRAWN,
     OPTED_OUT_MEANWHILE,
     OPTED_OUT_OF_COMPANY,
-    StandingOptOut,
 )
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpError
@@ -34,6 +33,7 @@ from mc_pipeline.masking import mask_text
 from mc_pipeline.push.unsubscribes import push_unsubscribes
 from mc_pipeline.push.writes import MemberWrites
 from mc_pipeline.settings import CompanySettings
+from mc_pipeline.sync.opt_outs.changed_addresses import standing_with_former_addresses
 from mc_pipeline.sync.systems import Systems
 
 PAGES_FROM = 200
@@ -285,7 +285,7 @@ def _facts(
     systems: Systems, company: CompanySettings, key: str, list_id: str, emails: Sequence[str]
 ) -> tuple[pd.DataFrame, list[Withdrawal], pd.DataFrame]:
     """What stands against these addresses, as the rule takes it: blacklist, withdrawn consent, records."""
-    standing = systems.ledger.standing_opt_outs.of(company.key, emails)
+    standing = standing_with_former_addresses(systems, company, emails)
     blacklisted = [each for each in standing if each.cause == BLACKLISTED]
     withdrawn = [
         Withdrawal(key, each.email, each.because, each.said_at)
@@ -309,7 +309,7 @@ def _of_company(systems: Systems, company: CompanySettings, emails: Sequence[str
     """Opt-outs of a company that keeps off the blacklist, and who subscribed again by themselves since."""
     if company.opt_out_scope != "company":
         return {}
-    standing: list[StandingOptOut] = systems.ledger.standing_opt_outs.of(company.key, emails)
+    standing = standing_with_former_addresses(systems, company, emails)
     since: dict[str, datetime] = {
         each.email: each.said_at for each in standing if each.cause == OPTED_OUT_OF_COMPANY
     }

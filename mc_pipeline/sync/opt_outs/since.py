@@ -105,7 +105,8 @@ class AskedAudiences:
         if unknown:
             return dict.fromkeys(emails, unknown)
         statuses = self._systems.ledger.members.last_statuses(list_id, emails)
-        return {
+        left = self._systems.ledger.changed_addresses.left_behind(list_id, emails)
+        return dict.fromkeys(left, "changed their e-mail in Mailchimp since the audience was read") | {
             email: "archived in Mailchimp since the audience was read"
             for email in emails
             if statuses.get(email) == "archived"

@@ -1,0 +1,78 @@
+"""Rule 6.6: people whom Mailchimp does not take back, whatever is sent: forgotten, unsubscribed or bounced.
+
+They opted out, nobody knows when and to whom they said it. Nobody but themselves brings them back, by a sign-up
+form; then they are a member as Mailchimp says.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import pandas as pd
+
+NOT_TAKEN_BACK = "not_taken_back"
+
+_BECAUSE: Mapping[str, str] = {
+    "forgotten": "it was deleted there for good (forgotten)",
+    "compliance": "it unsubscribed, bounced or is under review there",
+}
+_HOW_BACK = "only the person can sign up again"
+_THERE = frozenset({"subscribed", "pending"})
+
+
+class RefusalLike(Protocol):
+    """The event that a refusal is kept as."""
+
+    @property
+    def audience(self) -> str: ...
+    @property
+    def occurred_at(self) -> datetime: ...
+    @property
+    def evidence(self) -> dict[str, Any] | None: ...
+
+
+NOBODY: Mapping[str, RefusalLike] = MappingProxyType({})
+
+
+def why_not_taken_back(refusal: RefusalLike) -> str:
+    """Say it in words, without personal data."""
+    because = _BECAUSE.get(str((refusal.evidence or {}).get("refused")), "it refused the person")
+    return f"Mailchimp does not take this address back: {because}; {_HOW_BACK}"
+
+
+def contacts_not_taken_back(
+    contacts: pd.DataFrame,
+    refusals: Mapping[str, RefusalLike],
+    records: pd.DataFrame,
+    list_ids: Mapping[str, str],
+) -> pd.DataFrame:
+    """Return set-aside rows for contacts whom Mailchimp does not take back, and who did not come back.
+
+    Args:
+        contacts: the contacts table.
+        refusals: the latest refusal by address.
+        records: the ledger's records of members (list_id, email, last_status, absent_reads).
+        list_ids: list id by audience.
+    """
+    there = records[records["last_status"].isin(_THERE) & (records["absent_reads"] == 0)]
+    came_back = set(zip(there["list_id"], there["email"], strict=True))
+    places = zip(contacts["audience"].map(dict(list_ids)), contacts["email"], strict=True)
+    listed = [place[1] in refusals and place not in came_back for place in places]
+    rows = contacts[pd.Series(listed, index=contacts.index, dtype=bool)]
+    told = [refusals[email] for email in rows["email"]]
+    return pd.DataFrame(
+        {
+            "partner_id": rows["partner_id"],
+            "email": rows["email"],
+            "person_email": rows["email"],
+            "audience": rows["audience"],
+            "reason": NOT_TAKEN_BACK,
+            "detail": [
+                f"{why_not_taken_back(each)} (audience {each.audience}, {each.occurred_at:%Y-%m-%d})"
+                for each in told
+            ],
+            "fix": "Nothing to do: nothing of ours brings them back, only the person's own sign-up.",
+            "duplicate_of": pd.array([pd.NA] * len(rows), dtype="Int64"),
+        }
+    ).reset_index(drop=True)
