@@ -25,7 +25,7 @@ from mc_pipeline.domain.changes_of_members import (
     rows_for_upgrades,
     still_refused,
 )
-from mc_pipeline.domain.changes_of_permissions import rows_for_permissions
+from mc_pipeline.domain.changes_of_permissions import LastWords, rows_for_permissions
 from mc_pipeline.domain.changes_of_tags import rows_for_tags
 from mc_pipeline.domain.completeness import Completeness
 from mc_pipeline.domain.former_addresses import addresses_inheriting_opt_outs
@@ -50,6 +50,7 @@ __all__ = [
 ]
 
 _NO_TYPES: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+_NOBODY: Mapping[tuple[str, str], datetime] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,9 @@ def plan_changes(
     permission_list_ids: Set[str] = frozenset(),
     subscribed_by_us: Set[tuple[str, str]] = frozenset(),
     merge_field_types: Mapping[str, Mapping[str, str]] = _NO_TYPES,
+    asked_to_confirm: Mapping[tuple[str, str], datetime] = _NOBODY,
+    of_first_load: Set[tuple[str, str]] = frozenset(),
+    permissions_said: LastWords = _NOBODY,
 ) -> pd.DataFrame:
     """Return the plan alone; arguments as for :func:`decide_changes`."""
     return decide_changes(
@@ -113,6 +117,9 @@ def plan_changes(
         permission_list_ids=permission_list_ids,
         subscribed_by_us=subscribed_by_us,
         merge_field_types=merge_field_types,
+        asked_to_confirm=asked_to_confirm,
+        of_first_load=of_first_load,
+        permissions_said=permissions_said,
     ).plan
 
 
@@ -133,6 +140,9 @@ def decide_changes(
     permission_list_ids: Set[str] = frozenset(),
     subscribed_by_us: Set[tuple[str, str]] = frozenset(),
     merge_field_types: Mapping[str, Mapping[str, str]] = _NO_TYPES,
+    asked_to_confirm: Mapping[tuple[str, str], datetime] = _NOBODY,
+    of_first_load: Set[tuple[str, str]] = frozenset(),
+    permissions_said: LastWords = _NOBODY,
 ) -> AudienceChanges:
     """Compare what should be with what is.
 
@@ -149,11 +159,15 @@ def decide_changes(
         blacklisted_emails: addresses with an active row in Odoo's blacklist: not created.
         opted_out_ever: addresses that ever opted out of any audience of any company: no consent counts.
         double_optin_list_ids: audiences that ask people to confirm.
-        first_load_list_ids: audiences that were never written to: no confirmation mails go out.
+        first_load_list_ids: audiences whose first load is not over: no confirmation mails go out.
         permission_list_ids: audiences that ask people for marketing permissions (GDPR).
         subscribed_by_us: list id and address of members whom we subscribed on evidence of Odoo.
         merge_field_types: list_id -> merge tag -> Mailchimp's type; makes comparisons exact for numbers kept
             as text and for dates.
+        asked_to_confirm: whom we asked to confirm, by list id and address, and when (UTC): once per address.
+        of_first_load: list id and address of people whom the first load of an audience tried to create: it
+            asked nobody, and nobody of it is asked later.
+        permissions_said: what was said of marketing permissions before.
 
     Raises:
         ValueError: a table lacks a column, or names an audience or a status that does not exist.
@@ -191,6 +205,8 @@ def decide_changes(
         first_load_list_ids=first_load_list_ids,
         consent_of_list=consent_of_list,
         planned_at=planned_at,
+        asked_to_confirm=asked_to_confirm,
+        of_first_load=of_first_load,
         unseen_list_ids=completeness.unseen,
         members_unseen=_members_unseen(view, completeness.unseen_and_there),
     )
@@ -232,6 +248,8 @@ def decide_changes(
         | set(zip(upgraded["list_id"], upgraded["email"], strict=True)),
         view.blocked,
         wanted_permissions,
+        permissions_said,
+        view.former_addresses,
         planned_at,
     ).assign(held_back_because=reachable_held)
     tagged = [live, view.desired.loc[sent_creations.index]]

@@ -4,6 +4,7 @@ from datetime import datetime
 from types import TracebackType
 
 from mc_pipeline.ledger.audience_reads import AudienceReads
+from mc_pipeline.ledger.confirmations import Confirmations
 from mc_pipeline.ledger.connections import Connections
 from mc_pipeline.ledger.consent import Consent
 from mc_pipeline.ledger.database import Clock, Database, database_url, utc_now
@@ -18,6 +19,7 @@ from mc_pipeline.ledger.migration import upgrade
 from mc_pipeline.ledger.odoo_opt_outs import OdooOptOuts
 from mc_pipeline.ledger.old_opt_outs import OldOptOuts
 from mc_pipeline.ledger.opt_out_reads import OptOutReads
+from mc_pipeline.ledger.permissions import Permissions
 from mc_pipeline.ledger.plans import Plans
 from mc_pipeline.ledger.reads import Reads
 from mc_pipeline.ledger.runs import Runs
@@ -38,6 +40,8 @@ class Ledger:
         self.members = Members(database)
         self.audience_reads = AudienceReads(database)
         self.consent = Consent(database)
+        self.confirmations = Confirmations(database)
+        self.permissions = Permissions(database)
         self.inbox = Inbox(database)
         self.odoo_opt_outs = OdooOptOuts(database)
         self.old_opt_outs = OldOptOuts(database)

@@ -100,7 +100,8 @@ def checked(observed: "pd.DataFrame") -> "pd.DataFrame":
             f"the observed members have no column {', '.join(missing)}; give the rows of mailchimp_members"
         )
     rows = observed.loc[:, list(OBSERVED_COLUMNS)].copy()
-    rows["unsubscribe_reason"] = observed.get("unsubscribe_reason")
+    for column in ("unsubscribe_reason", "permissions_json"):
+        rows[column] = observed.get(column)
     if len(rows) and rows["last_changed"].notna().any():
         if not isinstance(rows["last_changed"].dtype, pd.DatetimeTZDtype):
             raise ObservationError(

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, RowMapping, select
 
+from mc_pipeline.ledger.permissions import LastWords
 from mc_pipeline.ledger.schema import consent_event, member, standing_opt_out
 from mc_pipeline.ledger.serialization import address_key
 from mc_pipeline.ledger.statements import chunks
@@ -42,6 +43,8 @@ class IntentLike(Protocol):
     def operation(self) -> str: ...
     @property
     def body(self) -> Mapping[str, Any]: ...
+    @property
+    def evidence(self) -> Mapping[str, Any] | None: ...
 
 
 def refusals(connection: Connection, company: str, intents: Sequence[IntentLike]) -> list[Refusal | None]:
@@ -99,6 +102,9 @@ class _Recorded:
         self.email: str = row["email"]
         self.operation: str = row["operation"]
         self.body: Mapping[str, Any] = json.loads(row["body_json"])
+        self.evidence: Mapping[str, Any] | None = (
+            json.loads(row["evidence_json"]) if row["evidence_json"] else None
+        )
 
 
 class _Known:
@@ -107,6 +113,7 @@ class _Known:
     def __init__(self, connection: Connection, company: str, addresses: Iterable[str]) -> None:
         wanted = sorted(set(addresses))
         self._standing = _standing(connection, {company}, wanted)
+        self._last_words = LastWords(connection, company)
         self._ever_out: set[str] = set()
         self._records: dict[tuple[str, str], Any] = {}
         for chunk in chunks(wanted):
@@ -131,6 +138,10 @@ class _Known:
             return Refusal(f"{last_status} in Mailchimp by now")
         if self._reaches(intent, last_status) and _addresses(intent)[-1] in self._ever_out:
             return Refusal("opted out of an audience, bounced or complained: no consent counts")
+        if intent.operation == "permit" and self._last_words.forbid(
+            address_key(intent.email), intent.body, intent.evidence
+        ):
+            return Refusal("the permission was given on this evidence before, or taken back since")
         return None
 
     def is_out(self, intent: IntentLike) -> bool:

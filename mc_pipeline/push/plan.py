@@ -150,5 +150,7 @@ def _write(row: Any) -> Write:
         row_key=row.row_key,
         partner_id=None if pd.isna(row.partner_id) else int(row.partner_id),
         name=row.name,
-        evidence=json.loads(row.evidence_json) if row.evidence_json and row.status == "subscribed" else None,
+        evidence=json.loads(row.evidence_json)
+        if row.evidence_json and (row.status == "subscribed" or row.operation == "permit")
+        else None,
     )

@@ -86,7 +86,7 @@ def make_plan(
         double_optin_list_ids=frozenset(
             list_id for list_id, audience in audiences.items() if audience.double_optin
         ),
-        first_load_list_ids=frozenset(lists.values()) - ledger.plans.opened_audiences(company.key),
+        first_load_list_ids=frozenset(ledger.plans.in_first_load(company.key, lists.values())),
         permission_list_ids=frozenset(
             list_id for list_id, audience in audiences.items() if audience.marketing_permissions
         ),
@@ -94,6 +94,13 @@ def make_plan(
             (event.list_id, event.email) for event in ledger.consent.subscribed_by_us(lists.values())
         ),
         merge_field_types=known.merge_field_types,
+        asked_to_confirm=ledger.confirmations.asked(company.key),
+        of_first_load=frozenset(
+            ledger.confirmations.of_first_load(
+                company.key, contacts.rows.loc[contacts.rows["status_for_new"] == "pending", "email"]
+            )
+        ),
+        permissions_said=ledger.permissions.last_words(company.key),
     )
     plan = changes.plan
     identity = plan_id(company.key, plan)
