@@ -22,6 +22,7 @@ from mc_pipeline.domain.odoo_opt_outs import CONFLICTS
 from mc_pipeline.ledger import Ledger
 from mc_pipeline.ledger.due_in_odoo import CONFLICT
 from mc_pipeline.ledger.members import HistoryEntry
+from mc_pipeline.ledger.permissions import PermissionRecord
 from mc_pipeline.ledger.standing_opt_outs import (
     BLACKLISTED,
     EVIDENCE_WITHDRAWN,
@@ -102,6 +103,7 @@ def tell_story(
         ("Kept by the pipeline", _kept(ledger, company, address)),
         ("Consent and opt-outs of the person", _said(ledger, company, address)),
         ("To decide, or still to be found out", _open(ledger, company, address)),
+        ("Marketing permissions", _permissions(ledger, company, address)),
     )
     chapters = tuple(Chapter(title, tuple(steps)) for title, steps in titled)
     known = any(
@@ -286,6 +288,13 @@ def _not_written(
         opted_out_ever=frozenset(ledger.consent.ever_opted_out()),
         not_taken_back=ledger.consent.refused_for_good(),
         changed=ledger.changed_addresses.open(company.key),
+        first_load_list_ids=frozenset(
+            ledger.plans.in_first_load(
+                company.key, [audience.list_id for audience in company.audiences.values()]
+            )
+        ),
+        asked_to_confirm=ledger.confirmations.asked(company.key),
+        of_first_load=frozenset(ledger.confirmations.of_first_load(company.key, [address])),
     )
     left = changes.not_written
     for row in _records(left[(left["email"] == address) & ~left["audience"].isin(changing)]):
@@ -421,6 +430,50 @@ def _open(ledger: Ledger, company: CompanySettings, address: str) -> Iterator[Ex
                     "opted out in between is asked by the next run. Nobody is subscribed on it meanwhile."
                 )
                 yield ExplanationStep(key, "in question", sentence)
+
+
+def _permissions(ledger: Ledger, company: CompanySettings, address: str) -> Iterator[ExplanationStep]:
+    """Tell which marketing permissions were given on which evidence, seen, and taken back."""
+    names = {audience.list_id: key for key, audience in company.audiences.items()}
+    asked = {
+        text.casefold(): text
+        for audience in company.audiences.values()
+        if audience.consent is not None
+        for text in audience.consent.marketing_permissions
+    }
+    for each in ledger.permissions.of_email(company.key, address):
+        told = []
+        if each.given_at is not None and each.lost_at is None:
+            told.append(f"given by us {moment(each.given_at)}{_on_evidence(each)}")
+        elif each.given_at is None:
+            told.append("seen in Mailchimp, not given by us")
+        if each.withdrawn_at is not None:
+            told.append(
+                f"taken back, as seen {moment(each.withdrawn_at)}: it is not given again in any audience of "
+                "the company, unless on consent dated later"
+            )
+        if each.lost_at is not None:
+            told.append(
+                f"sent by us{_on_evidence(each)}, and the answer was lost: nobody knows whether it was "
+                "given, so it is not sent again, unless on consent dated later; look at the member in "
+                "Mailchimp"
+            )
+        state = "given" if each.enabled else "not known" if each.lost_at is not None else "taken back"
+        name = asked.get(each.permission, each.permission)
+        yield ExplanationStep(
+            f"{name} in {names.get(each.list_id, each.list_id)}", state, _sentence("; ".join(told))
+        )
+    for row in _records(ledger.members.of_email(address)):
+        if row["company"] == company.key and row["permitted"]:
+            sentence = "An earlier version of mc-pipeline gave what the settings named then: given once only."
+            yield ExplanationStep(str(row["audience"]), "given", sentence)
+
+
+def _on_evidence(record: PermissionRecord) -> str:
+    if record.evidence_at is None:
+        return ""
+    source = f" in {record.evidence_source}" if record.evidence_source else ""
+    return f", on consent{source} of {moment(record.evidence_at)}"
 
 
 def _operation(row: Mapping[str, Any]) -> str:

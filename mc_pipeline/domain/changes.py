@@ -26,7 +26,7 @@ from mc_pipeline.domain.changes_of_members import (
     rows_for_upgrades,
     still_refused,
 )
-from mc_pipeline.domain.changes_of_permissions import rows_for_permissions
+from mc_pipeline.domain.changes_of_permissions import LastWords, rows_for_permissions
 from mc_pipeline.domain.changes_of_tags import rows_for_tags
 from mc_pipeline.domain.completeness import Completeness
 from mc_pipeline.domain.held_addresses import (
@@ -61,6 +61,7 @@ __all__ = [
 
 _NO_TYPES: Mapping[str, Mapping[str, str]] = MappingProxyType({})
 _NO_DATES: Mapping[str, datetime | None] = MappingProxyType({})
+_NOBODY: Mapping[tuple[str, str], datetime] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,9 @@ def plan_changes(
     lost_evidence: Set[tuple[str, datetime]] = frozenset(),
     not_taken_back: Mapping[str, RefusalLike] = NOBODY,
     changed: Sequence[ChangeLike] = (),
+    asked_to_confirm: Mapping[tuple[str, str], datetime] = _NOBODY,
+    of_first_load: Set[tuple[str, str]] = frozenset(),
+    permissions_said: LastWords = _NOBODY,
 ) -> pd.DataFrame:
     """Return the plan alone; arguments as for :func:`decide_changes`."""
     return decide_changes(
@@ -139,6 +143,9 @@ def plan_changes(
         lost_evidence=lost_evidence,
         not_taken_back=not_taken_back,
         changed=changed,
+        asked_to_confirm=asked_to_confirm,
+        of_first_load=of_first_load,
+        permissions_said=permissions_said,
     ).plan
 
 
@@ -166,6 +173,9 @@ def decide_changes(
     lost_evidence: Set[tuple[str, datetime]] = frozenset(),
     not_taken_back: Mapping[str, RefusalLike] = NOBODY,
     changed: Sequence[ChangeLike] = (),
+    asked_to_confirm: Mapping[tuple[str, str], datetime] = _NOBODY,
+    of_first_load: Set[tuple[str, str]] = frozenset(),
+    permissions_said: LastWords = _NOBODY,
 ) -> AudienceChanges:
     """Compare what should be with what is.
 
@@ -182,7 +192,7 @@ def decide_changes(
         blacklisted_emails: addresses with an active row in Odoo's blacklist: not created.
         opted_out_ever: addresses that ever opted out of any audience of any company: no consent counts.
         double_optin_list_ids: audiences that ask people to confirm.
-        first_load_list_ids: audiences that were never written to: no confirmation mails go out.
+        first_load_list_ids: audiences whose first load is not over: no confirmation mails go out.
         permission_list_ids: audiences that ask people for marketing permissions (GDPR).
         subscribed_by_us: list id and address of members whom we subscribed on evidence of Odoo.
         merge_field_types: list_id -> merge tag -> Mailchimp's type; makes comparisons exact for numbers kept
@@ -197,6 +207,10 @@ def decide_changes(
             subscribed on it who is a member already.
         not_taken_back: whom Mailchimp refused for good, by address, in whatever audience.
         changed: changes of address that members made in Mailchimp and that Odoo does not know yet.
+        asked_to_confirm: whom we asked to confirm, by list id and address, and when (UTC): once per address.
+        of_first_load: list id and address of people whom the first load of an audience tried to create: it
+            asked nobody, and nobody of it is asked later.
+        permissions_said: what was said of marketing permissions before.
 
     Raises:
         ValueError: a table lacks a column, or names an audience or a status that does not exist.
@@ -236,6 +250,8 @@ def decide_changes(
         first_load_list_ids=first_load_list_ids,
         consent_of_list=consent_of_list,
         planned_at=planned_at,
+        asked_to_confirm=asked_to_confirm,
+        of_first_load=of_first_load,
         unseen_list_ids=completeness.unseen,
         members_unseen=_members_unseen(view, completeness.unseen_and_there),
         not_taken_back=frozenset(not_taken_back),
@@ -279,6 +295,8 @@ def decide_changes(
         | set(zip(upgraded["list_id"], upgraded["email"], strict=True)),
         view.blocked,
         wanted_permissions,
+        permissions_said,
+        view.former_addresses,
         planned_at,
     ).assign(held_back_because=reachable_held)
     tagged = [live, view.desired.loc[sent_creations.index]]

@@ -35,6 +35,8 @@ def decide_creations(
     first_load_list_ids: Set[str],
     consent_of_list: Mapping[str, ConsentLike | None],
     planned_at: datetime,
+    asked_to_confirm: Mapping[tuple[str, str], datetime] = MappingProxyType({}),
+    of_first_load: Set[tuple[str, str]] = frozenset(),
     unseen_list_ids: Set[str] = frozenset(),
     members_unseen: Mapping[str, str] = MappingProxyType({}),
     not_taken_back: Set[str] = frozenset(),
@@ -47,9 +49,12 @@ def decide_creations(
         inheriting: addresses of persons who opted out under a former address.
         withdrawn: list id and address of people who took back the consent that the audience relied on.
         double_optin_list_ids: audiences that ask people to confirm.
-        first_load_list_ids: audiences that were never written to.
+        first_load_list_ids: audiences whose first load is not over.
         consent_of_list: consent settings, per list.
         planned_at: time of planning; confirmations are counted over the 24 hours before it.
+        asked_to_confirm: list id and address to the time at which we asked them to confirm. An address is
+            asked once, whoever bears it now.
+        of_first_load: list id and address of people whom a first load tried to create.
         unseen_list_ids: audiences of which nothing was read. Who was a member there is left alone.
         members_unseen: address to list id of members of such an audience, by the ledger: they do not enter
             another one as newcomers, they move.
@@ -101,14 +106,14 @@ def decide_creations(
     )
     double = rows["list_id"].isin(double_optin_list_ids).to_numpy(dtype=bool)
     first_load = rows["list_id"].isin(first_load_list_ids).to_numpy(dtype=bool)
-    asked = set(view.records.loc[view.records["created_status"] == "pending", "email"])
-    confirmed_before = email.isin(asked).to_numpy(dtype=bool)
+    first_load = first_load | _is_in(rows, of_first_load).to_numpy(dtype=bool)
+    asked_before = email.isin({address for _, address in asked_to_confirm}).to_numpy(dtype=bool)
 
     status = own.copy()
     marketing = np.isin(own.astype(str), ["subscribed", "pending"])
     status[marketing & (blocked | returning | (changed & ~own_evidence))] = "transactional"
     status[(status == "subscribed") & double] = "transactional"
-    status[(status == "pending") & (first_load | confirmed_before)] = "transactional"
+    status[(status == "pending") & (first_load | asked_before)] = "transactional"
     status[inherits & ~returning] = "unsubscribed"
     status[left_out != ""] = ""
     rows["status_now"] = rows["status"]
@@ -122,13 +127,25 @@ def decide_creations(
     cause[changed] = "email_changed"
     cause[returning] = "returning"
     rows["cause"] = cause
-    rows["because"] = _sentences(status, cause, marketing, blocked, took_back)
-    rows["held_back_because"] = _beyond_daily_confirmations(rows, view, consent_of_list, planned_at)
+    not_asked = np.where(
+        (own == "pending") & asked_before,
+        "was asked to confirm before, and is asked once only",
+        np.where((own == "pending") & first_load, "a first load asks nobody to confirm", ""),
+    )
+    rows["because"] = _sentences(status, cause, marketing, blocked, took_back, not_asked)
+    rows["held_back_because"] = _beyond_daily_confirmations(
+        rows, asked_to_confirm, consent_of_list, planned_at
+    )
     return rows
 
 
 def _sentences(
-    status: np.ndarray, cause: np.ndarray, marketing: np.ndarray, blocked: np.ndarray, took_back: np.ndarray
+    status: np.ndarray,
+    cause: np.ndarray,
+    marketing: np.ndarray,
+    blocked: np.ndarray,
+    took_back: np.ndarray,
+    not_asked: np.ndarray,
 ) -> list[str]:
     opening = {
         "new_contact": "not in the audience yet",
@@ -137,8 +154,8 @@ def _sentences(
         "returning": "archived by this pipeline and qualifying again",
     }
     texts = []
-    for new, why, had_evidence, stopped, withdrew in zip(
-        status, cause, marketing, blocked, took_back, strict=True
+    for new, why, had_evidence, stopped, withdrew, asked in zip(
+        status, cause, marketing, blocked, took_back, not_asked, strict=True
     ):
         text = opening[why]
         if new == "unsubscribed" and withdrew:
@@ -151,6 +168,8 @@ def _sentences(
                 if stopped
                 else "; returns without marketing consent"
                 if why == "returning"
+                else f"; {asked}"
+                if asked
                 else "; the consent was given for another e-mail, or may not be used without confirmation"
             )
         texts.append(text)
@@ -159,23 +178,19 @@ def _sentences(
 
 def _beyond_daily_confirmations(
     rows: pd.DataFrame,
-    view: AudienceView,
+    asked_to_confirm: Mapping[tuple[str, str], datetime],
     consent_of_list: Mapping[str, ConsentLike | None],
     planned_at: datetime,
 ) -> list[str]:
     """Hold back confirmation mails beyond the number of a day; the rest follows on later days."""
     held = pd.Series("", index=rows.index, dtype=object)
     pending = rows[rows["status"] == "pending"]
-    since = pd.Timestamp(planned_at) - _ONE_DAY
+    since = planned_at - _ONE_DAY
     for list_id, waiting in pending.groupby("list_id", sort=True):
         consent = consent_of_list[str(list_id)]
         allowed = 0 if consent is None else consent.max_confirmations
-        sent = view.records[
-            (view.records["list_id"] == list_id)
-            & (view.records["created_status"] == "pending")
-            & (view.records["created_at"] > since)
-        ]
-        late = waiting.sort_values("email").index[max(0, allowed - len(sent)) :]
+        sent = sum(asked == list_id and at > since for (asked, _), at in asked_to_confirm.items())
+        late = waiting.sort_values("email").index[max(0, allowed - sent) :]
         held[late] = f"at most {allowed} confirmation mails are sent a day"
     return held.tolist()
 

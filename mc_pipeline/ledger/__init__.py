@@ -10,6 +10,8 @@ is what cannot be read again. It lives in SQLite under ``DAGSTER_HOME`` (one mac
 ``members``        our record of each member of an audience: what we sent and what Mailchimp made of
                    it, whether we created or archived it, what it last looked like, why it was rejected
 ``consent``        opt-outs, bounces, complaints, subscriptions: events with origin and time, append-only
+``confirmations``  which addresses we asked to confirm
+``permissions``    marketing permissions (GDPR): given by us, seen, taken back
 ``inbox``          what webhooks delivered, until it was taken into the history
 ``opt_out_reads``  up to when each audience was read for opt-outs
 ``plans``          the plans that were shown, who approved which and why, which audiences are opened

@@ -39,6 +39,8 @@ PERSONAL_COLUMNS: Mapping[str, PersonalColumns] = {
         {"body_json": "{}", "name_sent": None, "evidence_json": None, "detail": "", "returned_json": None},
     ),
     "ledger_member": PersonalColumns(("email",), {}, is_state=True),
+    "ledger_confirmation": PersonalColumns(("email",), {}, is_state=True),
+    "ledger_permission": PersonalColumns(("email",), {}, is_state=True),
     "ledger_rename": PersonalColumns(("old_email", "new_email"), {"contact_id": None, "partner_id": None}),
     "ledger_consent_event": PersonalColumns(("email",), {"evidence_json": None}),
     "ledger_odoo_opt_out": PersonalColumns(("email",), {"address": "", "detail": ""}),

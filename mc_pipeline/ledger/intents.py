@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, update
 
+from mc_pipeline.ledger.confirmations import note_asked
 from mc_pipeline.ledger.consent import add_events
 from mc_pipeline.ledger.database import Database
 from mc_pipeline.ledger.errors import IntentError
 from mc_pipeline.ledger.leases import CHANGES, LeasePath, lease_name, lock_members, require
 from mc_pipeline.ledger.member_records import MemberRecords
+from mc_pipeline.ledger.permissions import keep_under_new_address, note_given
 from mc_pipeline.ledger.projection import OPERATIONS, OUTCOMES, SettledWrite, consent_event_of, tags_of
 from mc_pipeline.ledger.refusals import Refusal, member_after, out_by_now, refusals, refused_by_now
 from mc_pipeline.ledger.schema import intent as intent_table
@@ -51,7 +53,8 @@ class Intent:
                 [name, …]}; the others: {} or what is sent
     email       the member's present address (the old one for change_email)
     partner_id, name_sent   the Odoo partner behind it, kept with the member once it is accepted
-    evidence    the evidence of consent that a subscription relies on; kept in the consent history
+    evidence    the evidence of consent that a subscription or a marketing permission relies on; kept in the
+                consent history, or with the permission
     """
 
     list_id: str
@@ -80,6 +83,8 @@ class Outcome:
                held_back   not sent: something decided against it
                not_sent    certainly not applied: never sent, or read back and found undone
                unknown     nobody knows; the intent stays open
+               lost        nobody will ever know: its answer was lost, and reading back does not tell; it
+                           counts as applied where repeating it would harm, and is not sent again
     returned   the member as Mailchimp answered it, None where it answered nothing about it
     refusal    of a rejected one: Mailchimp refuses the person for good, whatever is sent: compliance
                (unsubscribed, bounced or under review) or forgotten (deleted for good); "" otherwise. It is kept
@@ -345,6 +350,13 @@ class Intents:
             records.settle(write)
         records.save()
         add_events(connection, events)
+        note_asked(connection, writes)
+        note_given(connection, writes)
+        for write in writes:
+            if write.operation == "change_email" and write.outcome == "applied":
+                keep_under_new_address(
+                    connection, write.company, write.list_id, write.email, write.body["email_address"]
+                )
 
 
 def _row(intent: Intent) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from types import TracebackType
 
 from mc_pipeline.ledger.audience_reads import AudienceReads
 from mc_pipeline.ledger.changed_addresses import ChangedAddresses
+from mc_pipeline.ledger.confirmations import Confirmations
 from mc_pipeline.ledger.connections import Connections
 from mc_pipeline.ledger.consent import Consent
 from mc_pipeline.ledger.database import Clock, Database, database_url, utc_now
@@ -21,6 +22,7 @@ from mc_pipeline.ledger.old_opt_outs import OldOptOuts
 from mc_pipeline.ledger.opt_out_questions import OptOutQuestions
 from mc_pipeline.ledger.opt_out_reads import OptOutReads
 from mc_pipeline.ledger.partner_addresses import PartnerAddresses
+from mc_pipeline.ledger.permissions import Permissions
 from mc_pipeline.ledger.plans import Plans
 from mc_pipeline.ledger.reads import Reads
 from mc_pipeline.ledger.runs import Runs
@@ -43,6 +45,8 @@ class Ledger:
         self.audience_reads = AudienceReads(database)
         self.changed_addresses = ChangedAddresses(database)
         self.consent = Consent(database)
+        self.confirmations = Confirmations(database)
+        self.permissions = Permissions(database)
         self.inbox = Inbox(database)
         self.odoo_opt_outs = OdooOptOuts(database)
         self.old_opt_outs = OldOptOuts(database)

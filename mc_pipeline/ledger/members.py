@@ -31,6 +31,7 @@ from mc_pipeline.ledger.observing import (
     moment,
     returned_json,
 )
+from mc_pipeline.ledger.permissions import keep_under_new_address, see
 from mc_pipeline.ledger.schema import audience_read, consent_event, intent, member, rename
 from mc_pipeline.ledger.serialization import address_key
 from mc_pipeline.ledger.statements import CHUNK, chunks, insert_or_replace
@@ -89,13 +90,15 @@ _CLOCKS_DIFFER = timedelta(minutes=2)
 @dataclass(frozen=True, kw_only=True)
 class ObservationSummary:
     """What an observation told: members never seen before, consent events by kind, members not found,
-    members found again, and records for which Mailchimp's version of our data was learned."""
+    members found again, records for which Mailchimp's version of our data was learned, and marketing
+    permissions that were taken back."""
 
     first_seen: int = 0
     events: dict[str, int]
     absent: int = 0
     found_again: int = 0
     answers_learned: int = 0
+    permissions_withdrawn: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +155,8 @@ class Members:
         archived_by_us    archived by us, and not seen otherwise since
         ever_subscribed   was subscribed at any time that we know of; never cleared
         opted_out         was unsubscribed or cleaned at any time that we know of; never cleared
-        permitted         we gave it marketing permissions; never cleared, so that it is done once
+        permitted         an earlier version gave it marketing permissions and kept no more: all of the
+                          audience count as given; those of this version are in ``ledger.permissions``
         partner_id        Odoo partner last sent (Int64); name_sent its name then
         last_status       Mailchimp status last seen or set by us; None: never there as far as we know
         absent_reads      complete reads in a row that did not find it; vanished: confirmed gone
@@ -240,7 +244,8 @@ class Members:
         Records consent events for statuses that changed since the last read, and at first sight for
         people who are unsubscribed, cleaned or archived; counts absences where the read was complete
         (``complete``: of all audiences, of none, or the list ids of those that were read completely);
-        learns what Mailchimp made of our data where its answer never came. A read not newer than the
+        learns what Mailchimp made of our data where its answer never came, and which marketing permissions
+        were taken back. A read not newer than the
         last one of an audience is left out, so that a retried step counts nothing twice.
 
         ``list_ids`` names the audiences that were read; without it, those that have rows: an audience
@@ -265,6 +270,7 @@ class Members:
             news = _compared(connection, rows, observed_at, lists=lists, complete=complete)
             _learn_contacts(connection, news.present, complete)
             events = _take_over(connection, company, news, observed_at, "observation", find)
+            withdrawn = see(connection, company, rows, observed_at)
             _count_absent(connection, news.absent)
             insert_or_replace(
                 connection,
@@ -288,6 +294,7 @@ class Members:
             absent=len(news.absent),
             found_again=int((news.changed["absent_reads"] > 0).sum()),
             answers_learned=len(news.to_fill),
+            permissions_withdrawn=len(withdrawn),
         )
 
     def last_complete_read(self, list_id: str) -> datetime | None:
@@ -474,6 +481,7 @@ class Members:
             if record_change(connection, company, list_id, old, new, at, contact_id=contact_id):
                 told = inheritance(company, audience, list_id, new, at, self._database.now(), "webhook")
                 add_events(connection, inherited_events(connection, told, old))
+                keep_under_new_address(connection, company, list_id, old, new)
 
     def at_another_address(self, observed: "pd.DataFrame") -> set[str]:
         """Which of these addresses (rows of ``mailchimp_members``) a contact has that is known by another one."""

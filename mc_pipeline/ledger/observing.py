@@ -103,6 +103,7 @@ def checked(observed: "pd.DataFrame") -> "pd.DataFrame":
     rows["unsubscribe_reason"] = observed.get("unsubscribe_reason")
     told = observed.get("contact_id", pd.Series(None, index=observed.index, dtype=object)).astype(object)
     rows["contact_id"] = told.where(told.notna() & (told != ""), None)
+    rows["permissions_json"] = observed.get("permissions_json")
     if len(rows) and rows["last_changed"].notna().any():
         if not isinstance(rows["last_changed"].dtype, pd.DatetimeTZDtype):
             raise ObservationError(

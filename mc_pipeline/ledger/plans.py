@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, select, update
+from sqlalchemy import Connection, RowMapping, and_, select, update
 
 from mc_pipeline.ledger.database import Database
 from mc_pipeline.ledger.errors import PlanError
@@ -219,13 +219,36 @@ class Plans:
         with self._database.read() as connection:
             return set(connection.execute(query).scalars())
 
-    def loading_audiences(self, company: str) -> set[str]:
-        """List ids whose first load was approved and is not finished: see ``mark_applied``."""
-        query = select(opened_audience.c.list_id).where(
-            opened_audience.c.company == company, opened_audience.c.loaded_at.is_(None)
+    def in_first_load(self, company: str, list_ids: Collection[str]) -> set[str]:
+        """Which of these audiences are in their first load, or have it still to come.
+
+        A first load lasts until it is known of all writes of the approved first plan what became of them
+        (``mark_applied``); the approval does not end it. As long as it lasts, nobody is asked to confirm,
+        tags start no automations, and the audience's store is not finished.
+        """
+        loaded = select(opened_audience.c.list_id).where(
+            opened_audience.c.company == company, opened_audience.c.loaded_at.is_not(None)
         )
         with self._database.read() as connection:
-            return set(connection.execute(query).scalars())
+            return set(list_ids) - set(connection.execute(loaded).scalars())
+
+    def first_load_row_keys(self, company: str) -> set[str]:
+        """Keys of the rows of the approved first plans of audiences whose first load is not over."""
+        query = (
+            select(approval.c.row_keys)
+            .join(
+                opened_audience,
+                and_(
+                    opened_audience.c.company == approval.c.company,
+                    opened_audience.c.plan_id == approval.c.plan_id,
+                ),
+            )
+            .where(opened_audience.c.company == company, opened_audience.c.loaded_at.is_(None))
+            .distinct()
+        )
+        with self._database.read() as connection:
+            blobs = connection.execute(query).scalars().all()
+        return {key for blob in blobs for key in expand_keys(blob)}
 
     def mark_applied(
         self, plan_id: str, observed_at: datetime, *, still_loading: Collection[str] = ()
@@ -233,7 +256,7 @@ class Plans:
         """The plan, as observed then, was applied to its end: not due again before a newer observation.
 
         It finishes the first load of the company's opened audiences, but for those ``still_loading`` (list
-        ids): where it is not known of some writes whether they were applied, a later plan sends them again.
+        ids): a later plan has the rest of their writes. Which those are: ``domain.first_loads``.
         """
         with self._database.write() as connection:
             now = self._database.now()

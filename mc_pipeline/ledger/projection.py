@@ -17,7 +17,9 @@ from mc_pipeline.ledger.serialization import address_key, body_digest, canonical
 Operation = Literal[
     "create", "update", "change_email", "archive", "tag", "untag", "upgrade", "permit", "unsubscribe"
 ]
-OutcomeKind = Literal["applied", "unchanged", "rejected", "deferred", "held_back", "not_sent", "unknown"]
+OutcomeKind = Literal[
+    "applied", "unchanged", "rejected", "deferred", "held_back", "not_sent", "unknown", "lost"
+]
 
 OPERATIONS = frozenset(get_args(Operation))
 OUTCOMES = frozenset(get_args(OutcomeKind))
@@ -258,8 +260,6 @@ def _accepted(record: MemberRecord, write: SettledWrite) -> Changes:
             changes |= {"tags_json": _tags(record, remove=tags_of(write.body))}
         case "upgrade":
             changes |= _partner(write)
-        case "permit":
-            changes |= {"permitted": True}
     if status is not None:
         changes["last_status"] = status
         changes["ever_subscribed"] = record.ever_subscribed or status == "subscribed"

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, RowMapping, select
 from mc_pipeline.ledger.changed_addresses import open_changes
 from mc_pipeline.ledger.consent import REFUSED_FOR_GOOD
 from mc_pipeline.ledger.opt_out_questions import with_open_questions
+from mc_pipeline.ledger.permissions import LastWords
 from mc_pipeline.ledger.schema import consent_event, member, rename, standing_opt_out
 from mc_pipeline.ledger.serialization import address_key
 from mc_pipeline.ledger.statements import chunks
@@ -46,6 +47,8 @@ class IntentLike(Protocol):
     def operation(self) -> str: ...
     @property
     def body(self) -> Mapping[str, Any]: ...
+    @property
+    def evidence(self) -> Mapping[str, Any] | None: ...
 
 
 def refusals(connection: Connection, company: str, intents: Sequence[IntentLike]) -> list[Refusal | None]:
@@ -104,6 +107,9 @@ class _Recorded:
         self.operation: str = row["operation"]
         self.partner_id: int | None = row["partner_id"]
         self.body: Mapping[str, Any] = json.loads(row["body_json"])
+        self.evidence: Mapping[str, Any] | None = (
+            json.loads(row["evidence_json"]) if row["evidence_json"] else None
+        )
 
 
 class _Known:
@@ -113,6 +119,7 @@ class _Known:
         wanted = sorted(set(addresses))
         self._standing = _standing(connection, {company}, wanted)
         self._changed = open_changes(connection, rename.c.company == company)
+        self._last_words = LastWords(connection, company)
         self._ever_out: set[str] = set()
         self._in_question = with_open_questions(connection, wanted)
         self._not_taken_back: set[str] = set()
@@ -147,6 +154,10 @@ class _Known:
             return Refusal("opted out of an audience, bounced or complained: no consent counts")
         if self._reaches(intent, last_status) and _addresses(intent)[-1] in self._in_question:
             return Refusal("whether they opted out in between is still to be asked: the next run asks")
+        if intent.operation == "permit" and self._last_words.forbid(
+            address_key(intent.email), intent.body, intent.evidence
+        ):
+            return Refusal("the permission was given on this evidence before, or taken back since")
         return None
 
     def _is_left_behind(self, intent: IntentLike) -> bool:

@@ -164,6 +164,38 @@ rename = Table(
     Index("ix_ledger_rename_new_email", "new_email"),
 )
 
+confirmation = Table(
+    "ledger_confirmation",
+    metadata,
+    Column("company", Text(), primary_key=True),
+    Column("list_id", Text(), primary_key=True),
+    # The address that was asked: it stays when the member gets another one.
+    Column("email", Text(), primary_key=True),
+    Column("asked_at", UtcDateTime(), nullable=False),
+    Index("ix_ledger_confirmation_email", "email"),
+)
+
+permission = Table(
+    "ledger_permission",
+    metadata,
+    Column("company", Text(), primary_key=True),
+    Column("list_id", Text(), primary_key=True),
+    Column("email", Text(), primary_key=True),
+    # Its text in small letters: ids differ from audience to audience.
+    Column("permission", Text(), primary_key=True),
+    # As last seen in Mailchimp, or given by us.
+    _flag("enabled"),
+    # Empty: it was seen, and is not from us.
+    Column("given_at", UtcDateTime()),
+    Column("evidence_at", UtcDateTime()),
+    Column("evidence_source", Text(), nullable=False, server_default=""),
+    # When it was last seen to be taken back.
+    Column("withdrawn_at", UtcDateTime()),
+    # When it was found that nobody knows what became of our giving it.
+    Column("lost_at", UtcDateTime()),
+    Index("ix_ledger_permission_email", "email"),
+)
+
 audience_read = Table(
     "ledger_audience_read",
     metadata,

@@ -3,7 +3,7 @@
 Mailchimp API: there is no idempotency key. A refusal before processing (429, a 403 without body at very
 high volume) and a connection that was never made are safe to repeat. A failure after sending (5xx, reset,
 timeout, unreadable answer) leaves open whether the write was applied: only requests whose repetition ends
-in the same state are sent again.
+in the same state are sent again, whatever the person did in between.
 """
 
 import random
@@ -69,7 +69,8 @@ def may_be_resent(method: str, path: str, body: Any) -> bool:
     """Say whether sending this twice ends in the same state as sending it once.
 
     Not so: creations; a PATCH that renames (the old address is gone the second time); a PATCH to
-    ``subscribed`` (the person may have unsubscribed in between). POST /lists/{list_id} is not either at
+    ``subscribed`` (the person may have unsubscribed in between), and one that gives marketing permissions
+    (the person may have taken them back in between). POST /lists/{list_id} is not either at
     this level: its second answer reports the first one's members as existing, which
     :func:`mc_pipeline.mailchimp.members.create_members` resolves by reading back.
     """
@@ -78,7 +79,12 @@ def may_be_resent(method: str, path: str, body: Any) -> bool:
         return True
     if method == "PATCH":
         return not (
-            isinstance(body, Mapping) and ("email_address" in body or body.get("status") == "subscribed")
+            isinstance(body, Mapping)
+            and (
+                "email_address" in body
+                or "marketing_permissions" in body
+                or body.get("status") == "subscribed"
+            )
         )
     match path_segments(path):
         case ["lists", _, "members", _, "tags"] | ["lists", _, "segments", _]:

@@ -152,5 +152,7 @@ def _write(row: Any) -> Write:
         row_key=row.row_key,
         partner_id=None if pd.isna(row.partner_id) else int(row.partner_id),
         name=row.name,
-        evidence=json.loads(row.evidence_json) if row.evidence_json and row.status in _ON_EVIDENCE else None,
+        evidence=json.loads(row.evidence_json)
+        if row.evidence_json and (row.status in _ON_EVIDENCE or row.operation == "permit")
+        else None,
     )

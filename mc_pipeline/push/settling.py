@@ -13,6 +13,7 @@ from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.push.batching import PATIENCE, interrupted_batches
 from mc_pipeline.push.writes import OPERATION_PREFIX, answer_of_operation
 
+_LOST = "its answer was lost, and reading back does not tell whether it was applied"
 _TEXTS_RETURNED = ("language", "status", "contact_id")
 
 
@@ -64,9 +65,12 @@ def settle_by_observation(
     """Settle the intents still open by comparing them with the audiences as they are now; return how many.
 
     ``observed`` are mailchimp_members rows that were read after the intents were recorded. What is not seen
-    to be applied counts as not sent, and the next plan asks for it again: every write of ours can be
-    repeated without harm. In an audience that is not ``complete`` (list ids) that holds for members who were
-    seen; the others stay open. So do the intents ``under_way``, in a batch that has not ended.
+    to be applied counts as not sent, and the next plan asks for it again: nearly every write of ours can be
+    repeated without harm. Two cannot, and are given up as lost: a marketing permission that the member does
+    not have, as the person may have taken it back since (rule 4.5), and a confirmation mail to somebody who
+    is a member with another status by now, as they may have confirmed (rule 4.3). In an audience that is not
+    ``complete`` (list ids) that holds for members who were seen; the others stay open. So do the intents
+    ``under_way``, in a batch that has not ended.
     """
     open_intents = [
         intent for intent in ledger.intents.open(lease.company, path=lease.path) if intent.id not in under_way
@@ -111,6 +115,8 @@ def _address_after(intent: OpenIntent) -> str:
 
 def _outcome(intent: OpenIntent, member: Mapping[str, Any] | None) -> Outcome:
     if member is None or not _is_applied(intent, member):
+        if _is_lost(intent, member):
+            return Outcome(intent_id=intent.id, outcome="lost", detail=_LOST)
         return Outcome(intent_id=intent.id, outcome="not_sent", detail="read back after an interruption")
     return Outcome(
         intent_id=intent.id,
@@ -122,6 +128,13 @@ def _outcome(intent: OpenIntent, member: Mapping[str, Any] | None) -> Outcome:
             **{part: member[part] for part in _TEXTS_RETURNED if isinstance(member[part], str)},
         },
     )
+
+
+def _is_lost(intent: OpenIntent, member: Mapping[str, Any] | None) -> bool:
+    """Whether it may have been applied although reading back does not show it, and must not be repeated."""
+    if intent.operation == "permit":
+        return True
+    return intent.operation == "create" and intent.body["status"] == "pending" and member is not None
 
 
 def _is_applied(intent: OpenIntent, member: Mapping[str, Any]) -> bool:
@@ -140,13 +153,19 @@ def _is_applied(intent: OpenIntent, member: Mapping[str, Any]) -> bool:
         case "unsubscribe" | "upgrade":
             return bool(member["status"] == body["status"])
         case "permit":
-            given = json.loads(member["permissions_json"] or "{}")
-            return all(given.get(name) for name in body["marketing_permissions"])
+            return _has_permissions(member["permissions_json"], body["marketing_permissions"])
         case "tag":
             return _has_tag(member, body["tag"])
         case "untag":
             return not _has_tag(member, body["tag"])
     raise ValueError(f"{intent.operation!r} is no operation that is ever sent")
+
+
+def _has_permissions(permissions_json: Any, names: Collection[str]) -> bool:
+    # A missing text is NaN in a table.
+    given = json.loads(permissions_json) if isinstance(permissions_json, str) else {}
+    enabled = {text.casefold() for text, value in given.items() if value}
+    return all(name.casefold() in enabled for name in names)
 
 
 def _has_tag(member: Mapping[str, Any], tag: str) -> bool:

@@ -68,7 +68,7 @@ def end_first_loads(
     client: MailchimpClient,
     ledger: Ledger,
     lease: Lease,
-    stores: Iterable[Store],
+    stores: Collection[Store],
     unfinished: Collection[str],
 ) -> list[str]:
     """Take the stores out of their first load, but for those ``unfinished`` (ids); return whose it was.
@@ -77,12 +77,12 @@ def end_first_loads(
     their orders of years are still to come.
     """
     ended = []
-    opened = ledger.plans.opened_audiences(lease.company) - ledger.plans.loading_audiences(lease.company)
+    loading = ledger.plans.in_first_load(lease.company, {store.list_id for store in stores})
     for store in stores:
         state = ledger.stores.get(store.store_id)
         if state is None or state.loaded_at is not None or store.store_id in unfinished:
             continue
-        if store.list_id in opened:
+        if store.list_id not in loading:
             end_syncing(client, store.store_id)
             ledger.stores.mark_loaded(lease.company, lease.fence, store.store_id)
             ended.append(store.store_id)

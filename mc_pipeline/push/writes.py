@@ -16,6 +16,7 @@ from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import (
     CHECK_TOO_OLD,
     REFUSED_FOR_GOOD,
+    MailchimpBlockedError,
     MailchimpError,
     MailchimpNotSentError,
     MailchimpRateLimitError,
@@ -149,7 +150,8 @@ class MemberWrites:
         """Give members the marketing permissions that their bodies name.
 
         Whoever should get one that the audience does not ask for gets none (``rejected``), and is tried again
-        by the next run: what has to be corrected is a setting, or the audience.
+        by the next run: what has to be corrected is a setting, or the audience. A permission whose answer is
+        lost is not sent again (rule 4.5): the person may have taken it back in between.
         """
         unknown: list[Result] = []
         known: list[Write] = []
@@ -502,7 +504,11 @@ class MemberWrites:
         """
         if isinstance(error, (MailchimpUnknownOutcomeError, batches.BatchUnfinishedError)):
             return self._settle(writes, intents, [Answer("unknown", error.title, str(error))] * len(writes))
-        self._settle(writes, intents, [Answer("not_sent", error.title, str(error))] * len(writes))
+        answers = [
+            Answer("unknown" if _may_have_been_given(write, error) else "not_sent", error.title, str(error))
+            for write in writes
+        ]
+        self._settle(writes, intents, answers)
         raise error
 
 
@@ -524,6 +530,11 @@ def _intent(write: Write) -> Intent:
         name_sent=write.name,
         evidence=write.evidence,
     )
+
+
+def _may_have_been_given(write: Write, error: MailchimpError) -> bool:
+    """Whether a permission may have been given all the same: only Mailchimp itself says for sure that not."""
+    return write.operation == "permit" and isinstance(error, MailchimpBlockedError)
 
 
 def answer_of_error(error: MailchimpError) -> Answer | None:

@@ -184,7 +184,8 @@ class ConsentSettings(_Model):
         (),
         description="one or several marketing permissions (GDPR) in Mailchimp's own words, such as Email",
     )
-    """Given once to members whom we subscribed on this evidence, in an audience that asks for permissions."""
+    """Given to members whom we subscribed on this evidence, in an audience that asks for permissions: once
+    per person and evidence in the company, and not after the person took it back."""
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> Self:

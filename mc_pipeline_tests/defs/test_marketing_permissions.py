@@ -77,6 +77,28 @@ def test_an_answer_that_is_lost_leads_to_no_second_giving(readers: World):
     assert readers.mailchimp.journal.writes == []
 
 
+def test_a_permission_whose_answer_was_lost_and_that_is_not_there_is_listed_with_what_to_do(readers: World):
+    readers_of_the_newsletter(readers, 1)
+    readers.run()
+    readers.approve()
+    fault = readers.mailchimp.faults.add(Fault("reset_after", "PATCH", "/lists/readers1/members/"))
+    first = readers.run()
+    assert fault.fired == 1
+    assert not readers.checks(first)["audience_push/everything_applied"].passed
+    (member,) = readers.mailchimp.audience("readers1").members.values()
+    member.marketing_permissions = {}
+    readers.mailchimp.journal.clear()
+    second = readers.run()
+    assert readers.mailchimp.journal.writes == []
+    check = readers.checks(second)["audience_plan/permissions_known"]
+    assert not check.passed
+    assert "Of 1 marketing permissions nobody knows whether Mailchimp gave them" in check.description
+    assert "look at these members in Mailchimp" in check.description
+    (listed,) = check.metadata["who"].value.records
+    assert (listed.data["audience"], listed.data["permission"]) == ("readers", "email")
+    assert "reader0" not in str(check.metadata)
+
+
 def test_a_permission_that_the_audience_does_not_know_is_named(readers: World):
     configure(readers, "Carrier pigeon")
     readers_of_the_newsletter(readers, 1)

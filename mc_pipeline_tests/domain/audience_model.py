@@ -187,6 +187,8 @@ class Audiences:
 
     members: dict[tuple[str, str], Member] = field(default_factory=dict)
     records: dict[tuple[str, str], Record] = field(default_factory=dict)
+    asked: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    said: dict[tuple[str, str], datetime] = field(default_factory=dict)
 
     def members_table(self) -> pd.DataFrame:
         audience_of = {WHOLESALE: "wholesale", RETAIL: "retail"}
@@ -250,6 +252,9 @@ class Audiences:
             assert body["status"] == row.status
             assert body["email_address"] == row.email
             assert member is None or (member.status == "archived" and row.status == "transactional")
+            if row.status == "pending":
+                assert row.email not in {email for _, email in self.asked}, "asked twice"
+                self.asked[key] = NOW
             self.members[key] = self._written(
                 Member(row.status, tags=member.tags if member else frozenset()), body
             )
@@ -304,7 +309,8 @@ class Audiences:
                 assert member.status == "subscribed"
                 given = dict.fromkeys(body["marketing_permissions"], True)
                 self.members[key] = replace(member, permissions={**(member.permissions or {}), **given})
-                self.records[key] = replace(record, permitted=True)
+                for name in given:
+                    self.said[row.email, name.casefold()] = NOW
             case _:
                 raise AssertionError(f"unknown operation {row.operation}")
 
@@ -365,7 +371,11 @@ class World:
             planned_at=NOW,
             blacklisted_emails=self.blacklisted,
             opted_out_ever=self.opted_out_ever,
-            **self.more,
+            **{
+                "asked_to_confirm": self.audiences.asked,
+                "permissions_said": self.audiences.said,
+                **self.more,
+            },
         )
 
     def plan(self) -> pd.DataFrame:

@@ -162,13 +162,13 @@ class TestRefusals:
 class TestConfirmations:
     """Rule 4.3: a confirmation mail goes out once per address, few a day, never in a first load."""
 
-    def asking(self, people: int = 1, records: dict | None = None, **more) -> World:
+    def asking(self, people: int = 1, asked: dict | None = None, **more) -> World:
         contacts = [
             Person(f"p{number}@example.com", number + 1, status="pending", evidence=consent_on(EARLIER))
             for number in range(people)
         ]
         settings = company(send_confirmation=True)
-        return World(contacts, Audiences({}, records or {}), settings=settings, more=more)
+        return World(contacts, Audiences(asked=asked or {}), settings=settings, more=more)
 
     def test_people_are_asked_to_confirm_where_settings_say_so(self):
         assert sent(self.asking().plan()) == [("create", "p0@example.com", "pending")]
@@ -178,9 +178,33 @@ class TestConfirmations:
         assert sent(world.plan()) == [("create", "p0@example.com", "transactional")]
 
     def test_nobody_is_asked_twice_in_their_life(self):
-        asked = Record(created_status="pending", created_at=EARLIER)
-        world = self.asking(records={(WHOLESALE, "p0@example.com"): asked})
+        plan = self.asking(asked={(WHOLESALE, "p0@example.com"): EARLIER}).plan()
+        assert sent(plan) == [("create", "p0@example.com", "transactional")]
+        assert "was asked to confirm before" in plan.iloc[0]["because"]
+
+    def test_an_address_was_asked_whoever_bears_it_now(self):
+        member = Member("subscribed", FIELDS)
+        record = Record(
+            created_by_us=True, created_status="pending", created_at=EARLIER, partner_id=9, name_sent="Ada"
+        )
+        renamed = (RETAIL, "b@example.com")
+        world = self.asking(asked={(RETAIL, "p0@example.com"): EARLIER})
+        world.audiences.members[renamed], world.audiences.records[renamed] = member, record
         assert sent(world.plan()) == [("create", "p0@example.com", "transactional")]
+
+    def test_a_renamed_members_new_address_was_never_asked(self):
+        world = self.asking(asked={(RETAIL, "a@example.com"): EARLIER})
+        world.audiences.records[WHOLESALE, "p0@example.com"] = Record(created_status="pending")
+        assert sent(world.plan()) == [("create", "p0@example.com", "pending")]
+
+    def test_whom_a_first_load_could_not_create_is_not_asked_later(self):
+        world = self.asking(2, of_first_load=frozenset({(RETAIL, "p0@example.com")}))
+        plan = world.plan()
+        assert sent(plan) == [
+            ("create", "p0@example.com", "transactional"),
+            ("create", "p1@example.com", "pending"),
+        ]
+        assert "a first load asks nobody to confirm" in plan.iloc[0]["because"]
 
     def test_no_more_are_asked_than_settings_allow_in_a_day(self):
         plan = self.asking(4).plan()
@@ -189,8 +213,9 @@ class TestConfirmations:
 
     def test_yesterdays_confirmations_do_not_count_and_todays_do(self):
         asked = {
-            (RETAIL, "x@example.com"): Record(created_status="pending", created_at=NOW - timedelta(hours=1)),
-            (RETAIL, "y@example.com"): Record(created_status="pending", created_at=NOW - timedelta(hours=25)),
+            (RETAIL, "x@example.com"): NOW - timedelta(hours=1),
+            (RETAIL, "y@example.com"): NOW - timedelta(hours=25),
+            (WHOLESALE, "z@example.com"): NOW - timedelta(hours=1),
         }
         assert len(sent(self.asking(4, asked).plan())) == 1
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -9,6 +10,7 @@ from mc_pipeline_tests.domain.audience_model import (
     EARLIER,
     OURS,
     RETAIL,
+    WHOLESALE,
     Audiences,
     Member,
     Person,
@@ -88,6 +90,61 @@ def test_a_permission_taken_back_stays_taken_back():
     assert member.permissions == {"Email": True, "Direct Mail": False}
     given.audiences.members[KEY] = replace(member, permissions={"Email": False, "Direct Mail": False})
     assert permits(given) == []
+
+
+LATER = EARLIER + timedelta(days=30)
+
+
+@pytest.mark.parametrize(
+    ("said", "given"),
+    [
+        ({}, True),
+        ({("ann@x.org", "email"): EARLIER - timedelta(seconds=1)}, True),
+        ({("ann@x.org", "email"): EARLIER}, False),
+        ({("ann@x.org", "email"): LATER}, False),
+        ({("ann@x.org", "direct mail"): LATER}, True),
+        ({("bob@x.org", "email"): LATER}, True),
+    ],
+    ids=[
+        "nothing was said",
+        "consent is newer",
+        "given on this very consent",
+        "taken back since",
+        "another purpose",
+        "somebody else",
+    ],
+)
+def test_only_consent_that_is_later_than_all_that_was_said_gives_a_permission(said, given):
+    asked = world()
+    asked.more["permissions_said"] = said
+    assert permits(asked) == ([["Email"]] if given else [])
+
+
+def test_what_was_said_under_a_former_address_counts():
+    changed = world()
+    changed.audiences.records[WHOLESALE, "old@x.org"] = replace(OURS, partner_id=ANN.partner_id)
+    changed.more["permissions_said"] = {("old@x.org", "email"): LATER}
+    assert permits(changed) == []
+
+
+def test_each_purpose_is_judged_by_itself():
+    two = world()
+    two.settings = company(permissions=["Email", "Direct Mail"])
+    two.more["permissions_said"] = {("ann@x.org", "email"): LATER}
+    assert permits(two) == [["Direct Mail"]]
+
+
+def test_whoever_moves_to_another_audience_is_not_given_it_again():
+    """Once in the whole company: it was given, and taken back, in the audience that Ann leaves."""
+    moving = world()
+    moving.apply(moving.plan())
+    member = moving.audiences.members[KEY]
+    moving.audiences.members[KEY] = replace(member, permissions={"Email": False})
+    moving.people = [replace(ANN, audience="wholesale")]
+    moving.more["permission_list_ids"] = frozenset({RETAIL, WHOLESALE})
+    moved = brief(moving.plan())
+    assert ("create", "ann@x.org", "subscribed") in moved
+    assert ("permit", "ann@x.org") not in moved
 
 
 def test_undated_consent_gives_none():

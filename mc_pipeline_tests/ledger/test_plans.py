@@ -61,11 +61,11 @@ def test_a_first_load_that_crashed_goes_on_under_its_approval(ledger: Ledger, cl
     ledger.plans.save(rest)
     assert ledger.plans.approved_row_keys("acme") >= set(rest.row_keys)
     assert ledger.plans.approved_row_keys("other") == set()
-    assert ledger.plans.loading_audiences("acme") == {"list1"}
+    assert ledger.plans.in_first_load("acme", ["list1"]) == {"list1"}
     ledger.plans.mark_applied("plan-2", rest.observed_at, still_loading=["list1"])
-    assert ledger.plans.loading_audiences("acme") == {"list1"}
+    assert ledger.plans.in_first_load("acme", ["list1"]) == {"list1"}
     ledger.plans.mark_applied("plan-2", rest.observed_at)
-    assert ledger.plans.loading_audiences("acme") == set()
+    assert ledger.plans.in_first_load("acme", ["list1"]) == set()
     assert ledger.plans.opened_audiences("acme") == {"list1"}
 
 
@@ -190,3 +190,20 @@ def test_row_keys_are_forgotten_when_nobody_can_use_them_any_more(ledger: Ledger
     assert (plan.row_count, plan.row_keys) == (2, [])
     assert ledger.plans.approvals("acme")[0].row_count == 2
     assert ledger.plans.opened_audiences("acme") == {"list1"}
+
+
+def test_a_first_load_lasts_from_before_its_approval_until_its_writes_are_known(
+    ledger: Ledger, clock: Clock
+) -> None:
+    lists = ["list1", "list2"]
+    assert ledger.plans.in_first_load("acme", lists) == {"list1", "list2"}
+    ledger.plans.save(a_plan(row_keys=["k1", "k2", "k3"], first_load_audiences=["list1"]))
+    ledger.plans.approve("plan-1", "mia", "first load")
+    assert ledger.plans.in_first_load("acme", lists) == {"list1", "list2"}
+    assert ledger.plans.first_load_row_keys("acme") == {"k1", "k2", "k3"}
+    ledger.plans.mark_applied("plan-1", clock.moment, still_loading={"list1"})
+    assert ledger.plans.in_first_load("acme", lists) == {"list1", "list2"}
+    ledger.plans.mark_applied("plan-1", clock.moment)
+    assert ledger.plans.in_first_load("acme", lists) == {"list2"}
+    assert ledger.plans.in_first_load("other", lists) == {"list1", "list2"}
+    assert ledger.plans.first_load_row_keys("acme") == set()

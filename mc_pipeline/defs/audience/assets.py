@@ -91,6 +91,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
                 "settled_from_an_interrupted_run": from_batches.settled + from_observation,
                 "still_under_way_in_batches": len(from_batches.under_way),
                 "vanished": vanished,
+                "marketing_permissions_taken_back": summary.permissions_withdrawn,
                 **{
                     f"{each.name}_in_mailchimp": dg.MetadataValue.url(
                         audience_link(systems.settings, company, each.list_id, each.described.web_id)

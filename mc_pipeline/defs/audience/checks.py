@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 NO_LEAKS = "no_leaks"
 WITHIN_GUARDS = "within_guards"
+PERMISSIONS_KNOWN = "permissions_known"
 EVERYTHING_APPLIED = "everything_applied"
 
 _JUDGED_WITH = ("contacts", "odoo_partners", "odoo_blacklist", "mailchimp_members")
@@ -55,6 +56,18 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
                 description="The plan changes no more than the company's guards allow, or a person approved "
                 "it. For marketing ops: look at the plan, release it (job `approve_plan`, or "
                 "`mc-pipeline approve PLAN_ID`), and sync the company again.",
+                owner="marketing ops",
+                companies=companies,
+            ),
+            company_check_spec(
+                PERMISSIONS_KNOWN,
+                asset="audience_plan",
+                judged_with=_JUDGED_WITH,
+                description="Of every marketing permission (GDPR) that was sent to Mailchimp it is known "
+                "whether the member got it. Where an answer was lost and the member does not have the "
+                "permission, they may have taken it back: it is not sent again. For marketing ops: look at "
+                "the member in Mailchimp. Whoever wants the permission ticks it themselves, or consents anew "
+                "in Odoo: consent dated later gives it.",
                 owner="marketing ops",
                 companies=companies,
             ),
@@ -133,6 +146,25 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
                 "guards": _guards_table(report),
                 **old_opt_outs_metadata(old_opt_outs),
                 **({"approve": _how_to_approve(identity, company.key)} if report.needs_approval else {}),
+            },
+        )
+        lost = systems.ledger.permissions.lost(company.key)
+        yield dg.AssetCheckResult(
+            check_name=PERMISSIONS_KNOWN,
+            asset_key="audience_plan",
+            passed=lost.empty,
+            severity=dg.AssetCheckSeverity.WARN,
+            description="Of every marketing permission that was sent it is known what became of it."
+            if lost.empty
+            else f"Of {len(lost):,} marketing permissions nobody knows whether Mailchimp gave them: the "
+            "answer was lost. They are not sent again; look at these members in Mailchimp.",
+            metadata={
+                "not_known": len(lost),
+                **partners_in_odoo(
+                    systems.settings,
+                    "who",
+                    lost[["partner_id", "email", "audience", "permission", "lost_at"]],
+                ),
             },
         )
 

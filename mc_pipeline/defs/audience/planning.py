@@ -89,7 +89,7 @@ def make_plan(
         double_optin_list_ids=frozenset(
             list_id for list_id, audience in audiences.items() if audience.double_optin
         ),
-        first_load_list_ids=frozenset(lists.values()) - ledger.plans.opened_audiences(company.key),
+        first_load_list_ids=frozenset(ledger.plans.in_first_load(company.key, lists.values())),
         permission_list_ids=frozenset(
             list_id for list_id, audience in audiences.items() if audience.marketing_permissions
         ),
@@ -114,6 +114,13 @@ def make_plan(
         ),
         not_taken_back=ledger.consent.refused_for_good(),
         changed=ledger.changed_addresses.open(company.key),
+        asked_to_confirm=ledger.confirmations.asked(company.key),
+        of_first_load=frozenset(
+            ledger.confirmations.of_first_load(
+                company.key, contacts.rows.loc[contacts.rows["status_for_new"] == "pending", "email"]
+            )
+        ),
+        permissions_said=ledger.permissions.last_words(company.key),
     )
     plan = changes.plan
     identity = plan_id(company.key, plan)

@@ -35,6 +35,7 @@ def apply_plan(
     """
     from mc_pipeline.defs.audience.observing import Audiences
     from mc_pipeline.domain.changes_of_audience import waiting_for_creations
+    from mc_pipeline.domain.first_loads import still_loading
     from mc_pipeline.push.plan import MEMBER_NOT_CREATED, push_plan
     from mc_pipeline.push.writes import MemberWrites
     from mc_pipeline.sync.opt_outs.since import AskedSince
@@ -60,6 +61,7 @@ def apply_plan(
         raise dg.Failure(refusal, allow_retries=False)
 
     client = systems.mailchimp(company)
+    lists = [audience.list_id for audience in company.audiences.values()]
     trouble = _prepare_merge_fields(systems, company, rows)
     due = rows.assign(held_back_because=waiting_for_creations(rows, trouble))
     total = int((due["held_back_because"] == "").sum())
@@ -76,7 +78,7 @@ def apply_plan(
         due,
         writes,
         client,
-        first_load=plans.loading_audiences(company.key),
+        first_load=plans.in_first_load(company.key, lists),
         open_addresses={
             (intent.list_id, intent.email) for intent in systems.ledger.intents.open(company.key)
         },
@@ -84,13 +86,19 @@ def apply_plan(
         observed_at=plan.observed_at,
         now=systems.now(),
     )
-    unfinished = outcome["outcome"].isin(["unknown", "not_sent", "held_back"])
-    # What became of these is known: they come back as newcomers, if at all.
-    unfinished &= outcome["detail"] != MEMBER_NOT_CREATED
-    # Of an unread audience the plan has no row of most people: that is no end of its first load.
-    unread = {audience.list_id for audience in Audiences.of(members, company).unread}
     plans.mark_applied(
-        identity, plan.observed_at, still_loading=unread | set(outcome.loc[unfinished, "list_id"])
+        identity,
+        plan.observed_at,
+        still_loading=still_loading(
+            outcome,
+            plans.first_load_row_keys(company.key),
+            # What became of these is known: they come back as newcomers, if at all.
+            known_details={MEMBER_NOT_CREATED},
+            unread={audience.list_id for audience in Audiences.of(members, company).unread},
+            open_lists={
+                intent.list_id for intent in systems.ledger.intents.open(company.key, path=lease.path)
+            },
+        ),
     )
     return Pushed(outcome.assign(held_back_because=rows["held_back_because"]), trouble)
 

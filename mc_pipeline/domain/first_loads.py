@@ -1,0 +1,38 @@
+"""When the first load of an audience is over: what of it a push has left to do (rules 4.3 and 7.3).
+
+The first load lasts until it is known of all writes of the approved first plan what became of them. A crash,
+an approval and a refusal by Mailchimp do not end it by themselves: what was refused is known, what was not
+sent or not answered is not.
+"""
+
+from collections.abc import Collection
+
+import pandas as pd
+
+_NOT_KNOWN = ("unknown", "not_sent")
+
+
+def still_loading(
+    outcome: pd.DataFrame,
+    released: Collection[str],
+    *,
+    known_details: Collection[str],
+    unread: Collection[str],
+    open_lists: Collection[str],
+) -> set[str]:
+    """Return the list ids for which writes of their first load are still to come.
+
+    What waits although it was never part of a first plan, such as somebody's archiving that a guard holds
+    back, does not count. A creation always does: whoever is not there yet belongs to the load.
+
+    Args:
+        outcome: the rows of a plan that was pushed to its end, with ``outcome`` and ``detail``.
+        released: keys of the rows of the approved first plans.
+        known_details: details of held-back rows of which it is known that no later plan has them.
+        unread: list ids of audiences that were not read: the plan has no row of most of their people.
+        open_lists: list ids of audiences with writes of which nobody knows yet whether they were applied.
+    """
+    waits = (outcome["outcome"] == "held_back") & ~outcome["detail"].isin(list(known_details))
+    waits &= (outcome["operation"] == "create") | outcome["row_key"].isin(list(released))
+    waits |= outcome["outcome"].isin(_NOT_KNOWN)
+    return {*unread, *open_lists, *outcome.loc[waits, "list_id"]}
