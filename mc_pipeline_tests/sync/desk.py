@@ -182,8 +182,8 @@ class _Systems:
     def includes(self, email: str) -> bool:
         return False
 
-    def is_about(self, record: Any) -> bool:
-        return False
+    def pseudonym_of(self, email: str) -> str | None:
+        return None
 
     def erased_by_now(self) -> "_Systems":
         return self

@@ -1,7 +1,6 @@
 """Assets of the group ``odoo``: what Odoo holds, without judgement."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -319,7 +318,7 @@ def _reading(
 def _remember(systems: Systems, stored: StoredSnapshots, reading: "Reading", table: Table) -> None:
     """Keep a complete read for the next run to build upon; after an incomplete one, that reads whole."""
     if table.complete:
-        stored.keep(reading, systems.erased)
+        stored.keep(reading, systems)
     else:
         stored.drop()
 
@@ -350,8 +349,7 @@ def _observe(
 ) -> Table:
     """Read one table, without people who were erased, and judge with the ledger's memory if it is whole."""
     answer = _table(read())
-    rows = systems.erased.without(answer.rows)
-    return judge_read(systems, company, columns.name, replace(answer, rows=rows))
+    return judge_read(systems, company, columns.name, systems.erased.left_out_of(columns.name, answer))
 
 
 def judge_read(systems: Systems, company: CompanySettings, name: str, table: Table) -> Table:
