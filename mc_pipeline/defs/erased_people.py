@@ -1,7 +1,7 @@
 """Keeps people who were erased out of everything that a run reads (rule 10.1)."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
@@ -36,7 +36,7 @@ def erasure_pseudonyms() -> "Pseudonyms":
     if not key:
         raise dg.Failure(
             f"{ERASURE_KEY_VARIABLE} is not set: set it to a secret of at least {SHORTEST_KEY} characters, "
-            "the same on every machine, and never change it; by it alone an erased person is still recognised",
+            "the same on every machine, and never change it: by it alone are erased people recognised",
             allow_retries=False,
         )
     try:
@@ -136,7 +136,7 @@ class ErasedPeople:
             rows = _as_of_somebody_erased(rows, gone) if gone.any() else rows
         elif gone.any():
             rows = rows[~gone].reset_index(drop=True)
-        if name == schemas.ODOO_PARTNERS.name and _EVIDENCE <= set(rows.columns):
+        if name == schemas.ODOO_PARTNERS.name and set(rows.columns) >= _EVIDENCE:
             from mc_pipeline.domain.erasure import without_evidence_of_before
 
             rows = without_evidence_of_before(rows, self.erased_at)

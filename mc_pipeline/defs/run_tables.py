@@ -1,4 +1,4 @@
-"""The I/O manager of all assets: tables as Parquet, without people who were erased by the time of each look."""
+"""The I/O manager of all assets: tables as Parquet, without people who were erased by then."""
 
 import dagster as dg
 

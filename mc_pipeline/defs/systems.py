@@ -111,7 +111,7 @@ class Systems:
         waits for no run. Each step calls this at its end: by then it has recorded all, and whatever it loads
         later is without the person. A run that died is looked after by the runs of the next day.
         """
-        if not self.ledger.erasures.any_since(self._opened_at - _RUNS_TAKE_AT_MOST):
+        if not self.ledger.erasures.is_any_due(self._opened_at - _RUNS_TAKE_AT_MOST):
             return
         self.ledger.erasures.forget_again(self.erased_by_now().pseudonym_of)
 

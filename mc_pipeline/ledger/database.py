@@ -81,7 +81,7 @@ class Database:
             ) from error
 
     def tidy(self) -> None:
-        """Have the write-ahead file hold nothing of what was deleted or changed (SQLite), if nobody reads now.
+        """Have the write-ahead file hold nothing of what was deleted or changed (SQLite), if nobody reads.
 
         Otherwise it is for the next time: the content of deleted rows is overwritten in the file itself.
         """

@@ -84,6 +84,9 @@ decide, and nobody is asked to decide about somebody who was erased."""
 
 _NEEDED_WHILE_OPEN = frozenset({"ledger_standing_opt_out"})
 
+_RESTORED = "restored"
+"""In the report of a tombstone: the ledger was replaced by a copy from before the erasure."""
+
 
 class Erasures:
     """The tombstones, and the erasing."""
@@ -144,16 +147,18 @@ class Erasures:
             count, latest = connection.execute(query).one()
         return int(count), latest
 
-    def any_since(self, moment: datetime) -> bool:
-        """Whether an erasure was asked for since then."""
-        latest = self.version()[1]
-        return latest is not None and latest >= moment
+    def is_any_due(self, since: datetime) -> bool:
+        """Whether somebody was erased since a moment, or the erasure of somebody is not complete."""
+        recent = or_(erasure.c.requested_at >= since, erasure.c.completed_at.is_(None))
+        with self._database.read() as connection:
+            return connection.execute(select(erasure.c.pseudonym).where(recent).limit(1)).first() is not None
 
     def merge_beside(self) -> None:
         """Take over what the file beside the ledger knows and the ledger does not, and the other way round.
 
         So the tombstones survive when an older copy of the ledger is put back, and the file is made anew when
-        it is lost. Raises ``LedgerError`` when the file is damaged.
+        it is lost. What such a copy holds of these people is forgotten by the next run (``forget_again``):
+        until then their erasure is not complete. Raises ``LedgerError`` when the file is damaged.
         """
         if self._beside is None:
             return
@@ -161,11 +166,15 @@ class Erasures:
         with self._database.read() as connection:
             here = {each.pseudonym: each for each in _tombstones(connection)}
         together = {name: _together(kept.get(name), here.get(name)) for name in kept.keys() | here.keys()}
-        news = [each for name, each in together.items() if each != here.get(name)]
+        news = {
+            name: replace(each, completed_at=None, report={**each.report, _RESTORED: True})
+            for name, each in together.items()
+            if each != here.get(name)
+        }
         if news:
             with self._database.write() as connection:
-                insert_or_replace(connection, erasure, [_row(each) for each in news])
-        if together != kept:
+                insert_or_replace(connection, erasure, [_row(each) for each in news.values()])
+        if together != kept or news:
             self._keep_beside()
 
     def _keep_beside(self) -> None:
@@ -225,6 +234,10 @@ class Erasures:
                 found += self.forget_what_is_done(email, pseudonym)
         if found:
             self._database.tidy()
+        for tombstone in self.tombstones():
+            if tombstone.completed_at is None and tombstone.report.get(_RESTORED):
+                report = {name: each for name, each in tombstone.report.items() if name != _RESTORED}
+                self.complete(tombstone.pseudonym, report)
         return found
 
     def forget_what_is_done(self, email: str, pseudonym: str) -> bool:

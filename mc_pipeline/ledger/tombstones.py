@@ -95,8 +95,8 @@ class TombstoneFile:
                     self._replace(list(known.values()))
         except OSError as error:
             raise LedgerUnavailableError(
-                f"the file of erased people {self.path} cannot be written ({error.strerror}): check the rights "
-                "of its folder, and that the disk is not full"
+                f"the file of erased people {self.path} cannot be written ({error.strerror}): check the "
+                "rights of its folder, and that the disk is not full"
             ) from error
 
     def _replace(self, tombstones: Sequence[Tombstone]) -> None:
@@ -129,8 +129,8 @@ class TombstoneFile:
     def _damaged(self, what: str) -> LedgerError:
         return LedgerError(
             f"the file of erased people {self.path} cannot be read ({what}). Put it back from a backup. If "
-            "there is none, and the ledger was not replaced by an older copy since the last erasure, move the "
-            "file away: it is made anew from the ledger."
+            "there is none, and the ledger was not replaced by an older copy since the last erasure, move "
+            "the file away: it is made anew from the ledger."
         )
 
 

@@ -1,7 +1,7 @@
 """Takes people out of every stored file: the tables of all companies, and the records that reads build upon.
 
 A row goes when an address stands anywhere in it, as the whole of a column or inside JSON, or when it is a
-row about one of the partners. Files are written anew as a whole; what a killed run left unfinished is removed.
+row about one of the partners. Files are written anew as a whole; what a killed run left is removed.
 
 A run may store tables meanwhile. Whoever is erased has a tombstone before this begins, and whoever stores a
 table looks for new tombstones after it is stored (:mod:`mc_pipeline.tables.parquet`). So either the table was
@@ -98,7 +98,7 @@ def _erase_rows(
 ) -> int:
     before = state_of(path)
     arrow = read_arrow(path)
-    gone = _rows_about(arrow, path.relative_to(folder).parts, addresses, partner_ids)
+    gone = _rows_about(arrow, tuple(path.relative_to(folder).parts), addresses, partner_ids)
     count = sum(gone)
     if count and not dry_run:
         kept = [not row for row in gone]

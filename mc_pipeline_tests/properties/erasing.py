@@ -1,10 +1,9 @@
 """Erases people of the small world by the job's own function, at any moment of a run."""
 
+import logging
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-
-import logging
 
 from mc_pipeline.defs.consent.erasure import ErasePerson, erase_people
 from mc_pipeline_tests.properties.small_world import SmallWorld

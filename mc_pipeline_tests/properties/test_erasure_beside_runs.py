@@ -3,9 +3,17 @@
 import pytest
 
 from mc_pipeline.defs.erased_people import ERASURE_KEY_VARIABLE
+from mc_pipeline.settings import load_settings
 from mc_pipeline_tests.properties.erasing import KEY, erase, traces
 from mc_pipeline_tests.properties.runs import MOMENTS, _steps
-from mc_pipeline_tests.properties.small_world import ORDERED, RETAIL, WHOLESALE, SmallWorld, small_world
+from mc_pipeline_tests.properties.small_world import (
+    LISTS,
+    ORDERED,
+    RETAIL,
+    SECRETS,
+    SmallWorld,
+    small_world,
+)
 
 STEPS = (
     "mailchimp_opt_outs",
@@ -46,28 +54,65 @@ def test_every_step_of_a_run_is_looked_at():
         assert set(STEPS) == set(_steps(world.settings))
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("step", STEPS)
-def test_a_new_customer_erased_during_a_step_is_not_created_and_leaves_no_trace(step, moment):
+def with_a_store(world: SmallWorld) -> None:
+    config = world.folder / "companies.yaml"
+    retail = f"list_id: {RETAIL}\n"
+    text = config.read_text()
+    assert text.count(retail) == 1
+    store = "        store: {id: acme-retail, name: ACME, currency: EUR}\n"
+    config.write_text(text.replace(retail, retail + store))
+    world.settings = load_settings(config, SECRETS)
+
+
+def test_whoever_is_erased_at_some_moment_of_a_run_is_not_created_and_leaves_no_trace():
+    """One new customer for each moment of each step, all of them with consent, and all in one run."""
     with small_world() as world:
+        with_a_store(world)
         customer(world, "bob@example.com", "Bob Brown")
         world.run_until_done()
-        partner = customer(world, "vera@example.com", "Vera Violet")
-        world.odoo.subscribe(world.newsletter, "vera@example.com")
-        erased = []
+        moments = [(moment, step) for step in STEPS for moment in MOMENTS]
+        erased = {}
+        for number, when in enumerate(moments):
+            email, name = f"person{number}@example.com", f"Vera Violet {number}"
+            erased[when] = (customer(world, email, name), email, name)
+            world.odoo.subscribe(world.newsletter, email)
+        left = dict(erased)
 
-        def meanwhile(at: str, name: str) -> None:
-            if (at, name) == (moment, step):
-                erased.append(erase(world, partner_ids=[partner]))
+        def meanwhile(moment: str, step: str) -> None:
+            erase(world, partner_ids=[left.pop((moment, step))[0]])
 
         run = world.run(meanwhile=meanwhile)
         if run.failure is not None:
             raise AssertionError(f"the run failed in {run.failed_step}") from run.failure
-        assert erased
-        for list_id in (RETAIL, WHOLESALE):
-            assert world.mailchimp.status(list_id, "vera@example.com") is None
+        assert left == {}
+        check_nobody_is_left(world, erased.values())
         assert world.mailchimp.status(RETAIL, "bob@example.com") == "transactional"
-        assert traces(world, "vera@example.com", "Vera Violet") == []
         world.run_until_done()
-        assert world.mailchimp.status(RETAIL, "vera@example.com") is None
+        check_nobody_is_left(world, erased.values())
+
+
+def check_nobody_is_left(world: SmallWorld, people) -> None:
+    emails = {email for _, email, _ in people}
+    assert emails & {each.lower() for list_id in LISTS for each in world.mailchimp.statuses(list_id)} == set()
+    store = world.mailchimp.state.stores["acme-retail"]
+    assert {each.email_address for each in store.customers.values()} == {"bob@example.com"}
+    assert len(store.orders) == 1
+    assert traces(world, *emails, *(name for _, _, name in people)) == []
+
+
+def test_a_step_that_fails_after_an_erasure_leaves_its_traces_to_the_next_run():
+    with small_world() as world:
+        customer(world, "bob@example.com", "Bob Brown")
+        world.run_until_done()
+        partner = customer(world, "vera@example.com", "Vera Violet")
+
+        def meanwhile(moment: str, step: str) -> None:
+            if (moment, step) == ("done", "missed_opt_outs"):
+                erase(world, partner_ids=[partner])
+                with world._ledger_of_a_person() as systems:
+                    systems.ledger.due_in_odoo.add("acme", ["vera@example.com"])
+                raise RuntimeError("the process is ended")
+
+        assert world.run(meanwhile=meanwhile).failed_step == "missed_opt_outs"
+        world.run(meanwhile=lambda moment, step: None)
         assert traces(world, "vera@example.com", "Vera Violet") == []

@@ -179,6 +179,9 @@ class _Systems:
     def without(self, rows: pd.DataFrame) -> pd.DataFrame:
         return rows
 
+    def split(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+        return rows, rows.iloc[:0]
+
     def includes(self, email: str) -> bool:
         return False
 

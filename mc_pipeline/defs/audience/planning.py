@@ -19,7 +19,7 @@ from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table
 
 LAST_EVENT, MADE_AT, PLAN_ID = "last_event", "made_at", "plan_id"
-"""Facts of the table audience_plan: the newest consent event that it knows, when it was made (UTC), its id."""
+"""Facts of the table audience_plan: the newest consent event it knows, when it was made (UTC), its id."""
 if TYPE_CHECKING:
     from mc_pipeline.mailchimp.client import MailchimpClient
 
@@ -99,7 +99,13 @@ def make_plan(
     identity = plan_id(company.key, plan)
     table = members.derive(plan, contacts, set_aside, partners, blacklist)
     # A plan is as old as its view of the audiences: that is what changes under it.
-    table = Table(plan, members.observed_at, table.complete, table.incomplete_because, facts=known_then | {PLAN_ID: identity})
+    table = Table(
+        plan,
+        members.observed_at,
+        table.complete,
+        table.incomplete_because,
+        facts=known_then | {PLAN_ID: identity},
+    )
     report = judge_plan(systems, company, plan, members.rows)
     greeted = _greetings(
         client, {key: audiences[lists[key]] for key in lists if lists[key] in audiences}, plan, report

@@ -96,14 +96,13 @@ def apply_plan(
 
 
 def _identity(systems: Systems, company: CompanySettings, plan: Table) -> str:
-    """The id of a plan by its rows; by what it says itself, where rows of erased people were left out since."""
+    """The id of a plan by its rows; as it says itself where rows of erased people were left out since."""
     identity = plan_id(company.key, plan.rows)
     said = plan.facts.get(PLAN_ID, "")
     record = systems.ledger.plans.get(said) if said != identity else None
-    if record is not None and len(plan.rows) < record.row_count:
-        if set(plan.rows["row_key"]) <= set(record.row_keys):
-            return said
-    return identity
+    if record is None or len(plan.rows) >= record.row_count:
+        return identity
+    return said if set(plan.rows["row_key"]) <= set(record.row_keys) else identity
 
 
 @dataclass(frozen=True)

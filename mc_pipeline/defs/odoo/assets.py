@@ -47,6 +47,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
     def odoo_partners(
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult:
+        from mc_pipeline.consent.erased import due_since_known
         from mc_pipeline.odoo.partners import read_partners
 
         company = systems.company(context.partition_key)
@@ -57,17 +58,21 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         }
         stored = StoredSnapshots(company.key, schemas.ODOO_PARTNERS.name)
         reading = _reading(context, systems, stored)
-        table = _observe(
-            systems,
-            company,
-            schemas.ODOO_PARTNERS,
-            lambda: read_partners(
+
+        def read() -> "OdooRead":
+            answer = read_partners(
                 systems.odoo(company),
                 company.odoo_company_id,
                 boolean_fields=sorted(consent_fields),
                 reading=reading,
-            ),
-        )
+            )
+            # The table is without them; this is where it is seen that Odoo knows an address of theirs.
+            theirs = systems.erased.split(answer.rows)[1]
+            known = theirs["email_normalized"].dropna()
+            due_since_known(systems.ledger, systems.erased, company.key, known)
+            return answer
+
+        table = _observe(systems, company, schemas.ODOO_PARTNERS, read)
         _remember(systems, stored, reading, table)
         rows = table.rows
         return dg.MaterializeResult(

@@ -31,6 +31,7 @@ from mc_pipeline.push.unsubscribes import push_unsubscribes
 from mc_pipeline.push.writes import MemberWrites
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.opt_outs.into_odoo import (
+    carry_of_erased,
     company_sources,
     old_until,
     remember,
@@ -153,7 +154,14 @@ def _take_over_blacklist(systems: Systems, company: CompanySettings, observed: O
     ]
     standing = systems.ledger.standing_opt_outs
     if observed.blacklist_complete:
-        standing.replace_all(company.key, BLACKLISTED, said, observed.blacklist_at, due_in=observed.unread)
+        standing.replace_all(
+            company.key,
+            BLACKLISTED,
+            said,
+            observed.blacklist_at,
+            due_in=observed.unread,
+            not_shown=systems.erased.includes,
+        )
     else:
         standing.say(said, observed.unread)
 
@@ -179,6 +187,7 @@ def _take_over_withdrawals(systems: Systems, company: CompanySettings, observed:
         ],
         observed.blacklist_at,
         due_in=observed.unread,
+        not_shown=systems.erased.includes,
     )
 
 
@@ -219,6 +228,9 @@ def _into_odoo(
             systems.odoo(company), systems.ledger, lease, run_id, company_sources(company)
         )
         done = writes.carry_out(decided)
+        of_erased: dict[str, None] = {}
+        carry_of_erased(systems, company, writes, of_erased)
+        troubles.extend(of_erased)
     except OdooError as error:
         done = CarriedOut.none(decided, error.message)
     if done.trouble:
