@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from mc_pipeline.ledger import ConsentEvent, Ledger
 from mc_pipeline.ledger.consent import EVENT_OF_STATUS, OPTED_OUT_EVENTS, Source
+from mc_pipeline.ledger.standing_opt_outs import BLACKLISTED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +55,8 @@ def take_members(
     take_opt_outs(ledger, erased, opt_outs_of(ledger, company, audience, list_id, out, source))
     reachable = addresses_of(erased, theirs.loc[theirs["status"].isin(_REACHABLE), "email"])
     standing = ledger.standing_opt_outs.of(company, reachable) if reachable else []
-    again = {reachable[each.email] for each in standing if each.list_id in ("", list_id)}
+    # Nothing else speaks against somebody who signed up by their own act since.
+    again = {reachable[each.email] for each in standing if each.cause == BLACKLISTED}
     if again:
         ledger.standing_opt_outs.add_due(company, list_id, again)
 

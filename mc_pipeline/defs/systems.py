@@ -67,6 +67,7 @@ class Systems:
         self._audiences: dict[str, Audience] = {}
         self._erased: tuple[object, ErasedPeople] | None = None
         self._opened_at = self.now()
+        self._looked_for_traces = False
 
     def company(self, key: str) -> CompanySettings:
         """Return a company's settings.
@@ -109,11 +110,13 @@ class Systems:
 
         A step may hold rows of a person in memory who is erased before it records them, and the erasure
         waits for no run. Each step calls this at its end: by then it has recorded all, and whatever it loads
-        later is without the person. A run that died is looked after by the runs of the next day.
+        later is without the person. What a run recorded that died is looked for once by each run of the next
+        day.
         """
-        if not self.ledger.erasures.is_any_due(self._opened_at - _RUNS_TAKE_AT_MOST):
-            return
-        self.ledger.erasures.forget_again(self.erased_by_now().pseudonym_of)
+        since = self._opened_at if self._looked_for_traces else self._opened_at - _RUNS_TAKE_AT_MOST
+        if self.ledger.erasures.is_any_due(since):
+            self.ledger.erasures.forget_again(self.erased_by_now().pseudonym_of)
+        self._looked_for_traces = True
 
     def odoo(self, company: CompanySettings) -> "OdooClient":
         """Connect to Odoo as the company sees it: its own and the shared records, nothing else."""

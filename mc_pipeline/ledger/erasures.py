@@ -148,8 +148,12 @@ class Erasures:
         return int(count), latest
 
     def is_any_due(self, since: datetime) -> bool:
-        """Whether somebody was erased since a moment, or the erasure of somebody is not complete."""
-        recent = or_(erasure.c.requested_at >= since, erasure.c.completed_at.is_(None))
+        """Whether ``forget_again`` may find something of people whose erasure was completed since a moment.
+
+        Or that an older copy of the ledger brought back, whenever they were erased.
+        """
+        brought_back = erasure.c.report_json.contains(f'"{_RESTORED}":true')
+        recent = or_(erasure.c.completed_at >= since, brought_back)
         with self._database.read() as connection:
             return connection.execute(select(erasure.c.pseudonym).where(recent).limit(1)).first() is not None
 
@@ -226,11 +230,18 @@ class Erasures:
 
         ``pseudonym_of`` knows the erased: their pseudonym, None for everybody else. What has to be carried
         yet (an opt-out in either direction) keeps the address until that is done, and nothing else does.
+
+        Whose erasure is not complete is left to it: until its end it needs what the ledger knows of them.
         """
         found = 0
-        for email in self._addresses():
+        complete = {
+            each.pseudonym
+            for each in self.tombstones()
+            if each.completed_at is not None or each.report.get(_RESTORED)
+        }
+        for email in self._addresses() if complete else ():
             pseudonym = pseudonym_of(email)
-            if pseudonym is not None:
+            if pseudonym is not None and pseudonym in complete:
                 found += self.forget_what_is_done(email, pseudonym)
         if found:
             self._database.tidy()

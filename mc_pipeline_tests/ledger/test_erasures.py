@@ -155,6 +155,13 @@ def test_what_is_recorded_after_an_erasure_is_forgotten_again(ledger):
     ledger.consent.record([opt_out(), opt_out("bob@example.com")])
     ledger.due_in_odoo.decide("acme", ledger.due_in_odoo.due("acme"), [])
     pseudonyms = {"ann@example.com": "erased:1"}
+    ledger.erasures.request("erased:1", "key", [7], reason="asked on 3 May", by="Eve")
+    assert not ledger.erasures.is_any_due(START)
+    assert ledger.erasures.forget_again(pseudonyms.get) == 0
+    assert ledger.erasures.traces("ann@example.com"), "the erasure itself still needs to know them"
+    ledger.erasures.complete("erased:1", {"done": []})
+    assert ledger.erasures.is_any_due(START)
+    assert not ledger.erasures.is_any_due(START + timedelta(seconds=1))
     assert ledger.erasures.forget_again(pseudonyms.get) == 1
     assert "ann" not in everything(ledger)
     assert "bob@example.com" in everything(ledger)
@@ -186,6 +193,9 @@ def test_what_was_deleted_is_in_no_file_of_the_database(ledger_url, clock):
         ledger.consent.record([opt_out(f"ann{number}@example.com") for number in range(200)])
         ledger.due_in_odoo.decide("acme", ledger.due_in_odoo.due("acme"), [])
         pseudonyms = {f"ann{number}@example.com": f"erased:{number}" for number in range(200)}
+        for pseudonym in pseudonyms.values():
+            ledger.erasures.request(pseudonym, "key", [], reason="asked on 3 May", by="Eve")
+            ledger.erasures.complete(pseudonym, {"done": []})
         assert ledger.erasures.forget_again(pseudonyms.get) == 200
         files = [each for each in folder.glob("ledger.db*") if b"@example.com" in each.read_bytes()]
     assert files == []

@@ -101,7 +101,10 @@ def erase_people(
                 _erase(systems, person, pseudonyms, leases, context.run_id)
             erasures.wipe()
             for person in people:
-                erasures.complete(pseudonyms.of(person.email), {"done": person.done})
+                pseudonym = pseudonyms.of(person.email)
+                erasures.complete(pseudonym, {"done": person.done})
+                # A run that recorded the person just now saw that this was not complete, and left it to us.
+                erasures.forget_what_is_done(person.email, pseudonym)
     _report(context, systems, people, config.dry_run)
 
 

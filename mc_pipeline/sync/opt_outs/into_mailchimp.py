@@ -309,11 +309,12 @@ def _facts(
 
 
 def _standing(systems: Systems, company: CompanySettings, emails: Sequence[str]) -> list[StandingOptOut]:
-    """What stands against these addresses; of people who were erased, what stands under their pseudonyms."""
+    """What stands against these addresses; of people who were erased, also Odoo's row known by pseudonym."""
     theirs = addresses_of(systems.erased, emails)
     return [
         replace(each, email=theirs.get(each.email, each.email))
         for each in systems.ledger.standing_opt_outs.of(company.key, [*emails, *theirs])
+        if each.email not in theirs or each.cause == BLACKLISTED
     ]
 
 
