@@ -20,12 +20,12 @@ from mc_pipeline.defs.odoo.sensors import odoo_sensors
 from mc_pipeline.defs.partitions import company_partitions
 from mc_pipeline.defs.revenue.assets import revenue_assets
 from mc_pipeline.defs.revenue.checks import revenue_checks
+from mc_pipeline.defs.run_tables import run_tables
 from mc_pipeline.defs.store.assets import store_assets
 from mc_pipeline.defs.store.checks import store_checks
 from mc_pipeline.defs.store.pushing import store_push_assets
 from mc_pipeline.defs.systems import systems_resource
 from mc_pipeline.settings import Settings, load_settings
-from mc_pipeline.tables.parquet import ParquetTablesResource
 
 
 def build_defs(
@@ -63,7 +63,7 @@ def build_defs(
             forget_erasure_runs,
         ],
         resources={
-            "io_manager": ParquetTablesResource(),
+            "io_manager": run_tables,
             "systems": systems_resource(settings),
             "months": MonthsAgain(),
             **(overrides or {}),

@@ -8,8 +8,9 @@ but read, so that late, repeated and missing deliveries end in the same state as
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from mc_pipeline.consent.erased import ErasedLike
 from mc_pipeline.domain.origin import Act, act_of_webhook, origin_of, tells_the_same
 from mc_pipeline.ledger import ConsentEvent, InboxDelivery, Ledger
 from mc_pipeline.ledger.consent import COMPLAINT, EVENT_OF_STATUS, OPTED_OUT_EVENTS
@@ -24,13 +25,6 @@ READ_AT_MOST = 100
 """Members read one by one in a run, whose delivery no reading of the audience explains."""
 
 Key = tuple[str, str]  # (list_id, email)
-
-
-class ErasedLike(Protocol):
-    """Who was erased, and is not read any more."""
-
-    def without(self, rows: "pd.DataFrame") -> "pd.DataFrame": ...
-    def includes(self, email: str) -> bool: ...
 
 
 class Deliveries:
@@ -76,6 +70,10 @@ class Deliveries:
             for delivery in self._waiting
             if not any(erased.includes(email) for email in (delivery.email, delivery.new_email) if email)
         ]
+
+    def addresses(self) -> set[str]:
+        """The addresses that the deliveries are about."""
+        return {email for each in self._waiting for email in (each.email, each.new_email) if email}
 
     def learn_origins(self, ledger: Ledger) -> None:
         """Learn whose act events of unknown origin were, when their delivery came after them."""

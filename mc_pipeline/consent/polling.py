@@ -14,11 +14,12 @@ from mc_pipeline.consent.address_changes import (
     read_address_changes,
     record_address_changes,
 )
-from mc_pipeline.consent.deliveries import READ_AT_MOST, Deliveries, ErasedLike, events_of, read_back
+from mc_pipeline.consent.deliveries import READ_AT_MOST, Deliveries, events_of, read_back
+from mc_pipeline.consent.erased import ErasedLike, forget_carried, take_members, take_opt_outs
 from mc_pipeline.consent.origins import Key, Origins, by_address
 from mc_pipeline.consent.questions import ASKED_AT_MOST, Questions
 from mc_pipeline.domain.origin import Act
-from mc_pipeline.ledger import ConsentEvent, Finding, Lease, Ledger, StatusChange
+from mc_pipeline.ledger import ConsentEvent, Finding, InboxDelivery, Lease, Ledger, StatusChange
 from mc_pipeline.ledger.consent import COMPLAINT, OPTED_OUT_EVENTS, Source
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpError
@@ -98,7 +99,9 @@ class AudiencePolling:
         events: list[ConsentEvent] = []
         asked_at = self._ledger.now()
         try:
-            for rows in changes:
+            for read in changes:
+                rows, theirs = self._erased.split(read)
+                self._take_erased(audience, list_id, theirs)
                 if since is not None:
                     # Before they are recorded: it is compared with what was known.
                     self._questions.note(self._questions.of(audience, list_id, rows, since - OVERLAP))
@@ -145,15 +148,11 @@ class AudiencePolling:
         except MailchimpError as error:
             doubts[COMPLAINTS] = mask_text(str(error))
             return []
-        return [report for report in reports if not self._erased.includes(report.email)]
+        return reports
 
     def _record_unread(self, audience: str, deliveries: Deliveries) -> list[ConsentEvent]:
         """Record the opt-outs that webhooks told, without their members' state; they stay in the inbox."""
-        untold = [
-            delivery
-            for delivery in deliveries.untold(self._ledger)
-            if not self._erased.includes(delivery.email)
-        ]
+        untold = self._untold(audience, deliveries)
         opt_outs = [
             event
             for event in events_of(self._lease.company, audience, untold, {})
@@ -200,11 +199,7 @@ class AudiencePolling:
 
     def _record_untold(self, audience: str, list_id: str, deliveries: Deliveries) -> list[ConsentEvent]:
         """Record what the inbox tells and the history does not know; then the inbox may forget it."""
-        untold = [
-            delivery
-            for delivery in deliveries.untold(self._ledger)
-            if not self._erased.includes(delivery.email)
-        ]
+        untold = self._untold(audience, deliveries)
         now_due, later = untold[:READ_AT_MOST], untold[READ_AT_MOST:]
         events: list[ConsentEvent] = []
         # First, so that what is told of the present address is known to be the same person's.
@@ -221,6 +216,7 @@ class AudiencePolling:
             events += past
         deliveries.learn_origins(self._ledger)
         deliveries.take(self._ledger, later)
+        forget_carried(self._ledger, self._erased, deliveries.addresses())
         return events
 
     def _record_address_changes(
@@ -238,6 +234,17 @@ class AudiencePolling:
         )
         record_address_changes(self._ledger, self._lease.company, audience, changes)
         return events + self._ledger.consent.inherited_since(before, list_id)
+
+    def _untold(self, audience: str, deliveries: Deliveries) -> list[InboxDelivery]:
+        """What the history does not know yet; opt-outs of erased people are recorded here, by themselves."""
+        untold = deliveries.untold(self._ledger)
+        theirs = [delivery for delivery in untold if self._erased.includes(delivery.email)]
+        take_opt_outs(self._ledger, self._erased, events_of(self._lease.company, audience, theirs, {}))
+        return [delivery for delivery in untold if not self._erased.includes(delivery.email)]
+
+    def _take_erased(self, audience: str, list_id: str, theirs: "pd.DataFrame") -> None:
+        if len(theirs):
+            take_members(self._ledger, self._erased, self._lease.company, audience, list_id, theirs, "poll")
 
     def _subscribed_since(self, list_id: str, since: datetime | None) -> datetime | None:
         """From when on people may have come back: without a cursor, since the last complete read."""
@@ -277,8 +284,13 @@ class AudiencePolling:
             for report in reports
             if not _is_told(report, known.get(report.email, ()))
         ]
-        self._ledger.consent.record(events)
-        return events
+        # A complaint that Mailchimp does not date would be told anew each time.
+        dated = {report.email for report in reports if report.at is not None}
+        theirs = [event for event in events if self._erased.includes(event.email)]
+        take_opt_outs(self._ledger, self._erased, [event for event in theirs if event.email in dated])
+        others = [event for event in events if not self._erased.includes(event.email)]
+        self._ledger.consent.record(others)
+        return others
 
 
 def _is_told(report: AbuseReport, told: Sequence[ConsentEvent]) -> bool:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 LEASE_TIME_TO_LIVE = timedelta(minutes=3)
 """So long others wait for the lease of a run that was killed."""
 
+_RUNS_TAKE_AT_MOST = timedelta(days=1)
+
 
 def utc_now() -> datetime:
     """Return the present moment, in UTC."""
@@ -63,6 +65,9 @@ class Systems:
         self._mailchimp: dict[tuple[str, bool], MailchimpClient] = {}
         self._slots: dict[str, ConnectionSlots | None] = {}
         self._audiences: dict[str, Audience] = {}
+        self._erased: tuple[object, ErasedPeople] | None = None
+        self._opened_at = self.now()
+        self._looked_for_traces = False
 
     def company(self, key: str) -> CompanySettings:
         """Return a company's settings.
@@ -86,18 +91,32 @@ class Systems:
 
         return Ledger.open(clock=self.now)
 
-    @cached_property
+    @property
     def erased(self) -> "ErasedPeople":
-        """Who was erased by now, as the whole run sees it."""
-        from mc_pipeline.defs.erased_people import ErasedPeople
-
-        return ErasedPeople.of(self.ledger)
+        """Who was erased until this moment: a person may be erased while a run is under way."""
+        return self.erased_by_now()
 
     def erased_by_now(self) -> "ErasedPeople":
-        """Who was erased until this moment."""
+        """Who was erased until this moment; the same object as long as that is nobody else."""
         from mc_pipeline.defs.erased_people import ErasedPeople
 
-        return ErasedPeople.of(self.ledger)
+        version = self.ledger.erasures.version()
+        if self._erased is None or self._erased[0] != version:
+            self._erased = (version, ErasedPeople.of(self.ledger))
+        return self._erased[1]
+
+    def forget_again(self) -> None:
+        """Take out of the ledger what was written into it about people who were erased meanwhile.
+
+        A step may hold rows of a person in memory who is erased before it records them, and the erasure
+        waits for no run. Each step calls this at its end: by then it has recorded all, and whatever it loads
+        later is without the person. What a run recorded that died is looked for once by each run of the next
+        day.
+        """
+        since = self._opened_at if self._looked_for_traces else self._opened_at - _RUNS_TAKE_AT_MOST
+        if self.ledger.erasures.is_any_due(since):
+            self.ledger.erasures.forget_again(self.erased_by_now().pseudonym_of)
+        self._looked_for_traces = True
 
     def odoo(self, company: CompanySettings) -> "OdooClient":
         """Connect to Odoo as the company sees it: its own and the shared records, nothing else."""

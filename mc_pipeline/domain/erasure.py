@@ -6,7 +6,11 @@ whoever was erased is known when Odoo or Mailchimp shows them again; without it,
 
 import hashlib
 import hmac
-from collections.abc import Collection
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
 
 import pandas as pd
 
@@ -14,6 +18,8 @@ from mc_pipeline.domain.errors import RuleError
 
 _PREFIX = "erased:"
 SHORTEST_KEY = 16
+_ADDRESS = re.compile(r'[^\s"<>(),;:\\\[\]{}|]+@[^\s"<>(),;:\\\[\]{}|]+')
+_MARKS = "'`.!?="
 
 
 class Pseudonyms:
@@ -35,12 +41,6 @@ class Pseudonyms:
         """The pseudonym of an address; case and surrounding space make no difference."""
         return _PREFIX + self._digest(email.strip().lower())
 
-    def erased(self, addresses: pd.Series, pseudonyms: Collection[str]) -> pd.Series:
-        """Mark the addresses whose pseudonym is one of ``pseudonyms``; a missing address is nobody's."""
-        return addresses.map(
-            lambda address: isinstance(address, str) and self.of(address) in pseudonyms
-        ).astype(bool)
-
     def _digest(self, text: str) -> str:
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
 
@@ -56,3 +56,85 @@ def with_former_addresses(email: str, renames: Collection[tuple[str, str]]) -> l
         found = {old for old, new in renames if new in found} - known
         known |= found
     return sorted(known)
+
+
+def addresses_in(text: str) -> Iterator[str]:
+    """Every address that a text may tell: it is one, it is JSON that holds one, or it mentions one."""
+    if text[:1] in ("{", "["):
+        try:
+            for inner in _texts_of(json.loads(text)):
+                yield from _mentioned_in(inner)
+            return
+        except ValueError:
+            pass  # no JSON: a text like any other
+    yield from _mentioned_in(text)
+
+
+def _mentioned_in(text: str) -> Iterator[str]:
+    if "@" not in text:
+        return
+    yield text.strip()
+    for found in _ADDRESS.findall(text):
+        yield found
+        yield found.strip(_MARKS)
+
+
+def _texts_of(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield name
+            yield from _texts_of(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts_of(inner)
+
+
+def without_evidence_of_before(partners: pd.DataFrame, erased_at: Mapping[int, datetime]) -> pd.DataFrame:
+    """Take from partners the evidence of consent that is older than the erasure of the person, or undated.
+
+    It counts for nothing under whatever address the partner has by now: a ticked box of the partner itself,
+    and the subscriptions of an address that the partner has. Opt-outs stay, for they restrict.
+
+    Args:
+        partners: the columns partner_id, email_normalized and evidence_json of ``odoo_partners``.
+        erased_at: when the person of a partner was erased (UTC).
+    """
+    theirs = partners["partner_id"].isin(list(erased_at))
+    if not theirs.any():
+        return partners
+    addresses = partners["email_normalized"].map(lambda text: text.lower() if isinstance(text, str) else None)
+    since: dict[str, datetime] = {}
+    for partner, address in zip(partners.loc[theirs, "partner_id"], addresses[theirs], strict=True):
+        if address is not None:
+            since[address] = max(erased_at[partner], since.get(address, erased_at[partner]))
+    concerned = (theirs | addresses.isin(list(since))) & ~partners["evidence_json"].isin(["[]", ""])
+
+    def left(text: Any) -> Any:
+        if not isinstance(text, str):
+            return text
+        items = json.loads(text)
+        kept = [item for item in items if item.get("opted_out") or not _is_void(item, erased_at, since)]
+        return text if len(kept) == len(items) else json.dumps(kept, ensure_ascii=False)
+
+    evidence = partners["evidence_json"].copy()
+    evidence[concerned] = evidence[concerned].map(left)
+    return partners.assign(evidence_json=evidence)
+
+
+def _is_void(
+    item: Mapping[str, Any], erased_at: Mapping[int, datetime], since: Mapping[str, datetime]
+) -> bool:
+    """Whether evidence is from before the erasure of the person whom it speaks of."""
+    if item["kind"] == "boolean_field":
+        at = erased_at.get(item.get("record_id") or 0)
+    else:
+        at = since.get(str(item["address"]).strip().lower())
+    if at is None:
+        return False
+    told = item.get("consented_at")
+    if not told:
+        return True
+    consented_at = datetime.fromisoformat(told)
+    return (consented_at if consented_at.tzinfo else consented_at.replace(tzinfo=UTC)) <= at

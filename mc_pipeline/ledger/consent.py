@@ -5,7 +5,7 @@ What follows from an event is decided elsewhere (``mc_pipeline.domain``).
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
@@ -82,6 +82,17 @@ class Consent:
         """Add events; one that is known already (list, address, event, time, status) is kept once."""
         with self._database.write() as connection:
             add_events(connection, events)
+
+    def record_of_erased(self, events: Sequence[ConsentEvent], addresses: Mapping[str, str]) -> None:
+        """Add opt-outs of people who were erased: under their pseudonyms, and due in Odoo by address.
+
+        ``addresses``: pseudonym to address, which is kept only until the opt-out is carried.
+        """
+        with self._database.write() as connection:
+            news = [event for chunk in chunks(events) for event in _unknown(connection, chunk)]
+            add_events(connection, events)
+            now = self._database.now()
+            add_due(connection, [(event.company, addresses[event.email]) for event in news], now)
 
     def events(
         self, *, email: str | None = None, company: str | None = None, since: datetime | None = None

@@ -9,7 +9,7 @@ import sqlite3
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,21 @@ class Database:
                 f"the ledger at {self.location} could not be written anew ({error}): try again when nobody "
                 "else uses it"
             ) from error
+
+    def tidy(self) -> None:
+        """Have the write-ahead file hold nothing of what was deleted or changed (SQLite), if nobody reads.
+
+        Otherwise it is for the next time: the content of deleted rows is overwritten in the file itself.
+        """
+        if self.dialect != "sqlite":
+            return
+        with suppress(sqlite3.OperationalError), closing(self.engine.raw_connection()) as connection:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA busy_timeout = 200")
+            try:
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                cursor.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MILLISECONDS}")
 
     @contextmanager
     def _transaction(self, engine: Engine) -> Iterator[Connection]:
@@ -159,6 +174,8 @@ def _sqlite_engine(url: URL) -> Engine:
         # The driver would start transactions by itself, later than SQLAlchemy thinks, and not for DDL.
         connection.isolation_level = None
         connection.execute("PRAGMA foreign_keys = ON")
+        # What is deleted or replaced is overwritten: it may be the address of somebody who was erased.
+        connection.execute("PRAGMA secure_delete = ON")
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MILLISECONDS}")
 
     @event.listens_for(engine, "begin")

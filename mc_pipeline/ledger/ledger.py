@@ -29,6 +29,7 @@ from mc_pipeline.ledger.runs import Runs
 from mc_pipeline.ledger.standing_opt_outs import StandingOptOuts
 from mc_pipeline.ledger.store_intents import StoreIntents
 from mc_pipeline.ledger.stores import Stores
+from mc_pipeline.ledger.tombstones import TombstoneFile
 from mc_pipeline.ledger.used_evidence import UsedEvidenceRows
 
 
@@ -38,7 +39,7 @@ class Ledger:
     Safe to use from several threads. Close it, or use it as a context manager.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, tombstones: TombstoneFile | None = None) -> None:
         self._database = database
         self.intents = Intents(database)
         self.members = Members(database)
@@ -62,7 +63,7 @@ class Ledger:
         self.leases = Leases(database)
         self.runs = Runs(database)
         self.connections = Connections(database)
-        self.erasures = Erasures(database)
+        self.erasures = Erasures(database, tombstones)
         self.stores = Stores(database)
         self.store_intents = StoreIntents(database)
 
@@ -73,15 +74,19 @@ class Ledger:
         ``url`` is a database URL; without it ``MC_PIPELINE_DATABASE_URL`` counts, or else the file
         ``$DAGSTER_HOME/mc_pipeline/ledger.db``, made for its owner only. ``clock`` tells the time (UTC).
         Raises ``LedgerError`` (no place named), ``LedgerUnavailableError`` (cannot be reached or
-        written), ``LedgerSchemaError`` (written by a newer mc_pipeline).
+        written), ``LedgerSchemaError`` (written by a newer mc_pipeline), ``LedgerError`` (the file of erased
+        people beside it is damaged).
         """
-        database = Database(database_url(url), clock)
+        place = database_url(url)
+        database = Database(place, clock)
         try:
             upgrade(database)
+            ledger = cls(database, TombstoneFile.of(place))
+            ledger.erasures.merge_beside()
         except BaseException:
             database.close()
             raise
-        return cls(database)
+        return ledger
 
     def now(self) -> datetime:
         """The present moment (UTC) by the ledger's clock."""

@@ -7,7 +7,7 @@ whichever of the two comes first, the person ends unsubscribed.
 Odoo's rows are read in any order, by several runs: the one with Odoo's later date counts.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -106,6 +106,10 @@ class StandingOptOuts:
                 for key in keys
             )
 
+    def is_news(self, said: StandingOptOut) -> bool:
+        """Whether ``say`` would return this one now; writes nothing."""
+        return self.count_news([said]) == 1
+
     def of(
         self, company: str, emails: Collection[str] | None = None, *, until: datetime | None = None
     ) -> list[StandingOptOut]:
@@ -150,10 +154,12 @@ class StandingOptOuts:
         observed_at: datetime,
         *,
         due_in: Collection[str],
+        not_shown: Callable[[str], bool] = lambda email: False,
     ) -> None:
         """Take over a complete read of Odoo: what it does not show, and was said before it, stands no longer.
 
         Who is newly out is due in the audiences ``due_in``: those that the caller cannot compare as a whole.
+        Of people ``not_shown`` by any read, because they were erased, nothing changes.
         """
         shown = list(said)
         keep = {_key(each) for each in shown if each.active}
@@ -165,7 +171,11 @@ class StandingOptOuts:
                 standing_opt_out.c.active,
                 standing_opt_out.c.recorded_at < observed_at,
             )
-            gone = [row for row in connection.execute(query).mappings() if _key(_said(row)) not in keep]
+            gone = [
+                row
+                for row in connection.execute(query).mappings()
+                if _key(_said(row)) not in keep and "@" in row["email"] and not not_shown(row["email"])
+            ]
             for chunk in chunks([(row["email"], row["list_id"]) for row in gone]):
                 connection.execute(
                     update(standing_opt_out)

@@ -1,8 +1,7 @@
 """What the work of a run needs of the systems: both clients, the ledger, the settings, a clock."""
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mc_pipeline.settings import CompanySettings, Settings
 
@@ -18,8 +17,9 @@ class ErasedPeople(Protocol):
     """Who was erased: left out of everything that is read."""
 
     def without(self, rows: "pd.DataFrame") -> "pd.DataFrame": ...
+    def split(self, rows: "pd.DataFrame") -> "tuple[pd.DataFrame, pd.DataFrame]": ...
     def includes(self, email: str) -> bool: ...
-    def is_about(self, record: Mapping[str, Any]) -> bool: ...
+    def pseudonym_of(self, email: str) -> str | None: ...
 
 
 class Systems(Protocol):

@@ -1,9 +1,10 @@
 """Files on disk or in object storage: written for their owner only, whole or not at all."""
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
 
 _FACTS = b"mc_pipeline"
 
+State = tuple[int, int, int]
+"""What tells one content of a local file from another: inode, size, time of the last change."""
+
+
+class ChangedMeanwhileError(Exception):
+    """Somebody else stored the file since it was read: read it again."""
+
 
 def storage_folder(folder: str = "") -> UPath:
     """Return the folder of the tables; a local one is made for its owner only (it holds personal data)."""
@@ -33,23 +41,34 @@ def storage_folder(folder: str = "") -> UPath:
     return path
 
 
-def write_arrow(arrow: "pa.Table", path: UPath, *, repeating: Sequence[str] | None = None) -> None:
+def write_arrow(
+    arrow: "pa.Table",
+    path: UPath,
+    *,
+    repeating: Sequence[str] | None = None,
+    if_still: State | None = None,
+) -> None:
     """Write a file for its owner only; a reader sees the old one or the new one, never a part.
 
     ``repeating`` names the columns with few different values; without it the library finds out by trying.
+    ``if_still``: see :func:`whole_file`.
     """
     import pyarrow.parquet as pq
 
     encoding = True if repeating is None else list(repeating)
-    with whole_file(path) as file:
+    with whole_file(path, if_still=if_still) as file:
         pq.write_table(arrow, file, compression="zstd", use_dictionary=encoding)
 
 
 @contextmanager
-def whole_file(path: UPath) -> Iterator[IO[bytes]]:
+def whole_file(path: UPath, *, if_still: State | None = None) -> Iterator[IO[bytes]]:
     """Open a file for writing, for its owner only: a reader sees the old one or the new one, never a part.
 
-    When the block fails, the old file stays.
+    When the block fails, the old file stays. While a local file is written, its unfinished copy is locked, so
+    that one which a killed process left behind is told from one that somebody is writing.
+
+    Raises:
+        ChangedMeanwhileError: the file is not in the state ``if_still`` any more; nothing was changed.
     """
     if not _is_local(path):
         # An object appears only when its upload is complete.
@@ -61,10 +80,54 @@ def whole_file(path: UPath) -> Iterator[IO[bytes]]:
     temporary = target.with_name(f".{target.name}.{uuid4().hex}")
     try:
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
             yield file
-        temporary.replace(target)
+            file.flush()
+            with _alone_in(target.parent):
+                if if_still is not None and state_of(path) != if_still:
+                    raise ChangedMeanwhileError(f"{target.name} was stored by somebody else meanwhile")
+                temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def state_of(path: UPath) -> State | None:
+    """The state of a local file, to be compared; None when it is not there, or in object storage."""
+    if not _is_local(path):
+        return None
+    try:
+        found = os.stat(path.path)
+    except FileNotFoundError:
+        return None
+    return (found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def remove_unfinished(path: UPath) -> bool:
+    """Remove a file that a killed process left unfinished; return whether it did.
+
+    One that is being written stays: whoever writes it looks again who was erased, once it is whole.
+    """
+    if not _is_local(path):
+        return False
+    with suppress(FileNotFoundError), open(path.path, "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        Path(path.path).unlink(missing_ok=True)
+        return True
+    return False
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Let nobody else put a file in its place in this folder meanwhile."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def read_arrow(path: UPath, names: Sequence[str] | None = None) -> "pa.Table":

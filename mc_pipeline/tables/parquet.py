@@ -6,6 +6,7 @@ complete, or incomplete, as it was.
 """
 
 from collections.abc import Collection, Sequence
+from typing import Protocol
 
 import dagster as dg
 from upath import UPath
@@ -15,10 +16,14 @@ from mc_pipeline.tables.files import read_arrow, storage_folder, with_facts, wit
 from mc_pipeline.tables.table import Table
 
 __all__ = [
+    "Erased",
+    "ErasedByNow",
     "ParquetTables",
     "ParquetTablesResource",
+    "load_table",
     "read_table",
     "storage_folder",
+    "store_table",
     "stored_table",
     "write_arrow",
     "write_table",
@@ -31,10 +36,37 @@ FEEDS = "mc_pipeline/feeds"
 ``first_month`` on."""
 
 
+class Erased(Protocol):
+    """Who was erased until a moment."""
+
+    def left_out_of(self, name: str, table: Table) -> Table:
+        """The table called ``name`` without these people."""
+        ...
+
+
+class ErasedByNow(Protocol):
+    """Tells who was erased, whenever it is asked."""
+
+    def erased_by_now(self) -> Erased:
+        """Who was erased until this moment; the same object as long as that is nobody else."""
+        ...
+
+    def forget_again(self) -> None:
+        """Forget what a step that ends has recorded about people who were erased meanwhile."""
+        ...
+
+
 class ParquetTables(dg.UPathIOManager):
-    """Stores and loads :class:`Table` values: ``<folder>/<asset>/<company>.parquet``."""
+    """Stores and loads :class:`Table` values: ``<folder>/<asset>/<company>.parquet``.
+
+    Of people who were erased by then, nothing is stored and nothing is loaded (rule 10.1).
+    """
 
     extension = ".parquet"
+
+    def __init__(self, base_path: UPath, people: ErasedByNow | None = None) -> None:
+        super().__init__(base_path=base_path)
+        self._people = people
 
     def dump_to_path(self, context: dg.OutputContext, obj: Table, path: UPath) -> None:
         if not isinstance(obj, Table):
@@ -42,18 +74,53 @@ class ParquetTables(dg.UPathIOManager):
                 f"asset {context.asset_key.to_user_string()} returned {type(obj).__name__}, not a Table"
             )
         columns = schemas.ALL[context.asset_key.path[-1]]
-        changed = write_table(columns, obj, path)
+        changed, stored = store_table(columns, obj, path, self._people)
+        if self._people is not None:
+            self._people.forget_again()
         if columns.by_month:
             context.add_output_metadata({"months_written": ", ".join(changed) or "none"})
-            _show_months(context, obj, changed)
+            _show_months(context, stored, changed)
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> Table:
         names = (context.definition_metadata or {}).get(COLUMNS)
-        return read_table(schemas.ALL[context.asset_key.path[-1]], path, names=names)
+        return load_table(schemas.ALL[context.asset_key.path[-1]], path, self._people, names=names)
+
+
+def store_table(
+    columns: schemas.TableColumns, table: Table, path: UPath, people: ErasedByNow | None
+) -> tuple[list[str], Table]:
+    """Store a table without people who were erased; return the months that changed, and what was stored.
+
+    An erasure first sets a tombstone and then goes through the files, and here the file is stored first and
+    tombstones are looked for afterwards. So one of the two always finds the person, whichever is earlier.
+    """
+    if people is None:
+        return write_table(columns, table, path), table
+    erased = people.erased_by_now()
+    changed: set[str] = set()
+    while True:
+        stored = erased.left_out_of(columns.name, table)
+        changed.update(write_table(columns, stored, path))
+        by_now = people.erased_by_now()
+        if by_now is erased:
+            return sorted(changed), stored
+        erased = by_now
+
+
+def load_table(
+    columns: schemas.TableColumns,
+    path: UPath,
+    people: ErasedByNow | None,
+    *,
+    names: Sequence[str] | None = None,
+) -> Table:
+    """Load a table, or the columns ``names`` of it, without people who were erased since it was stored."""
+    table = read_table(columns, path, names=names)
+    return table if people is None else people.erased_by_now().left_out_of(columns.name, table)
 
 
 class ParquetTablesResource(dg.ConfigurableIOManagerFactory):
-    """The I/O manager of all assets. Without ``folder``: MC_PIPELINE_STORAGE, or one in DAGSTER_HOME."""
+    """Tables in a folder by themselves. Without ``folder``: MC_PIPELINE_STORAGE, or one in DAGSTER_HOME."""
 
     folder: str = ""
 

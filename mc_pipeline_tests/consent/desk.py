@@ -29,8 +29,14 @@ class NobodyErased:
     def without(self, rows: pd.DataFrame) -> pd.DataFrame:
         return rows
 
+    def split(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+        return rows, rows.iloc[:0]
+
     def includes(self, email: str) -> bool:
         return False
+
+    def pseudonym_of(self, email: str) -> str | None:
+        return None
 
 
 @dataclass

@@ -1,11 +1,19 @@
 """A pseudonym recognises its person again, and tells nobody who they were."""
 
+import json
+from datetime import UTC, datetime
+
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mc_pipeline.domain.erasure import Pseudonyms, with_former_addresses
+from mc_pipeline.domain.erasure import (
+    Pseudonyms,
+    addresses_in,
+    with_former_addresses,
+    without_evidence_of_before,
+)
 from mc_pipeline.domain.errors import RuleError
 
 KEY = "a key of this length will do"
@@ -33,11 +41,22 @@ def test_a_pseudonym_holds_nothing_of_the_address(email):
     assert len(pseudonym) == len("erased:") + 64
 
 
-def test_erased_addresses_are_found_among_others_and_empty_ones():
-    pseudonyms = Pseudonyms(KEY)
-    addresses = pd.Series(["ann@example.com", None, "Bob@example.com", ""], dtype=object)
-    found = pseudonyms.erased(addresses, {pseudonyms.of("bob@example.com")})
-    assert found.tolist() == [False, False, True, False]
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ann@example.com", {"ann@example.com"}),
+        ("Ann Ash <ann@example.com>; bob@example.com", {"ann@example.com", "bob@example.com"}),
+        ('{"new":{"email_address":"ann@example.com"},"n":1}', {"ann@example.com"}),
+        ('["jos\\u00e9@example.com"]', {"josé@example.com"}),
+        ("{not JSON: ann@example.com}", {"ann@example.com"}),
+        ("Write to 'o'brien@example.com'.", {"o'brien@example.com"}),
+        ("nobody", set()),
+        ("{}", set()),
+    ],
+)
+def test_every_address_that_a_text_tells_is_found(text, expected):
+    assert expected <= set(addresses_in(text))
+    assert bool(expected) == bool(set(addresses_in(text)))
 
 
 @pytest.mark.parametrize(
@@ -52,3 +71,62 @@ def test_erased_addresses_are_found_among_others_and_empty_ones():
 )
 def test_former_addresses_lead_to_the_present_one(renames, expected):
     assert with_former_addresses("c@x.org", renames) == expected
+
+
+AT = datetime(2026, 5, 3, 12, tzinfo=UTC)
+BEFORE, AFTER = "2026-05-03T11:59:59+00:00", "2026-05-03T12:00:01+00:00"
+NEW = "new@x.org"
+
+
+def of_list(consented_at: str | None, address: str = NEW, *, opted_out: bool = False) -> dict:
+    return {
+        "kind": "mailing_list",
+        "source": "Newsletter",
+        "record_id": 1,
+        "address": address,
+        "consented_at": consented_at,
+        "opted_out": opted_out,
+    }
+
+
+def of_box(consented_at: str | None, partner: int, address: str = NEW) -> dict:
+    return {**of_list(consented_at, address), "kind": "boolean_field", "record_id": partner}
+
+
+@pytest.mark.parametrize(
+    ("partner", "email", "evidence", "counts"),
+    [
+        (7, NEW, of_list(BEFORE), False),
+        (7, NEW, of_list(None), False),
+        (7, NEW, of_list(AFTER), True),
+        (7, NEW, of_list(AT.isoformat()), False),
+        (7, NEW, of_list("2026-05-03T11:00:00"), False),
+        (7, NEW, of_list(BEFORE, opted_out=True), True),
+        (7, NEW.upper(), of_list(BEFORE), False),
+        (7, NEW, of_box(BEFORE, 7), False),
+        (7, NEW, of_box(None, 7), False),
+        (7, NEW, of_box(AFTER, 7), True),
+        # Another contact with the address: its own box counts, the subscription of the address does not.
+        (8, NEW, of_box(BEFORE, 8), True),
+        (8, NEW, of_box(BEFORE, 7), False),
+        (8, NEW, of_list(BEFORE), False),
+        (8, "other@x.org", of_list(BEFORE, "other@x.org"), True),
+    ],
+)
+def test_consent_of_before_an_erasure_is_none_whatever_the_address(partner, email, evidence, counts):
+    partners = pd.DataFrame(
+        {
+            "partner_id": [7, partner] if partner != 7 else [7],
+            "email_normalized": [NEW, email] if partner != 7 else [email],
+            "evidence_json": ["[]", json.dumps([evidence])] if partner != 7 else [json.dumps([evidence])],
+        }
+    )
+    left = without_evidence_of_before(partners, {7: AT})
+    assert json.loads(left["evidence_json"].iloc[-1]) == ([evidence] if counts else [])
+
+
+def test_without_an_erased_partner_the_evidence_is_as_it_was():
+    partners = pd.DataFrame(
+        {"partner_id": [8], "email_normalized": [None], "evidence_json": [json.dumps([of_list(None)])]}
+    )
+    assert without_evidence_of_before(partners, {7: AT}) is partners

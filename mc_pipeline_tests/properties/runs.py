@@ -19,6 +19,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
+from upath import UPath
 
 from mc_pipeline.definitions import build_defs
 from mc_pipeline.defs.jobs import OPT_OUT_ASSETS, SYNC_COMPANY
@@ -29,7 +30,8 @@ from mc_pipeline.mailchimp.connections import ConnectionSlots, InProcessSlots
 from mc_pipeline.mailchimp.retry import RetryPolicy as MailchimpRetryPolicy
 from mc_pipeline.odoo.client import RetryPolicy as OdooRetryPolicy
 from mc_pipeline.settings import Settings
-from mc_pipeline.tables import Table
+from mc_pipeline.tables import Table, schemas
+from mc_pipeline.tables.parquet import load_table, storage_folder, store_table
 
 _run_numbers = itertools.count(1)
 
@@ -153,12 +155,14 @@ def run_company(
     only_changes: bool = False,
     only_opt_outs: bool = False,
     go_on_from: Run | None = None,
+    meanwhile: Callable[[str, str], None] | None = None,
 ) -> Run:
     """Sync one company and return what came of it; nothing is raised, not even a death.
 
     ``only_changes``: Odoo is asked only for what changed since the last complete read. ``only_opt_outs``:
     what the sensor for opt-outs starts. ``go_on_from``: only what did not succeed in that run, with the
-    tables of what did (Dagster's re-execution from failure).
+    tables of what did (Dagster's re-execution from failure). ``meanwhile`` is called with a moment
+    (:data:`MOMENTS`) and the step's name; then tables go through their files, as the I/O manager has them.
     """
     run = Run(run_id=f"run-{next(_run_numbers)}")
     if go_on_from is not None:
@@ -175,7 +179,10 @@ def run_company(
         for name, step in _steps(systems.settings).items():
             if name not in run.steps and (name in OPT_OUT_ASSETS or not only_opt_outs):
                 run.failed_step = name
-                _take(run, name, _call(step, context, systems, run.tables))
+                if meanwhile is None:
+                    _take(run, name, _call(step, context, systems, run.tables))
+                else:
+                    _run_by_files(run, name, step, context, systems, meanwhile)
                 run.steps.append(name)
         run.failed_step = None
     except BaseException as failure:
@@ -183,6 +190,38 @@ def run_company(
             raise
         run.failure = failure
     return run
+
+
+LOADED, DONE, STORED = MOMENTS = ("loaded", "done", "stored")
+"""Moments of a step: its tables are loaded, its work is done, its own tables are stored."""
+
+
+def _run_by_files(
+    run: Run,
+    name: str,
+    step: Callable[..., Any],
+    context: SimpleNamespace,
+    systems: Systems,
+    meanwhile: Callable[[str, str], None],
+) -> None:
+    """One step as Dagster runs it with the I/O manager of the definitions."""
+    company = context.partition_key
+
+    def path(table: str) -> UPath:
+        return storage_folder() / table / f"{company}.parquet"
+
+    needed = inspect.signature(step).parameters.keys() & run.tables.keys()
+    loaded = {table: load_table(schemas.ALL[table], path(table), systems) for table in needed}
+    meanwhile(LOADED, name)
+    results = _call(step, context, systems, loaded)
+    meanwhile(DONE, name)
+    _take(run, name, results)
+    for result in results:
+        if isinstance(result, dg.MaterializeResult):
+            table = result.asset_key.path[-1] if result.asset_key else name
+            store_table(schemas.ALL[table], result.value, path(table), systems)
+            systems.forget_again()
+    meanwhile(STORED, name)
 
 
 def _call(

@@ -132,10 +132,12 @@ class SmallWorld:
         only_opt_outs: bool = False,
         go_on_from: Run | None = None,
         begin: Callable[[], object] | None = None,
+        meanwhile: Callable[[str, str], None] | None = None,
     ) -> Run:
         """Sync once, in whatever trouble the servers and the process are.
 
-        ``begin`` is what happens at its very beginning: trouble that the auditor could not look through.
+        ``begin`` is what happens at its very beginning: trouble that the auditor could not look through;
+        ``meanwhile`` what happens at the moments of each step (see ``run_company``).
         """
         mark = self.begin_run(company)
         if begin is not None:
@@ -148,6 +150,7 @@ class SmallWorld:
                 only_changes=only_changes,
                 only_opt_outs=only_opt_outs,
                 go_on_from=go_on_from,
+                meanwhile=meanwhile,
             )
         finally:
             if death is None or not death.dead:

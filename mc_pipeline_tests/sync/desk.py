@@ -179,11 +179,14 @@ class _Systems:
     def without(self, rows: pd.DataFrame) -> pd.DataFrame:
         return rows
 
+    def split(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+        return rows, rows.iloc[:0]
+
     def includes(self, email: str) -> bool:
         return False
 
-    def is_about(self, record: Any) -> bool:
-        return False
+    def pseudonym_of(self, email: str) -> str | None:
+        return None
 
     def erased_by_now(self) -> "_Systems":
         return self

@@ -209,10 +209,21 @@ def observe_audiences(
     for each in known:
         if each.because:
             log.warning(each.sentence if each.described is None else f"{each.name}: {each.because}")
-    rows = systems.erased.without(pd.concat([part.rows for part in parts], ignore_index=True))
+    rows, theirs = systems.erased.split(pd.concat([part.rows for part in parts], ignore_index=True))
+    _take_erased(systems, company, theirs)
     origins = {member: finding for part in parts for member, finding in part.origins.items()}
     table, audiences = _judged(systems, company, rows, min(part.observed_at for part in parts), known)
     return Observation(table, audiences, origins)
+
+
+def _take_erased(systems: Systems, company: CompanySettings, theirs: "pd.DataFrame") -> None:
+    """Of members who were erased only their opt-outs are carried (rule 10.1)."""
+    from mc_pipeline.consent.erased import take_members
+
+    for (name, list_id), rows in theirs.groupby(["audience", "list_id"]):
+        take_members(
+            systems.ledger, systems.erased, company.key, str(name), str(list_id), rows, "observation"
+        )
 
 
 def _read(

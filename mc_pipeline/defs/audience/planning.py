@@ -20,8 +20,8 @@ from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.opt_outs.following import lost_evidence, opted_out_since
 from mc_pipeline.tables import Table
 
-LAST_EVENT, MADE_AT = "last_event", "made_at"
-"""Facts of the table audience_plan: the newest consent event that it knows, and when it was made (UTC)."""
+LAST_EVENT, MADE_AT, PLAN_ID = "last_event", "made_at", "plan_id"
+"""Facts of the table audience_plan: the newest consent event it knows, when it was made (UTC), its id."""
 if TYPE_CHECKING:
     from mc_pipeline.mailchimp.client import MailchimpClient
 
@@ -126,7 +126,13 @@ def make_plan(
     identity = plan_id(company.key, plan)
     table = members.derive(plan, contacts, set_aside, partners, blacklist)
     # A plan is as old as its view of the audiences: that is what changes under it.
-    table = Table(plan, members.observed_at, table.complete, table.incomplete_because, facts=known_then)
+    table = Table(
+        plan,
+        members.observed_at,
+        table.complete,
+        table.incomplete_because,
+        facts=known_then | {PLAN_ID: identity},
+    )
     report = judge_plan(systems, company, plan, members.rows)
     greeted = _greetings(
         client, {key: audiences[lists[key]] for key in lists if lists[key] in audiences}, plan, report

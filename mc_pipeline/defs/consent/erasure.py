@@ -2,6 +2,11 @@
 
 Odoo is not changed: its administrator decides there, and an opt-out in Odoo's blacklist stays. Whoever was
 erased is dropped from every later read, so that they do not come back while Odoo still has them.
+
+Runs may be under way meanwhile, and the erasure does not wait for them to end. First it sets a tombstone:
+from then on every step leaves the person out of what it loads, stores and sends. Then it waits for those that
+are writing, and takes the person out of what there is. A step that had the person in memory takes out again
+what it recorded since (``Systems.forget_again``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,10 +40,10 @@ class ErasePerson(dg.Config):
     )
     emails: list[str] = Field(
         default=[],
-        description="Addresses, of people whom Odoo no longer has. The run is deleted afterwards.",
+        description="Addresses of people whom Odoo no longer has. The run is deleted afterwards.",
     )
-    reason: str = Field(description="Why, such as the request's date; kept for ever, so name nobody.")
-    requested_by: str = Field(description="Your name; kept for ever.")
+    reason: str = Field(description="Why, such as the date of the request. It is kept, so name nobody.")
+    requested_by: str = Field(description="Your name. It is kept.")
     dry_run: bool = Field(default=True, description="True: only say what would be done where.")
 
 
@@ -96,7 +101,10 @@ def erase_people(
                 _erase(systems, person, pseudonyms, leases, context.run_id)
             erasures.wipe()
             for person in people:
-                erasures.complete(pseudonyms.of(person.email), {"done": person.done})
+                pseudonym = pseudonyms.of(person.email)
+                erasures.complete(pseudonym, {"done": person.done})
+                # A run that recorded the person just now saw that this was not complete, and left it to us.
+                erasures.forget_what_is_done(person.email, pseudonym)
     _report(context, systems, people, config.dry_run)
 
 
@@ -260,7 +268,7 @@ def _report(
     description="Erase people from every audience and store, from the tables and the ledger, for good.\n\nIn "
     "the launchpad name the contacts (`partner_ids`), the reason and yourself. `dry_run: true` only says "
     "what would be done where; look at it, then run with `dry_run: false`. Odoo itself is not changed, "
-    "an opt-out there stays. `MC_PIPELINE_ERASURE_KEY` must be set, and kept for ever.",
+    "an opt-out there stays. `MC_PIPELINE_ERASURE_KEY` must be set, and must never change.",
     config={
         "ops": {
             "erase_people": {
@@ -285,8 +293,8 @@ def erase_person() -> None:
     run_status=dg.DagsterRunStatus.SUCCESS,
     monitored_jobs=[erase_person],
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Deletes finished runs of erase_person that were told addresses: a run keeps what was typed. "
-    "What was done stays in the ledger.",
+    description="Deletes finished runs of erase_person whose config names addresses: a run keeps what was "
+    "typed. What was done stays in the ledger.",
 )
 def forget_erasure_runs(context: dg.RunStatusSensorContext) -> None:
     """Delete the run if addresses stand in its config and it erased them."""

@@ -9,14 +9,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mc_pipeline.tables import Table, schemas
-from mc_pipeline.tables.parquet import read_table, storage_folder, write_table
+from mc_pipeline.tables.parquet import read_table, storage_folder, store_table
 
 if TYPE_CHECKING:
     import pandas as pd
     from upath import UPath
 
-    from mc_pipeline.defs.erased_people import ErasedPeople
     from mc_pipeline.odoo.changes import Reading, Snapshot
+    from mc_pipeline.tables.parquet import ErasedByNow
 
 
 class StoredSnapshots:
@@ -44,18 +44,18 @@ class StoredSnapshots:
         except (ValueError, KeyError, OSError):
             return None
 
-    def keep(self, reading: "Reading", erased: "ErasedPeople") -> None:
+    def keep(self, reading: "Reading", people: "ErasedByNow") -> None:
         """Store what a run read, in place of what earlier runs read; nothing of people who were erased.
 
         The next run finds such a record missing, reads it again and drops it again.
         """
         for model, snapshot in reading.snapshots.items():
             table = Table(
-                _rows(snapshot, erased),
+                _rows(snapshot),
                 snapshot.observed_at,
                 facts={"whole_at": snapshot.whole_at.isoformat(), "asked": snapshot.asked},
             )
-            write_table(schemas.ODOO_RECORDS, table, self._path(model))
+            store_table(schemas.ODOO_RECORDS, table, self._path(model), people)
 
     def drop(self) -> None:
         """Forget everything: the next run reads whole."""
@@ -67,10 +67,10 @@ class StoredSnapshots:
         return self._folder / f"{model}.parquet"
 
 
-def _rows(snapshot: "Snapshot", erased: "ErasedPeople") -> "pd.DataFrame":
+def _rows(snapshot: "Snapshot") -> "pd.DataFrame":
     import pandas as pd
 
-    kept = {id: record for id, record in snapshot.records.items() if not erased.is_about(record)}
+    kept = snapshot.records
 
     def text(record: dict[str, Any]) -> str:
         return json.dumps(record, ensure_ascii=False, separators=(",", ":"))

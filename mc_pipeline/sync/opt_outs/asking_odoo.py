@@ -5,7 +5,7 @@ that it does not matter who asked last.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from mc_pipeline.domain.evidence import BOOLEAN_FIELD, MAILING_LIST
@@ -22,7 +22,7 @@ from mc_pipeline.odoo.opt_outs_since import (
 )
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.opt_outs.following import withdrawn_by
-from mc_pipeline.sync.systems import Systems
+from mc_pipeline.sync.systems import ErasedPeople, Systems
 
 BLACKLIST, LISTS = "blacklist", "mailing lists"
 FIELD = "field "
@@ -78,11 +78,34 @@ def questions(systems: Systems, company: CompanySettings) -> Iterable[tuple[str,
 def what_stands(
     systems: Systems, company: CompanySettings, subject: str, said: Iterable[SaidInOdoo]
 ) -> list[StandingOptOut]:
-    """What the answer to a question means for the company's audiences; of nobody who was erased."""
-    said = [each for each in said if not systems.erased.includes(each.email)]
+    """What the answer to a question means for the company's audiences.
+
+    Of somebody who was erased only what is news: that the row stands is kept under the pseudonym.
+    """
+    erased = systems.erased
     if subject == BLACKLIST:
-        return [_blacklisted(company.key, each) for each in said]
-    return list(_withdrawn(systems, company, subject, said))
+        standing = [_blacklisted(company.key, each) for each in said]
+        others = [each for each in standing if not erased.includes(each.email)]
+        theirs = [each for each in standing if erased.includes(each.email)]
+        return others + list(_of_erased(systems, erased, theirs))
+    # We subscribed nobody of them again: no consent of theirs was used.
+    return list(
+        _withdrawn(systems, company, subject, [each for each in said if not erased.includes(each.email)])
+    )
+
+
+def _of_erased(
+    systems: Systems, erased: ErasedPeople, standing: Iterable[StandingOptOut]
+) -> Iterable[StandingOptOut]:
+    latest = {each.email: each for each in sorted(standing, key=lambda each: each.said_at)}
+    for email, each in latest.items():
+        pseudonym = erased.pseudonym_of(email)
+        if pseudonym is None:
+            continue
+        under_it = replace(each, email=pseudonym)
+        if systems.ledger.standing_opt_outs.is_news(under_it):
+            # Who is out has to be found in Mailchimp by the address; who is no longer has not.
+            yield each if each.active else under_it
 
 
 def _cleared(systems: Systems, company: CompanySettings, name: str) -> Question:
@@ -125,6 +148,6 @@ def standing_withdrawal(company: str, withdrawn: WithdrawnConsent) -> StandingOp
 
 def _decide_again(systems: Systems, company: CompanySettings, news: list[StandingOptOut]) -> None:
     """A row of the blacklist that changed may contradict what Mailchimp said: the person is decided anew."""
-    changed = [each.email for each in news if each.cause == BLACKLISTED]
+    changed = [each.email for each in news if each.cause == BLACKLISTED and "@" in each.email]
     told = {event.email for event in systems.ledger.consent.opt_outs_and_returns_of(changed)}
     systems.ledger.due_in_odoo.add(company.key, told)

@@ -36,6 +36,7 @@ from mc_pipeline.sync.opt_outs.asking_odoo import standing_withdrawal, words_of
 from mc_pipeline.sync.opt_outs.changed_addresses import open_changes, with_present_addresses
 from mc_pipeline.sync.opt_outs.following import follow_consent, follow_people, inheriting_opt_outs
 from mc_pipeline.sync.opt_outs.into_odoo import (
+    carry_of_erased,
     company_sources,
     decide_while_subscribed,
     old_until,
@@ -92,7 +93,9 @@ def carry_what_was_missed(
     """Compare everything, and carry what is found. Raises LeaseLostError."""
     troubles: list[str] = []
     _take_over_blacklist(systems, company, observed)
-    partners = present_addresses(observed.partners["partner_id"], observed.partners["email_normalized"])
+    # By now, and under the lease that an erasure waits for: nobody is put back who was erased since the read.
+    shown = systems.erased_by_now().without(observed.partners)
+    partners = present_addresses(shown["partner_id"], shown["email_normalized"])
     unknown = follow_people(
         systems, company, partners, observed.partners_at, complete=observed.partners_complete
     )
@@ -180,7 +183,14 @@ def _take_over_blacklist(systems: Systems, company: CompanySettings, observed: O
     ]
     standing = systems.ledger.standing_opt_outs
     if observed.blacklist_complete:
-        standing.replace_all(company.key, BLACKLISTED, said, observed.blacklist_at, due_in=observed.unread)
+        standing.replace_all(
+            company.key,
+            BLACKLISTED,
+            said,
+            observed.blacklist_at,
+            due_in=observed.unread,
+            not_shown=systems.erased.includes,
+        )
     else:
         standing.say(said, observed.unread)
 
@@ -196,7 +206,12 @@ def _take_over_withdrawals(
     standing = systems.ledger.standing_opt_outs
     if observed.complete and not followed.troubles:
         standing.replace_all(
-            company.key, EVIDENCE_WITHDRAWN, said, observed.blacklist_at, due_in=observed.unread
+            company.key,
+            EVIDENCE_WITHDRAWN,
+            said,
+            observed.blacklist_at,
+            due_in=observed.unread,
+            not_shown=systems.erased.includes,
         )
     else:
         standing.say(said, observed.unread)
@@ -256,6 +271,9 @@ def _into_odoo(
             systems.odoo(company), systems.ledger, lease, run_id, company_sources(company)
         )
         done = writes.carry_out(decided)
+        of_erased: dict[str, None] = {}
+        carry_of_erased(systems, company, writes, of_erased)
+        troubles.extend(of_erased)
     except OdooError as error:
         done = CarriedOut.none(decided, error.message)
     if done.trouble:

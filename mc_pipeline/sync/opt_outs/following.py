@@ -99,8 +99,9 @@ def follow_people(
         return ""
     try:
         elsewhere = addresses_of_partners(systems.odoo(company), missing)
+        erased = systems.erased_by_now()
         ledger.partner_addresses.observe(
-            {partner: email for partner, email in elsewhere.items() if not systems.erased.includes(email)},
+            {partner: email for partner, email in elsewhere.items() if not erased.includes(email)},
             observed_at,
         )
         gone = missing - elsewhere.keys()

@@ -6,13 +6,14 @@ until that is settled, for it may yet make them reachable.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 import pandas as pd
 
+from mc_pipeline.consent.erased import addresses_of, forget_carried
 from mc_pipeline.domain.odoo_opt_outs import returned_by_themselves
 from mc_pipeline.domain.opt_outs import UNSUBSCRIBE_COLUMNS, Withdrawal, members_to_unsubscribe
 from mc_pipeline.ledger import Lease, LeaseLostError, Outcome
@@ -22,6 +23,7 @@ from mc_pipeline.ledger.standing_opt_outs import (
     EVIDENCE_WITHDRAWN,
     OPTED_OUT_MEANWHILE,
     OPTED_OUT_OF_COMPANY,
+    StandingOptOut,
 )
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpError
@@ -159,7 +161,7 @@ def _of_audience(
     members = reachable.head(AT_A_TIME).assign(audience=key)
     later = set(reachable["email"]) - set(members["email"])
     _settle_open(systems, lease, company, list_id, seen)
-    _remember_newcomers(systems, company, lease, members, observed_at)
+    _remember_newcomers(systems, company, lease, systems.erased.without(members), observed_at)
     emails = list(members["email"])
     out = members_to_unsubscribe(
         members,
@@ -178,6 +180,7 @@ def _of_audience(
     failed = set(due) - carried - quiet - later
     if failed:
         ledger.standing_opt_outs.postpone(company.key, list_id, failed)
+    forget_carried(ledger, systems.erased, due)
     troubles = {key: seen.trouble} if seen.trouble else {}
     return CarriedIntoMailchimp(done, troubles, bool(later))
 
@@ -285,7 +288,7 @@ def _facts(
     systems: Systems, company: CompanySettings, key: str, list_id: str, emails: Sequence[str]
 ) -> tuple[pd.DataFrame, list[Withdrawal], pd.DataFrame]:
     """What stands against these addresses, as the rule takes it: blacklist, withdrawn consent, records."""
-    standing = standing_with_former_addresses(systems, company, emails)
+    standing = _standing(systems, company, emails)
     blacklisted = [each for each in standing if each.cause == BLACKLISTED]
     withdrawn = [
         Withdrawal(key, each.email, each.because, each.said_at)
@@ -305,11 +308,21 @@ def _facts(
     )
 
 
+def _standing(systems: Systems, company: CompanySettings, emails: Sequence[str]) -> list[StandingOptOut]:
+    """What stands against these addresses; of people who were erased, also Odoo's row known by pseudonym."""
+    theirs = addresses_of(systems.erased, emails)
+    return [
+        replace(each, email=theirs.get(each.email, each.email))
+        for each in standing_with_former_addresses(systems, company, [*emails, *theirs])
+        if each.email not in theirs or each.cause == BLACKLISTED
+    ]
+
+
 def _of_company(systems: Systems, company: CompanySettings, emails: Sequence[str]) -> dict[str, Any]:
     """Opt-outs of a company that keeps off the blacklist, and who subscribed again by themselves since."""
     if company.opt_out_scope != "company":
         return {}
-    standing = standing_with_former_addresses(systems, company, emails)
+    standing = _standing(systems, company, emails)
     since: dict[str, datetime] = {
         each.email: each.said_at for each in standing if each.cause == OPTED_OUT_OF_COMPANY
     }

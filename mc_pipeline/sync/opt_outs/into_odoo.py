@@ -5,12 +5,13 @@ has to leave the other audiences, and whom to opt out where only the partners ar
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
 import pandas as pd
 
+from mc_pipeline.consent.erased import addresses_of, forget_carried
 from mc_pipeline.consent.odoo_writes import CarriedOut, CompanySources, OdooOptOutWrites
 from mc_pipeline.domain.odoo_opt_outs import (
     LIFT,
@@ -104,13 +105,22 @@ def _carry(
     emails = list(due)
     standing = _standing(systems, company, emails)
     troubles.update(dict.fromkeys(filter(None, (standing.no_blacklist, standing.no_partners))))
-    partners = systems.erased.without(standing.partners)
+    # Of people who were erased, the ledger knows what happened by their pseudonyms.
+    erased = systems.erased
+    theirs = addresses_of(erased, emails)
+    known_by = [*emails, *theirs]
     decide = partial(
         decide_odoo_opt_outs,
-        systems.ledger.consent.opt_outs_and_returns_of(emails),
+        [
+            replace(event, email=theirs.get(event.email, event.email))
+            for event in systems.ledger.consent.opt_outs_and_returns_of(known_by)
+        ],
         standing.blacklist,
-        systems.ledger.odoo_opt_outs.done(emails),
-        partners,
+        [
+            replace(done, email=theirs.get(done.email, done.email))
+            for done in systems.ledger.odoo_opt_outs.done(known_by)
+        ],
+        standing.partners,
         company=company.key,
         scope=company.opt_out_scope,
         old_until=old_until(systems, company),
@@ -118,6 +128,8 @@ def _carry(
     )
     decisions, not_looked_at = decide_while_subscribed(systems, company, decide)
     troubles.update(dict.fromkeys(not_looked_at))
+    # Their opt-outs are carried, and nothing is lifted for them: of what else they did, nothing is known.
+    decisions = [each for each in decisions if each.action != LIFT or not erased.includes(each.email)]
     if standing.no_blacklist:
         # What the ledger knows is enough to take somebody out of the other audiences, and for nothing else.
         decisions = [each for each in decisions if each.action == OPT_OUT]
@@ -130,6 +142,7 @@ def _carry(
         troubles[done.trouble] = None
     not_asked = bool(standing.no_blacklist or standing.no_partners)
     remember(systems, company, due, decisions, done, keep_due=not_asked)
+    forget_carried(systems.ledger, erased, theirs.values())
     return done
 
 
@@ -146,6 +159,20 @@ def decide_while_subscribed(
         return decisions, []
     seen = look_at_members(systems, company, members)
     return decide(not_subscribed=seen.not_subscribed, not_asked=seen.not_asked), seen.troubles
+
+
+def carry_of_erased(
+    systems: Systems, company: CompanySettings, writes: OdooOptOutWrites, troubles: dict[str, None]
+) -> None:
+    """Carry what is due of people who were erased: no table shows them, so that no comparison finds it."""
+    erased = systems.erased
+    due = {
+        email: version
+        for email, version in systems.ledger.due_in_odoo.due(company.key).items()
+        if erased.includes(email)
+    }
+    if due:
+        _carry(systems, company, writes, due, troubles)
 
 
 def say_who_is_out(systems: Systems, company: CompanySettings, decisions: Sequence[Decision]) -> None:

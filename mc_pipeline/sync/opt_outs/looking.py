@@ -7,6 +7,7 @@ was looked at before. What cannot be looked at is named, and the rest is looked 
 
 from dataclasses import dataclass, field
 
+from mc_pipeline.consent.erased import opt_outs_of, untold
 from mc_pipeline.consent.questions import questions_about
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpAuthenticationError
@@ -87,7 +88,8 @@ def _news_of(systems: Systems, client: MailchimpClient, audience: str, list_id: 
     since = read_until[list_id] - OVERLAP
     news = []
     for status in _LOOKED_AT:
-        rows = systems.erased.without(newest_changes(client, list_id, status, since))
+        erased = systems.erased
+        rows, theirs = erased.split(newest_changes(client, list_id, status, since))
         again = len(questions_about(client, ledger, list_id, rows, since))
         if again:
             news.append(f"{audience}: {again:,} {status} as before, and changed")
@@ -96,6 +98,9 @@ def _news_of(systems: Systems, client: MailchimpClient, audience: str, list_id: 
             emails = sorted(ledger.members.with_opt_outs(list_id, emails) & set(emails))
         known = ledger.members.last_statuses(list_id, emails)
         count = sum(known.get(email) != status for email in emails)
+        if status in ("unsubscribed", "cleaned"):
+            told = opt_outs_of(ledger, "", audience, list_id, theirs, "poll")
+            count += len(untold(ledger, erased, told))
         if count:
             news.append(f"{audience}: {count:,} {status}")
     return news

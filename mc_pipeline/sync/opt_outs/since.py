@@ -13,12 +13,13 @@ from mc_pipeline.consent.polling import HOLDING_NOBODY_ELSE
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.opt_outs.asking_odoo import ask_odoo
 from mc_pipeline.sync.opt_outs.hearing import Hearing
-from mc_pipeline.sync.systems import ErasedPeople, Systems
+from mc_pipeline.sync.systems import Systems
 
 # Together less than a minute: an audience may have been heard by another run before we ask.
 _HEARD_AT_MOST_BEFORE = timedelta(seconds=30)
 _ASKED_EVERY_SECONDS = 20.0
 _RECENT_SECONDS = 28.0
+ERASED = "the person was erased"
 
 
 class AskedSince:
@@ -39,7 +40,6 @@ class AskedSince:
         self._asking = threading.Lock()
         self._asked_at: float | None = None
         self._unknown = ""
-        self._erased: ErasedPeople = systems.erased
 
     def ask(self) -> str:
         """Ask, unless that was a moment ago; return what could not be asked, and why."""
@@ -57,11 +57,10 @@ class AskedSince:
         return asked_at is not None and self._clock() - asked_at <= _RECENT_SECONDS
 
     def is_erased(self, email: str) -> bool:
-        """Whether the person was erased by the last asking."""
-        return self._erased.includes(email)
+        """Whether the person was erased by now."""
+        return self._systems.erased_by_now().includes(email)
 
     def _ask(self) -> str:
-        self._erased = self._systems.erased_by_now()
         own = self._company
         others = [each for each in self._systems.settings.companies.values() if each.key != own.key]
         reasons = []
@@ -99,18 +98,23 @@ class AskedAudiences:
     def not_there(self, list_id: str, emails: Collection[str]) -> dict[str, str]:
         """Who of these addresses has no member any more to whom an order may be written, and why.
 
-        When the audience cannot be asked, that holds for all of them.
+        When the audience cannot be asked, that holds for all of them; for who was erased it always does.
         """
         unknown = self._ask(list_id)
+        # After the audience was asked, which takes time.
+        erased = self._systems.erased_by_now()
+        gone = {email: ERASED for email in emails if erased.includes(email)}
         if unknown:
-            return dict.fromkeys(emails, unknown)
+            return dict.fromkeys(emails, unknown) | gone
         statuses = self._systems.ledger.members.last_statuses(list_id, emails)
         left = self._systems.ledger.changed_addresses.left_behind(list_id, emails)
-        return dict.fromkeys(left, "changed their e-mail in Mailchimp since the audience was read") | {
+        changed = dict.fromkeys(left, "changed their e-mail in Mailchimp since the audience was read")
+        archived = {
             email: "archived in Mailchimp since the audience was read"
             for email in emails
             if statuses.get(email) == "archived"
         }
+        return changed | archived | gone
 
     def _ask(self, list_id: str) -> str:
         asked_at, unknown = self._asked.get(list_id, (float("-inf"), ""))
