@@ -4,13 +4,13 @@ A note comes after the outcome of its opt-out is in the ledger, and an outcome i
 that dies leaves no note, or one, and never two. No note that fails fails anything else; it is told once.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from mc_pipeline.domain.opt_out_notes import OptOutNote, kind_of_note, note_html
 from mc_pipeline.odoo.client import OdooClient
-from mc_pipeline.odoo.errors import OdooError
+from mc_pipeline.odoo.errors import OdooError, Retry
 from mc_pipeline.odoo.notes import (
     Note,
     NoteWriter,
@@ -79,8 +79,8 @@ class OptOutNotes:
 
     def _written(self, carried: Sequence[CarriedOptOut]) -> dict[str, str]:
         if self._words is None:
-            name = company_name(self._client) or self._company
-            self._words = language_of_user(self._client), name
+            name = _told_or_nothing(company_name, self._client) or self._company
+            self._words = _told_or_nothing(language_of_user, self._client), name
         of_contacts = records_with(
             self._client, [each.address for each in carried if each.blacklist_id is None]
         )
@@ -103,6 +103,16 @@ class OptOutNotes:
     def _body(self, carried: CarriedOptOut, language: str, company: str) -> str:
         kind = kind_of_note(carried.event, carried.origin)
         return note_html(OptOutNote(kind, carried.audience, company, carried.occurred_at), language)
+
+
+def _told_or_nothing(ask: Callable[[OdooClient], str], client: OdooClient) -> str:
+    """What Odoo says, and nothing where it refuses: the note does without. Raises OdooError if it broke."""
+    try:
+        return ask(client)
+    except OdooError as error:
+        if error.retry is Retry.NEVER:
+            return ""
+        raise
 
 
 def _records(carried: CarriedOptOut, of_contacts: dict[str, list[RecordInOdoo]]) -> Iterable[RecordInOdoo]:

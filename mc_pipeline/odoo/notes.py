@@ -14,8 +14,8 @@ private, so RPC cannot call it. Creating ``mail.message`` does the same as that,
 - one record that the user may not write makes Odoo refuse the whole call, and undo it (with a KeyError in
   place of an AccessError where the user follows another one of them: a fault of 18.0's own check).
 
-500 notes took 1.5 to 3 seconds. A note is sent once. What was lost on the way is not repeated: two equal notes
-on a record would say that something happened twice.
+500 notes took 1.5 to 3 seconds. A note is sent once. What was lost on the way is not repeated: two equal
+notes on a record would say that something happened twice.
 """
 
 import contextlib
