@@ -4,6 +4,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 
 import click
@@ -178,6 +179,8 @@ class _Story:
             f"on Odoo's blacklist {seconds:.0f} seconds after the click, found by asking (the sensor asks "
             "every minute)",
         )
+        why = self._why_opted_out_in_odoo(person.email)
+        self._promise("Mailchimp audience" in why, f"a note on the row says why: {why}")
         writes = [entry for entry in self._servers.mailchimp.journal.writes if "/members" in entry.path]
         self._promise(bool(writes), "the new name was sent")
         self._promise(not any("status" in (entry.body or {}) for entry in writes), "no status was sent")
@@ -263,6 +266,13 @@ class _Story:
 
     def _opted_out_in_odoo(self) -> set[int]:
         return set(self._servers.odoo.search("mail.blacklist", [("active", "=", True)]))
+
+    def _why_opted_out_in_odoo(self, email: str) -> str:
+        """The newest note on the address's row of the blacklist, as text."""
+        odoo = self._servers.odoo
+        rows = odoo.search("mail.blacklist", [("email", "=", email), ("active", "=", True)])
+        notes = [note for row in rows for note in odoo.notes("mail.blacklist", row)]
+        return unescape(notes[-1]).removeprefix("<p>").removesuffix("</p>") if notes else ""
 
     def _is_opted_out_in_odoo(self, email: str) -> bool:
         return bool(

@@ -1,17 +1,19 @@
 """Carries opt-outs into Odoo, and lifts our own: intent before, outcome after, a thousand people at a time.
 
 An answer of Odoo's that was lost is found by reading back, at once or first thing in the next run. Whoever
-could not be opted out is due again in the next run: the events stay in the ledger.
+could not be opted out is due again in the next run: the events stay in the ledger. When all of it is done, a
+note beside each says why (rule 5.3); a note that fails holds nothing back.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from mc_pipeline.consent.odoo_notes import CarriedOptOut, OptOutNotes
 from mc_pipeline.domain.odoo_opt_outs import LIFT, NONE, Decision
 from mc_pipeline.ledger import Lease, Ledger
-from mc_pipeline.ledger.odoo_opt_outs import OdooOptOut, OdooOptOutIntent, OdooOptOutOutcome
+from mc_pipeline.ledger.odoo_opt_outs import OdooOptOut, OdooOptOutIntent, OdooOptOutOutcome, Scope
 from mc_pipeline.odoo.client import OdooClient
 from mc_pipeline.odoo.errors import OdooAccessError, OdooError
 from mc_pipeline.odoo.opting_out import (
@@ -26,6 +28,7 @@ from mc_pipeline.odoo.opting_out import (
     read_blacklist_rows,
 )
 
+_EVERYWHERE: Scope = "everywhere"
 _WORST_FIRST = ("unknown", "rejected", "held_back", "applied", "unchanged")
 
 
@@ -39,7 +42,10 @@ class CompanySources:
 
 @dataclass(frozen=True)
 class CarriedOut:
-    """What came of decisions: rows of the odoo_opt_outs table, and why Odoo could not be written, if so."""
+    """What came of decisions: rows of the odoo_opt_outs table, and why Odoo could not be written, if so.
+
+    The ``detail`` of a row says where there is no note in Odoo, and why.
+    """
 
     rows: pd.DataFrame
     trouble: str = ""
@@ -75,6 +81,12 @@ class OdooOptOutWrites:
         self._run_id = run_id
         self._sources = sources
         self._lists: list[int] | None = None
+        self._notes = OptOutNotes(client, lease.company)
+
+    @property
+    def notes_trouble(self) -> str:
+        """How many opt-outs of this run have no note in Odoo that says why, with the reason; or empty."""
+        return self._notes.trouble
 
     def settle_open(self) -> int:
         """Find out what became of writes whose outcome an earlier run did not learn; return how many.
@@ -88,13 +100,23 @@ class OdooOptOutWrites:
         if not still_open:
             return 0
         found = read_blacklist_rows(
-            self._client, [each.address for each in still_open if each.scope == "everywhere"]
+            self._client, [each.address for each in still_open if each.scope == _EVERYWHERE]
         )
-        self._settle(
-            [
-                _found_out(each, found.get(each.address) if each.scope == "everywhere" else None)
-                for each in still_open
-            ]
+        outcomes = [
+            _found_out(each, found.get(each.address) if each.scope == _EVERYWHERE else None)
+            for each in still_open
+        ]
+        self._settle(outcomes)
+        self._notes.write(
+            self._carried_before(
+                [
+                    (intent, outcome)
+                    for intent, outcome in zip(still_open, outcomes, strict=True)
+                    if outcome.outcome == "applied"
+                    and (row := found.get(intent.address)) is not None
+                    and row.last_by_us
+                ]
+            )
         )
         return len(still_open)
 
@@ -106,7 +128,17 @@ class OdooOptOutWrites:
         """
         tasks = [_Task(each, intent) for each in decisions for intent in self._intents(each)]
         results: dict[str, list[OptOutResult]] = {}
-        trouble = ""
+        broken, trouble = self._carried_out(tasks, results)
+        self._write_notes(tasks, results)
+        return CarriedOut(_table(decisions, results, trouble, broken), trouble)
+
+    def _carried_out(
+        self, tasks: Sequence[_Task], results: dict[str, list[OptOutResult]]
+    ) -> tuple[dict[str, str], str]:
+        """Carry tasks out until Odoo cannot be written; add what came of each address to ``results``.
+
+        Returns what is to be said of the people whose write broke, and why it did.
+        """
         for start in range(0, len(tasks), PAGE):
             page = tasks[start : start + PAGE]
             self._lease.check()
@@ -117,11 +149,8 @@ class OdooOptOutWrites:
                 done = self._written(page)
             except OdooError as error:
                 # Left open: perhaps some of it is done, which the next run reads back first.
-                trouble = error.message
                 state = "deferred" if isinstance(error, OdooAccessError) else "unknown"
-                return CarriedOut(
-                    _table(decisions, results, trouble, {_email(each): state for each in page}), trouble
-                )
+                return {_email(each): state for each in page}, error.message
             self._settle(
                 [
                     _outcome(intent_id, task.intent, result)
@@ -131,7 +160,49 @@ class OdooOptOutWrites:
             )
             for task, result in zip(page, done, strict=True):
                 results.setdefault(_email(task), []).append(result)
-        return CarriedOut(_table(decisions, results, trouble, {}), trouble)
+        return {}, ""
+
+    def _write_notes(self, tasks: Sequence[_Task], results: dict[str, list[OptOutResult]]) -> None:
+        """Say in Odoo why, of everything that was done just now; put into its result where that failed."""
+        done = {(email, result.address): result for email, several in results.items() for result in several}
+        carried = [
+            _carried(task, result)
+            for task in tasks
+            if (result := done.get((_email(task), task.intent.address))) is not None
+            and result.outcome == "applied"
+            and (result.by_us or task.intent.scope != _EVERYWHERE)
+        ]
+        without = self._notes.write(carried)
+        for email, several in results.items():
+            results[email] = [
+                replace(result, detail=_detail_without_note(result.detail, without[result.address]))
+                if result.address in without
+                else result
+                for result in several
+            ]
+
+    def _carried_before(self, found: Sequence[tuple[OdooOptOut, OdooOptOutOutcome]]) -> list[CarriedOptOut]:
+        """What an interrupted run carried, told from the events that asked for it."""
+        if not found:
+            return []
+        events = {
+            (event.email, event.list_id, event.event, event.occurred_at): event
+            for event in self._ledger.consent.opt_outs_and_returns_of([intent.email for intent, _ in found])
+        }
+        carried = []
+        for intent, outcome in found:
+            event = events.get((intent.email, intent.list_id, intent.event, intent.occurred_at))
+            carried.append(
+                CarriedOptOut(
+                    address=intent.address,
+                    blacklist_id=outcome.blacklist_id,
+                    audience=event.audience if event is not None else intent.list_id,
+                    event=intent.event,
+                    origin=event.origin if event is not None else "unknown",
+                    occurred_at=intent.occurred_at,
+                )
+            )
+        return carried
 
     def _intents(self, decision: Decision) -> Iterable[OdooOptOutIntent]:
         if decision.action == NONE or decision.waits or decision.event is None:
@@ -142,7 +213,7 @@ class OdooOptOutWrites:
                 yield OdooOptOutIntent(
                     address=row.address,
                     action="lift",
-                    scope="everywhere",
+                    scope=_EVERYWHERE,
                     list_id=event.list_id,
                     event=event.event,
                     occurred_at=event.occurred_at,
@@ -154,7 +225,7 @@ class OdooOptOutWrites:
             yield OdooOptOutIntent(
                 address=address,
                 action="opt_out",
-                scope="everywhere" if self._sources is None else "company",
+                scope=_EVERYWHERE if self._sources is None else "company",
                 list_id=event.list_id,
                 event=event.event,
                 occurred_at=event.occurred_at,
@@ -188,6 +259,23 @@ class OdooOptOutWrites:
 
 def _email(task: _Task) -> str:
     return task.decision.email
+
+
+def _carried(task: _Task, result: OptOutResult) -> CarriedOptOut:
+    event = task.decision.event
+    assert event is not None  # what has no event asks for nothing
+    return CarriedOptOut(
+        address=result.address,
+        blacklist_id=result.blacklist_id if task.intent.scope == _EVERYWHERE else None,
+        audience=event.audience,
+        event=event.event,
+        origin=event.origin,
+        occurred_at=event.occurred_at,
+    )
+
+
+def _detail_without_note(detail: str, because: str) -> str:
+    return "; ".join(filter(None, (detail, f"no note in Odoo says why: {because}")))
 
 
 def _worst(results: Iterable[OptOutResult]) -> OptOutResult:

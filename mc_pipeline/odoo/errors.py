@@ -109,6 +109,7 @@ _RIGHTS = {
     "account.move": "Invoicing / Auditor (or Billing)",
     "account.move.line": "Invoicing / Auditor (or Billing)",
     "hr.employee": "Employees / Officer",
+    "mail.message": "to change the records that it writes notes about",
     "res.partner": "an internal user's rights",
 }
 
@@ -118,6 +119,8 @@ _MODULES = {
     "account.move": "account",
     "account.move.line": "account",
     "mail.blacklist": "mail",
+    "mail.message": "mail",
+    "mail.message.subtype": "mail",
     "mailing.contact": "mass_mailing",
     "mailing.list": "mass_mailing",
     "mailing.subscription": "mass_mailing",

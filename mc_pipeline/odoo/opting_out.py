@@ -45,6 +45,7 @@ class OptOutResult:
                   unknown    the connection broke, and what can be read does not show it done
     blacklist_id  the row of mail.blacklist, where there is one
     by_us         the row is as it is by our writing, not by somebody else's in the same moment
+    last_by_us    whoever wrote the row last was our user
     write_date    of the row after it (UTC)
     """
 
@@ -54,6 +55,7 @@ class OptOutResult:
     blacklist_id: int | None = None
     by_us: bool = False
     write_date: datetime | None = None
+    last_by_us: bool = False
 
     def __repr__(self) -> str:
         return f"OptOutResult({mask_email(self.address)}, {self.outcome}, blacklist_id={self.blacklist_id})"
@@ -323,12 +325,14 @@ def _in_another_form(client: OdooClient, address: str) -> Record | None:
 
 
 def _seen(client: OdooClient, address: str, row: Record, outcome: OptOutOutcome) -> OptOutResult:
+    last_by_us = row["write_uid"] == client.user_id
     return OptOutResult(
         address,
         outcome,
         blacklist_id=row["id"],
-        by_us=outcome == "applied" and row["write_uid"] == client.user_id,
+        by_us=outcome == "applied" and last_by_us,
         write_date=_time(row["write_date"]),
+        last_by_us=last_by_us,
     )
 
 

@@ -302,6 +302,8 @@ class _Auditor:
             for run in self._story.runs
         ):
             yield broken("a run without changes writes nothing")
+        if _is_note(call, within_company=self._story.company_fields is not None):
+            return
         if self._story.company_fields is not None:
             if not _stays_in_company(call, self._story.company_fields):
                 yield broken("nothing but opt-outs is written to Odoo")
@@ -576,6 +578,18 @@ def _odoo_call(entry: JournalEntry) -> _OdooCall | None:
     if method not in ("create", "write", "unlink"):
         ids, listed = (), ()
     return _OdooCall(model, method, [ids] if isinstance(ids, int) else ids, listed)
+
+
+def _is_note(call: _OdooCall, *, within_company: bool) -> bool:
+    """Whether a call writes nothing but notes, which name nobody, about opt-outs of the right place."""
+    about = {"res.partner", "mailing.contact"} if within_company else {"mail.blacklist"}
+    return (call.model, call.method) == ("mail.message", "create") and all(
+        set(each) <= {"model", "res_id", "body", "message_type", "subtype_id"}
+        and each["model"] in about
+        and each["message_type"] == "notification"
+        and "@" not in each["body"]
+        for each in call.values
+    )
 
 
 def _stays_in_company(call: _OdooCall, fields: frozenset[str]) -> bool:

@@ -285,6 +285,7 @@ def _quiet_run_writes_to_odoo(forged: Forgery) -> None:
     _made_by_us(forged)
 
 
+NOTE = {"model": "mail.blacklist", "res_id": 4, "body": "<p>why</p>", "message_type": "notification"}
 OPTED_OUT = "nobody who opted out is subscribed"
 STATUS = "the status of a member is not sent"
 APPROVAL = "nothing but opt-outs before an approval"
@@ -385,6 +386,17 @@ FORGERIES: dict[str, tuple[str, Callable[[Forgery], None]]] = {
     "another field of the blacklist": (ODOO, _call("mail.blacklist", "write", [4], {"email": BEN})),
     "a row is deleted": (ODOO, _call("mail.blacklist", "unlink", [4])),
     "a mailing list": (ODOO, _call("mailing.subscription", "write", [3], {"opt_out": True})),
+    "a note about a partner": (ODOO, _call("mail.message", "create", [NOTE | {"model": "res.partner"}])),
+    "a note with an address": (ODOO, _call("mail.message", "create", [NOTE | {"body": f"<p>{BEN}</p>"}])),
+    "a message that is no note": (
+        ODOO,
+        _call("mail.message", "create", [NOTE | {"message_type": "comment"}]),
+    ),
+    "a message to somebody": (ODOO, _call("mail.message", "create", [NOTE | {"partner_ids": [7]}])),
+    "a note about the blacklist, within a company": (
+        ODOO,
+        _call_within_company("mail.message", "create", [NOTE]),
+    ),
     "a row for nobody's opt-out": (NO_OPT_OUT, _call("mail.blacklist", "create", [{"email": BEN}])),
     "a row for our own opt-out": (NO_OPT_OUT, _unsubscribed_by_us),
     "a user's row lifted": (NOT_OURS, _lifted(_made_by_a_user, _comes_back_herself)),
@@ -436,6 +448,7 @@ def test_opt_outs_go_into_odoo_and_our_own_rows_are_lifted_for_who_came_back():
     story = Forgery()
     story.story.blacklist = {4: FAY}
     story.call_odoo("mail.blacklist", "create", [{"email": FAY}])
+    story.call_odoo("mail.message", "create", [NOTE])
     story.act("sign_up", RETAIL, FAY)
     story.call_odoo("mail.blacklist", "write", [4], {"active": False})
     story.act("unsubscribe", RETAIL, FAY)
@@ -456,6 +469,8 @@ def test_opt_outs_of_another_program_count_as_opt_outs_and_are_not_judged():
 def test_opt_outs_within_a_company_go_to_its_lists_and_fields():
     story = Forgery()
     story.story.company_fields = frozenset({"x_newsletter"})
+    notes = [NOTE | {"model": "res.partner"}, NOTE | {"model": "mailing.contact"}]
+    story.call_odoo("mail.message", "create", notes)
     story.call_odoo("mailing.contact", "create", [{"name": FAY, "email": FAY}])
     story.call_odoo("mailing.subscription", "create", [{"contact_id": 1, "list_id": 2, "opt_out": True}])
     story.call_odoo("mailing.subscription", "write", [3], {"opt_out": True})

@@ -104,8 +104,8 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         op_tags=FIRST,
         description="People who unsubscribed, bounced for good or complained in Mailchimp are opted out in "
         "Odoo, if Odoo knows them. Who subscribed again by their own act is taken off Odoo's blacklist where "
-        "the pipeline put them there. One row per person about whom something was due; opt-outs from before "
-        "an audience was first read wait once for a release, nothing else does.",
+        "the pipeline put them there. A note in Odoo says why. One row per person about whom something was "
+        "due; opt-outs from before an audience was first read wait once for a release, nothing else does.",
         metadata={"dagster/column_schema": column_schema(schemas.ODOO_OPT_OUTS)},
     )
     def odoo_opt_outs(
@@ -129,6 +129,8 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
             context.log.error(
                 f"Opt-outs of Mailchimp are not all in Odoo; the next run tries again. {trouble}"
             )
+        if done.without_note:
+            context.log.warning(done.without_note)
         rows = done.rows
         table = _table(rows, began, done.troubles, {SETTLED: str(done.settled)})
         conflicts = systems.ledger.due_in_odoo.of(company.key, CONFLICT)
@@ -259,6 +261,8 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
             missed = nothing_compared(str(held))
         for trouble in missed.troubles:
             context.log.error(f"An opt-out could not be carried; the next run tries again. {trouble}")
+        if missed.without_note:
+            context.log.warning(missed.without_note)
         table = _table(missed.rows, odoo_blacklist.observed_at, missed.troubles)
         return dg.MaterializeResult(
             value=table,

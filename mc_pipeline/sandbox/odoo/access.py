@@ -67,6 +67,8 @@ _RIGHTS: dict[str, dict[str, tuple[Operation, ...]]] = {
     "sale.order.cancel": {"sales_own": _ALL},
     "account.move": {"accounting": _ALL, "sales_own": _READ},
     "account.move.line": {"accounting": _ALL, "sales_own": _READ},
+    "mail.message": {"internal": _ALL, "portal": _ALL},
+    "mail.message.subtype": {"internal": _READ, "portal": _READ, "admin": _ALL},
     "mail.blacklist": {"email_marketing": _ALL},
     "mail.blacklist.remove": {"email_marketing": _ALL},
     "mailing.contact": {"email_marketing": _ALL},

@@ -50,6 +50,10 @@ def put_basics(database: Database) -> None:
         models["res.lang"].create_records(
             env, [{"name": name, "code": code, "iso_code": url_code, "url_code": url_code}]
         )
+    for name, internal in (("Discussions", False), ("Note", True), ("Activities", True)):
+        models["mail.message.subtype"].create_records(
+            env, [{"name": name, "internal": internal, "default": not internal}]
+        )
     for name in INDUSTRIES:
         models["res.partner.industry"].create_records(env, [{"name": name}])
     if "account.account" in models:

@@ -460,9 +460,24 @@ _MODELS: dict[str, str] = {
     "mail.message": """
         model char
         res_id integer
+        record_name char
+        subject char
         body html
         date datetime
         message_type selection =comment comment:Comment notification:System_notification
+        subtype_id many2one >mail.message.subtype
+        is_internal boolean
+        author_id many2one >res.partner
+        email_from char
+        notified_partner_ids many2many >res.partner
+        """,
+    "mail.message.subtype": """
+        name char !
+        internal boolean
+        default boolean =True
+        hidden boolean
+        res_model char
+        sequence integer
         """,
     "sale.order.cancel": """
         order_id many2one >sale.order !

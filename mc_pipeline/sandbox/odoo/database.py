@@ -13,7 +13,7 @@ from mc_pipeline.sandbox.odoo.access import STANDARD_RULES, Account, RecordRule
 from mc_pipeline.sandbox.odoo.catalogue import Fields, mirrors
 from mc_pipeline.sandbox.odoo.environment import Environment
 from mc_pipeline.sandbox.odoo.errors import AccessDeniedError, MissingError
-from mc_pipeline.sandbox.odoo.models import accounting, consent, organisation, partner, sales
+from mc_pipeline.sandbox.odoo.models import accounting, consent, messages, organisation, partner, sales
 from mc_pipeline.sandbox.odoo.models.base import Model
 from mc_pipeline.sandbox.odoo.tables import UndoLog
 from mc_pipeline.sandbox.odoo.versions import Release
@@ -36,6 +36,7 @@ _CLASSES: dict[str, type[Model]] = {
     "sale.order.cancel": sales.SaleOrderCancel,
     "account.move": accounting.Move,
     "account.move.line": accounting.MoveLine,
+    "mail.message": messages.Message,
     "mail.blacklist": consent.Blacklist,
     "mail.blacklist.remove": consent.BlacklistRemove,
     "mailing.list": consent.MailingList,

@@ -194,6 +194,7 @@ class Pages:
             ]
             tags = self._tags(self._odoo.search("res.partner.category", order="id"))
             orders = self._orders([("partner_id", "=", id)])
+            partner["notes"] = self._odoo.notes("res.partner", id)
         return self._render(
             "partner.html", request, "Contacts", partner=partner, facts=facts, tags=tags, orders=orders
         )
@@ -242,6 +243,9 @@ class Pages:
     def blacklist(self, request: Request) -> Response:
         fields = ("email", "active", "write_date")
         rows, page, text = self._found(request, "mail.blacklist", ("email",), fields, "id desc")
+        with self._odoo.database.lock:
+            for row in rows:
+                row["notes"] = self._odoo.notes("mail.blacklist", row["id"])
         return self._render("blacklist.html", request, "Blacklist", rows=rows, page=page, text=text)
 
     def requests(self, request: Request) -> Response:

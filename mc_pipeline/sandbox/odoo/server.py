@@ -33,6 +33,7 @@ from mc_pipeline.sandbox.odoo.jsonrpc import JsonRpc
 from mc_pipeline.sandbox.odoo.models.accounting import Move
 from mc_pipeline.sandbox.odoo.models.base import Model
 from mc_pipeline.sandbox.odoo.models.consent import Blacklist
+from mc_pipeline.sandbox.odoo.models.messages import Message
 from mc_pipeline.sandbox.odoo.models.partner import MergeWizard
 from mc_pipeline.sandbox.odoo.models.sales import SaleOrder
 from mc_pipeline.sandbox.odoo.recorded import read_fields, read_records, take_records
@@ -176,6 +177,11 @@ class SandboxOdoo:
     def read(self, model: str, id: int, *fields: str) -> dict[str, Any]:
         """One record as RPC shows it, many2one as bare ids."""
         return self.model(model).read(self.database.superuser(), [id], list(fields) or None, "")[0]
+
+    def notes(self, model: str, id: int) -> list[str]:
+        """The messages in a record's chatter, oldest first, as HTML."""
+        rows = self._known("mail.message", Message).about(model, id)
+        return [str(row.get("body") or "") for row in rows]
 
     # users and companies
 

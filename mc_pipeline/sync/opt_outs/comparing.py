@@ -74,10 +74,14 @@ class Observed:
 
 @dataclass(frozen=True)
 class Missed:
-    """What the path had not carried: rows of the table missed_opt_outs, and what could not be written."""
+    """What the path had not carried: rows of the table missed_opt_outs, and what could not be written.
+
+    ``without_note``: how many were carried without the note in Odoo that says why, in words.
+    """
 
     rows: pd.DataFrame
     troubles: tuple[str, ...]
+    without_note: str = ""
 
 
 def nothing_compared(because: str) -> Missed:
@@ -102,7 +106,7 @@ def carry_what_was_missed(
     if unknown:
         troubles.append(f"contacts that are gone: {unknown}")
     _take_over_withdrawals(systems, company, observed, troubles)
-    into_odoo = _into_odoo(systems, company, lease, run_id, observed, troubles)
+    into_odoo, without_note = _into_odoo(systems, company, lease, run_id, observed, troubles)
     due = unsubscribes_due(systems, company, observed, into_odoo)
     open_intents = {(each.list_id, each.email) for each in systems.ledger.intents.open(company.key)}
     keys = zip(due["list_id"], due["email"], strict=True)
@@ -121,7 +125,7 @@ def carry_what_was_missed(
         parts.append(done.assign(system=MAILCHIMP, action="unsubscribe", partner_id=None))
     columns = ["system", "audience", "email", "partner_id", "action", "cause", "outcome", "detail"]
     rows = pd.concat([part[columns] for part in parts], ignore_index=True)
-    return Missed(rows.astype({"partner_id": "Int64"}), tuple(troubles))
+    return Missed(rows.astype({"partner_id": "Int64"}), tuple(troubles), without_note)
 
 
 def unsubscribes_due(
@@ -246,7 +250,8 @@ def _into_odoo(
     run_id: str,
     observed: Observed,
     troubles: list[str],
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, str]:
+    """Rows of the odoo_opt_outs table, and how many of them have no note in Odoo, in words."""
     versions = systems.ledger.due_in_odoo.versions(company.key)
     blacklist = _blacklist_by_now(systems, company, observed)
     decide = partial(
@@ -266,6 +271,7 @@ def _into_odoo(
     say_who_is_out(systems, company, decisions)
     refused = _refused_lately(systems, company, observed.partners)
     decided = [each for each in decisions if each.email not in refused]
+    without_note = ""
     try:
         writes = OdooOptOutWrites(
             systems.odoo(company), systems.ledger, lease, run_id, company_sources(company)
@@ -274,6 +280,7 @@ def _into_odoo(
         of_erased: dict[str, None] = {}
         carry_of_erased(systems, company, writes, of_erased)
         troubles.extend(of_erased)
+        without_note = writes.notes_trouble
     except OdooError as error:
         done = CarriedOut.none(decided, error.message)
     if done.trouble:
@@ -282,7 +289,8 @@ def _into_odoo(
     show_waiting(systems, company, complete=observed.complete and not done.trouble)
     # Who is refused by Odoo is out all the same.
     left = [each for each in decisions if each.email in refused]
-    return pd.concat([done.rows, CarriedOut.none(left, _REFUSED).rows], ignore_index=True)
+    rows = pd.concat([done.rows, CarriedOut.none(left, _REFUSED).rows], ignore_index=True)
+    return rows, without_note
 
 
 def _blacklist_by_now(systems: Systems, company: CompanySettings, observed: Observed) -> pd.DataFrame:

@@ -47,12 +47,14 @@ _PAGE = 5_000
 class CarriedIntoOdoo:
     """Rows of the odoo_opt_outs table, and what could not be asked or written, with Odoo's words.
 
-    ``settled``: how many writes of an interrupted run were found out about.
+    ``settled``: how many writes of an interrupted run were found out about. ``without_note``: how many were
+    carried without the note in Odoo that says why, in words; no trouble, since the opt-outs are carried.
     """
 
     rows: pd.DataFrame
     settled: int
     troubles: tuple[str, ...]
+    without_note: str = ""
 
 
 def nothing_carried(because: str) -> CarriedIntoOdoo:
@@ -91,7 +93,8 @@ def carry_into_odoo(systems: Systems, company: CompanySettings, lease: Lease, ru
             troubles[words_of(error)] = None
     show_waiting(systems, company, complete=not troubles)
     rows = pd.concat(parts, ignore_index=True) if parts else CarriedOut.none([], "").rows
-    return CarriedIntoOdoo(rows, settled, tuple(troubles))
+    without_note = writes.notes_trouble if writes is not None else ""
+    return CarriedIntoOdoo(rows, settled, tuple(troubles), without_note)
 
 
 def _carry(

@@ -122,3 +122,18 @@ def test_the_requests_page_tells_who_did_what(odoo19: SandboxOdoo) -> None:
     assert "hush" not in text
     assert "person" in text
     assert "blacklist" in _get(odoo19, "/sandbox/requests?search=blacklist")
+
+
+def test_the_notes_of_a_row_and_of_a_contact_are_shown_as_text(odoo19: SandboxOdoo) -> None:
+    partner = odoo19.add_partner(name="Zoe", email="zoe@example.net")
+    row = odoo19.blacklist("zoe@example.net")
+    for model, id in (("mail.blacklist", row), ("res.partner", partner)):
+        body = f"<p>Because of {model}, &lt;b&gt;</p><script>alert(1)</script>"
+        odoo19.create("mail.message", {"model": model, "res_id": id, "body": body})
+    for path, model in (
+        ("/sandbox/blacklist", "mail.blacklist"),
+        (f"/sandbox/partners/{partner}", "res.partner"),
+    ):
+        text = _get(odoo19, path)
+        assert f"Because of {model}, &lt;b&gt;" in text
+        assert "<script>alert" not in text
