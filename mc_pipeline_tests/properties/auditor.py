@@ -270,16 +270,19 @@ class _Auditor:
         if not run.read_partners:
             return
         said_no = (self.audiences.opted_out - self.audiences.returned) & self._restricted
-        said_no |= self._blacklist.active(self._begin_of(run))
+        on_blacklist = self._blacklist.active(self._begin_of(run))
         held_now = set(run.facts.addresses.values())
+        out = set()
         for partner, email in run.facts.addresses.items():
             before = self._seen_at.get(partner, email)
             if email in said_no or (before in said_no and before not in held_now):
                 self._partners_out.add(partner)
+            # A row of Odoo counts as long as it stands: who made it may lift it.
+            if before in on_blacklist and before not in held_now:
+                out.add(partner)
             self._seen_at[partner] = email
-        self._out_by_person = {
-            email for partner, email in run.facts.addresses.items() if partner in self._partners_out
-        }
+        out |= self._partners_out
+        self._out_by_person = {email for partner, email in run.facts.addresses.items() if partner in out}
 
     def _begin_of(self, run: RunMark) -> datetime:
         return next((entry.at for entry in self._mailchimp if entry.number >= run.first), _LONG_AGO)
@@ -400,11 +403,13 @@ class _Auditor:
                 yield Violation(
                     "nothing is written about erased people", write.number, f"{write.path}: {email}"
                 )
-            elif (
+                continue
+            holders = {number for number, each in run.facts.addresses.items() if each == email}
+            if (
                 body.get("status") in MARKETING
                 and run.facts.evidence.get(email, frozenset()) <= erasure.evidence
-                and {number for number, each in run.facts.addresses.items() if each == email}
-                <= erasure.partners
+                and holders
+                and holders <= erasure.partners
             ):
                 what = "evidence from before an erasure counts for nothing"
                 yield Violation(what, write.number, f"{email} as {body['status']}")
@@ -633,6 +638,8 @@ class _Audiences:
                     self.returned.add(key[1])
                 self._put(key, "subscribed")
             case "subscribe":
+                # Whoever asked for it asked an administrator: not Odoo's word that we used.
+                self.used.pop(key, None)
                 self._put(key, "subscribed")
             case "bounce_hard":
                 self._opt_out(key, "cleaned")
