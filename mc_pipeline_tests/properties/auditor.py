@@ -300,7 +300,8 @@ class _Auditor:
         list_id = found["list"]
         if list_id not in self._story.lists:
             yield broken("an audience that is nobody's is left alone")
-        if not self._is_open(list_id, write.number) and not _is_opt_out(write):
+        may_go_before = _is_opt_out(write) or self._is_erasing(write)
+        if not may_go_before and not self._is_open(list_id, write.number):
             yield broken("nothing but opt-outs before an approval")
         if write.method == "POST" and not found["rest"]:
             for member in _members(write.body):

@@ -608,6 +608,7 @@ def test_nobody_inherits_an_opt_out_of_an_address_that_was_passed_on_before_it()
 
 def test_an_erasure_deletes_for_good_and_opt_outs_of_the_erased_go_on():
     story = Forgery()
+    story.story.approvals = []
     story.run(ASKED)
     story.send("POST", f"{BENS}/actions/delete-permanent")
     story.story.erasures = [Erasure(1, 1, frozenset({BEN}))]
