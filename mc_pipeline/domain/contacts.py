@@ -179,10 +179,7 @@ def _gather_persons(
             sharing[email].append(partner)
     persons["partner_ids"] = pd.Series(sharing, dtype=object).reindex(persons.index)
 
-    supplier_rank = judged.set_index("partner_id")["supplier_rank"]
-    of_commercial = ranked["commercial_partner_id"].map(supplier_rank).fillna(0)
     ranked = ranked.assign(
-        is_supplier=(ranked["supplier_rank"] > 0) | (of_commercial > 0),
         is_contact_person=ranked["partner_id"].isin(
             contact_persons_of_customers(judged, attributed)
             if company.customers.contacts == "order_and_children"
@@ -192,7 +189,9 @@ def _gather_persons(
     grouped = ranked.groupby("person_email")
     persons["size"] = grouped.size()
     persons["bounces"] = grouped["message_bounce"].max()
-    persons["is_supplier"] = grouped["is_supplier"].any()
+    # As with employees: also through a partner that is archived or only a postal address.
+    suppliers = set(with_address.loc[_are_suppliers(with_address, judged), "person_email"])
+    persons["is_supplier"] = persons.index.isin(suppliers)
     persons["is_contact_person"] = grouped["is_contact_person"].any()
     persons["is_blacklisted"] = with_address.groupby("person_email")["is_blacklisted"].any()
 
@@ -206,6 +205,13 @@ def _gather_persons(
         persons[f"{column}_day"] = moments.dt.tz_convert(company.timezone).dt.tz_localize(None).dt.normalize()
     persons["qualifies"] = (persons["order_count"] > 0) | persons["is_contact_person"]
     return persons
+
+
+def _are_suppliers(partners: pd.DataFrame, judged: pd.DataFrame) -> pd.Series:
+    """Mark the partners that have vendor bills, or whose commercial partner has."""
+    supplier_rank = judged.set_index("partner_id")["supplier_rank"]
+    of_commercial = partners["commercial_partner_id"].map(supplier_rank).fillna(0)
+    return (partners["supplier_rank"] > 0) | (of_commercial > 0)
 
 
 def _route_persons(persons: pd.DataFrame, facts: RoutingFacts, routes: Routes, company: CompanyRules) -> None:

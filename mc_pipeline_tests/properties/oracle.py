@@ -1,8 +1,9 @@
 """Who belongs where, told straight from the stand-in Odoo's records: the rules said once more, in few words.
 
 Nothing of the pipeline is used here, so that a mistake in it cannot hide. Knows only the settings of
-``small_world``: companies into wholesale, everybody else into retail, nobody with the tag Quiet; whoever
-bought from the second company into its one audience.
+``small_world``: companies into wholesale, whoever has the tag Club into the club where there is one,
+everybody else into retail, nobody with the tag Quiet; whoever bought from the second company into its one
+audience.
 """
 
 from collections.abc import Iterator
@@ -11,12 +12,16 @@ from typing import Any
 
 from mc_pipeline.sandbox.odoo import SandboxOdoo
 
-WHOLESALE, RETAIL, SECOND = "wholesale1", "retail1", "second1"
-QUIET = "Quiet"
+WHOLESALE, RETAIL, SECOND, CLUB = "wholesale1", "retail1", "second1", "club1"
+QUIET, CLUB_TAG = "Quiet", "Club"
+BOX, BOX_DATE = "x_newsletter", "x_newsletter_date"
+"""A box on partners that says yes to the second company's newsletter, and the date beside it."""
 NEWSLETTER = "Newsletter"
 _POSTAL = frozenset({"delivery", "invoice", "other"})
 
 Row = dict[str, Any]
+EvidenceRecord = tuple[str, int]
+"""What says yes in Odoo: model and id of a mailing subscription, or of a partner with the box."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,8 @@ class Truth:
     ``persons`` by address; ``never`` addresses of users and of suppliers who bought nothing;
     ``consented`` addresses with dated consent, ``withdrawn`` those with an opt-out of the newsletter;
     ``blacklisted`` addresses; ``outside`` addresses of active people who surely meet no rule;
-    ``addresses`` of partners by id.
+    ``addresses`` of partners by id. ``evidence``: the records that say yes, with a date, by address;
+    ``withdrawn_records``: those that say no now, mailing subscriptions and partners without the tick.
     """
 
     persons: dict[str, Person]
@@ -47,6 +53,8 @@ class Truth:
     blacklisted: frozenset[str]
     outside: frozenset[str]
     addresses: dict[int, str]
+    evidence: dict[str, frozenset[EvidenceRecord]]
+    withdrawn_records: frozenset[EvidenceRecord]
 
 
 def tell_truth(odoo: SandboxOdoo, *, second_company: int | None = None) -> Truth:
@@ -93,9 +101,11 @@ def tell_truth(odoo: SandboxOdoo, *, second_company: int | None = None) -> Truth
         if email not in bought or not routes:
             outside.add(email)
             continue
+        if routes == {CLUB, RETAIL}:
+            continue  # partners who share an address and fit two audiences: nobody can tell
         persons[email] = Person(
             email,
-            WHOLESALE if WHOLESALE in routes else RETAIL,
+            WHOLESALE if WHOLESALE in routes else min(routes),
             frozenset(str(partners[number]["name"]) for number in numbers),
             len(bought[email]),
             sum(bought[email]),
@@ -104,15 +114,24 @@ def tell_truth(odoo: SandboxOdoo, *, second_company: int | None = None) -> Truth
         address[n] for n, row in people.items() if row.get("supplier_rank") and address[n] not in bought
     }
     consented, withdrawn = _newsletter(odoo)
+    evidence = _evidence_of_boxes(partners, people) if second_company else _evidence_of_newsletter(odoo)
+    no_box = {("res.partner", number) for number, row in partners.items() if not row.get(BOX)}
+    left = {
+        ("mailing.subscription", row["id"])
+        for row in _rows(odoo, "mailing.subscription")
+        if row.get("opt_out")
+    }
     blacklist = {row["email"] for row in _rows(odoo, "mail.blacklist") if row.get("active", True)}
     return Truth(
         persons,
         frozenset(internal | suppliers),
-        frozenset(consented),
+        frozenset(evidence) if second_company else frozenset(consented),
         frozenset(withdrawn),
         frozenset(blacklist),
         frozenset(outside),
         address,
+        evidence,
+        frozenset(no_box | left),
     )
 
 
@@ -122,6 +141,8 @@ def _route(odoo: SandboxOdoo, partners: dict[int, Row], number: int) -> str | No
         return WHOLESALE
     tags = {*partners[number].get("category_id", ()), *partners[firm].get("category_id", ())}
     names = {odoo.model("res.partner.category").table.rows[tag]["name"] for tag in tags}
+    if CLUB_TAG in names:
+        return CLUB
     return None if QUIET in names else RETAIL
 
 
@@ -154,6 +175,27 @@ def _newsletter(odoo: SandboxOdoo) -> tuple[set[str], set[str]]:
         elif row.get("create_date"):
             consented.add(email)
     return consented - withdrawn, withdrawn
+
+
+def _evidence_of_newsletter(odoo: SandboxOdoo) -> dict[str, frozenset[EvidenceRecord]]:
+    consented, _ = _newsletter(odoo)
+    contacts = odoo.model("mailing.contact").table.rows
+    found: dict[str, set[EvidenceRecord]] = {}
+    for row in _rows(odoo, "mailing.subscription"):
+        email = contacts[row["contact_id"]].get("email_normalized")
+        if email in consented and row.get("create_date"):
+            found.setdefault(email, set()).add(("mailing.subscription", row["id"]))
+    return {email: frozenset(records) for email, records in found.items()}
+
+
+def _evidence_of_boxes(
+    partners: dict[int, Row], people: dict[int, Row]
+) -> dict[str, frozenset[EvidenceRecord]]:
+    found: dict[str, set[EvidenceRecord]] = {}
+    for number in people:
+        if partners[number].get(BOX) and partners[number].get(BOX_DATE):
+            found.setdefault(partners[number]["email_normalized"], set()).add(("res.partner", number))
+    return {email: frozenset(records) for email, records in found.items()}
 
 
 def _rows(odoo: SandboxOdoo, model: str) -> Iterator[Row]:

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from graphlib import TopologicalSorter
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -156,8 +156,11 @@ def run_company(
     only_opt_outs: bool = False,
     go_on_from: Run | None = None,
     meanwhile: Callable[[str, str], None] | None = None,
+    before: Mapping[str, Callable[[], object]] = MappingProxyType({}),
 ) -> Run:
     """Sync one company and return what came of it; nothing is raised, not even a death.
+
+    ``before``: what happens in the world just before a step, by the step's name.
 
     ``only_changes``: Odoo is asked only for what changed since the last complete read. ``only_opt_outs``:
     what the sensor for opt-outs starts. ``go_on_from``: only what did not succeed in that run, with the
@@ -179,6 +182,7 @@ def run_company(
         for name, step in _steps(systems.settings).items():
             if name not in run.steps and (name in OPT_OUT_ASSETS or not only_opt_outs):
                 run.failed_step = name
+                before.get(name, _nothing_happens)()
                 if meanwhile is None:
                     _take(run, name, _call(step, context, systems, run.tables))
                 else:
@@ -222,6 +226,10 @@ def _run_by_files(
             store_table(schemas.ALL[table], result.value, path(table), systems)
             systems.forget_again()
     meanwhile(STORED, name)
+
+
+def _nothing_happens() -> None:
+    """Most steps have no story of their own."""
 
 
 def _call(

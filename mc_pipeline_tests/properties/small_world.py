@@ -8,53 +8,68 @@ import os
 import textwrap
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 
+import dagster as dg
 import requests
 
-from mc_pipeline.defs.systems import utc_now
+from mc_pipeline.defs.consent.erasure import ErasePerson, erase_people
+from mc_pipeline.defs.erased_people import ERASURE_KEY_VARIABLE
 from mc_pipeline.domain.odoo_opt_outs import LIFTED_IN_ODOO
 from mc_pipeline.ledger.changed_addresses import ChangedAddress
 from mc_pipeline.ledger.due_in_odoo import CONFLICT
 from mc_pipeline.sandbox.mailchimp import DEFAULT_KEY, SandboxMailchimp
 from mc_pipeline.sandbox.mailchimp.webhooks import add_webhook
 from mc_pipeline.sandbox.odoo import SandboxOdoo
+from mc_pipeline.sandbox.odoo.fields import Field
 from mc_pipeline.settings import Settings, load_settings
 from mc_pipeline.webhooks.hooks import SECRET_VARIABLE, Hook, hooks_of
 from mc_pipeline.webhooks.receiver import receiver_app
 from mc_pipeline_tests.properties.auditor import (
     OUR_MARK,
     Approval,
+    Erasure,
     Facts,
     RunMark,
     Story,
     Violation,
     audit,
     standing_opt_outs,
+    standing_withdrawals,
 )
 from mc_pipeline_tests.properties.oracle import (
+    BOX,
+    BOX_DATE,
+    CLUB,
+    CLUB_TAG,
     NEWSLETTER,
     QUIET,
     RETAIL,
     SECOND,
     WHOLESALE,
+    EvidenceRecord,
     Person,
     Truth,
     tell_truth,
 )
 from mc_pipeline_tests.properties.runs import Death, MortalSystems, Run, run_company
+from mc_pipeline_tests.properties.town_clock import TownClock
 from mc_pipeline_tests.webhooks.receiving import receiving
 
 COMPANY, SECOND_COMPANY = "acme", "second"
 FOREIGN = "foreign1"
 LISTS = (WHOLESALE, RETAIL)
-OUR_TAGS = {WHOLESALE: {"B2B"}, RETAIL: {"B2C", "VIP"}}
+OUR_TAGS = {WHOLESALE: {"B2B"}, RETAIL: {"B2C", "VIP"}, CLUB: {"Member"}}
+CONFIRMATIONS = 3
+"""How many confirmation mails the club sends a day."""
+PERMISSION = "Email"
 SETTINGS = f"""
 odoo: {{{{url: "{{odoo}}", database: sandbox, user: admin, secret: "${{{{ODOO_SECRET}}}}"}}}}
 mailchimp:
@@ -87,6 +102,50 @@ SECOND_SETTINGS = f"""
     audiences:
       second: {{{{list_id: {SECOND}, when: {{{{}}}}, merge_fields: {{{{FNAME: name}}}}}}}}
 """
+CONSENT_SETTINGS = f"""
+odoo: {{{{url: "{{odoo}}", database: sandbox, user: admin, secret: "${{{{ODOO_SECRET}}}}"}}}}
+mailchimp:
+  main: {{{{api_key: "${{{{MAILCHIMP_API_KEY}}}}", base_url: "{{mailchimp}}", timeout_seconds: 20,
+         hear_every_seconds: 0}}}}
+companies:
+  {COMPANY}:
+    odoo_company_id: 1
+    mailchimp: main
+    timezone: Europe/Paris
+    audiences:
+      wholesale:
+        list_id: {WHOLESALE}
+        when: {{{{company_type: company}}}}
+        consent: {{{{mailing_list: {NEWSLETTER}, upgrade: true}}}}
+        merge_fields: {{{{FNAME: name, ORDERS: order_count}}}}
+        tags: {{{{B2B: always}}}}
+      club:
+        list_id: {CLUB}
+        when: {{{{any_tag: [{CLUB_TAG}]}}}}
+        consent:
+          mailing_list: {NEWSLETTER}
+          send_confirmation: true
+          max_confirmations: {CONFIRMATIONS}
+        merge_fields: {{{{FNAME: name}}}}
+        tags: {{{{Member: always}}}}
+      retail:
+        list_id: {RETAIL}
+        when: {{{{no_tag: [{QUIET}]}}}}
+        consent: {{{{mailing_list: {NEWSLETTER}, marketing_permissions: [{PERMISSION}]}}}}
+        merge_fields: {{{{FNAME: name, SPENT: total_spent}}}}
+        tags: {{{{B2C: always, VIP: {{{{field: total_spent, at_least: 1000}}}}}}}}
+  {SECOND_COMPANY}:
+    odoo_company_id: {{company}}
+    mailchimp: main
+    timezone: Europe/Paris
+    audiences:
+      second:
+        list_id: {SECOND}
+        when: {{{{}}}}
+        consent: {{{{boolean_field: {BOX}, upgrade: true}}}}
+        merge_fields: {{{{FNAME: name}}}}
+"""
+"""Both companies with every kind of consent: a newsletter and a box, upgrades, confirmations, permissions."""
 SECRETS = {"ODOO_SECRET": "admin", "MAILCHIMP_API_KEY": DEFAULT_KEY}
 OTHER_KEY = "fedcba9876543210fedcba9876543210-us1"
 ORDERED = datetime(2026, 5, 4, 10, tzinfo=UTC)
@@ -103,8 +162,13 @@ class SmallWorld:
     newsletter: int
     quiet: int
     story: Story
+    clock: TownClock = field(default_factory=TownClock)
+    club: int = 0
     former: dict[int, set[str]] = field(default_factory=dict)
     opted_out: set[str] = field(default_factory=set)
+    partners_out: set[int] = field(default_factory=set)
+    said_yes: dict[EvidenceRecord, set[str]] = field(default_factory=dict)
+    erased: set[str] = field(default_factory=set)
     tagged_by_hand: set[tuple[str, str]] = field(default_factory=set)
     last_runs: dict[str, Run] = field(default_factory=dict)
     second_company: int | None = None
@@ -119,6 +183,7 @@ class SmallWorld:
             self.settings,
             self.folder / "ledger.db",
             death=death,
+            clock=self.clock.now,
             attempts=self.attempts,
             pause=lambda seconds: time.sleep(min(seconds, self.longest_pause)),
         )
@@ -133,11 +198,13 @@ class SmallWorld:
         go_on_from: Run | None = None,
         begin: Callable[[], object] | None = None,
         meanwhile: Callable[[str, str], None] | None = None,
+        before: Mapping[str, Callable[[], object]] = MappingProxyType({}),
     ) -> Run:
         """Sync once, in whatever trouble the servers and the process are.
 
-        ``begin`` is what happens at its very beginning: trouble that the auditor could not look through;
-        ``meanwhile`` what happens at the moments of each step (see ``run_company``).
+        ``begin`` is what happens at its very beginning: trouble that the auditor could not look through.
+        ``before``: what happens just before one of its steps, by the step's name. ``meanwhile``: what happens
+        at the moments of each step (see ``run_company``).
         """
         mark = self.begin_run(company)
         if begin is not None:
@@ -151,6 +218,7 @@ class SmallWorld:
                 only_opt_outs=only_opt_outs,
                 go_on_from=go_on_from,
                 meanwhile=meanwhile,
+                before=before,
             )
         finally:
             if death is None or not death.dead:
@@ -158,6 +226,7 @@ class SmallWorld:
         mark.last = self.mailchimp.journal.last_number
         mark.last_in_odoo = self.odoo.journal.last_number
         mark.observed = "mailchimp_members" in run.tables and run.tables["mailchimp_members"].complete
+        mark.read_partners = "odoo_partners" in run.tables
         if not only_opt_outs:
             self.last_runs[company] = run
         return run
@@ -169,36 +238,70 @@ class SmallWorld:
         )
         for number, email in truth.addresses.items():
             self.former.setdefault(number, set()).add(email)
+        for email, records in (*truth.evidence.items(), *tell_truth(self.odoo).evidence.items()):
+            for record in records:
+                self.said_yes.setdefault(record, set()).add(email)
         self.opted_out |= truth.blacklisted | truth.withdrawn
+        for record in truth.withdrawn_records & self.said_yes.keys():
+            self.opted_out |= self.said_yes[record]
         for list_id in self.story.lists:
             statuses = self.mailchimp.statuses(list_id).items()
             self.opted_out |= {
                 email.lower() for email, status in statuses if status in ("unsubscribed", "cleaned")
-            }
-        inheriting: set[str] = set()
-        while (
-            more := {
-                truth.addresses[number]
-                for number, before in self.former.items()
-                if number in truth.addresses and before & (self.opted_out | inheriting)
-            }
-            - inheriting
-        ):
-            inheriting |= more
+            } - self._unsubscribed_by_us(list_id)
+        inheriting = self._who_inherits(truth)
         facts = Facts(
             routes={email: person.list_id for email, person in truth.persons.items()},
             never=truth.never - set(truth.persons),
             consented=truth.consented,
-            restricted=frozenset(truth.withdrawn | inheriting),
+            restricted=frozenset(truth.withdrawn | self.opted_out | inheriting),
+            evidence=truth.evidence,
+            addresses=truth.addresses,
         )
         mark = RunMark(
             first=self.mailchimp.journal.last_number + 1,
             first_in_odoo=self.odoo.journal.last_number + 1,
             facts=facts,
-            lists=frozenset({SECOND} if company == SECOND_COMPANY else LISTS),
+            lists=frozenset({SECOND} if company == SECOND_COMPANY else self.story.lists - {SECOND}),
         )
         self.story.runs.append(mark)
         return mark
+
+    def _unsubscribed_by_us(self, list_id: str) -> set[str]:
+        """Who is unsubscribed by a request of ours alone: that is no word of theirs."""
+        members = self.mailchimp.audience(list_id).members.values()
+        foreign = self.story.foreign
+        ours = {
+            entry.path.rsplit("/", 1)[-1]
+            for entry in self.mailchimp.journal.writes
+            if entry.method == "PATCH"
+            and isinstance(entry.body, dict)
+            and entry.body.get("status") == "unsubscribed"
+            and f"/lists/{list_id}/" in entry.path
+            and entry.number not in foreign
+        }
+        return {
+            member.email_address.lower()
+            for member in members
+            if member.status == "unsubscribed" and member.opted_out_by == "api" and member.id in ours
+        }
+
+    def _who_inherits(self, truth: Truth) -> set[str]:
+        """The present addresses of partners who opted out under one that they had, or share with such a one.
+
+        It is the partner who inherits, and keeps it: an address that somebody passes on takes nothing along
+        to a partner who had it before.
+        """
+        present: dict[str, set[int]] = {}
+        for number, email in truth.addresses.items():
+            present.setdefault(email, set()).add(number)
+        out = {number for number, before in self.former.items() if before & self.opted_out}
+        out |= self.partners_out
+        for numbers in present.values():
+            if numbers & out:
+                out |= numbers
+        self.partners_out |= out
+        return {email for email, numbers in present.items() if numbers & out}
 
     def run_until_done(
         self, *, company: str = COMPANY, only_changes: bool = False, only_opt_outs: bool = False
@@ -259,6 +362,58 @@ class SmallWorld:
         answer.raise_for_status()
         self.story.foreign |= set(range(before + 1, self.mailchimp.journal.last_number + 1))
 
+    def withdraw_permission(self, list_id: str, email: str) -> bool:
+        """The person takes a marketing permission back on their profile page; tell whether they had it."""
+        audience, state = self.mailchimp.audience(list_id), self.mailchimp.state
+        member = audience.find(email)
+        given = {} if member is None else member.marketing_permissions or {}
+        taken_back = {each for each, enabled in given.items() if enabled}
+        if member is None or not taken_back:
+            return False
+        with state.lock:
+            for permission in sorted(taken_back):
+                details = {"list_id": list_id, "email": email, "permission": permission}
+                state.journal.act("person", "withdraw_permission", f"/lists/{list_id}", details)
+            member.marketing_permissions = {**given, **dict.fromkeys(taken_back, False)}
+            audience.touch(member, state.now())
+        return True
+
+    def time_passes(self, step: timedelta) -> None:
+        """For everybody alike."""
+        self.clock.advance(step)
+        self.mailchimp.advance(step)
+
+    def erase(self, partner: int) -> bool:
+        """The job erase_person for one partner; tell whether it was done."""
+        address = self.odoo.read("res.partner", partner, "email_normalized")["email_normalized"]
+        if not address:
+            return False
+        told = [tell_truth(self.odoo, second_company=each) for each in (None, self.second_company)]
+        evidence = frozenset[EvidenceRecord]().union(*(each.evidence.get(address, ()) for each in told))
+        holders = frozenset(number for number, each in told[0].addresses.items() if each == address)
+        # From the first attempt on nobody reads this person again, whatever becomes of it.
+        self.erased.add(address)
+        begun = self.mailchimp.journal.last_number + 1
+        config = ErasePerson(
+            partner_ids=[partner], reason="asked by letter", requested_by="privacy", dry_run=False
+        )
+        is_done = self._do_erase(config)
+        if not is_done:  # a run that died holds its leases for some minutes
+            self.time_passes(timedelta(minutes=10))
+            is_done = self._do_erase(config)
+        emails = frozenset({address} if is_done else ())
+        last = self.mailchimp.journal.last_number
+        self.story.erasures.append(Erasure(begun, last, emails, holders, evidence))
+        return is_done
+
+    def _do_erase(self, config: ErasePerson) -> bool:
+        try:
+            with self._ledger_of_a_person() as systems:
+                erase_people(dg.build_op_context(), config, systems=systems)
+        except dg.Failure:
+            return False
+        return True
+
     @contextmanager
     def webhooks(self) -> Iterator[None]:
         """Receive both webhooks of every audience, signed; Mailchimp delivers when it is told to."""
@@ -266,7 +421,7 @@ class SmallWorld:
         signed: list[Hook] = []
         with (
             self._ledger_of_a_person() as systems,
-            receiving(receiver_app(signed, systems.ledger.inbox.keep, utc_now)) as url,
+            receiving(receiver_app(signed, systems.ledger.inbox.keep, self.clock.now)) as url,
         ):
             self.mailchimp.state.asks_webhooks_first = False
             for hook in hooks:
@@ -290,6 +445,11 @@ class SmallWorld:
         rows = self.odoo.model("mail.blacklist").table.rows
         self.story.blacklist = {number: str(row["email"]) for number, row in rows.items()}
         return audit(self.mailchimp.journal.entries, self.odoo.journal.entries, self.story)
+
+    def check_nobody_was_harmed(self) -> None:
+        """The auditor has nothing to say."""
+        found = self.violations()
+        assert not found, "; ".join(map(str, found))
 
     def check_nothing_is_left_to_do(self) -> None:
         """One more run, after one that worked through everything: it succeeds and writes nothing."""
@@ -340,14 +500,26 @@ class SmallWorld:
             status = self.mailchimp.status(list_id, email)
             assert status not in ("subscribed", "pending", "transactional"), f"{email} opted out in Odoo"
 
+    def check_withdrawn_consent_is_carried(self) -> None:
+        """After a night: whoever was made reachable on a word that was taken back is reachable no more."""
+        mailchimp, odoo = self.mailchimp.journal.entries, self.odoo.journal.entries
+        for (list_id, email), at in standing_withdrawals(mailchimp, odoo, self.story).items():
+            status = self.mailchimp.status(list_id, email)
+            assert status not in ("subscribed", "pending"), (
+                f"{email} is {status} in {list_id} on consent that was taken back in Odoo at {at:%H:%M:%S}"
+            )
+
     def check_everybody_is_where_they_belong(self) -> None:
         """Members and reasons together are all people who belong somewhere; nobody else has our marks."""
         truth = tell_truth(self.odoo)
         run = self.last_runs[COMPANY]
         assert run.succeeded
         missing: Counter[str] = Counter()
+        waiting = self._waiting_for_another_day(run)
         for person in truth.persons.values():
             status = self.mailchimp.status(person.list_id, person.email)
+            if person.email in self.erased or (person.list_id, person.email) in waiting:
+                continue
             if status in (None, "archived"):
                 reason = self._why_absent(person, truth)
                 assert reason, f"{person} is not in the audience, and nothing explains it"
@@ -364,6 +536,12 @@ class SmallWorld:
         listed["rejected_by_mailchimp"] += listed.pop("not_taken_back", 0)
         assert +missing == +listed, f"absent: {missing}, listed by the run: {listed}"
         self._check_leavers(truth)
+
+    def _waiting_for_another_day(self, run: Run) -> set[tuple[str, str]]:
+        """Whom the run did not ask to confirm, as enough people were asked that day."""
+        plan = run.tables["audience_plan"].rows
+        late = plan[plan["held_back_because"].str.contains("confirmation mails")]
+        return set(zip(late["list_id"], late["email"], strict=True))
 
     def _why_absent(self, person: Person, truth: Truth) -> str:
         audience = self.mailchimp.audience(person.list_id)
@@ -424,14 +602,14 @@ class SmallWorld:
         assert member is not None
         assert member.merge_fields["FNAME"] in person.names, (member.merge_fields, person)
         tags = set(self.mailchimp.tags(person.list_id, person.email))
-        wanted = (
-            {"B2B"} if person.list_id == WHOLESALE else {"B2C"} | ({"VIP"} if person.total >= 1000 else set())
-        )
+        wanted = {WHOLESALE: {"B2B"}, CLUB: {"Member"}, RETAIL: {"B2C"}}[person.list_id]
+        if person.list_id == RETAIL and person.total >= 1000:
+            wanted = wanted | {"VIP"}
         assert wanted <= tags, f"{person} has the tags {tags}"
         assert OUR_MARK not in {tag.casefold() for tag in tags}, f"{person} is marked as not qualifying"
 
     def _check_leavers(self, truth: Truth) -> None:
-        for list_id in LISTS:
+        for list_id in sorted(self.story.lists - {SECOND}):
             for address, status in self.mailchimp.statuses(list_id).items():
                 email = address.lower()
                 elsewhere = email in truth.persons and truth.persons[email].list_id != list_id
@@ -454,16 +632,15 @@ def _hash(email: str) -> str:
 
 
 @contextmanager
-def _tables_in(folder: str) -> Iterator[None]:
-    """What runs keep of Odoo's records for later runs lies in this world's folder."""
-    before = os.environ.get("MC_PIPELINE_STORAGE")
-    os.environ["MC_PIPELINE_STORAGE"] = f"{folder}/tables"
+def _variable(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
     try:
         yield
     finally:
-        os.environ.pop("MC_PIPELINE_STORAGE")
+        os.environ.pop(name)
         if before is not None:
-            os.environ["MC_PIPELINE_STORAGE"] = before
+            os.environ[name] = before
 
 
 @contextmanager
@@ -471,19 +648,33 @@ def small_world(
     *,
     prepare: Callable[[SandboxOdoo, SandboxMailchimp], None] | None = None,
     second_company: bool = False,
+    with_every_consent: bool = False,
 ) -> Iterator[SmallWorld]:
     """Found the town. ``prepare`` puts people into both systems before the story begins.
 
     ``second_company``: another company has the same partners, and an audience of its own.
+    ``with_every_consent``: both companies, with a double opt-in club, marketing permissions in retail, and a
+    box on partners that says yes to the second company (``CONSENT_SETTINGS``).
     """
-    odoo, mailchimp = SandboxOdoo(), SandboxMailchimp(keep_responses=True)
+    clock = TownClock()
+    odoo, mailchimp = SandboxOdoo(clock=clock.now), SandboxMailchimp(keep_responses=True)
     # Whoever watches has one clock, whatever those of the two systems say.
     mailchimp.journal.clock = odoo.journal.clock
-    lists = (*LISTS, SECOND) if second_company else LISTS
+    lists = (*LISTS, SECOND, CLUB) if with_every_consent else (*LISTS, SECOND) if second_company else LISTS
     for list_id in (*lists, FOREIGN):
-        mailchimp.add_audience(list_id, list_id.title(), welcome_automation=True, tag_automation=True)
-    newsletter, quiet = odoo.add_mailing_list(NEWSLETTER), odoo.add_tag(QUIET)
-    company = odoo.add_company("Second") if second_company else None
+        mailchimp.add_audience(
+            list_id,
+            list_id.title(),
+            welcome_automation=True,
+            tag_automation=True,
+            double_optin=list_id == CLUB,
+            marketing_permissions=with_every_consent and list_id == RETAIL,
+        )
+    newsletter, quiet, club = odoo.add_mailing_list(NEWSLETTER), odoo.add_tag(QUIET), odoo.add_tag(CLUB_TAG)
+    company = odoo.add_company("Second") if second_company or with_every_consent else None
+    if with_every_consent:
+        for name, kind in ((BOX, "boolean"), (BOX_DATE, "date")):
+            odoo.model("res.partner").add_field(Field(name, kind))
     if prepare is not None:
         prepare(odoo, mailchimp)
     members = {
@@ -491,12 +682,43 @@ def small_world(
         for list_id in (*lists, FOREIGN)
         for email, status in mailchimp.statuses(list_id).items()
     }
-    with odoo.serve(), mailchimp.serve(), TemporaryDirectory() as folder, _tables_in(folder):
+    with (
+        clock.for_everybody(),
+        odoo.serve(),
+        mailchimp.serve(),
+        TemporaryDirectory() as folder,
+        _variable("MC_PIPELINE_STORAGE", f"{folder}/tables"),
+        _variable(ERASURE_KEY_VARIABLE, "the same key on every machine"),
+    ):
         config = Path(folder) / "companies.yaml"
-        text = textwrap.dedent(SETTINGS).format(odoo=odoo.url, mailchimp=mailchimp.api_url)
-        config.write_text(text + (SECOND_SETTINGS.format(company=company) if company else ""))
+        told = {"odoo": odoo.url, "mailchimp": mailchimp.api_url, "company": company}
+        if with_every_consent:
+            config.write_text(CONSENT_SETTINGS.format(**told))
+        else:
+            text = textwrap.dedent(SETTINGS).format(**told)
+            config.write_text(text + (SECOND_SETTINGS.format(**told) if company else ""))
         settings = load_settings(config, SECRETS)
-        story = Story(lists=frozenset(lists), members=members, upgrading=frozenset({WHOLESALE}))
+        story = Story(
+            lists=frozenset(lists),
+            members=members,
+            upgrading=frozenset({WHOLESALE, SECOND} if with_every_consent else {WHOLESALE}),
+            double_optin=frozenset(lists) & {CLUB},
+            confirmations={CLUB: CONFIRMATIONS} if with_every_consent else {},
+            permissions={
+                permission: text
+                for list_id in lists
+                for permission, text in mailchimp.audience(list_id).permissions.items()
+            },
+        )
         yield SmallWorld(
-            odoo, mailchimp, Path(folder), settings, newsletter, quiet, story, second_company=company
+            odoo,
+            mailchimp,
+            Path(folder),
+            settings,
+            newsletter,
+            quiet,
+            story,
+            clock=clock,
+            club=club,
+            second_company=company,
         )

@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from mc_pipeline.sandbox.journal import Journal, JournalEntry
-from mc_pipeline_tests.properties.auditor import Approval, Facts, RunMark, Story, audit
+from mc_pipeline_tests.properties.auditor import (
+    Approval,
+    Erasure,
+    Facts,
+    RunMark,
+    Story,
+    audit,
+    standing_withdrawals,
+)
 
 WHOLESALE, RETAIL = "wholesale1", "retail1"
 ANN, BEN, FAY = "ann@example.com", "ben@example.com", "fay@example.com"
@@ -26,6 +34,7 @@ class Forgery:
             members={(RETAIL, FAY): "unsubscribed"},
             upgrading=frozenset({WHOLESALE}),
             approvals=[Approval(0, frozenset({WHOLESALE, RETAIL}))],
+            permissions={"p1": "Email", "p2": "Email"},
         )
 
     def run(self, facts: Facts = FACTS, **marks: Any) -> None:
@@ -286,6 +295,80 @@ def _quiet_run_writes_to_odoo(forged: Forgery) -> None:
 
 
 NOTE = {"model": "mail.blacklist", "res_id": 4, "body": "<p>why</p>", "message_type": "notification"}
+ASKED = replace(FACTS, evidence={BEN: frozenset({("mailing.subscription", 3)})}, addresses={7: BEN})
+
+
+def _asked_again(forged: Forgery) -> None:
+    """Ben has confirmed and left the audience for good; his address is asked once more."""
+    forged.run(ASKED)
+    forged.create(RETAIL, ANN)
+    forged.run(ASKED)
+    forged.create(RETAIL, BEN, "pending")
+    forged.run(ASKED)
+    forged.create(WHOLESALE, BEN, "pending")
+
+
+def _asked_in_a_first_load(forged: Forgery) -> None:
+    forged.run(ASKED)
+    forged.create(RETAIL, BEN, "pending")
+
+
+def _asked_too_often(forged: Forgery) -> None:
+    forged.story.confirmations = {RETAIL: 1}
+    forged.run(ASKED)
+    forged.create(RETAIL, FAY)
+    forged.run(ASKED)
+    forged.create(RETAIL, BEN, "pending")
+    forged.create(RETAIL, ANN, "pending")
+
+
+def _permit(forged: Forgery, email: str) -> None:
+    forged.change(RETAIL, email, marketing_permissions=[{"marketing_permission_id": "p1", "enabled": True}])
+
+
+def _permitted_twice(forged: Forgery) -> None:
+    """The answer to the first was lost, and the person may have taken it back since."""
+    for _ in range(2):
+        forged.run(ASKED)
+        _permit(forged, BEN)
+
+
+def _permitted_after_taking_it_back(forged: Forgery) -> None:
+    """Taken back in another audience, where the same purpose has an id of its own."""
+    forged.run(ASKED)
+    forged.act("withdraw_permission", WHOLESALE, BEN, permission="p2")
+    forged.run(ASKED)
+    _permit(forged, BEN)
+
+
+def _permitted_after_an_opt_out(forged: Forgery) -> None:
+    forged.run(ASKED)
+    _permit(forged, FAY)
+
+
+def _subscribed_under_a_new_address(forged: Forgery) -> None:
+    """Fay, who unsubscribed, is partner 8; then partner 8 has another address."""
+    forged.run(replace(ASKED, addresses={8: FAY}), read_partners=True)
+    forged.run(replace(ASKED, addresses={8: BEN}), read_partners=True)
+    forged.run(replace(ASKED, addresses={8: BEN}), read_partners=True)
+    forged.create(RETAIL, BEN, "subscribed")
+
+
+def _written_after_an_erasure(forged: Forgery) -> None:
+    forged.story.erasures = [Erasure(0, 0, frozenset({BEN}))]
+    forged.run(ASKED)
+    forged.create(RETAIL, BEN)
+
+
+def _subscribed_on_evidence_from_before_an_erasure(forged: Forgery) -> None:
+    """The erased partner has another address by now, and so has the record of the consent."""
+    forged.story.erasures = [
+        Erasure(0, 0, frozenset({FAY}), frozenset({7}), frozenset({("mailing.subscription", 3)}))
+    ]
+    forged.run(ASKED)
+    forged.create(RETAIL, BEN, "subscribed")
+
+
 OPTED_OUT = "nobody who opted out is subscribed"
 STATUS = "the status of a member is not sent"
 APPROVAL = "nothing but opt-outs before an approval"
@@ -423,6 +506,27 @@ FORGERIES: dict[str, tuple[str, Callable[[Forgery], None]]] = {
         ODOO,
         _call_within_company("res.partner", "write", [7], {"x_newsletter": True}),
     ),
+    "asked to confirm twice": ("nobody is asked to confirm twice", _asked_again),
+    "asked to confirm in a first load": (
+        "nobody is asked to confirm in a first load",
+        _asked_in_a_first_load,
+    ),
+    "too many are asked to confirm": (
+        "no more people are asked to confirm a day than the settings say",
+        _asked_too_often,
+    ),
+    "permitted twice": ("a permission is given once", _permitted_twice),
+    "permitted after taking it back": (
+        "nobody gets a permission who took it back",
+        _permitted_after_taking_it_back,
+    ),
+    "permitted after an opt-out": ("nobody who opted out gets a permission", _permitted_after_an_opt_out),
+    "opted out under a former address": (OPTED_OUT, _subscribed_under_a_new_address),
+    "written after an erasure": ("nothing is written about erased people", _written_after_an_erasure),
+    "evidence from before an erasure": (
+        "evidence from before an erasure counts for nothing",
+        _subscribed_on_evidence_from_before_an_erasure,
+    ),
     "another field of a partner": (ODOO, _call_within_company("res.partner", "write", [7], {"vat": False})),
 }
 
@@ -476,3 +580,108 @@ def test_opt_outs_within_a_company_go_to_its_lists_and_fields():
     story.call_odoo("mailing.subscription", "write", [3], {"opt_out": True})
     story.call_odoo("res.partner", "write", [7], {"x_newsletter": False})
     assert story.broken() == []
+
+
+def test_one_confirmation_and_one_permission_are_no_violation():
+    story = Forgery()
+    story.story.confirmations = {RETAIL: 1}
+    facts = replace(ASKED, routes={**FACTS.routes, BEN: RETAIL})
+    story.run(facts)
+    story.story.members = {(RETAIL, FAY): "unsubscribed", (RETAIL, ANN): "subscribed"}
+    story.change(RETAIL, ANN, merge_fields={"FNAME": "Ann"})
+    story.run(facts)
+    story.create(RETAIL, BEN, "pending")
+    _permit(story, ANN)
+    assert story.broken() == []
+
+
+def test_a_permission_may_be_given_again_on_newer_evidence():
+    story = Forgery()
+    story.run(ASKED)
+    _permit(story, BEN)
+    story.act("withdraw_permission", RETAIL, BEN, permission="p1")
+    story.run(ASKED)
+    newer = {BEN: frozenset({("mailing.subscription", 3), ("mailing.subscription", 4)})}
+    story.run(replace(ASKED, evidence=newer))
+    _permit(story, BEN)
+    assert story.broken() == []
+
+
+def test_nobody_inherits_an_opt_out_of_an_address_that_was_passed_on_before_it():
+    """Ben had the address; then somebody else got it, and unsubscribed."""
+    story = Forgery()
+    former = "former@example.com"
+    story.run(replace(ASKED, addresses={7: former}), read_partners=True)
+    passed_on = replace(ASKED, addresses={7: BEN, 8: former})
+    story.run(passed_on, read_partners=True)
+    story.story.members = {**story.story.members, (WHOLESALE, former): "unsubscribed"}
+    for _ in range(2):
+        story.run(passed_on, read_partners=True)
+    story.create(RETAIL, BEN, "subscribed")
+    assert story.broken() == []
+
+
+def test_an_erasure_deletes_for_good_and_opt_outs_of_the_erased_go_on():
+    story = Forgery()
+    story.story.approvals = []
+    story.run(ASKED)
+    story.send("POST", f"{BENS}/actions/delete-permanent")
+    story.story.erasures = [Erasure(1, 1, frozenset({BEN}))]
+    story.act("sign_up", RETAIL, BEN)
+    story.odoo.act("person", "blacklist", "mail.blacklist", {"email": BEN})
+    story.run(ASKED)
+    story.change(RETAIL, BEN, status="unsubscribed")
+    assert story.broken() == []
+
+
+def _subscribed_on_consent(status: str = "subscribed") -> Forgery:
+    """Ben is made a member on the word of subscription 3."""
+    story = Forgery()
+    story.run(ASKED)
+    story.create(RETAIL, ANN)
+    story.run(ASKED)
+    story.create(RETAIL, BEN, status)
+    return story
+
+
+def _opt_out_of_the_newsletter(story: Forgery, opt_out: bool = True) -> None:
+    details = {"ids": 3, "values": {"opt_out": opt_out}}
+    story.odoo.act("person", "write", "mailing.subscription", details)
+
+
+def _withdrawn(story: Forgery) -> set[tuple[str, str]]:
+    return set(standing_withdrawals(story.mailchimp.entries, story.odoo.entries, story.story))
+
+
+@pytest.mark.parametrize("status", ["subscribed", "pending"])
+def test_consent_that_was_used_and_taken_back_stands_withdrawn_under_every_later_address(status: str):
+    story = _subscribed_on_consent(status)
+    assert _withdrawn(story) == set()
+    story.act("change_address", RETAIL, BEN, new_email="ben@example.net")
+    _opt_out_of_the_newsletter(story)
+    assert _withdrawn(story) == {(RETAIL, "ben@example.net")}
+
+
+def test_a_click_on_our_confirmation_outweighs_no_withdrawal_and_a_sign_up_does():
+    story = _subscribed_on_consent("pending")
+    _opt_out_of_the_newsletter(story)
+    story.act("confirm", RETAIL, BEN)
+    assert _withdrawn(story) == {(RETAIL, BEN)}
+    story.act("sign_up", RETAIL, BEN)
+    assert _withdrawn(story) == set()
+
+
+def test_consent_given_again_does_not_stand_withdrawn():
+    story = _subscribed_on_consent()
+    _opt_out_of_the_newsletter(story)
+    _opt_out_of_the_newsletter(story, opt_out=False)
+    assert _withdrawn(story) == set()
+
+
+def test_a_box_that_was_cleared_stands_withdrawn():
+    story = Forgery()
+    boxes = replace(ASKED, evidence={BEN: frozenset({("res.partner", 7)})})
+    story.run(boxes)
+    story.create(RETAIL, BEN, "subscribed")
+    story.odoo.act("person", "write", "res.partner", {"ids": 7, "values": {"x_newsletter": False}})
+    assert _withdrawn(story) == {(RETAIL, BEN)}
