@@ -2,13 +2,15 @@
 
 import json
 from datetime import datetime, timedelta
+from importlib import import_module
 
 import pytest
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from sqlalchemy import create_engine, text
 
 from mc_pipeline.ledger import Intent, Lease, Ledger, Outcome
 from mc_pipeline.ledger.database import database_url
-from mc_pipeline.ledger.migration import VERSION_TABLE
 from mc_pipeline.ledger.permissions import PermissionRecord
 from mc_pipeline.ledger.refusals import Refusal
 from mc_pipeline_tests.ledger.conftest import START, Clock, an_intent, observed, the_record
@@ -250,7 +252,8 @@ def test_what_earlier_versions_sent_is_taken_over(ledger_url: str) -> None:
     with engine.begin() as connection:
         for table in ("ledger_permission", "ledger_confirmation"):
             connection.execute(text(f"DROP TABLE {table}"))
-        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '0011'"))
+        with Operations.context(MigrationContext.configure(connection)):
+            import_module("mc_pipeline.ledger.migrations.versions.0015_permissions").upgrade()
     engine.dispose()
     with Ledger.open(ledger_url, clock=Clock()) as after:
         assert after.confirmations.asked("acme") == {("list1", "pending@example.com"): START}
