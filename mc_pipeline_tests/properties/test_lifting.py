@@ -1,4 +1,4 @@
-"""A row of ours is lifted for somebody who is subscribed now, and comes back for what is new (rules 5.3, 5.5).
+"""A row of ours is lifted for whom Mailchimp shows as subscribed, and made again for news (rules 5.3, 5.5).
 
 Whole runs over both systems: what was told by webhooks, what was not, and what cannot be asked.
 """
@@ -25,9 +25,7 @@ def world() -> Iterator[SmallWorld]:
     """Ann and Bob were subscribed and unsubscribed themselves: both have a row of ours."""
     with small_world() as world, world.webhooks():
         for email in (ANN, BOB):
-            partner = world.odoo.add_partner(name="Ann Ash", email=email)
-            world.odoo.add_order(partner, 100.0, date_order=ORDERED)
-            world.mailchimp.add_member(RETAIL, email, "subscribed")
+            join(world, email)
         world.run_until_done()
         for email in (ANN, BOB):
             world.mailchimp.unsubscribe(RETAIL, email)
@@ -35,6 +33,13 @@ def world() -> Iterator[SmallWorld]:
         world.run_until_done()
         assert rows(world) == {ANN: True, BOB: True}
         yield world
+
+
+def join(world: SmallWorld, email: str) -> None:
+    """A customer who is subscribed."""
+    partner = world.odoo.add_partner(name="Ann Ash", email=email)
+    world.odoo.add_order(partner, 100.0, date_order=ORDERED)
+    world.mailchimp.add_member(RETAIL, email, "subscribed")
 
 
 def told(world: SmallWorld, seconds: int = 20) -> None:
@@ -51,7 +56,7 @@ def untold(world: SmallWorld) -> None:
 
 def rows(world: SmallWorld) -> dict[str, bool]:
     return {
-        str(row["email"]): bool(row["active"])
+        str(row["email"]): bool(row.get("active", True))
         for row in world.odoo.model("mail.blacklist").table.rows.values()
     }
 
@@ -70,53 +75,54 @@ def words(world: SmallWorld, email: str) -> str:
 
 
 def check_quiet(world: SmallWorld) -> None:
-    """Two further runs write nothing to Mailchimp, and ask about nobody."""
+    """Two further runs write nothing to Mailchimp, and the second asks about nobody.
+
+    The first may: a field that we wrote of somebody who had just left is a reason to ask once.
+    """
     before = world.mailchimp.journal.last_number
-    for _ in range(2):
-        world.check_nothing_is_left_to_do()
-    since = world.mailchimp.journal.since(before)
-    assert not [entry for entry in since if entry.is_write]
-    assert not [entry for entry in since if "activity-feed" in entry.path]
+    world.check_nothing_is_left_to_do()
+    between = world.mailchimp.journal.last_number
+    world.check_nothing_is_left_to_do()
+    assert not [entry for entry in world.mailchimp.journal.since(before) if entry.is_write]
+    assert not [entry for entry in world.mailchimp.journal.since(between) if "activity-feed" in entry.path]
     assert not world.violations()
 
 
-def by_another_program(world: SmallWorld) -> None:
-    world.unsubscribe_by_another_program(RETAIL, ANN)
+LEAVING: dict[str, Callable[[SmallWorld, str], None]] = {
+    "program@example.com": lambda world, email: world.unsubscribe_by_another_program(RETAIL, email),
+    "person@example.com": lambda world, email: world.mailchimp.unsubscribe(RETAIL, email),
+    "admin@example.com": lambda world, email: world.mailchimp.unsubscribe_by_admin(RETAIL, email),
+    "archived@example.com": lambda world, email: world.mailchimp.archive(RETAIL, email),
+    "deleted@example.com": lambda world, email: world.mailchimp.delete_permanently(RETAIL, email),
+}
+"""How somebody who signed up is subscribed no more, without a word to us."""
 
 
-def by_the_person(world: SmallWorld) -> None:
-    world.mailchimp.unsubscribe(RETAIL, ANN)
-
-
-def by_an_administrator(world: SmallWorld) -> None:
-    world.mailchimp.unsubscribe_by_admin(RETAIL, ANN)
-
-
-def archived(world: SmallWorld) -> None:
-    world.mailchimp.archive(RETAIL, ANN)
-
-
-def deleted(world: SmallWorld) -> None:
-    world.mailchimp.delete_permanently(RETAIL, ANN)
-
-
-@pytest.mark.parametrize("leave", [by_another_program, by_the_person, by_an_administrator, archived, deleted])
-@pytest.mark.parametrize("feed", [True, False], ids=["", "feed not to be read"])
-def test_a_sign_up_followed_by_what_nobody_told_lifts_nothing(
-    world: SmallWorld, leave: Callable[[SmallWorld], None], feed: bool
-) -> None:
-    world.mailchimp.sign_up(RETAIL, ANN)
+@pytest.mark.parametrize("feed", [True, False], ids=["feed", "no feed"])
+def test_a_sign_up_followed_by_what_nobody_told_lifts_nothing(world: SmallWorld, feed: bool) -> None:
+    for email in LEAVING:
+        join(world, email)
+    world.run_until_done()
+    for email in LEAVING:
+        world.mailchimp.unsubscribe(RETAIL, email)
     told(world)
-    leave(world)
+    world.run_until_done()
+    assert [rows(world)[email] for email in LEAVING] == [True] * len(LEAVING)
+    for email in LEAVING:
+        world.mailchimp.sign_up(RETAIL, email)
+    told(world)
+    for email, leave in LEAVING.items():
+        leave(world, email)
     untold(world)
     if not feed:
         world.mailchimp.faults.add(Fault("html_503", match_path_regex="activity-feed", times=None))
-    assert world.run().succeeded
-    assert rows(world)[ANN] is True
-    assert open_in_odoo(world) == {ANN: (CONFLICT, NOT_SUBSCRIBED_NOW)}
-    assert "is not subscribed in that audience any more" in words(world, ANN)
+    assert world.run(only_opt_outs=True).succeeded
+    assert [rows(world)[email] for email in LEAVING] == [True] * len(LEAVING)
+    assert open_in_odoo(world) == dict.fromkeys(LEAVING, (CONFLICT, NOT_SUBSCRIBED_NOW))
     world.run_until_done()
-    assert rows(world)[ANN] is True
+    assert [rows(world)[email] for email in LEAVING] == [True] * len(LEAVING)
+    for email in LEAVING:
+        assert "is not subscribed in that audience any more" in words(world, email)
     check_quiet(world)
 
 
