@@ -51,6 +51,18 @@ class Event:
             "not seen before → cleaned; seen when the audience was read",
         ),
         (
+            Event(
+                "opt_out",
+                "unknown",
+                "subscribed",
+                "unsubscribed",
+                evidence={"same_status": "unsubscribed", "dated_at_the_latest": True},
+            ),
+            "unsubscribed by whom is unknown",
+            "subscribed → unsubscribed; between two reads that both showed unsubscribed; at this moment at "
+            "the latest: Mailchimp counts it without a date; read for opt-outs",
+        ),
+        (
             Event("complaint", "person", evidence={"abuse_report": 7}),
             "complained by the person",
             "read for opt-outs; abuse report 7",

@@ -15,6 +15,7 @@ from mc_pipeline.domain.odoo_opt_outs import (
     blacklist_after,
     company_opt_outs,
     decide_odoo_opt_outs,
+    members_to_look_at,
     returned_by_themselves,
 )
 from mc_pipeline.domain.opt_outs import members_to_unsubscribe
@@ -93,6 +94,8 @@ def decide(
     old_until: dict[str, datetime] | None = None,
     scope: str = "everywhere",
     now: int = 100,
+    not_subscribed: frozenset[tuple[str, str]] = frozenset(),
+    not_asked: frozenset[tuple[str, str]] = frozenset(),
 ) -> Decision | None:
     decisions = decide_odoo_opt_outs(
         events,
@@ -103,6 +106,8 @@ def decide(
         scope=scope,
         old_until=old_until or {},
         now=at(now),
+        not_subscribed=not_subscribed,
+        not_asked=not_asked,
     )
     assert len(decisions) <= 1
     return decisions[0] if decisions else None
@@ -156,6 +161,12 @@ ADMIN_BACK, UNKNOWN_BACK = Event("subscribe", 20, "admin"), Event("subscribe", 2
         ((OUT, BACK, Event("opt_out", 30, list_id=WHOLESALE)), ACTIVE_OURS, OURS, ("none", "")),
         ((OUT, BACK, Event("opt_out", 30, company="second")), ACTIVE_OURS, OURS, ("none", "")),
         ((OUT, Event("subscribe", 10)), ACTIVE_OURS, OURS, ("none", "")),
+        # back by their own act, and out of the same audience again before the row could be lifted
+        ((OUT, BACK, Event("opt_out", 30)), ACTIVE_OURS, OURS, ("none", "not_subscribed_now")),
+        ((OUT, BACK, Event("opt_out", 30, "unknown")), ACTIVE_OURS, OURS, ("none", "not_subscribed_now")),
+        ((OUT, BACK, Event("opt_out", 30, "ours")), ACTIVE_OURS, OURS, ("lift", "")),
+        ((OUT, BACK, Event("opt_out", 30)), BY_ODOO_BEFORE, (), ("none", "")),
+        ((OUT, BACK, Event("opt_out", 30)), blacklist((True, 31)), (Done("opt_out", 30, 31),), ("none", "")),
         # lifted by somebody in Odoo
         ((OUT,), LIFTED, OURS, ("none", "lifted_in_odoo")),
         ((OUT,), NO_ROW, OURS, ("none", "lifted_in_odoo")),
@@ -200,6 +211,52 @@ def test_old_opt_outs_wait_and_newer_ones_speak_for_themselves():
 def test_a_subscription_that_was_taken_back_is_listed_for_a_month():
     month = 31 * 24 * 60
     assert said(decide(OUT, UNKNOWN_BACK, rows=ACTIVE_OURS, done=OURS, now=month)) == ("none", "")
+
+
+HERE, ELSEWHERE = frozenset({(RETAIL, ADA)}), frozenset({(WHOLESALE, ADA)})
+
+
+def test_a_lift_rests_on_a_member_who_is_looked_at():
+    decision = decide(OUT, BACK, rows=ACTIVE_OURS, done=OURS)
+    assert decision is not None
+    assert members_to_look_at([decision]) == [(RETAIL, ADA)]
+    assert said(decide(OUT, BACK, rows=ACTIVE_OURS, done=OURS, not_subscribed=ELSEWHERE)) == ("lift", "")
+
+
+def test_who_is_not_subscribed_now_keeps_the_row_and_is_listed():
+    decision = decide(OUT, BACK, rows=ACTIVE_OURS, done=OURS, not_subscribed=HERE)
+    assert said(decision) == ("none", "not_subscribed_now")
+    assert decision is not None
+    assert members_to_look_at([decision]) == []
+    assert not decision.postponed
+    assert said(decide(OUT, BACK, rows=BY_ODOO_BEFORE, not_subscribed=HERE)) == ("none", "made_in_odoo")
+
+
+def test_who_cannot_be_looked_at_is_decided_about_by_the_next_run():
+    decision = decide(OUT, BACK, rows=ACTIVE_OURS, done=OURS, not_asked=HERE)
+    assert said(decision) == ("none", "")
+    assert decision is not None
+    assert decision.postponed
+
+
+def test_a_company_of_its_own_takes_nobody_for_returned_who_is_not_subscribed():
+    decision = decide(OUT, BACK, scope="company")
+    assert said(decision) == ("none", "")
+    assert decision is not None
+    assert members_to_look_at([decision]) == [(RETAIL, ADA)]
+    assert said(decide(OUT, BACK, scope="company", not_subscribed=HERE)) == ("opt_out", "")
+    unasked = decide(OUT, BACK, scope="company", not_asked=HERE)
+    assert unasked is not None
+    assert unasked.postponed
+    assert said(decide(OUT, BACK, scope="company", partners=UNKNOWN)) == ("", "")
+
+
+@pytest.mark.parametrize("status", ["transactional", "pending"])
+def test_a_member_who_is_not_subscribed_has_not_returned(status: str):
+    here = members({RETAIL: status}, {})
+    out, returned = {ADA: at(10)}, {(RETAIL, ADA): at(20)}
+    due = members_to_unsubscribe(here, NO_ROW, opted_out_of_company=out, returned=returned)
+    assert due["cause"].tolist() == ["opted_out_of_company"]
 
 
 def test_a_company_of_its_own_opts_out_once_and_lifts_nothing():

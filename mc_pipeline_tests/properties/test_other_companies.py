@@ -7,6 +7,7 @@ of them cannot be heard, those who would be subscribed are held, and nobody else
 from collections.abc import Callable, Iterator
 
 import pytest
+from pydantic import SecretStr
 
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline_tests.properties.oracle import RETAIL, SECOND
@@ -80,8 +81,22 @@ def _unavailable(world: SmallWorld) -> Callable[[], object]:
     return world.mailchimp.faults.clear
 
 
+def _refused_key(world: SmallWorld) -> Callable[[], object]:
+    """The other company has a key of its own, which Mailchimp does not know."""
+    right = world.settings
+    accounts = dict(right.mailchimp)
+    wrong = SecretStr("00000000000000000000000000000000-us1")
+    accounts["other"] = accounts["main"].model_copy(update={"api_key": wrong})
+    companies = dict(right.companies)
+    companies[SECOND_COMPANY] = companies[SECOND_COMPANY].model_copy(update={"mailchimp": "other"})
+    world.settings = right.model_copy(update={"mailchimp": accounts, "companies": companies})
+    return lambda: setattr(world, "settings", right)
+
+
 @pytest.mark.parametrize(
-    ("trouble", "words"), [(_deleted, "404"), (_unavailable, "503")], ids=["never found", "503"]
+    ("trouble", "words"),
+    [(_deleted, "404"), (_unavailable, "503"), (_refused_key, "API key")],
+    ids=["never found", "503", "wrong key"],
 )
 def test_while_it_cannot_be_heard_people_are_held_and_listed_with_it(
     world: SmallWorld, trouble: Callable[[SmallWorld], Callable[[], object]], words: str
