@@ -317,7 +317,10 @@ def add_events(connection: Connection, events: Sequence[ConsentEvent]) -> None:
 
 def of_former_address(event: ConsentEvent, company: str, former: str) -> ConsentEvent:
     """What the owner of an address did in Mailchimp, as an event of the address that Odoo has of them."""
-    evidence = {**(event.evidence or {}), "inherited": "under the address that the person has in Mailchimp now"}
+    evidence = {
+        **(event.evidence or {}),
+        "inherited": "under the address that the person has in Mailchimp now",
+    }
     return replace(event, company=company, email=former, evidence=evidence)
 
 

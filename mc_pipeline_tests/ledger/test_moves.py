@@ -1,4 +1,4 @@
-"""A contact that is read under another address: the record goes along, and each address knows of the other."""
+"""A contact read under another address: the record goes along, and each address knows of the other."""
 
 from datetime import timedelta
 

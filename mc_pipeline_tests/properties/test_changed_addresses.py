@@ -16,7 +16,6 @@ from mc_pipeline_tests.properties.small_world import COMPANY, ORDERED, SmallWorl
 OLD, NEW, NEWER = "old@example.com", "new@example.com", "newer@example.com"
 
 
-
 @pytest.fixture
 def world() -> Iterator[SmallWorld]:
     """One customer who is a subscribed member, made and known by runs."""

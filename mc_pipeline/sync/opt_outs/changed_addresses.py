@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def open_changes(systems: Systems, company: CompanySettings, partners: "pd.DataFrame") -> list[ChangedAddress]:
+def open_changes(
+    systems: Systems, company: CompanySettings, partners: "pd.DataFrame"
+) -> list[ChangedAddress]:
     """The changes of address that Odoo does not know yet, after a look at the odoo_partners table."""
     ledger = systems.ledger
     found = compare_with_odoo(ledger.changed_addresses.open(company.key), partners)
