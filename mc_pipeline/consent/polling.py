@@ -23,7 +23,7 @@ from mc_pipeline.ledger import ConsentEvent, Finding, InboxDelivery, Lease, Ledg
 from mc_pipeline.ledger.consent import COMPLAINT, OPTED_OUT_EVENTS, Source
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpError
-from mc_pipeline.mailchimp.member_reading import member_rows
+from mc_pipeline.mailchimp.member_reading import get_member, member_rows
 from mc_pipeline.mailchimp.opt_out_reading import OVERLAP, AbuseReport, ConsentChanges, read_abuse_reports
 from mc_pipeline.masking import mask_text
 
@@ -171,7 +171,7 @@ class AudiencePolling:
         source: Source = "poll",
     ) -> list[ConsentEvent]:
         """Record members as they are now, with the origin of each change."""
-        rows = self._erased.without(rows).assign(audience=audience)
+        rows = self._with_displaced(self._erased.without(rows).assign(audience=audience))
         if rows.empty:
             return []
 
@@ -196,6 +196,25 @@ class AudiencePolling:
             fence=self._lease.fence,
             source=source,
         )
+
+    def _with_displaced(self, rows: "pd.DataFrame") -> "pd.DataFrame":
+        """Add the members whose addresses others have in these rows, as they are now: they left them."""
+        import pandas as pd
+
+        asked: set[str] = set()
+        while missing := [each for each in self._ledger.members.displaced(rows) if each not in asked]:
+            missing = missing[: READ_AT_MOST - len(asked)]
+            if not missing:
+                break
+            asked.update(missing)
+            list_id, audience = rows["list_id"].iloc[0], rows["audience"].iloc[0]
+            # Mailchimp API: a member may be asked for by contact_id too.
+            records = [get_member(self._client, list_id, contact_id) for contact_id in missing]
+            found = member_rows(list_id, [record for record in records if record is not None])
+            found = self._erased.without(found).assign(audience=audience)
+            if len(found):
+                rows = pd.concat([rows, found], ignore_index=True)
+        return rows
 
     def _record_untold(self, audience: str, list_id: str, deliveries: Deliveries) -> list[ConsentEvent]:
         """Record what the inbox tells and the history does not know; then the inbox may forget it."""

@@ -14,8 +14,8 @@ import pandas as pd
 
 CHANGED_IN_MAILCHIMP = "changed_in_mailchimp"
 _FIX = (
-    "Enter the new address on the contact in Odoo, if it is the person's: the member is theirs then. Until then "
-    "nothing is written about them."
+    "Enter the new address on the contact in Odoo, if it is the person's: the member is theirs then. Until "
+    "then nothing is written about them."
 )
 
 
@@ -58,7 +58,7 @@ def is_about(change: ChangeLike, email: str, partner_ids: Iterable[Any]) -> bool
 
 @dataclass(frozen=True)
 class CorrectedInOdoo:
-    """What Odoo says about open changes: which are over, by id, and whose the others are, where that was open."""
+    """What Odoo says about open changes: which are over, by id, and whose others are of which nobody knew it."""
 
     over: list[int] = field(default_factory=list)
     partner_of: dict[int, int] = field(default_factory=dict)
@@ -67,8 +67,8 @@ class CorrectedInOdoo:
 def compare_with_odoo(changes: Iterable[ChangeLike], partners: pd.DataFrame) -> CorrectedInOdoo:
     """Find the changes that Odoo knows by now; ``partners``: the odoo_partners table.
 
-    A partner without an address was not corrected, and one that is not there any more may have been merged into
-    whoever has the former address now.
+    A partner without an address was not corrected, and one that is not there any more may have been merged
+    into whoever has the former address now.
     """
     address_of = dict(zip(partners["partner_id"].astype("int64"), partners["email_normalized"], strict=True))
     holders: dict[str, list[int]] = {}
@@ -132,8 +132,8 @@ def _is_theirs(change: ChangeLike, having_it: Sequence[int]) -> bool:
 def why_left_behind(change: ChangeLike, audience: str) -> str:
     """Say it in words; the new address stands in them whole."""
     return (
-        f"changed their e-mail in Mailchimp to {change.email} (audience {audience}, {change.changed_at:%Y-%m-%d}"
-        "); Odoo has the former one"
+        f"changed their e-mail in Mailchimp to {change.email} (audience {audience}, "
+        f"{change.changed_at:%Y-%m-%d}); Odoo has the former one"
     )
 
 

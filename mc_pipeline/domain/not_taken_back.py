@@ -1,7 +1,7 @@
 """Rule 6.6: people whom Mailchimp does not take back, whatever is sent: forgotten, unsubscribed or bounced.
 
-They opted out, nobody knows when and to whom they said it. Nobody but themselves brings them back, by a sign-up
-form; then they are a member as Mailchimp says.
+They opted out, nobody knows when and to whom they said it. Nobody but themselves brings them back, by a
+sign-up form; then they are a member as Mailchimp says.
 """
 
 from collections.abc import Mapping

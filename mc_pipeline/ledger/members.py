@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, true, update
+from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, true, tuple_, update
 from sqlalchemy.sql import ColumnElement
 
 from mc_pipeline.ledger.changed_addresses import record_change
@@ -489,6 +489,24 @@ class Members:
         with self._database.read() as connection:
             moves, _ = find_moves(connection, _contacts(rows, self._database.now()), self._database.now())
         return {move.new for move in moves}
+
+    def displaced(self, observed: "pd.DataFrame") -> list[str]:
+        """Contact ids of known members at whose addresses these rows show another contact, and who are not
+        among them: they are somewhere else."""
+        rows = checked(observed)
+        seen = {(each.list_id, each.email): each.contact_id for each in _contacts(rows, self._database.now())}
+        found: set[str] = set()
+        with self._database.read() as connection:
+            for chunk in chunks(sorted(seen)):
+                query = select(member.c.list_id, member.c.email, member.c.contact_id).where(
+                    tuple_(member.c.list_id, member.c.email).in_(chunk), member.c.contact_id.is_not(None)
+                )
+                found.update(
+                    row.contact_id
+                    for row in connection.execute(query)
+                    if row.contact_id != seen[row.list_id, row.email]
+                )
+        return sorted(found - set(seen.values()))
 
     def _frame(self, condition: ColumnElement[bool]) -> "pd.DataFrame":
         query = (

@@ -9,6 +9,8 @@ import pytest
 from mc_pipeline.domain.changes import NOT_QUALIFYING_TAG, PLAN_COLUMNS, Completeness, body_key
 from mc_pipeline.domain.changes_of_audience import waiting_for_creations
 from mc_pipeline.domain.completeness import AudienceInDoubt
+from mc_pipeline.ledger import ConsentEvent
+from mc_pipeline.ledger.changed_addresses import ChangedAddress
 from mc_pipeline_tests.domain.audience_model import (
     EARLIER,
     NOW,
@@ -157,6 +159,98 @@ class TestRefusals:
         decided = world.decide()
         assert decided.plan.empty
         assert decided.not_written["reason"].tolist() == ["rejected_by_mailchimp"]
+
+
+class TestNotTakenBack:
+    """Rule 6.6: whom Mailchimp refused for good is created nowhere, and listed whatever else is known."""
+
+    @pytest.mark.parametrize(
+        ("kind", "words"), [("forgotten", "deleted there for good"), ("compliance", "under review")]
+    )
+    @pytest.mark.parametrize("audience", ["retail", "wholesale"])
+    @pytest.mark.parametrize(
+        "more",
+        [{}, {"blacklisted": frozenset({ADA})}, {"opted_out_ever": frozenset({ADA})}],
+        ids=["nothing else", "carried into Odoo", "kept as an opt-out"],
+    )
+    def test_they_are_listed_and_nothing_is_sent(self, kind, words, audience, more):
+        refusals = {ADA: _event_of_a_refusal(kind)}
+        world = World([Person(ADA, audience=audience)], more={"not_taken_back": refusals}, **more)
+        decided = world.decide()
+        assert decided.plan.empty
+        ((reason, detail),) = decided.not_written[["reason", "detail"]].values.tolist()
+        assert reason == "not_taken_back"
+        assert words in detail
+        assert "only the person can sign up again" in detail
+
+    def test_who_signed_up_again_gets_fields_like_everybody(self):
+        world = World(
+            [Person(ADA)],
+            one_member(Member("subscribed", fields={}), None),
+            more={"not_taken_back": {ADA: _event_of_a_refusal("forgotten")}},
+        )
+        assert sent(world.plan()) == [("update", ADA)]
+
+
+def _event_of_a_refusal(kind: str) -> ConsentEvent:
+    return ConsentEvent(
+        company="acme",
+        audience="retail",
+        list_id=RETAIL,
+        email=ADA,
+        event="opt_out",
+        origin="unknown",
+        occurred_at=EARLIER,
+        seen_at=EARLIER,
+        evidence={"refused": kind},
+        source="write",
+    )
+
+
+class TestChangedInMailchimp:
+    """Rule 6.6: who changed their address in Mailchimp is left as they are until Odoo has it too."""
+
+    def changed(self, partner_id: int | None = 1, list_id: str = RETAIL) -> dict:
+        change = ChangedAddress(
+            id=1,
+            company="acme",
+            list_id=list_id,
+            former=ADA,
+            email=NEW,
+            contact_id="c1",
+            partner_id=partner_id,
+            changed_at=EARLIER,
+        )
+        return {"changed": [change]}
+
+    @pytest.mark.parametrize("partner_id", [1, None])
+    @pytest.mark.parametrize("audience", ["retail", "wholesale"])
+    def test_nothing_is_sent_about_either_address(self, audience, partner_id):
+        """Neither made anew, nor renamed back, nor tagged as not qualifying."""
+        world = World(
+            [Person(ADA, audience=audience)],
+            one_member(Member("subscribed", fields=FIELDS), replace(OURS, ever_subscribed=True), email=NEW),
+            more=self.changed(partner_id),
+        )
+        decided = world.decide()
+        assert decided.plan.empty
+        ((reason, detail),) = decided.not_written[["reason", "detail"]].values.tolist()
+        assert reason == "changed_in_mailchimp"
+        assert NEW in detail
+
+    def test_without_the_change_the_member_would_be_renamed_back(self):
+        world = World([Person(ADA)], one_member(RIGHT, replace(OURS, name_sent="Ada"), email=NEW))
+        assert world.plan()["operation"].tolist() == ["change_email"]
+
+    def test_another_partner_with_the_former_address_is_created(self):
+        world = World([Person(ADA, 2)], one_member(RIGHT, email=NEW), more=self.changed())
+        assert ("create", ADA, "transactional") in sent(world.plan())
+
+    def test_another_member_with_the_former_address_gets_nothing_of_the_partner(self):
+        audiences = one_member(RIGHT, email=NEW)
+        audiences.members[RETAIL, ADA] = Member("subscribed", fields={})
+        world = World([Person(ADA, tags=("VIP",))], audiences, more=self.changed())
+        assert world.plan().empty
 
 
 class TestConfirmations:

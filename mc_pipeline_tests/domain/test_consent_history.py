@@ -63,6 +63,28 @@ class Event:
             "the latest: Mailchimp counts it without a date; read for opt-outs",
         ),
         (
+            Event(
+                "opt_out",
+                "unknown",
+                source="write",
+                evidence={"refused": "forgotten", "title": "Forgotten Email Not Subscribed"},
+            ),
+            "refused for good by Mailchimp: deleted there before, only the person can sign up again",
+            "Mailchimp's answer when we tried: Forgotten Email Not Subscribed",
+        ),
+        (
+            Event(
+                "opt_out",
+                "person",
+                "subscribed",
+                "unsubscribed",
+                evidence={"inherited": "under the address that the person has in Mailchimp now"},
+            ),
+            "unsubscribed by the person",
+            "subscribed → unsubscribed; read for opt-outs; under the address that the person has in Mailchimp "
+            "now",
+        ),
+        (
             Event("complaint", "person", evidence={"abuse_report": 7}),
             "complained by the person",
             "read for opt-outs; abuse report 7",

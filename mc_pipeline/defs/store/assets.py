@@ -148,8 +148,8 @@ def _cancelled_since(company: CompanySettings) -> "dict[int, datetime]":
 def members_of(systems: Systems, company: CompanySettings) -> "pd.DataFrame":
     """Return who is in the company's audiences by now, whoever made them members: ``list_id``, ``email``.
 
-    In whatever status but archived. Nobody under an address that its owner changed in Mailchimp. Of an audience that the settings name no longer nobody is known: it is
-    not read any more.
+    In whatever status but archived, and nobody under an address that its owner changed in Mailchimp. Of an
+    audience that the settings name no longer nobody is known: it is not read any more.
     """
     lists = {audience.list_id for audience in company.audiences.values()}
     known = systems.ledger.members.load(lists)

@@ -93,6 +93,8 @@ def carry_into_mailchimp(
     """
     carried = CarriedIntoMailchimp.none()
     more = False
+    changes = systems.ledger.changed_addresses.open(company.key) if lifted else []
+    lifted = {*lifted, *(change.email for change in changes if change.former in set(lifted))}
     for key, audience in company.audiences.items():
         if key in without:
             continue

@@ -1,0 +1,184 @@
+"""A contact read under another address: the record goes along, and each address knows of the other."""
+
+from datetime import timedelta
+
+import pytest
+
+from mc_pipeline.ledger import ConsentEvent, Lease, Ledger, Outcome
+from mc_pipeline.ledger.refusals import Refusal
+from mc_pipeline.ledger.standing_opt_outs import BLACKLISTED, StandingOptOut
+from mc_pipeline_tests.ledger.conftest import START, Clock, an_intent, observed, the_record
+
+ANN, NEW, NEWER, BEN = "ann@example.com", "new@example.com", "newer@example.com", "ben@example.com"
+
+
+def read(ledger: Ledger, clock: Clock, *members: tuple[str, str, str]) -> None:
+    """Read the whole audience: (address, contact_id, status) each."""
+    at = clock.pass_time(hours=1)
+    rows = observed(
+        *((email, status) for email, _, status in members),
+        at=at,
+        contact_id=[contact for _, contact, _ in members],
+    )
+    ledger.members.observe("acme", rows, True, at)
+
+
+def addresses(ledger: Ledger) -> set[str]:
+    return set(ledger.members.load(["list1"])["email"])
+
+
+def changes(ledger: Ledger) -> list[tuple[str, str]]:
+    return [(each.former, each.email) for each in ledger.changed_addresses.open("acme")]
+
+
+def told(ledger: Ledger, email: str) -> list[tuple[str, str]]:
+    return [(event.event, event.origin) for event in ledger.consent.events(email=email)]
+
+
+def test_the_record_goes_along_and_the_former_address_has_not_vanished(ledger: Ledger, clock: Clock) -> None:
+    read(ledger, clock, (ANN, "c1", "subscribed"), (BEN, "c2", "subscribed"))
+    read(ledger, clock, (NEW, "c1", "subscribed"), (BEN, "c2", "subscribed"))
+    assert addresses(ledger) == {NEW, BEN}
+    assert changes(ledger) == [(ANN, NEW)]
+    assert ledger.members.absent("acme").empty
+    assert the_record(ledger, NEW)["last_status"] == "subscribed"
+    assert told(ledger, NEW) == told(ledger, ANN) == []
+
+
+def test_addresses_passed_round_at_once_keep_each_contact_with_its_record(
+    ledger: Ledger, clock: Clock
+) -> None:
+    read(ledger, clock, (ANN, "c1", "subscribed"), (BEN, "c2", "transactional"), (NEW, "c3", "pending"))
+    read(ledger, clock, (BEN, "c1", "subscribed"), (NEW, "c2", "transactional"), (ANN, "c3", "pending"))
+    assert {email: the_record(ledger, email)["last_status"] for email in addresses(ledger)} == {
+        BEN: "subscribed",
+        NEW: "transactional",
+        ANN: "pending",
+    }
+    assert set(changes(ledger)) == {(ANN, BEN), (BEN, NEW), (NEW, ANN)}
+
+
+def test_later_changes_lead_to_the_present_address_and_a_return_ends_them(
+    ledger: Ledger, clock: Clock
+) -> None:
+    read(ledger, clock, (ANN, "c1", "subscribed"))
+    read(ledger, clock, (NEW, "c1", "subscribed"))
+    read(ledger, clock, (NEWER, "c1", "subscribed"))
+    assert changes(ledger) == [(ANN, NEWER), (NEW, NEWER)]
+    read(ledger, clock, (ANN, "c1", "subscribed"))
+    assert changes(ledger) == [(NEW, ANN), (NEWER, ANN)]
+
+
+def test_another_contact_at_the_former_address_is_a_record_of_its_own(ledger: Ledger, clock: Clock) -> None:
+    read(ledger, clock, (ANN, "c1", "subscribed"))
+    read(ledger, clock, (NEW, "c1", "subscribed"), (ANN, "c9", "subscribed"))
+    read(ledger, clock, (NEW, "c1", "subscribed"), (ANN, "c9", "unsubscribed"))
+    assert told(ledger, NEW) == []
+    read(ledger, clock, (NEW, "c1", "cleaned"), (ANN, "c9", "unsubscribed"))
+    assert told(ledger, ANN) == [("opt_out", "unknown")], "the bounce is the other contact's"
+
+
+@pytest.mark.parametrize("status", ["unsubscribed", "cleaned"])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_an_opt_out_of_the_present_address_is_one_of_the_former(
+    ledger: Ledger, clock: Clock, status: str, at_once: bool
+) -> None:
+    read(ledger, clock, (ANN, "c1", "subscribed"))
+    if not at_once:
+        read(ledger, clock, (NEW, "c1", "subscribed"))
+    read(ledger, clock, (NEW, "c1", status))
+    event = {"unsubscribed": "opt_out", "cleaned": "clean"}[status]
+    assert told(ledger, NEW) == told(ledger, ANN) == [(event, "unknown")]
+    assert set(ledger.due_in_odoo.due("acme")) == {ANN, NEW}
+
+
+def test_an_opt_out_that_stands_is_inherited_and_one_that_was_taken_back_is_not(
+    ledger: Ledger, clock: Clock
+) -> None:
+    read(ledger, clock, (ANN, "c1", "subscribed"), (BEN, "c2", "subscribed"))
+    for email in (ANN, BEN):
+        ledger.consent.record([_event(email, "opt_out", "unknown", hours=2)])
+    ledger.consent.record([_event(BEN, "subscribe", "person", hours=3)])
+    clock.pass_time(hours=3)
+    read(ledger, clock, (NEW, "c1", "subscribed"), (NEWER, "c2", "subscribed"))
+    assert told(ledger, NEW) == [("opt_out", "unknown")]
+    assert told(ledger, NEWER) == []
+
+
+def _event(email: str, event: str, origin: str, *, hours: int) -> ConsentEvent:
+    at = START + timedelta(hours=hours)
+    return ConsentEvent(
+        company="acme",
+        audience="wholesale",
+        list_id="list2",
+        email=email,
+        event=event,
+        origin=origin,  # type: ignore[arg-type]
+        occurred_at=at,
+        seen_at=at,
+        source="poll",
+    )
+
+
+def test_an_older_read_brings_nobody_back_to_the_former_address(ledger: Ledger, clock: Clock) -> None:
+    read(ledger, clock, (ANN, "c1", "subscribed"))
+    before = clock.pass_time(minutes=10)
+    read(ledger, clock, (NEW, "c1", "subscribed"))
+    old = observed((ANN, "subscribed"), at=before, contact_id=["c1"])
+    ledger.members.observe_some("acme", old, before)
+    assert addresses(ledger) == {NEW}
+    assert changes(ledger) == [(ANN, NEW)]
+
+
+@pytest.mark.parametrize("settled", [True, False], ids=["settled", "its answer is not known"])
+def test_our_own_rename_is_none(ledger: Ledger, clock: Clock, lease: Lease, settled: bool) -> None:
+    read(ledger, clock, (ANN, "c1", "subscribed"))
+    [number] = ledger.intents.record("acme", lease.fence, "run-1", [an_intent("change_email", ANN)])
+    if settled:
+        ledger.intents.settle(lease.fence, [Outcome(intent_id=number, outcome="applied")])
+    read(ledger, clock, (NEW, "c1", "subscribed"))
+    if not settled:
+        ledger.intents.settle(lease.fence, [Outcome(intent_id=number, outcome="applied")])
+        read(ledger, clock, (NEW, "c1", "subscribed"))
+    assert changes(ledger) == []
+    assert addresses(ledger) == {NEW}
+
+
+def test_a_webhook_and_a_read_tell_one_change(ledger: Ledger, clock: Clock) -> None:
+    read(ledger, clock, (ANN, "c1", "subscribed"))
+    told_at = clock.pass_time(minutes=5)
+    read(ledger, clock, (NEW, "c1", "subscribed"))
+    for contact in (None, "c1"):
+        ledger.members.record_change_of_address("acme", "list1", ANN, NEW, told_at, contact_id=contact)
+    assert changes(ledger) == [(ANN, NEW)]
+    assert [entry.what for entry in ledger.members.history(ANN)] == ["address changed in Mailchimp"]
+
+
+def test_odoos_opt_out_of_the_former_address_makes_the_present_one_due(ledger: Ledger, clock: Clock) -> None:
+    read(ledger, clock, (ANN, "c1", "subscribed"))
+    read(ledger, clock, (NEW, "c1", "subscribed"))
+    said = StandingOptOut(company="acme", email=ANN, cause=BLACKLISTED, said_at=clock())
+    ledger.standing_opt_outs.say([said], ["list1"])
+    assert set(ledger.standing_opt_outs.due("acme", "list1")) == {ANN, NEW}
+
+
+@pytest.mark.parametrize(("partner", "is_refused"), [(7, True), (8, False)])
+def test_a_plan_that_is_older_makes_nobody_under_the_former_address(
+    ledger: Ledger, clock: Clock, lease: Lease, partner: int, is_refused: bool
+) -> None:
+    read(ledger, clock, (ANN, "c1", "subscribed"))
+    [number] = ledger.intents.record("acme", lease.fence, "run-1", [an_intent("update", ANN, partner_id=7)])
+    ledger.intents.settle(lease.fence, [Outcome(intent_id=number, outcome="applied")])
+    read(ledger, clock, (NEW, "c1", "subscribed"))
+    creation = an_intent("create", ANN, partner_id=partner)
+    [answer] = ledger.intents.record_unless_out("acme", lease.fence, "run-1", [creation])
+    assert isinstance(answer, Refusal) is is_refused
+
+
+def test_what_ended_concerns_nobody_any_more(ledger: Ledger, clock: Clock) -> None:
+    read(ledger, clock, (ANN, "c1", "subscribed"))
+    read(ledger, clock, (NEW, "c1", "subscribed"))
+    ledger.changed_addresses.end([each.id for each in ledger.changed_addresses.open("acme")])
+    read(ledger, clock, (NEW, "c1", "unsubscribed"))
+    assert told(ledger, ANN) == []
+    assert changes(ledger) == []
