@@ -105,7 +105,7 @@ class TestConfirmations:
 
     def test_an_address_is_asked_once_whoever_bears_it(self):
         with asking_people() as world:
-            customer(world, "first@example.com")
+            customer(world, "first@example.com", consents=False)
             world.run_until_done()
             partner = customer(world, "a@example.com")
             world.run_until_done()
