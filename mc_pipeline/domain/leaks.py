@@ -19,6 +19,7 @@ _STATUSES_OF = {
     "create": frozenset({"transactional", "subscribed", "pending", "unsubscribed"}),
     "upgrade": frozenset({"subscribed"}),
 }
+_RESTRICTIVE_FIRST = ("archived", "cleaned", "unsubscribed", "pending", "transactional", "subscribed")
 _OPERATIONS = frozenset(
     {"create", "update", "change_email", "archive", "tag", "untag", "upgrade"} | {"permit"}
 )
@@ -85,12 +86,7 @@ def find_leaks(
     target = rows["email"].where(rows["new_email"].isna(), rows["new_email"])
     contact_keys = set(zip(contacts["audience"], contacts["email"], strict=True))
     is_contact = _each(zip(rows["audience"], target, strict=True), contact_keys)
-    status_of = {
-        (list_id, email): status
-        for list_id, email, status in zip(
-            members["list_id"], members["email"], members["status"], strict=True
-        )
-    }
+    status_of = _statuses(members)
     before = pd.Series(
         [status_of.get(key) for key in zip(rows["list_id"], rows["email"], strict=True)], dtype=object
     )
@@ -175,6 +171,16 @@ def find_leaks(
     return leaks.sort_values(["list_id", "email", "operation", "reason"], ignore_index=True)[
         list(LEAK_COLUMNS)
     ]
+
+
+def _statuses(members: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """The status of each member; of one that changed while the audience was read, the most restrictive."""
+    found: dict[tuple[str, str], str] = {}
+    for list_id, email, status in zip(members["list_id"], members["email"], members["status"], strict=True):
+        known = found.get((list_id, email))
+        if known is None or _RESTRICTIVE_FIRST.index(status) < _RESTRICTIVE_FIRST.index(known):
+            found[(list_id, email)] = status
+    return found
 
 
 def _each(keys: Iterable[tuple[Any, Any]], known: Set[tuple[Any, Any]]) -> pd.Series:

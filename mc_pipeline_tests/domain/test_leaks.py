@@ -187,3 +187,18 @@ def test_the_check_judges_a_real_plan_with_all_its_columns():
     plan = World(PEOPLE).plan()
     assert list(plan.columns) == list(PLAN_COLUMNS)
     assert len(plan) == 2
+
+
+@pytest.mark.parametrize("last", ["archived", "transactional"])
+def test_a_member_that_changed_while_the_audience_was_read_is_judged_as_the_planner_does(last: str):
+    first = "transactional" if last == "archived" else "archived"
+    seen = [Audiences({(RETAIL, ADA): Member(status)}).members_table() for status in (first, last)]
+    leaks = find_leaks(
+        assemble("acme", [row("create", ADA, status="transactional", cause="returning")]),
+        contacts_table(PEOPLE),
+        partners_table([{"partner_id": number} for number in (1, 2)]),
+        company(),
+        frozenset(),
+        pd.concat(seen, ignore_index=True),
+    )
+    assert leaks.empty
