@@ -197,7 +197,7 @@ def decide_changes(
         subscribed_by_us: list id and address of members whom we subscribed on evidence of Odoo.
         merge_field_types: list_id -> merge tag -> Mailchimp's type; makes comparisons exact for numbers kept
             as text and for dates.
-        held_addresses: the addresses that partners have and had in Odoo, as the ledger keeps them.
+        held_addresses: who has or had the addresses that opted out in Odoo, as the ledger keeps it.
         successors: partners that are gone, and the one that each was merged into (None: not known).
         opted_out_since: when (UTC) addresses first opted out; without a date it counts for everybody who ever
             had the address.
@@ -329,14 +329,14 @@ def _inheriting(
     """Present addresses of people who opted out under a former one: by what Odoo showed and what we sent."""
     rows = list(held_addresses)
     known = {(row.partner_id, row.email) for row in rows}
-    sent = view.records[view.records["partner_id"].notna()]
+    sent = view.records[view.records["partner_id"].notna() & view.records["email"].isin(view.opted_out)]
     for partner, email, at in zip(
         sent["partner_id"].astype("int64"), sent["email"], sent["created_at"], strict=True
     ):
         if (int(partner), email) not in known:
             rows.append(Held(int(partner), email, planned_at if pd.isna(at) else at.to_pydatetime()))
     present = present_addresses(partners["partner_id"], partners["email_normalized"])
-    held = HeldAddresses(as_of_now(rows, present, planned_at), successors)
+    held = HeldAddresses(as_of_now(rows, present, planned_at, view.opted_out), successors)
     return addresses_inheriting_opt_outs(
         held, present, {email: opted_out_since.get(email) for email in view.opted_out}
     )

@@ -5,7 +5,7 @@ about the one who left it. An address that nobody took up since still stands for
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -92,11 +92,15 @@ class HeldAddresses:
 
 
 def as_of_now(
-    rows: Iterable[AddressLike], present: Mapping[int, str], seen_at: datetime
+    rows: Iterable[AddressLike],
+    present: Mapping[int, str],
+    seen_at: datetime,
+    emails: Collection[str] | None = None,
 ) -> list[AddressLike]:
     """The rows after a read that showed ``present``: partner to address, empty where there is none.
 
-    Addresses are in lower case; partners that the read did not show stay as they are.
+    Addresses are in lower case; partners that the read did not show stay as they are. With ``emails``, the
+    rows are those of these addresses alone, and no others are added.
     """
     now: list[AddressLike] = []
     held: set[tuple[int, str]] = set()
@@ -111,7 +115,7 @@ def as_of_now(
     now += [
         Held(partner, email, seen_at)
         for partner, email in present.items()
-        if email and (partner, email) not in held
+        if email and (emails is None or email in emails) and (partner, email) not in held
     ]
     return now
 
@@ -122,7 +126,7 @@ def addresses_inheriting_opt_outs(
     """Return the present addresses of people who opted out under a former one (rule 6.3).
 
     Args:
-        held: all addresses of all partners, as of now.
+        held: who has or had each of the addresses that opted out, as of now.
         present: the address of each partner now, in lower case; empty where there is none.
         opted_out: addresses that opted out anywhere, in Mailchimp or in Odoo, and when they first did (UTC;
             None: not known, long ago).

@@ -267,6 +267,16 @@ class SmallWorld:
         self.story.runs.append(mark)
         return mark
 
+    def merge(self, survivor: int, source: int) -> None:
+        """Somebody merges a partner into another one: it is the same person, under every address of both."""
+        address = self.odoo.read("res.partner", source, "email_normalized")["email_normalized"]
+        self.odoo.merge_partners(survivor, source)
+        self.former.setdefault(survivor, set()).update(self.former.get(source, set()))
+        if address:
+            self.former[survivor].add(str(address).lower())
+        if source in self.partners_out:
+            self.partners_out.add(survivor)
+
     def _unsubscribed_by_us(self, list_id: str) -> set[str]:
         """Who is unsubscribed by a request of ours alone: that is no word of theirs."""
         members = self.mailchimp.audience(list_id).members.values()

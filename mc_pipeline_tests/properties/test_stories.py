@@ -212,7 +212,7 @@ class Stories(RuleBasedStateMachine):
         self._merge(self._partner(first), self._partner(second))
 
     def _merge(self, survivor: int, source: int) -> None:
-        if self._in_odoo(lambda: self.world.odoo.merge_partners(survivor, source)):
+        if self._in_odoo(lambda: self.world.merge(survivor, source)):
             for people in (self.partners, self.crowd):
                 if source in people:
                     people.remove(source)

@@ -66,6 +66,7 @@ def make_plan(
     # Opt-outs that are heard from here on are not the plan's to know: the push drops those people.
     known_then = {LAST_EVENT: str(ledger.consent.last_event_id()), MADE_AT: systems.now().isoformat()}
     successors = ledger.partner_addresses.successors()
+    opted_out = opted_out_since(systems, blacklist.rows, up_to_event=int(known_then[LAST_EVENT]))
     odoo_reasons = [table.incomplete_because for table in (contacts, blacklist) if not table.complete]
     changes = decide_changes(
         contacts.rows,
@@ -97,14 +98,14 @@ def make_plan(
             (event.list_id, event.email) for event in ledger.consent.subscribed_by_us(lists.values())
         ),
         merge_field_types=known.merge_field_types,
-        held_addresses=ledger.partner_addresses.all(),
+        held_addresses=ledger.partner_addresses.of(opted_out),
         successors=successors,
         lost_evidence=frozenset(
             (each.source, each.consented_at.replace(microsecond=0))
             for each in lost_evidence(ledger.used_evidence.of(lists.values()), successors)
             if each.consented_at is not None
         ),
-        opted_out_since=opted_out_since(systems, blacklist.rows, up_to_event=int(known_then[LAST_EVENT])),
+        opted_out_since=opted_out,
         withdrawn=frozenset(
             (each.list_id, each.email)
             for each in ledger.standing_opt_outs.of(

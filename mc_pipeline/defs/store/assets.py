@@ -157,8 +157,8 @@ def members_of(systems: Systems, company: CompanySettings) -> "pd.DataFrame":
     members = known.loc[there & ~known["vanished"], ["list_id", "email"]]
     # Who has an address that its owner left is somebody else: Odoo's orders are not theirs.
     left = {(each.list_id, each.former) for each in systems.ledger.changed_addresses.open(company.key)}
-    own = [place not in left for place in zip(members["list_id"], members["email"], strict=True)]
-    return members[own]
+    taken = [place in left for place in zip(members["list_id"], members["email"], strict=True)]
+    return members.drop(members.index[taken])
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,12 @@ def follow_consent(
     if not used:
         return followed
     successors = ledger.partner_addresses.successors()
-    held = HeldAddresses(ledger.partner_addresses.all(), successors)
+    around = ledger.partner_addresses.around(
+        {each.email for each in used},
+        {each.partner_id for each in used if each.partner_id is not None}
+        | {each.record_id for each in used if each.kind == BOOLEAN_FIELD},
+    )
+    held = HeldAddresses(around, successors)
     taken_back = list(found_under)
     if any(each.kind == MAILING_LIST for each in used):
         try:
@@ -205,9 +210,10 @@ def inheriting_opt_outs(
     """
     ledger = systems.ledger
     present = present_addresses(partners["partner_id"], partners["email_normalized"])
-    rows = as_of_now(ledger.partner_addresses.all(), present, observed_at)
+    opted_out = opted_out_since(systems, blacklist)
+    rows = as_of_now(ledger.partner_addresses.of(opted_out), present, observed_at, opted_out)
     held = HeldAddresses(rows, ledger.partner_addresses.successors())
-    return addresses_inheriting_opt_outs(held, present, opted_out_since(systems, blacklist))
+    return addresses_inheriting_opt_outs(held, present, opted_out)
 
 
 def _renames(systems: Systems, list_ids: Collection[str]) -> list[Rename]:
