@@ -82,8 +82,8 @@ class Outcome:
                unknown     nobody knows; the intent stays open
     returned   the member as Mailchimp answered it, None where it answered nothing about it
     refusal    of a rejected one: Mailchimp refuses the person for good, whatever is sent: compliance
-               (unsubscribed, bounced or under review) or forgotten (deleted for good); "" otherwise. It is kept
-               as an opt-out of unknown origin (RULES 6.6)
+               (unsubscribed, bounced or under review) or forgotten (deleted for good); "" otherwise. It is
+               kept as an opt-out of unknown origin (RULES 6.6)
     """
 
     intent_id: int
