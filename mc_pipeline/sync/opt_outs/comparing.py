@@ -22,6 +22,7 @@ from mc_pipeline.domain.odoo_opt_outs import (
 )
 from mc_pipeline.domain.opt_outs import members_to_unsubscribe
 from mc_pipeline.ledger import Lease
+from mc_pipeline.ledger.changed_addresses import ChangedAddress
 from mc_pipeline.ledger.due_in_odoo import REFUSED
 from mc_pipeline.ledger.standing_opt_outs import BLACKLISTED, EVIDENCE_WITHDRAWN, StandingOptOut
 from mc_pipeline.mailchimp.errors import MailchimpError
@@ -144,10 +145,18 @@ def unsubscribes_due(
         rows,
         withdrawn,
         records,
-        addresses_inheriting_opt_outs(records, observed.partners, opted_out),
+        addresses_inheriting_opt_outs(_without_changed(records, changes), observed.partners, opted_out),
         opted_out_of_company=of_company,
         returned=returned,
     )
+
+
+def _without_changed(records: pd.DataFrame, changes: Collection[ChangedAddress]) -> pd.DataFrame:
+    """Leave out members whose present address Odoo does not know: that it has the former one is no change of
+    Odoo's, and whoever is a member there is somebody else."""
+    changed = {(change.list_id, change.email) for change in changes}
+    kept = [place not in changed for place in zip(records["list_id"], records["email"], strict=True)]
+    return records[pd.Series(kept, index=records.index, dtype=bool)]
 
 
 def _list_id(company: CompanySettings, audience: str) -> str:
