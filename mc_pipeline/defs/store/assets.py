@@ -151,14 +151,16 @@ def members_of(systems: Systems, company: CompanySettings) -> "pd.DataFrame":
     In whatever status but archived, and nobody under an address that its owner changed in Mailchimp. Of an
     audience that the settings name no longer nobody is known: it is not read any more.
     """
+    import pandas as pd
+
     lists = {audience.list_id for audience in company.audiences.values()}
     known = systems.ledger.members.load(lists)
     there = known["last_status"].notna() & (known["last_status"] != "archived") & (known["absent_reads"] == 0)
     members = known.loc[there & ~known["vanished"], ["list_id", "email"]]
     # Who has an address that its owner left is somebody else: Odoo's orders are not theirs.
     left = {(each.list_id, each.former) for each in systems.ledger.changed_addresses.open(company.key)}
-    own = [place not in left for place in zip(members["list_id"], members["email"], strict=True)]
-    return members[own]
+    theirs = [place in left for place in zip(members["list_id"], members["email"], strict=True)]
+    return members[~pd.Series(theirs, index=members.index, dtype=bool)]
 
 
 @dataclass(frozen=True)
