@@ -58,7 +58,7 @@ def is_about(change: ChangeLike, email: str, partner_ids: Iterable[Any]) -> bool
 
 @dataclass(frozen=True)
 class CorrectedInOdoo:
-    """What Odoo says about open changes: which are over, by id, and whose others are of which nobody knew it."""
+    """What Odoo says about open changes: ids of those that are over, and partners where nobody was known."""
 
     over: list[int] = field(default_factory=list)
     partner_of: dict[int, int] = field(default_factory=dict)

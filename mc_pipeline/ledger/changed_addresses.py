@@ -1,12 +1,12 @@
 """Members who changed their address in Mailchimp, while Odoo has the former one (RULES 6.6).
 
-Mailchimp keeps a ``contact_id`` over a change of address. A contact that is read under another address than we
-know was changed by its owner, or by an administrator; our own renames move the record when they are settled.
+Mailchimp keeps a ``contact_id`` over a change of address. A contact that is read under another address than
+we know was changed by its owner, or by an administrator; our own renames move the record when they settle.
 The record of the member moves to the present address with all that is known, and an opt-out follows the
 person both ways: to the address in Mailchimp, and to the one that Odoo still has.
 
 A change is open until Odoo has another address for the person. Whoever has the former address by then is
-somebody else.
+somebody else; so is whoever has it in the audience, and neither's opt-outs are the other's.
 """
 
 from collections.abc import Collection, Iterable, Mapping

@@ -171,7 +171,7 @@ class Consent:
         return events
 
     def refused_for_good(self, emails: Collection[str] | None = None) -> dict[str, ConsentEvent]:
-        """Whom Mailchimp refused for good when we wrote about them, in any audience: the latest refusal of each.
+        """Whom Mailchimp refused for good when we wrote about them, in any audience: the latest refusal.
 
         ``evidence["refused"]`` says how: compliance or forgotten. ``emails`` limits the answer to these.
         """
@@ -190,7 +190,7 @@ class Consent:
             return connection.execute(select(func.coalesce(func.max(consent_event.c.id), 0))).scalar_one()
 
     def inherited_since(self, event_id: int, list_id: str) -> list[ConsentEvent]:
-        """Events of an audience recorded after that one which an address has from its owner's other address."""
+        """Events of an audience, recorded after that one, that addresses have from their owners' others."""
         with self._database.read() as connection:
             events = events_where(
                 connection, consent_event.c.id > event_id, consent_event.c.list_id == list_id
@@ -320,8 +320,8 @@ def events_where(connection: Connection, *these: ColumnElement[bool]) -> list[Co
 def add_events(connection: Connection, events: Sequence[ConsentEvent]) -> None:
     """Add events inside a transaction of another module, so that state and history never part.
 
-    What they ask for in Odoo, and in Mailchimp of somebody whom Odoo says to be out, is due from here on. Of a
-    member who changed their address in Mailchimp they are events of the address that Odoo has as well.
+    What they ask for in Odoo, and in Mailchimp of somebody whom Odoo says to be out, is due from here on. Of
+    a member who changed their address in Mailchimp they are events of the address that Odoo has as well.
     """
     news: list[ConsentEvent] = []
     for chunk in chunks([*events, *_of_former_addresses(connection, events)]):
@@ -350,7 +350,7 @@ def of_former_address(event: ConsentEvent, company: str, former: str) -> Consent
 
 
 def _of_former_addresses(connection: Connection, events: Sequence[ConsentEvent]) -> list[ConsentEvent]:
-    """The same events of the addresses that Odoo has of these people, as long as nobody else has them there."""
+    """The same events of the addresses that Odoo has of these people, while nobody else has them there."""
     told = [event for event in events if event.list_id and event.origin != "ours" and event.event in _CARRIED]
     if not told:
         return []

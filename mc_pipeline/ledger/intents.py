@@ -87,8 +87,8 @@ class Outcome:
                            counts as applied where repeating it would harm, and is not sent again
     returned   the member as Mailchimp answered it, None where it answered nothing about it
     refusal    of a rejected one: Mailchimp refuses the person for good, whatever is sent: compliance
-               (unsubscribed, bounced or under review) or forgotten (deleted for good); "" otherwise. It is kept
-               as an opt-out of unknown origin (RULES 6.6)
+               (unsubscribed, bounced or under review) or forgotten (deleted for good); "" otherwise. It is
+               kept as an opt-out of unknown origin (RULES 6.6)
     """
 
     intent_id: int

@@ -484,7 +484,7 @@ class Members:
                 keep_under_new_address(connection, company, list_id, old, new)
 
     def at_another_address(self, observed: "pd.DataFrame") -> set[str]:
-        """Which of these addresses (rows of ``mailchimp_members``) a contact has that is known by another one."""
+        """Which of these (rows of ``mailchimp_members``) are contacts that are known by another address."""
         rows = checked(observed)
         with self._database.read() as connection:
             moves, _ = find_moves(connection, _contacts(rows, self._database.now()), self._database.now())
@@ -574,7 +574,7 @@ def _contacts(rows: "pd.DataFrame", observed_at: datetime) -> list[_Contact]:
 def _without_moved(
     connection: Connection, company: str, rows: "pd.DataFrame", observed_at: datetime, source: Source
 ) -> "pd.DataFrame":
-    """Move the records of contacts that are at another address; return the rows that are not older than that."""
+    """Move the records of contacts that are at another address; return the rows but those older than that."""
     import pandas as pd
 
     moves, overtaken = find_moves(connection, _contacts(rows, observed_at), observed_at)

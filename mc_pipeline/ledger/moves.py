@@ -77,7 +77,7 @@ def find_moves(
 def record_moves(
     connection: Connection, company: str, moves: Sequence[Move], observed_at: datetime, source: Source
 ) -> None:
-    """Move the records of these contacts to their present addresses, all at once, and remember the changes."""
+    """Move the records of these contacts to their present addresses, all at once; remember the changes."""
     if not moves:
         return
     columns = [member.c[field.name] for field in fields(MemberRecord)]
@@ -99,8 +99,8 @@ def record_moves(
         after = renamed_over(records[move.list_id, move.old], there, move.new)
         moved[place] = replace(after, contact_id=move.contact_id)
     rows = [{**vars(record), "seen_at": observed_at} for record in moved.values()]
-    for chunk in chunks(rows):
-        connection.execute(insert(member), chunk)
+    for part in chunks(rows):
+        connection.execute(insert(member), part)
     for move in moves:
         record_change(
             connection,
@@ -172,7 +172,7 @@ def inheritance(
 
 
 def standing_opt_out(events: Iterable[ConsentEvent]) -> ConsentEvent | None:
-    """The last opt-out of an address whose owner did not come back by their own act since; None: there is none.
+    """The last opt-out of an address whose owner did not come back by their own act since, if there is one.
 
     ``events`` are everything known of it, in the order in which it happened.
     """

@@ -308,7 +308,7 @@ def due_again(
 def _at_their_present_addresses(
     connection: Connection, out: Sequence[StandingOptOut]
 ) -> list[StandingOptOut]:
-    """The same opt-outs of the addresses that these people have in Mailchimp now: they have to be looked at."""
+    """The same opt-outs, of the addresses that these people have in Mailchimp now: to be looked at too."""
     found: list[StandingOptOut] = []
     for company in sorted({each.company for each in out}):
         of_company = [each for each in out if each.company == company]

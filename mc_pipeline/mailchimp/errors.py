@@ -28,7 +28,7 @@ REFUSED_FOR_GOOD: Mapping[RejectionKind, str] = {
     "compliance": "Member In Compliance State",
     "forgotten": "Forgotten Email Not Subscribed",
 }
-"""Refusals of a person, whatever is sent about them: kind and Mailchimp's title, which bulk creation leaves out.
+"""Refusals of a person, whatever is sent: kind, and Mailchimp's title, which bulk creation leaves out.
 Only the person can come back, by a sign-up form (rule 6.6)."""
 # In order: the first pattern that is found decides. "Signed up to a lot of lists" comes with the title
 # Invalid Resource although waiting cures it.

@@ -81,8 +81,8 @@ class Event:
                 evidence={"inherited": "under the address that the person has in Mailchimp now"},
             ),
             "unsubscribed by the person",
-            "subscribed → unsubscribed; read for opt-outs; under the address that the person has in Mailchimp "
-            "now",
+            "subscribed → unsubscribed; read for opt-outs; under the address that the person has in "
+            "Mailchimp now",
         ),
         (
             Event("complaint", "person", evidence={"abuse_report": 7}),

@@ -33,7 +33,7 @@ def test_a_process_that_dies_around_the_refusal_ends_in_the_same_state(desk: Des
         pass  # there is a ledger to go back to
     before = desk.save()
     deaths = 0
-    for number in range(0, 60, 4 if place == "ledger" else 1):
+    for number in range(0, 60, 2 if place == "ledger" else 1):
         desk.restore(before)
         try:
             desk.push([ANN, BOB], death=Death(place, number))

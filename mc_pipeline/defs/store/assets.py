@@ -151,6 +151,7 @@ def members_of(systems: Systems, company: CompanySettings) -> "pd.DataFrame":
     In whatever status but archived, and nobody under an address that its owner changed in Mailchimp. Of an
     audience that the settings name no longer nobody is known: it is not read any more.
     """
+
     lists = {audience.list_id for audience in company.audiences.values()}
     known = systems.ledger.members.load(lists)
     there = known["last_status"].notna() & (known["last_status"] != "archived") & (known["absent_reads"] == 0)

@@ -154,7 +154,7 @@ class SandboxMailchimp(People):
         self.state.fake_addresses.add(email.lower())
 
     def put_under_review(self, email: str) -> None:
-        """From now on this address is under compliance review: the API cannot subscribe it in any audience."""
+        """From now on this address is under compliance review: the API subscribes it in no audience."""
         self.state.under_review.add(email.lower())
 
     # --- running ------------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ def _moment(at: object) -> datetime | None:
 def _still_in_odoo(
     systems: Systems, company: CompanySettings, changes: Collection[ChangedAddress]
 ) -> list[ChangedAddress]:
-    """Without those whose partner has another address in Odoo by now; all of them when Odoo does not answer."""
+    """Without those whose partner has another address in Odoo by now; all when Odoo does not answer."""
     try:
         partners = read_partners_of(
             systems.odoo(company), company.odoo_company_id, {each.former for each in changes}
