@@ -234,7 +234,7 @@ def decide_changes(
     creations_held = {name: completeness.creations_held_back_because(name) for name in list_ids}
     reachable_held = completeness.reachable_held_back_because
 
-    inheriting = _inheriting(view, partners, held_addresses, successors, opted_out_since, planned_at)
+    inheriting = _inheriting(view, partners, held_addresses, successors, opted_out_since, planned_at, changed)
     renames = _renames(
         view, partners, fields_of_list, merge_field_types, removals_held, reachable_held, planned_at
     )
@@ -325,15 +325,18 @@ def _inheriting(
     successors: Mapping[int, int | None],
     opted_out_since: Mapping[str, datetime | None],
     planned_at: datetime,
+    changed: Sequence[ChangeLike],
 ) -> Set[str]:
     """Present addresses of people who opted out under a former one: by what Odoo showed and what we sent."""
     rows = list(held_addresses)
+    # An address that somebody took in Mailchimp, and that Odoo does not know, is no former one of Odoo's.
+    in_mailchimp = {change.email for change in changed}
     known = {(row.partner_id, row.email) for row in rows}
     sent = view.records[view.records["partner_id"].notna() & view.records["email"].isin(view.opted_out)]
     for partner, email, at in zip(
         sent["partner_id"].astype("int64"), sent["email"], sent["created_at"], strict=True
     ):
-        if (int(partner), email) not in known:
+        if (int(partner), email) not in known and email not in in_mailchimp:
             rows.append(Held(int(partner), email, planned_at if pd.isna(at) else at.to_pydatetime()))
     present = present_addresses(partners["partner_id"], partners["email_normalized"])
     held = HeldAddresses(as_of_now(rows, present, planned_at, view.opted_out), successors)

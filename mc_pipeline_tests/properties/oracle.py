@@ -84,6 +84,8 @@ def tell_truth(odoo: SandboxOdoo, *, second_company: int | None = None) -> Truth
         and row.get("active", True)
         and row.get("type", "contact") not in _POSTAL
         and number not in templates | users | own
+        # Shared by all companies, or this one's: the customers of another company are its own.
+        and row.get("company_id") in (None, False, second_company or 1)
     }
     persons: dict[str, Person] = {}
     outside: set[str] = set()
