@@ -4,7 +4,7 @@ A sign-up that was told may have been followed by an opt-out that nobody told: w
 Mailchimp shows them at this moment. Whoever cannot be asked about stays due, and holds up nobody else.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -42,12 +42,16 @@ def look_at_members(systems: Systems, company: CompanySettings, members: Collect
     wanted = list(dict.fromkeys(members))
     found = LookedAt(not_asked=set(wanted[AT_MOST:]))
     names = {audience.list_id: key for key, audience in company.audiences.items()}
+    moved = {
+        (each.list_id, each.former): each.email for each in systems.ledger.changed_addresses.open(company.key)
+    }
     for list_id, emails in _by_list(wanted[:AT_MOST]):
         audience = names.get(list_id, list_id)
         failures: dict[str, MailchimpError] = {}
         try:
             client = systems.mailchimp(company, impatient=True)
-            statuses = _statuses(client, list_id, emails, failures)
+            present = {email: moved[list_id, email] for email in emails if (list_id, email) in moved}
+            statuses = _statuses(client, list_id, emails, present, failures)
             if "" in statuses.values() and list_id in names and not _is_gone(systems, list_id):
                 # Of an audience that is not there, Mailchimp says the same as of a member who is not.
                 get_audience(client, list_id)
@@ -71,14 +75,23 @@ def _by_list(members: Collection[Member]) -> Iterator[tuple[str, list[str]]]:
 
 
 def _statuses(
-    client: MailchimpClient, list_id: str, emails: Collection[str], failures: dict[str, MailchimpError]
+    client: MailchimpClient,
+    list_id: str,
+    emails: Collection[str],
+    present: Mapping[str, str],
+    failures: dict[str, MailchimpError],
 ) -> dict[str, str]:
-    """The status of each member, empty for none; who could not be asked about is in ``failures``."""
+    """The status of each member, empty for none; who could not be asked about is in ``failures``.
+
+    ``present``: the address in Mailchimp of who changed it there, while Odoo has the former one.
+    """
     statuses: dict[str, str] = {}
 
     def ask(email: str) -> None:
         try:
             record = get_member(client, list_id, subscriber_hash(email))
+            if record is None and email in present:
+                record = get_member(client, list_id, subscriber_hash(present[email]))
         except MailchimpError as error:
             failures[email] = error
         else:
