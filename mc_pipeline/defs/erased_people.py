@@ -158,7 +158,8 @@ class ErasedPeople:
             texts = pa.Array.from_pandas(rows[column.name], type=pa.string())
             holds = pc.fill_null(pc.match_substring(texts, "@"), False).to_numpy(zero_copy_only=False)
             if holds.any():
-                gone |= pd.Series(holds, index=rows.index) & rows[column.name].map(self._is_told_in)
+                told = rows.loc[holds, column.name]
+                gone.loc[holds] |= told.isin([text for text in told.unique() if self._is_told_in(text)])
         if name in ABOUT_PARTNERS and "partner_id" in rows.columns and self.erased_at:
             just_now = {partner for partner, at in self.erased_at.items() if at >= observed_at}
             gone |= rows["partner_id"].isin(just_now).fillna(False).astype(bool)

@@ -93,6 +93,7 @@ def _possible_renames(view: AudienceView) -> pd.DataFrame:
         & ~edges["member_opted_out"]
         & ~edges["email"].isin(refused)
         & ~edges["new_email"].isin(refused)
+        & ~edges["new_email"].isin(set(view.left_behind))
         & (edges["status_for_new"] != "")
         & ~(edges["target_status"].isna() & edges["target_was_member"])
     )

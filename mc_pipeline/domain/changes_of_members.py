@@ -95,7 +95,8 @@ def decide_creations(
     left_out[own == ""] = "left_out"
     left_out[~returning & known] = "absent"
     left_out[~returning & vanished] = "vanished"
-    left_out[returning & ~(archived_by_us & never_subscribed)] = "archived"
+    # Who said no since stays archived: coming back would reach them until they are unsubscribed again.
+    left_out[returning & (inherits | ~(archived_by_us & never_subscribed))] = "archived"
     left_out[blacklisted] = "blacklisted"
     left_out[email.isin(not_taken_back).to_numpy(dtype=bool)] = NOT_TAKEN_BACK
     left_out[email.isin(view.left_behind).to_numpy(dtype=bool)] = CHANGED_IN_MAILCHIMP
@@ -114,7 +115,7 @@ def decide_creations(
     status[marketing & (blocked | returning | (changed & ~own_evidence))] = "transactional"
     status[(status == "subscribed") & double] = "transactional"
     status[(status == "pending") & (first_load | asked_before)] = "transactional"
-    status[inherits & ~returning] = "unsubscribed"
+    status[inherits] = "unsubscribed"
     status[left_out != ""] = ""
     rows["status_now"] = rows["status"]
     rows["status"] = status

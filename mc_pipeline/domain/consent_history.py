@@ -89,7 +89,7 @@ def how_it_is_known(event: EventLike) -> str:
 def _rests_on(evidence: Mapping[str, Any]) -> list[str]:
     parts = []
     if evidence.get("origin_because"):
-        parts.append(f"whose act: {evidence['origin_because']}")
+        parts.append(f"who did it: {evidence['origin_because']}")
     if evidence.get("refused"):
         parts.append(f"Mailchimp's answer when we tried: {evidence.get('title') or 'without a title'}")
     if evidence.get("unsubscribe_reason"):

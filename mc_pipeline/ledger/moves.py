@@ -22,6 +22,7 @@ from mc_pipeline.ledger.consent import (
     events_where,
     of_former_address,
 )
+from mc_pipeline.ledger.permissions import keep_under_new_address
 from mc_pipeline.ledger.projection import MemberRecord, renamed_over
 from mc_pipeline.ledger.schema import consent_event, intent, member
 from mc_pipeline.ledger.serialization import address_key
@@ -112,6 +113,7 @@ def record_moves(
             contact_id=move.contact_id,
             partner_id=records[move.list_id, move.old].partner_id,
         )
+        keep_under_new_address(connection, company, move.list_id, move.old, move.new)
         audience = records[move.list_id, move.old].audience
         add_events(
             connection,

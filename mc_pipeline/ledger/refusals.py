@@ -118,7 +118,11 @@ class _Known:
     def __init__(self, connection: Connection, company: str, addresses: Iterable[str]) -> None:
         wanted = sorted(set(addresses))
         self._standing = _standing(connection, {company}, wanted)
-        self._changed = open_changes(connection, rename.c.company == company)
+        self._changed = [
+            change
+            for chunk in chunks(wanted)
+            for change in open_changes(connection, rename.c.company == company, rename.c.old_email.in_(chunk))
+        ]
         self._last_words = LastWords(connection, company)
         self._ever_out: set[str] = set()
         self._in_question = with_open_questions(connection, wanted)

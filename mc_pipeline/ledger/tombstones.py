@@ -70,6 +70,11 @@ class TombstoneFile:
             text = self.path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return []
+        except PermissionError as error:
+            raise LedgerUnavailableError(
+                f"the file of erased people {self.path} may be read by its owner only: run mc-pipeline and "
+                "Dagster as the same user, the one who owns it"
+            ) from error
         except (OSError, UnicodeDecodeError) as error:
             raise self._damaged(str(error)) from error
         try:

@@ -30,7 +30,7 @@ class StoreMismatchError(MailchimpError):
 
     advice = (
         "Give the store in companies.yaml an id of its own that no store has yet, or correct its list_id or "
-        "currency: a store stays with its audience for ever."
+        "currency: a store never leaves its audience."
     )
 
 

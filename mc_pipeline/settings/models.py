@@ -206,7 +206,7 @@ class ConsentSettings(_Model):
 class StoreSettings(_Model):
     """The Mailchimp store that holds the audience's orders."""
 
-    id: Identifier = Field(description="an id of your choice that stays for ever, such as acme-uk-retail")
+    id: Identifier = Field(description="an id of your choice that never changes, such as acme-uk-retail")
     name: Text = Field(description="the store's name as people see it in Mailchimp")
     currency: Currency = Field(description="the company's currency (ISO 4217), such as GBP")
     order_notifications: bool = Field(

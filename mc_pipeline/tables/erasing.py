@@ -66,7 +66,7 @@ def erase_from_tables(
         if count:
             removed[where] = removed.get(where, 0) + count
     if troubles:
-        raise ValueError(f"{'; '.join(troubles)}: delete these files, the next run makes them anew")
+        raise ValueError(f"{'; '.join(troubles)}: delete these files, the next run writes them again")
     return removed
 
 
@@ -75,13 +75,18 @@ def _files(folder: UPath) -> Iterator[UPath]:
     yield from sorted((path for path in folder.rglob("*") if path.is_file()), key=str)
 
 
+def _is_unfinished(name: str) -> bool:
+    """Whether a killed process left a file behind: hidden and numbered, or by its ending."""
+    return name.endswith((".tmp", ".part")) or re.fullmatch(r"\..+\.[0-9a-f]{4,}", name) is not None
+
+
 def _erase_from(
     path: UPath, folder: UPath, addresses: Collection[str], partner_ids: Collection[int], *, dry_run: bool
 ) -> tuple[str, int]:
     where = str(PurePath(str(path.relative_to(folder))).with_suffix(""))
     while True:
         try:
-            if path.name.startswith(".") or path.suffix in (".tmp", ".part"):
+            if _is_unfinished(path.name):
                 return _UNFINISHED, int(path.exists() if dry_run else remove_unfinished(path))
             if path.suffix == ".parquet":
                 return where, _erase_rows(path, folder, addresses, partner_ids, dry_run=dry_run)
@@ -109,7 +114,12 @@ def _erase_rows(
 def _erase_lines(path: UPath, addresses: Collection[str], *, dry_run: bool) -> int:
     """Take the rows of a CSV file, or the lines of another text, in which an address stands."""
     before = state_of(path)
-    text = path.read_bytes().decode("utf-8")
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        # Not a file of ours: an archive, a picture, or a database, the ledger's for one.
+        return 0
     patterns = [re.compile(_pattern(address), re.IGNORECASE) for address in addresses]
     if not any(pattern.search(text) for pattern in patterns):
         return 0

@@ -1,5 +1,6 @@
 """Files on disk or in object storage: written for their owner only, whole or not at all."""
 
+import errno
 import fcntl
 import json
 import os
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _FACTS = b"mc_pipeline"
+
+_CANNOT_LOCK = frozenset({errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL})
 
 State = tuple[int, int, int]
 """What tells one content of a local file from another: inode, size, time of the last change."""
@@ -80,7 +83,7 @@ def whole_file(path: UPath, *, if_still: State | None = None) -> Iterator[IO[byt
     temporary = target.with_name(f".{target.name}.{uuid4().hex}")
     try:
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            _lock(file.fileno(), fcntl.LOCK_EX)
             yield file
             file.flush()
             with _alone_in(target.parent):
@@ -109,9 +112,9 @@ def remove_unfinished(path: UPath) -> bool:
     """
     if not _is_local(path):
         return False
-    with suppress(FileNotFoundError), open(path.path, "rb") as file:
+    with suppress(FileNotFoundError), open(path.path, "r+b") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         Path(path.path).unlink(missing_ok=True)
@@ -124,10 +127,21 @@ def _alone_in(folder: Path) -> Iterator[None]:
     """Let nobody else put a file in its place in this folder meanwhile."""
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        _lock(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)
+
+
+def _lock(handle: int, how: int) -> None:
+    """Lock, where the file system can: network file systems refuse it, for folders above all."""
+    try:
+        fcntl.flock(handle, how)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        if error.errno not in _CANNOT_LOCK:
+            raise
 
 
 def read_arrow(path: UPath, names: Sequence[str] | None = None) -> "pa.Table":

@@ -43,7 +43,7 @@ class Event:
             ),
             "unsubscribed by an administrator",
             "subscribed → unsubscribed; told by a webhook on 2026-05-04 14:00 UTC; "
-            "whose act: webhook for acts of admin; reason given: N/A",
+            "who did it: webhook for acts of admin; reason given: N/A",
         ),
         (
             Event("clean", "unknown", "", "cleaned", evidence={"first_seen": True}, source="observation"),

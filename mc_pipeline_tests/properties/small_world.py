@@ -564,7 +564,8 @@ class SmallWorld:
         if person.email in truth.blacklisted:
             return "blacklisted"
         if member is not None:
-            came_back = member.archived_by == "api" and person.email not in self.opted_out
+            said_no = self.opted_out | self.story.runs[-1].facts.restricted
+            came_back = member.archived_by == "api" and person.email not in said_no
             return "" if came_back and not self._was_subscribed(person) else "archived"
         if self._was_member(person):
             return self._absent_or_vanished(person)

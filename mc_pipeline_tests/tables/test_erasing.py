@@ -1,5 +1,6 @@
 """Erasing reaches every file under the tables' folder, and disturbs nobody who is writing one."""
 
+import errno
 import fcntl
 import os
 import stat
@@ -60,7 +61,6 @@ def emails_in(path: UPath) -> list[str]:
         "store_orders/acme/.2026-05-0a.parquet.0123456789abcdef",
         "revenue_reconciliation/.acme-by-order.csv.0123",
         "odoo_partners/acme.parquet.tmp",
-        ".hidden",
     ],
 )
 def test_what_a_killed_run_left_unfinished_is_removed_and_only_looked_at_in_a_dry_run(folder, name):
@@ -71,6 +71,26 @@ def test_what_a_killed_run_left_unfinished_is_removed_and_only_looked_at_in_a_dr
     assert path.exists()
     assert erase_from_tables([ANN], []) == {"unfinished files": 1}
     assert not path.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\xff\xfe ann@example.com"])
+@pytest.mark.parametrize("name", [".gitkeep", "ledger.db", "contacts/picture.png"])
+def test_files_that_are_not_ours_stay_as_they_are(folder, name, content):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    assert erase_from_tables([ANN], []) == {}
+    assert path.read_bytes() == content
+
+
+def test_a_file_system_that_locks_nothing_stores_tables_all_the_same(folder, monkeypatch):
+    def refuse(handle: object, how: int) -> None:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    path = stored(folder, ANN, JOANN)
+    assert erase_from_tables([ANN], []) != {}
+    assert emails_in(path) == [JOANN]
 
 
 def test_a_file_that_somebody_is_writing_is_left_to_them(folder):

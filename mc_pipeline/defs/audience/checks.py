@@ -85,13 +85,13 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
         from mc_pipeline.defs.audience.planning import (
             LAST_EVENT,
             MADE_AT,
+            identity_of,
             judge_plan,
             mailed_by,
             opted_out_in_odoo,
         )
         from mc_pipeline.domain.leaks import find_leaks
         from mc_pipeline.domain.old_opt_outs import what_waits
-        from mc_pipeline.domain.plan_rows import plan_id
 
         company = systems.company(context.partition_key)
         leaks = find_leaks(
@@ -127,7 +127,7 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
             },
         )
         report = judge_plan(systems, company, audience_plan.rows, mailchimp_members.rows)
-        identity = plan_id(company.key, audience_plan.rows)
+        identity = identity_of(systems, company, audience_plan)
         verdict = f"{report.sentence} {mailed_by(systems, identity)}".strip()
         old_opt_outs = systems.ledger.old_opt_outs.waiting(company.key)
         told = [verdict]

@@ -168,6 +168,16 @@ def make_plan(
     return MadePlan(identity, table, changes, report, f"{report.sentence} {mailed}".strip(), first_load)
 
 
+def identity_of(systems: Systems, company: CompanySettings, plan: Table) -> str:
+    """The id of a plan by its rows; as it says itself where rows of erased people were left out since."""
+    identity = plan_id(company.key, plan.rows)
+    said = plan.facts.get(PLAN_ID, "")
+    record = systems.ledger.plans.get(said) if said != identity else None
+    if record is None or len(plan.rows) >= record.row_count:
+        return identity
+    return said if set(plan.rows["row_key"]) <= set(record.row_keys) else identity
+
+
 def mailed_by(systems: Systems, plan_id: str) -> str:
     """Say whom a saved plan would have mailed by welcome automations; empty when nobody."""
     record = systems.ledger.plans.get(plan_id)

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import dagster as dg
 import pandas as pd
 
-from mc_pipeline.defs.audience.planning import PLAN_ID, judge_plan
+from mc_pipeline.defs.audience.planning import identity_of, judge_plan
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.domain.guards import push_refusal
-from mc_pipeline.domain.plan_rows import plan_id
 from mc_pipeline.ledger import Lease
 from mc_pipeline.masking import mask_text
 from mc_pipeline.settings import CompanySettings
@@ -42,7 +41,7 @@ def apply_plan(
 
     plans = systems.ledger.plans
     rows = plan.rows
-    identity = _identity(systems, company, plan)
+    identity = identity_of(systems, company, plan)
     if plans.get(identity) is None:
         raise dg.Failure(
             f"Plan {identity} is not in the ledger: materialise audience_plan again, then this asset.",
@@ -101,16 +100,6 @@ def apply_plan(
         ),
     )
     return Pushed(outcome.assign(held_back_because=rows["held_back_because"]), trouble)
-
-
-def _identity(systems: Systems, company: CompanySettings, plan: Table) -> str:
-    """The id of a plan by its rows; as it says itself where rows of erased people were left out since."""
-    identity = plan_id(company.key, plan.rows)
-    said = plan.facts.get(PLAN_ID, "")
-    record = systems.ledger.plans.get(said) if said != identity else None
-    if record is None or len(plan.rows) >= record.row_count:
-        return identity
-    return said if set(plan.rows["row_key"]) <= set(record.row_keys) else identity
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ down_revision = "0011"
 branch_labels = None
 depends_on = None
 
+_AT_A_TIME = 500
+
 
 def upgrade() -> None:
     used = op.create_table(
@@ -76,25 +78,28 @@ def _keep_what_was_used(used: sa.Table) -> None:
         sa.column("occurred_at", UtcDateTime()),
     )
     intent = sa.table("ledger_intent", sa.column("id"), sa.column("partner_id"))
-    rows = {}
+    rows: dict[tuple[object, ...], dict[str, object]] = {}
     told = sa.select(event).where(
         event.c.origin == "ours",
         event.c.event.in_(["subscribe", "pending"]),
         event.c.evidence_json.is_not(None),
     )
-    for row in connection.execute(told.order_by(event.c.occurred_at)).mappings():
-        evidence = json.loads(row["evidence_json"])
-        if "source" not in evidence or "kind" not in evidence:
-            continue
+    events = [
+        (row, evidence)
+        for row in connection.execute(told.order_by(event.c.occurred_at)).mappings().all()
+        if {"source", "kind"} <= (evidence := json.loads(row["evidence_json"])).keys()
+    ]
+    partners: dict[int, int] = {}
+    written = sorted({evidence["intent"] for _, evidence in events if "intent" in evidence})
+    for start in range(0, len(written), _AT_A_TIME):
+        these = intent.c.id.in_(written[start : start + _AT_A_TIME])
+        partners.update(
+            (each.id, each.partner_id)
+            for each in connection.execute(sa.select(intent.c.id, intent.c.partner_id).where(these))
+        )
+    for row, evidence in events:
         of_field = evidence["kind"] == "boolean_field"
         number = evidence.get("record_id") or 0
-        partner = (
-            connection.execute(
-                sa.select(intent.c.partner_id).where(intent.c.id == evidence["intent"])
-            ).scalar()
-            if "intent" in evidence
-            else None
-        )
         key = {
             "company": row["company"],
             "list_id": row["list_id"],
@@ -105,7 +110,7 @@ def _keep_what_was_used(used: sa.Table) -> None:
             "record_id": number if of_field else 0,
         }
         rows[tuple(key.values())] = key | {
-            "partner_id": partner,
+            "partner_id": partners.get(evidence.get("intent", 0)),
             "consented_at": None,
             "used_at": row["occurred_at"],
         }

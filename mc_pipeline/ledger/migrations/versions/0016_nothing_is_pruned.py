@@ -1,7 +1,7 @@
 """The database refuses to delete what proves consent and its end, approvals, and tombstones.
 
 Revision ID: 0016
-Revises: 0011
+Revises: 0015
 """
 
 from alembic import op
