@@ -246,6 +246,13 @@ class TestChangedInMailchimp:
         world = World([Person(ADA, 2)], one_member(RIGHT, email=NEW), more=self.changed())
         assert ("create", ADA, "transactional") in sent(world.plan())
 
+    @pytest.mark.parametrize("list_id", [RETAIL, WHOLESALE])
+    def test_no_member_is_renamed_to_the_former_address(self, list_id):
+        """The ledger would refuse it in every run."""
+        other = one_member(RIGHT, replace(OURS, name_sent="Ada"), email="third@example.com")
+        world = World([Person(ADA)], other, more=self.changed(list_id=list_id))
+        assert "change_email" not in set(world.plan()["operation"])
+
     def test_another_member_with_the_former_address_gets_nothing_of_the_partner(self):
         audiences = one_member(RIGHT, email=NEW)
         audiences.members[RETAIL, ADA] = Member("subscribed", fields={})
@@ -594,6 +601,12 @@ class TestStoppedQualifying:
     def test_who_had_a_marketing_status_since_does_not_return_by_us(self, flag):
         record = replace(OURS, archived_by_us=True, **{flag: True})
         assert World([Person(ADA)], one_member(Member("archived"), record)).plan().empty
+
+    def test_who_took_consent_back_since_stays_archived(self):
+        archived = one_member(Member("archived"), replace(OURS, archived_by_us=True))
+        decided = World([Person(ADA)], archived, more={"withdrawn": frozenset({(RETAIL, ADA)})}).decide()
+        assert decided.plan.empty
+        assert decided.not_written["reason"].tolist() == ["archived"]
 
 
 class TestMovedAudience:

@@ -182,3 +182,16 @@ def test_what_ended_concerns_nobody_any_more(ledger: Ledger, clock: Clock) -> No
     read(ledger, clock, (NEW, "c1", "unsubscribed"))
     assert told(ledger, ANN) == []
     assert changes(ledger) == []
+
+
+def test_a_permission_taken_back_goes_along_with_the_address(ledger: Ledger, clock: Clock) -> None:
+    def look(email: str, permissions: str) -> None:
+        at = clock.pass_time(hours=1)
+        rows = observed((email, "subscribed"), at=at, contact_id=["c1"], permissions_json=permissions)
+        ledger.members.observe("acme", rows, True, at)
+
+    look(ANN, '{"Email":true}')
+    look(ANN, '{"Email":false}')
+    taken_back_at = clock.moment
+    look(NEW, '{"Email":false}')
+    assert ledger.permissions.last_words("acme")[NEW, "email"] == taken_back_at
