@@ -7,7 +7,7 @@ half-way has recorded is recognised by the next one, which begins where the last
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mc_pipeline.consent.address_changes import (
     learn_contacts,
@@ -48,6 +48,7 @@ class Poll:
 
 COMPLAINTS = "complaints"
 WEBHOOKS = "webhooks"
+MOVED = "members who changed their address"
 SAME_STATUS = "members of the same status"
 """What may fail by itself while the audience is read, beside its statuses."""
 
@@ -76,6 +77,8 @@ class AudiencePolling:
         self._lease = lease
         self._origins = origins
         self._erased = erased
+        # Why the present address of a member could not be asked for, if so.
+        self._not_asked = ""
         self._questions = Questions(client, ledger, lease, erased, asked_at_most=asked_again_at_most)
 
     def poll(self, audience: str, list_id: str) -> Poll:
@@ -89,6 +92,7 @@ class AudiencePolling:
             LeaseLostError: another run has taken over.
         """
         doubts: dict[str, str] = {}
+        self._not_asked = ""
         # First, for it also tells Mailchimp's clock.
         reports = self._complaints(list_id, doubts)
         since = self._ledger.opt_out_reads.read_until([list_id]).get(list_id)
@@ -124,7 +128,9 @@ class AudiencePolling:
         events += asked
         if still_in_question:
             doubts[SAME_STATUS] = still_in_question
-        if not changes.doubts:
+        if self._not_asked:
+            doubts[MOVED] = self._not_asked
+        if not changes.doubts and not self._not_asked:
             self._ledger.opt_out_reads.advance(
                 self._lease.company, list_id, changes.until, lease=self._lease.name, fence=self._lease.fence
             )
@@ -198,18 +204,33 @@ class AudiencePolling:
         )
 
     def _with_displaced(self, rows: "pd.DataFrame") -> "pd.DataFrame":
-        """Add the members whose addresses others have in these rows, as they are now: they left them."""
+        """Add the members whose addresses others have in these rows, as they are now: they left them.
+
+        Where one of them cannot be asked for, the row at that address is left out, and heard again.
+        """
         import pandas as pd
 
         asked: set[str] = set()
-        while missing := [each for each in self._ledger.members.displaced(rows) if each not in asked]:
-            missing = missing[: READ_AT_MOST - len(asked)]
-            if not missing:
+        while missing := {
+            contact_id: email
+            for contact_id, email in self._ledger.members.displaced(rows).items()
+            if contact_id not in asked
+        }:
+            contacts = list(missing)[: READ_AT_MOST - len(asked)]
+            if not contacts:
                 break
-            asked.update(missing)
+            asked.update(contacts)
             list_id, audience = rows["list_id"].iloc[0], rows["audience"].iloc[0]
-            # Mailchimp API: a member may be asked for by contact_id too.
-            records = [get_member(self._client, list_id, contact_id) for contact_id in missing]
+            records: list[dict[str, Any] | None] = []
+            for contact_id in contacts:
+                try:
+                    # Mailchimp API: a member may be asked for by contact_id too.
+                    records.append(get_member(self._client, list_id, contact_id))
+                except MailchimpError as error:
+                    self._not_asked = mask_text(str(error))
+                    rows = rows[rows["email"] != missing[contact_id]]
+            if rows.empty:
+                return rows
             found = member_rows(list_id, [record for record in records if record is not None])
             found = self._erased.without(found).assign(audience=audience)
             if len(found):

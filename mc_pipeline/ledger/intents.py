@@ -25,6 +25,7 @@ from mc_pipeline.ledger.schema import intent as intent_table
 from mc_pipeline.ledger.serialization import address_key, canonical_json
 from mc_pipeline.ledger.standing_opt_outs import out_meanwhile
 from mc_pipeline.ledger.statements import chunks
+from mc_pipeline.ledger.used_evidence import keep_evidence_of_lost
 from mc_pipeline.masking import mask_email
 
 if TYPE_CHECKING:
@@ -350,6 +351,7 @@ class Intents:
             records.settle(write)
         records.save()
         add_events(connection, events)
+        keep_evidence_of_lost(connection, writes)
         note_asked(connection, writes)
         note_given(connection, writes)
         for write in writes:

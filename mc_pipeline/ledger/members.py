@@ -490,23 +490,26 @@ class Members:
             moves, _ = find_moves(connection, _contacts(rows, self._database.now()), self._database.now())
         return {move.new for move in moves}
 
-    def displaced(self, observed: "pd.DataFrame") -> list[str]:
-        """Contact ids of known members at whose addresses these rows show another contact, and who are not
-        among them: they are somewhere else."""
+    def displaced(self, observed: "pd.DataFrame") -> dict[str, str]:
+        """Members at whose known address these rows show another contact: contact id to that address.
+
+        Who is among the rows is left out; the others are somewhere else.
+        """
         rows = checked(observed)
         seen = {(each.list_id, each.email): each.contact_id for each in _contacts(rows, self._database.now())}
-        found: set[str] = set()
+        found: dict[str, str] = {}
         with self._database.read() as connection:
             for chunk in chunks(sorted(seen)):
                 query = select(member.c.list_id, member.c.email, member.c.contact_id).where(
                     tuple_(member.c.list_id, member.c.email).in_(chunk), member.c.contact_id.is_not(None)
                 )
                 found.update(
-                    row.contact_id
+                    (row.contact_id, row.email)
                     for row in connection.execute(query)
                     if row.contact_id != seen[row.list_id, row.email]
                 )
-        return sorted(found - set(seen.values()))
+        there = set(seen.values())
+        return {contact_id: email for contact_id, email in sorted(found.items()) if contact_id not in there}
 
     def _frame(self, condition: ColumnElement[bool]) -> "pd.DataFrame":
         query = (

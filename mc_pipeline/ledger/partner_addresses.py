@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, bindparam, or_, select, update
+from sqlalchemy import and_, bindparam, delete, or_, select, update
 
 from mc_pipeline.ledger.database import Database
 from mc_pipeline.ledger.schema import partner_address, partner_gone
@@ -43,11 +43,16 @@ class PartnerAddresses:
         """
         now = {partner: address_key(email) for partner, email in present.items()}
         with self._database.write() as connection:
-            query = select(partner_address.c.partner_id, partner_address.c.email).where(
-                partner_address.c.left_at.is_(None)
-            )
-            held = {(row.partner_id, row.email) for row in connection.execute(query)}
-            left = [key for key in held if key[0] in now and now[key[0]] != key[1]]
+            query = select(
+                partner_address.c.partner_id, partner_address.c.email, partner_address.c.first_seen_at
+            ).where(partner_address.c.left_at.is_(None))
+            held = {(row.partner_id, row.email): row.first_seen_at for row in connection.execute(query)}
+            # Two companies read a shared partner: what the later read showed stays.
+            left = [
+                key
+                for key, since in held.items()
+                if key[0] in now and now[key[0]] != key[1] and since <= seen_at
+            ]
             new = sorted(
                 (partner, email) for partner, email in now.items() if email and (partner, email) not in held
             )
@@ -55,10 +60,11 @@ class PartnerAddresses:
                 partner_address.c.partner_id == bindparam("partner"),
                 partner_address.c.email == bindparam("address"),
             )
-            for keys, values in ((left, {"left_at": seen_at}), (new, {"left_at": None})):
+            returned = and_(this_one, partner_address.c.left_at <= seen_at)
+            for keys, which, left_at in ((left, this_one, seen_at), (new, returned, None)):
                 for chunk in chunks(sorted(keys)):
                     connection.execute(
-                        update(partner_address).where(this_one).values(**values),
+                        update(partner_address).where(which).values(left_at=left_at),
                         [{"partner": partner, "address": email} for partner, email in chunk],
                     )
             for chunk in chunks(new):
@@ -70,6 +76,10 @@ class PartnerAddresses:
                         for partner, email in chunk
                     ],
                 )
+            gone = set(connection.execute(select(partner_gone.c.partner_id)).scalars())
+            for chunk in chunks(sorted(gone & now.keys())):
+                # They were hidden, not gone.
+                connection.execute(delete(partner_gone).where(partner_gone.c.partner_id.in_(chunk)))
 
     def all(self) -> list[PartnerAddress]:
         """Every address that any partner has or had."""

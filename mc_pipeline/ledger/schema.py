@@ -440,6 +440,8 @@ standing_opt_out = Table(
     Column("said_at", UtcDateTime(), nullable=False),
     Column("because", Text(), nullable=False, server_default=""),
     Column("recorded_at", UtcDateTime(), nullable=False),
+    # Odoo's date when it was first said; Odoo moves its own date with every change of the row.
+    Column("first_said_at", UtcDateTime()),
     Index("ix_ledger_standing_opt_out_email", "email"),
 )
 

@@ -89,6 +89,7 @@ class StandingOptOuts:
                 changed = [said[key] for key in keys if _is_news(known.get(key), said[key])]
                 turned = [each for each in changed if _is_turned(known.get(_key(each)), each)]
                 insert_or_replace(connection, standing_opt_out, [_row(each, now) for each in changed])
+                _keep_first_date(connection, changed)
                 newly_out = [each for each in turned if each.active]
                 newly_out += _at_their_present_addresses(connection, newly_out)
                 _add_due(connection, _due_rows(newly_out, list_ids, now))
@@ -130,6 +131,20 @@ class StandingOptOuts:
                 these = query.where(standing_opt_out.c.email.in_(chunk))
                 found += [_said(row) for row in connection.execute(these).mappings()]
             return found
+
+    def first_blacklisted(self, emails: Collection[str]) -> dict[str, datetime]:
+        """When (UTC) each of these addresses was first said to be on Odoo's blacklist, as far as is known."""
+        query = (
+            select(standing_opt_out.c.email, func.min(standing_opt_out.c.first_said_at).label("at"))
+            .where(standing_opt_out.c.cause == BLACKLISTED, standing_opt_out.c.first_said_at.is_not(None))
+            .group_by(standing_opt_out.c.email)
+        )
+        found: dict[str, datetime] = {}
+        with self._database.read() as connection:
+            for chunk in chunks(sorted({address_key(email) for email in emails})):
+                these = query.where(standing_opt_out.c.email.in_(chunk))
+                found.update((row.email, row.at) for row in connection.execute(these))
+        return found
 
     def lift(self, company: str, lifted: Mapping[str, datetime]) -> None:
         """Who was taken off Odoo's blacklist by us is out no longer by that cause; at Odoo's date of it."""
@@ -344,6 +359,9 @@ def _known(connection: Connection, keys: Sequence[Key]) -> dict[Key, Any]:
 def _is_news(known: Any, said: StandingOptOut) -> bool:
     if known is None:
         return said.active
+    if said.cause == EVIDENCE_WITHDRAWN and said.active and known["active"]:
+        # Later edits of the record move its date, and are no new word.
+        return False
     # Odoo tells whole seconds: of two words of one second, the one that was read last counts.
     return said.said_at >= known["said_at"] and (
         said.active != known["active"] or said.said_at > known["said_at"]
@@ -365,6 +383,16 @@ def _row(each: StandingOptOut, now: datetime) -> dict[str, Any]:
         "because": each.because,
         "recorded_at": now,
     }
+
+
+def _keep_first_date(connection: Connection, said: Iterable[StandingOptOut]) -> None:
+    """Of several dates of one row, the first one stays: whose opt-out it was depends on it."""
+    for chunk in chunks(sorted({address_key(each.email) for each in said})):
+        connection.execute(
+            update(standing_opt_out)
+            .where(standing_opt_out.c.email.in_(chunk), standing_opt_out.c.first_said_at.is_(None))
+            .values(first_said_at=standing_opt_out.c.said_at)
+        )
 
 
 def _due_rows(

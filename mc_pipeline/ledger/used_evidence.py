@@ -4,7 +4,7 @@ Written in the transaction that records the event. Whoever takes it back is foun
 mailing subscription, the partner with the field), whatever address the person has by then.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -69,6 +69,27 @@ class EventLike(Protocol):
     def evidence(self) -> dict[str, Any] | None: ...
 
 
+class WriteLike(Protocol):
+    """A write of ours that was settled."""
+
+    @property
+    def company(self) -> str: ...
+    @property
+    def list_id(self) -> str: ...
+    @property
+    def email(self) -> str: ...
+    @property
+    def body(self) -> Mapping[str, Any]: ...
+    @property
+    def partner_id(self) -> int | None: ...
+    @property
+    def evidence(self) -> Mapping[str, Any] | None: ...
+    @property
+    def outcome(self) -> str: ...
+    @property
+    def at(self) -> datetime: ...
+
+
 class UsedEvidenceRows:
     """The used evidence of all companies."""
 
@@ -104,29 +125,64 @@ class UsedEvidenceRows:
 
 def keep_used_evidence(connection: Connection, events: Iterable[EventLike]) -> None:
     """Inside a transaction of another module: keep what these events of ours rest on."""
-    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for event in events:
-        evidence = event.evidence or {}
-        rests_on_evidence = "source" in evidence and "kind" in evidence
-        if event.origin != "ours" or event.event not in ("subscribe", "pending") or not rests_on_evidence:
-            continue
-        of_field = evidence["kind"] == BOOLEAN_FIELD
-        key = {
-            "company": event.company,
-            "list_id": event.list_id,
-            "email": address_key(event.email),
-            "kind": evidence["kind"],
-            "source": evidence["source"],
-            "source_id": 0 if of_field else evidence.get("record_id") or 0,
-            "record_id": evidence.get("record_id" if of_field else "subscription_id") or 0,
-        }
-        at = evidence.get("at")
-        rows[tuple(key.values())] = key | {
-            "partner_id": evidence.get("partner_id"),
-            "consented_at": _moment(at) if at else None,
-            "used_at": event.occurred_at,
-        }
-    for chunk in chunks(rows.values()):
+    _keep(
+        connection,
+        [
+            _row(event.company, event.list_id, event.email, event.evidence, event.occurred_at)
+            for event in events
+            if event.origin == "ours" and event.event in ("subscribe", "pending") and event.evidence
+        ],
+    )
+
+
+def keep_evidence_of_lost(connection: Connection, writes: Iterable[WriteLike]) -> None:
+    """Inside a transaction of another module: keep what writes rest on whose answer was lost.
+
+    Whoever was asked to confirm by one may have done so since: no event of ours tells of it.
+    """
+    _keep(
+        connection,
+        [
+            _row(
+                write.company,
+                write.list_id,
+                write.email,
+                {**write.evidence, "partner_id": write.partner_id},
+                write.at,
+            )
+            for write in writes
+            if write.outcome == "lost"
+            and write.evidence
+            and write.body.get("status") in ("subscribed", "pending")
+        ],
+    )
+
+
+def _row(
+    company: str, list_id: str, email: str, evidence: Mapping[str, Any] | None, used_at: datetime
+) -> dict[str, Any] | None:
+    if evidence is None or "source" not in evidence or "kind" not in evidence:
+        return None
+    of_field = evidence["kind"] == BOOLEAN_FIELD
+    at = evidence.get("at")
+    return {
+        "company": company,
+        "list_id": list_id,
+        "email": address_key(email),
+        "kind": evidence["kind"],
+        "source": evidence["source"],
+        "source_id": 0 if of_field else evidence.get("record_id") or 0,
+        "record_id": evidence.get("record_id" if of_field else "subscription_id") or 0,
+        "partner_id": evidence.get("partner_id"),
+        "consented_at": _moment(at) if at else None,
+        "used_at": used_at,
+    }
+
+
+def _keep(connection: Connection, rows: Iterable[dict[str, Any] | None]) -> None:
+    key = [column.name for column in used_evidence.primary_key]
+    latest = {tuple(row[name] for name in key): row for row in rows if row is not None}
+    for chunk in chunks(latest.values()):
         insert_or_replace(connection, used_evidence, chunk)
 
 

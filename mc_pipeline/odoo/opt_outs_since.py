@@ -164,7 +164,9 @@ def merged_into(client: OdooClient, partner_ids: Collection[int]) -> dict[int, i
     for start in range(0, len(wanted), _MERGED_AT_A_TIME):
         page = wanted[start : start + _MERGED_AT_A_TIME]
         terms: list[Any] = [("body", "ilike", f"(ID {partner_id})") for partner_id in page]
-        domain = [("model", "=", "res.partner"), *["|"] * (len(terms) - 1), *terms]
+        # Odoo posts it as a notification; what people write is a comment.
+        of_odoo = [("model", "=", "res.partner"), ("message_type", "=", "notification")]
+        domain = [*of_odoo, *["|"] * (len(terms) - 1), *terms]
         for row in everywhere.search_read("mail.message", domain, ["res_id", "body"], order="id"):
             named = {int(number) for number in _NAMED_PARTNER.findall(str(row["body"]))}
             found.update((partner_id, int(row["res_id"])) for partner_id in named.intersection(page))

@@ -5,7 +5,7 @@ only now, consent that was withdrawn before anybody asked, a person who opted ou
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
@@ -16,6 +16,7 @@ from mc_pipeline.domain.evidence import BOOLEAN_FIELD, parse_evidence
 from mc_pipeline.domain.held_addresses import present_addresses
 from mc_pipeline.domain.odoo_opt_outs import (
     NONE,
+    OPT_OUT,
     blacklist_after,
     company_opt_outs,
     decide_odoo_opt_outs,
@@ -206,7 +207,16 @@ def _take_over_withdrawals(
     found = _unticked_addresses(systems, company, observed.partners) if observed.complete else []
     followed = follow_consent(systems, company, found)
     troubles += [f"{subject}: {words_of(error)}" for subject, error in followed.troubles.items()]
-    said = [standing_withdrawal(company.key, each) for each in followed.withdrawn]
+    # What we cleared ourselves because of an opt-out is as old as that, whatever was edited since.
+    ours = {
+        done.email: done.occurred_at
+        for done in systems.ledger.odoo_opt_outs.done()
+        if done.scope == "company" and done.company == company.key and done.action == OPT_OUT
+    }
+    said = [
+        standing_withdrawal(company.key, replace(each, at=min(each.at, ours.get(each.email, each.at))))
+        for each in followed.withdrawn
+    ]
     standing = systems.ledger.standing_opt_outs
     if observed.complete and not followed.troubles:
         standing.replace_all(
@@ -232,12 +242,21 @@ def _unticked_addresses(
     addresses = partners["email_normalized"].str.lower()
     concerned = addresses.isin({each.email for each in used})
     there: dict[str, set[str]] = {}
-    for email, text in zip(addresses[concerned], partners.loc[concerned, "evidence_json"], strict=True):
+    written: dict[str, datetime] = {}
+    shown = partners[concerned]
+    for email, text, at in zip(
+        addresses[concerned],
+        shown["evidence_json"],
+        pd.to_datetime(shown["write_date"], utc=True),
+        strict=True,
+    ):
         there.setdefault(email, set()).update(
             each.source for each in parse_evidence(text) if each.kind == BOOLEAN_FIELD
         )
+        if not pd.isna(at):
+            written[email] = max(at.to_pydatetime(), written.get(email, at.to_pydatetime()))
     return [
-        TakenBack(BOOLEAN_FIELD, each.source, 0, each.email, systems.now())
+        TakenBack(BOOLEAN_FIELD, each.source, 0, each.email, written.get(each.email, systems.now()))
         for each in used
         if each.email in there and each.source not in there[each.email]
     ]
@@ -277,9 +296,7 @@ def _into_odoo(
             systems.odoo(company), systems.ledger, lease, run_id, company_sources(company)
         )
         done = writes.carry_out(decided)
-        of_erased: dict[str, None] = {}
-        carry_of_erased(systems, company, writes, of_erased)
-        troubles.extend(of_erased)
+        troubles += _of_erased(systems, company, writes)
         without_note = writes.notes_trouble
     except OdooError as error:
         done = CarriedOut.none(decided, error.message)
@@ -291,6 +308,16 @@ def _into_odoo(
     left = [each for each in decisions if each.email in refused]
     rows = pd.concat([done.rows, CarriedOut.none(left, _REFUSED).rows], ignore_index=True)
     return rows, without_note
+
+
+def _of_erased(systems: Systems, company: CompanySettings, writes: OdooOptOutWrites) -> list[str]:
+    """Carry what is due of erased people; return what went wrong: it says nothing about the others."""
+    troubles: dict[str, None] = {}
+    try:
+        carry_of_erased(systems, company, writes, troubles)
+    except OdooError as error:
+        troubles[error.message] = None
+    return list(troubles)
 
 
 def _blacklist_by_now(systems: Systems, company: CompanySettings, observed: Observed) -> pd.DataFrame:

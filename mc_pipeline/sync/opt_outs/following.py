@@ -19,6 +19,7 @@ from mc_pipeline.domain.held_addresses import (
 )
 from mc_pipeline.domain.withdrawals import Rename, TakenBack, WithdrawnConsent, withdrawn_consent
 from mc_pipeline.ledger.used_evidence import UsedEvidence
+from mc_pipeline.odoo.errors import OdooFieldMissingError
 from mc_pipeline.odoo.opt_outs_since import (
     SaidInOdoo,
     addresses_of_partners,
@@ -145,11 +146,18 @@ def follow_consent(
                     )
         except Exception as error:
             followed.troubles["mailing lists"] = error
+    rules = [audience.consent for audience in company.audiences.values() if audience.consent]
+    named = {rule.boolean_field for rule in rules}
     for name in sorted({each.source for each in used if each.kind == BOOLEAN_FIELD}):
         of_field = [each for each in used if each.kind == BOOLEAN_FIELD and each.source == name]
         partners = {held.person(each.record_id) for each in of_field if each.record_id}
         try:
             cleared = cleared_now(systems.odoo(company), name, partners)
+        except OdooFieldMissingError as error:
+            # A field that the settings name no more may be taken out of Odoo: what is not there says nothing.
+            if name in named:
+                followed.troubles[f"field {name}"] = error
+            continue
         except Exception as error:
             followed.troubles[f"field {name}"] = error
             continue
@@ -195,6 +203,9 @@ def opted_out_since(
         str(email).lower(): None if pd.isna(at) else at.to_pydatetime()
         for email, at in zip(active["email"], written, strict=True)
     }
+    for email, at in systems.ledger.standing_opt_outs.first_blacklisted(opted_out).items():
+        known = opted_out[email]
+        opted_out[email] = None if known is None else min(at, known)
     for email, at in systems.ledger.consent.first_opt_outs(up_to_event=up_to_event).items():
         known = opted_out.get(email, at)
         opted_out[email] = None if known is None else min(at, known)

@@ -100,7 +100,7 @@ def carry_into_mailchimp(
             continue
         due = systems.ledger.standing_opt_outs.due(company.key, audience.list_id)
         still_open = dict.fromkeys(_open_in(systems, company, audience.list_id), 0)
-        left_alone = {*lifted, *_undecided(systems, company, due)} if due else set()
+        left_alone = {*lifted, *_undecided(systems, company, audience.list_id, due)} if due else set()
         emails = {email: each for email, each in (still_open | due).items() if email not in left_alone}
         if not emails:
             continue
@@ -125,15 +125,19 @@ def _nobody() -> pd.DataFrame:
     return pd.DataFrame({column: pd.Series([], dtype=object) for column in UNSUBSCRIBE_COLUMNS})
 
 
-def _undecided(systems: Systems, company: CompanySettings, emails: Collection[str]) -> set[str]:
-    """Who subscribed last, as far as is known, and is still to be decided about: perhaps by their own act."""
+def _undecided(systems: Systems, company: CompanySettings, list_id: str, emails: Collection[str]) -> set[str]:
+    """Who subscribed to this audience last, by their own act, and is still to be decided about in Odoo."""
     undecided = systems.ledger.due_in_odoo.due(company.key).keys() & set(emails)
     latest = {
-        event.email: event.event
+        event.email: event
         for event in systems.ledger.consent.opt_outs_and_returns_of(undecided)
         if event.company == company.key
     }
-    return {email for email, event in latest.items() if event == "subscribe"}
+    return {
+        email
+        for email, event in latest.items()
+        if (event.event, event.origin, event.list_id) == ("subscribe", "person", list_id)
+    }
 
 
 def _open_in(systems: Systems, company: CompanySettings, list_id: str) -> set[str]:
