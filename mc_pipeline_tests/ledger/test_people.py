@@ -7,10 +7,11 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 
-from mc_pipeline.ledger import ConsentEvent, Ledger
+from mc_pipeline.ledger import ConsentEvent, Lease, Ledger, Outcome
 from mc_pipeline.ledger.migration import _config
+from mc_pipeline.ledger.standing_opt_outs import BLACKLISTED, StandingOptOut
 from mc_pipeline.ledger.used_evidence import UsedEvidence
-from mc_pipeline_tests.ledger.conftest import START, Clock
+from mc_pipeline_tests.ledger.conftest import START, Clock, an_intent
 
 ANN, OLD, NEW = "ann@example.com", "old@example.com", "new@example.com"
 
@@ -53,6 +54,39 @@ def test_around_an_address_are_its_people_their_other_addresses_and_who_shares_t
     assert (3, "third@example.com") in {(row.partner_id, row.email) for row in around}
     assert ledger.partner_addresses.successors() == {1: 3, 4: None}
     assert held(ledger)[1, NEW][1] == clock.moment
+
+
+def test_an_older_read_says_nothing_against_a_later_one_and_who_was_hidden_is_not_gone(
+    ledger: Ledger, clock: Clock
+) -> None:
+    ledger.partner_addresses.observe({1: OLD}, START)
+    ledger.partner_addresses.observe({1: NEW}, START + timedelta(hours=2))
+    after = held(ledger)
+    ledger.partner_addresses.observe({1: OLD}, START + timedelta(hours=1))
+    assert held(ledger) == after
+    ledger.partner_addresses.remember_gone({1: None}, START + timedelta(hours=3))
+    ledger.partner_addresses.observe({1: NEW}, START + timedelta(hours=4))
+    assert ledger.partner_addresses.successors() == {}
+    assert held(ledger)[1, NEW] == (START + timedelta(hours=2), None)
+
+
+def test_the_first_date_of_an_opt_out_in_odoo_stays_when_its_row_is_written_again(ledger: Ledger) -> None:
+    for hours in (0, 5):
+        row = StandingOptOut(
+            company="acme", email=ANN, cause=BLACKLISTED, said_at=START + timedelta(hours=hours)
+        )
+        ledger.standing_opt_outs.say([row], ["list1"])
+    assert ledger.standing_opt_outs.first_blacklisted([ANN, OLD]) == {ANN: START}
+
+
+def test_the_evidence_of_a_confirmation_whose_answer_was_lost_is_kept(ledger: Ledger, lease: Lease) -> None:
+    evidence = {"source": "Newsletter", "kind": "mailing_list", "record_id": 7, "subscription_id": 70}
+    body = {"email_address": ANN, "status": "pending"}
+    intent = an_intent(body=body, evidence=evidence, partner_id=1)
+    (number,) = ledger.intents.record("acme", lease.fence, "run-1", [intent])
+    ledger.intents.settle(lease.fence, [Outcome(intent_id=number, outcome="lost")])
+    (used,) = ledger.used_evidence.of(["list1"])
+    assert (used.email, used.record_id, used.partner_id) == (ANN, 70, 1)
 
 
 def subscribed(clock: Clock, **changes: object) -> ConsentEvent:

@@ -1,8 +1,17 @@
 """Opt-outs and consent follow the person through changes in Odoo, and nobody else (rules 5.6 and 6.3)."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
-from mc_pipeline_tests.properties.small_world import ORDERED, RETAIL, SmallWorld, small_world
+from mc_pipeline.sandbox.faults import Fault
+from mc_pipeline_tests.properties.oracle import BOX, BOX_DATE, SECOND
+from mc_pipeline_tests.properties.small_world import (
+    ORDERED,
+    RETAIL,
+    SECOND_COMPANY,
+    SmallWorld,
+    small_world,
+)
 
 OLD, NEW, THIRD = "old@example.com", "new@example.com", "third@example.com"
 ADDRESSES = (OLD, NEW, THIRD)
@@ -84,3 +93,79 @@ def test_consent_taken_back_before_the_person_is_a_member_under_the_new_address_
         world.odoo.opt_out(subscription)
         world.run_until_done()
         assert statuses(world) == {OLD: "unsubscribed", NEW: "unsubscribed"}
+
+
+def test_a_field_that_neither_odoo_nor_the_settings_have_any_more_asks_for_nothing() -> None:
+    with small_world(with_every_consent=True) as world:
+        partner = world.odoo.add_partner(name="Ann Ash", email=OLD, **{BOX: True, BOX_DATE: "2026-05-01"})
+        world.odoo.add_order(partner, 100, date_order=ORDERED, company_id=world.second_company)
+        world.run_until_done(company=SECOND_COMPANY)
+        assert world.mailchimp.status(SECOND, OLD) == "subscribed"
+        second = world.settings.companies[SECOND_COMPANY]
+        audiences = {
+            key: audience.model_copy(update={"consent": None}) for key, audience in second.audiences.items()
+        }
+        world.settings = world.settings.model_copy(
+            update={
+                "companies": world.settings.companies
+                | {SECOND_COMPANY: second.model_copy(update={"audiences": audiences})}
+            }
+        )
+        del world.odoo.model("res.partner").fields[BOX]
+        run = world.run(company=SECOND_COMPANY)
+        assert run.tables["missed_opt_outs"].facts["trouble"] == ""
+        assert world.mailchimp.status(SECOND, OLD) == "subscribed"
+
+
+def test_who_came_back_by_themselves_stays_whatever_is_edited_on_their_contact() -> None:
+    with small_world(with_every_consent=True) as world, world.webhooks():
+        second = world.settings.companies[SECOND_COMPANY].model_copy(update={"opt_out_scope": "company"})
+        world.settings = world.settings.model_copy(
+            update={"companies": world.settings.companies | {SECOND_COMPANY: second}}
+        )
+        company = {"company_id": world.second_company}
+        partner = world.odoo.add_partner(
+            name="Ann Ash", email=OLD, **{BOX: True, BOX_DATE: "2026-05-01"}, **company
+        )
+        world.odoo.add_order(partner, 100, date_order=ORDERED, **company)
+
+        def goes_on(act: Callable[[], object]) -> str | None:
+            act()
+            world.mailchimp.deliver_webhooks()
+            world.time_passes(timedelta(minutes=1))
+            world.run_until_done(company=SECOND_COMPANY)
+            world.time_passes(timedelta(minutes=1))
+            return world.mailchimp.status(SECOND, OLD)
+
+        assert goes_on(lambda: None) == "subscribed"
+        assert goes_on(lambda: world.mailchimp.unsubscribe(SECOND, OLD)) == "unsubscribed"
+        assert world.odoo.read("res.partner", partner, BOX)[BOX] is False
+        assert goes_on(lambda: world.mailchimp.sign_up(SECOND, OLD)) == "subscribed"
+        assert goes_on(lambda: world.odoo.edit_partner(partner, phone="1")) == "subscribed"
+
+
+def test_a_changed_address_that_cannot_be_asked_for_holds_up_no_other_opt_out() -> None:
+    carl = "carl@example.com"
+    with small_world() as world:
+        for email in (OLD, NEW, carl):
+            customer(world, email, email[:4])
+            world.odoo.subscribe(world.newsletter, email)
+        world.run_until_done()
+        world.run_until_done()
+        contact = world.mailchimp.member(RETAIL, NEW)
+        assert contact is not None
+        world.mailchimp.advance(timedelta(minutes=1))
+        world.mailchimp.change_address(RETAIL, NEW, THIRD)
+        world.mailchimp.change_address(RETAIL, OLD, NEW)
+        world.mailchimp.unsubscribe(RETAIL, NEW)
+        world.mailchimp.unsubscribe(RETAIL, carl)
+        fault = Fault(
+            "html_503", match_method="GET", match_path_regex=f"/members/{contact.contact_id}", times=None
+        )
+        run = world.run(only_opt_outs=True, begin=lambda: world.mailchimp.faults.add(fault))
+        assert fault.fired
+        assert carl in world.odoo.database.blacklisted()
+        assert not run.tables["mailchimp_opt_outs"].complete
+        world.run_until_done()
+        world.run_until_done()
+        assert world.mailchimp.status(RETAIL, THIRD) == "subscribed"

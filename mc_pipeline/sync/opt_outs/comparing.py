@@ -236,7 +236,14 @@ def _unticked_addresses(
 ) -> list[TakenBack]:
     """Addresses of members who were subscribed by a field that none of the partners there has ticked now."""
     lists = [audience.list_id for audience in company.audiences.values()]
-    used = [each for each in systems.ledger.used_evidence.of(lists) if each.kind == BOOLEAN_FIELD]
+    rules = [audience.consent for audience in company.audiences.values() if audience.consent]
+    # Of a field that the settings name no more, the partners' table tells nothing.
+    told = {rule.boolean_field for rule in rules}
+    used = [
+        each
+        for each in systems.ledger.used_evidence.of(lists)
+        if each.kind == BOOLEAN_FIELD and each.source in told
+    ]
     if not used:
         return []
     addresses = partners["email_normalized"].str.lower()
