@@ -74,8 +74,9 @@ def kept_by_order(orders: pd.DataFrame, lines: pd.DataFrame, refunds: pd.DataFra
         One row per order, in the order of ``orders`` and with its index: ``order_id``, ``kept_untaxed``
         (goods and shipping), ``kept_tax``, ``kept_total``, ``kept_shipping_untaxed``, ``kept_shipping_tax``
         (of orders whose lines were given; else 0) in the order's currency, ``kept_untaxed_company`` in
-        company currency at the order's own rate (0 without a rate), and ``below_zero``: one of the amounts
-        is. None is ever missing, and none is floored at zero.
+        company currency at the order's own rate (0 without a rate), and ``below_zero``: what is kept of the
+        order as a whole is, untaxed or in tax; a discount on shipping alone is not. None is ever missing, and
+        none is floored at zero.
     """
     known = _orders_by_id(orders)
     parts = _kept_parts(known, lines, refunds)
@@ -95,7 +96,8 @@ def kept_by_order(orders: pd.DataFrame, lines: pd.DataFrame, refunds: pd.DataFra
     )
     kept = kept_units.div(known["scale"], axis=0)
     kept["kept_untaxed_company"] = _in_company_currency(kept_units["kept_untaxed"], known)
-    kept["below_zero"] = (kept_units < 0).any(axis=1)
+    # Of the whole order: its lines are read where something was credited, and the answer is the same without.
+    kept["below_zero"] = (kept_units[["kept_untaxed", "kept_tax", "kept_total"]] < 0).any(axis=1)
     kept.insert(0, "order_id", known.index)
     return kept.set_axis(orders.index)
 
