@@ -447,16 +447,8 @@ def test_a_credited_line_never_keeps_more_than_was_ordered(sign, drawn):
 
 
 def test_a_discount_on_shipping_alone_leaves_no_order_below_zero_with_its_lines_or_without():
-    def line(number: int, untaxed: float, tax: float, is_delivery: bool) -> dict:
-        return {
-            **{"line_id": number, "order_id": 1, "month": "2024-06", "product_id": 7, "name": f"L{number}"},
-            **{"quantity": 1.0, "price_unit": untaxed, "discount": 0.0, "price_subtotal": untaxed},
-            **{"price_tax": tax, "price_total": untaxed + tax, "is_downpayment": False},
-            **{"is_delivery": is_delivery, "display_type": None},
-        }
-
-    lines = [line(10, -5.0, -1.0, True), line(11, 20.0, 4.0, False)]
-    order = {**sale(1, *lines), "state": "sale"}
+    lines = [line(10, 1, -5.0, -1.0, is_delivery=True), line(11, 1, 20.0, 4.0)]
+    order = sale(1, *lines)
     with_lines = kept_by_order(*sale_tables([order], lines, []))
     without = kept_by_order(
         sale_tables([order], [], [])[0], order_lines_table([]), refunds_table([], order_lines_table([]))
