@@ -15,7 +15,7 @@ from mc_pipeline.sandbox.journal import JournalEntry
 from mc_pipeline_tests.properties.oracle import RETAIL, WHOLESALE
 from mc_pipeline_tests.properties.small_world import COMPANY, ORDERED, SmallWorld, small_world
 
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\d(?:T[^\"&]*?(?:\+|%2B)00(?::|%3A)00| \d\d:\d\d:\d\d)")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d(?:T[^\"&]*?(?:\+|%2B)00(?::|%3A)00| \d\d:\d\d(?::\d\d)?)")
 
 
 def _live(world: SmallWorld, sync: Callable[[SmallWorld], None]) -> dict[str, list[str]]:
