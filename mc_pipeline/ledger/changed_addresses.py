@@ -29,7 +29,7 @@ Key = tuple[str, str]  # (list_id, address)
 
 @dataclass(frozen=True, kw_only=True)
 class ChangedAddress:
-    """A change that is open.
+    """A change that a member made in Mailchimp.
 
     former      the address that Odoo has, as far as we know
     email       the member's present one, after later changes too
@@ -60,6 +60,19 @@ class ChangedAddresses:
         """The open changes of a company, oldest first."""
         with self._database.read() as connection:
             return open_changes(connection, rename.c.company == company)
+
+    def open_everywhere(self) -> list[ChangedAddress]:
+        """The open changes of all companies."""
+        with self._database.read() as connection:
+            return open_changes(connection)
+
+    def ever_of(self, partner_ids: Collection[int]) -> list[ChangedAddress]:
+        """The changes of these partners in all companies, those that ended too."""
+        found: list[ChangedAddress] = []
+        with self._database.read() as connection:
+            for chunk in chunks(sorted(set(partner_ids))):
+                found += _changes(connection, rename.c.partner_id.in_(chunk))
+        return found
 
     def left_behind(self, list_id: str, emails: Collection[str]) -> set[str]:
         """Which of these addresses a member of the audience had before they changed it."""
@@ -94,6 +107,10 @@ class ChangedAddresses:
 
 def open_changes(connection: Connection, *these: ColumnElement[bool]) -> list[ChangedAddress]:
     """Open changes, inside a transaction of another module."""
+    return _changes(connection, rename.c.ended_at.is_(None), *these)
+
+
+def _changes(connection: Connection, *these: ColumnElement[bool]) -> list[ChangedAddress]:
     query = (
         select(rename, member.c.email.label("present"))
         .select_from(
@@ -104,7 +121,6 @@ def open_changes(connection: Connection, *these: ColumnElement[bool]) -> list[Ch
         )
         .where(
             rename.c.intent_id.is_(None),
-            rename.c.ended_at.is_(None),
             # Of a change that was told, and whose contact nobody has seen, only the history speaks.
             rename.c.contact_id.is_not(None),
             *these,
