@@ -82,12 +82,12 @@ class ChangedAddresses:
         return {change.former for change in found} & wanted
 
     def learn_partners(self, partner_of: Mapping[int, int]) -> None:
-        """Remember whose changes these are, by id, where nobody was known."""
+        """Remember whose changes these are, by id; nothing is said of people who were erased meanwhile."""
         with self._database.write() as connection:
             for number, partner_id in sorted(partner_of.items()):
                 connection.execute(
                     update(rename)
-                    .where(rename.c.id == number, rename.c.partner_id.is_(None))
+                    .where(rename.c.id == number, rename.c.contact_id.is_not(None))
                     .values(partner_id=partner_id)
                 )
 

@@ -175,6 +175,21 @@ def test_a_plan_that_is_older_makes_nobody_under_the_former_address(
     assert isinstance(answer, Refusal) is is_refused
 
 
+@pytest.mark.parametrize(("seen_before", "is_refused"), [(True, True), (False, False)])
+def test_nor_for_a_second_partner_who_had_the_former_address_as_well(
+    ledger: Ledger, clock: Clock, lease: Lease, seen_before: bool, is_refused: bool
+) -> None:
+    read(ledger, clock, (ANN, "c1", "subscribed"))
+    [number] = ledger.intents.record("acme", lease.fence, "run-1", [an_intent("update", ANN, partner_id=7)])
+    ledger.intents.settle(lease.fence, [Outcome(intent_id=number, outcome="applied")])
+    ledger.partner_addresses.observe({7: ANN, **({8: ANN} if seen_before else {})}, clock())
+    read(ledger, clock, (NEW, "c1", "subscribed"))
+    ledger.partner_addresses.observe({7: ANN, 8: ANN}, clock.pass_time(hours=1))
+    creation = an_intent("create", ANN, partner_id=8)
+    [answer] = ledger.intents.record_unless_out("acme", lease.fence, "run-1", [creation])
+    assert isinstance(answer, Refusal) is is_refused
+
+
 def test_what_ended_concerns_nobody_any_more(ledger: Ledger, clock: Clock) -> None:
     read(ledger, clock, (ANN, "c1", "subscribed"))
     read(ledger, clock, (NEW, "c1", "subscribed"))
