@@ -70,7 +70,7 @@ def record_address_changes(
     """Record the changes that the members themselves did not show; opt-outs are known of both addresses then.
 
     An opt-out is inherited with the time at which it was made, so that told twice it is one. It is of unknown
-    origin: it restricts, and who made it stands in the history of the former address.
+    origin, or ours: it restricts, and who made it stands in the history of the former address.
     """
     for change in changes:
         ledger.members.record_change_of_address(

@@ -105,6 +105,39 @@ def test_an_opt_out_that_stands_is_inherited_and_one_that_was_taken_back_is_not(
     assert told(ledger, NEWER) == []
 
 
+@pytest.mark.parametrize("by_webhook", [True, False])
+@pytest.mark.parametrize(
+    ("origins", "inherited", "due"),
+    [
+        (("ours",), "ours", set()),
+        (("unknown",), "unknown", {NEW}),
+        (("person", "ours"), "unknown", {NEW}),
+        (("ours", "admin"), "unknown", {NEW}),
+    ],
+    ids=["consent taken back", "not known", "the person, then we elsewhere", "we, then an administrator"],
+)
+def test_an_opt_out_that_we_made_is_inherited_as_ours_and_asks_for_nothing_in_odoo(
+    ledger: Ledger,
+    clock: Clock,
+    by_webhook: bool,
+    origins: tuple[str, ...],
+    inherited: str,
+    due: set[str],
+) -> None:
+    read(ledger, clock, (BEN, "c2", "subscribed"))
+    for hours, origin in enumerate(origins, start=2):
+        ledger.consent.record([_event(BEN, "opt_out", origin, hours=hours)])
+    clock.pass_time(hours=5)
+    if by_webhook:
+        ledger.members.record_change_of_address("acme", "list1", BEN, NEW, clock(), contact_id="c2")
+    else:
+        read(ledger, clock, (NEW, "c2", "subscribed"))
+    assert told(ledger, NEW) == [("opt_out", inherited)]
+    assert ledger.consent.ever_opted_out([NEW]) == {NEW}
+    assert set(ledger.due_in_odoo.due("acme")) & {NEW} == due
+    assert {event.email for event in ledger.consent.opt_outs_and_returns()} & {NEW} == due
+
+
 def _event(email: str, event: str, origin: str, *, hours: int) -> ConsentEvent:
     at = START + timedelta(hours=hours)
     return ConsentEvent(

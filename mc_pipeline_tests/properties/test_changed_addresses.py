@@ -155,6 +155,20 @@ def test_consent_taken_back_in_odoo_unsubscribes_the_member_under_the_new_addres
     assert blacklisted(world) == set()
 
 
+def test_consent_taken_back_before_the_change_makes_no_row_on_odoos_blacklist(world: SmallWorld):
+    (subscription,) = world.odoo.search("mailing.subscription")
+    world.odoo.opt_out(subscription)
+    world.run_until_done()
+    later(world)
+    world.mailchimp.change_address(RETAIL, OLD, NEW)
+    world.run_until_done()
+    later(world)
+    world.odoo.edit_partner(world.partner, email=NEW)  # type: ignore[attr-defined]
+    world.run_until_done()
+    assert statuses(world) == {NEW: "unsubscribed"}
+    assert blacklisted(world) == set()
+
+
 def test_who_comes_back_by_themselves_under_the_new_address_is_back_under_both(world: SmallWorld):
     with world.webhooks():
         world.mailchimp.change_address(RETAIL, OLD, NEW)
