@@ -200,13 +200,22 @@ def present_addresses(connection: Connection, company: str, emails: Iterable[str
     return found
 
 
-def is_anybodys(connection: Connection, places: Collection[Key]) -> set[Key]:
-    """Which of these (list id, address) the ledger has a member at."""
-    found: set[Key] = set()
-    for chunk in chunks(sorted(places)):
-        query = select(member.c.list_id, member.c.email).where(
+def is_anybodys(connection: Connection, changes: Collection[ChangedAddress]) -> set[int]:
+    """Of which of these changes, by id, another member has the former address in the audience.
+
+    What is left of the person's own record is none, nor one whom the last complete read did not find.
+    """
+    there: dict[Key, str | None] = {}
+    for chunk in chunks(sorted({(change.list_id, change.former) for change in changes})):
+        query = select(member.c.list_id, member.c.email, member.c.contact_id).where(
             tuple_(member.c.list_id, member.c.email).in_(chunk),
             or_(member.c.last_status.is_not(None), member.c.created_by_us),
+            member.c.absent_reads == 0,
+            ~member.c.vanished,
         )
-        found.update((row.list_id, row.email) for row in connection.execute(query))
-    return found
+        there.update(((row.list_id, row.email), row.contact_id) for row in connection.execute(query))
+    return {
+        change.id
+        for change in changes
+        if (place := (change.list_id, change.former)) in there and there[place] != change.contact_id
+    }

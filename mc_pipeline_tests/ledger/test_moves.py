@@ -1,11 +1,14 @@
 """A contact read under another address: the record goes along, and each address knows of the other."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from mc_pipeline.ledger import ConsentEvent, Lease, Ledger, Outcome
 from mc_pipeline.ledger.refusals import Refusal
+from mc_pipeline.ledger.schema import member
 from mc_pipeline.ledger.standing_opt_outs import BLACKLISTED, StandingOptOut
 from mc_pipeline_tests.ledger.conftest import START, Clock, an_intent, observed, the_record
 
@@ -76,6 +79,41 @@ def test_another_contact_at_the_former_address_is_a_record_of_its_own(ledger: Le
     assert told(ledger, NEW) == []
     read(ledger, clock, (NEW, "c1", "cleaned"), (ANN, "c9", "unsubscribed"))
     assert told(ledger, ANN) == [("opt_out", "unknown")], "the bounce is the other contact's"
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_who_had_the_former_address_and_is_gone_holds_no_opt_out_back(
+    ledger: Ledger, clock: Clock, at_once: bool
+) -> None:
+    read(ledger, clock, (ANN, "c1", "subscribed"))
+    read(ledger, clock, (NEW, "c1", "subscribed"), (ANN, "c9", "subscribed"))
+    if not at_once:
+        read(ledger, clock, (NEW, "c1", "subscribed"))
+    read(ledger, clock, (NEW, "c1", "unsubscribed"))
+    assert told(ledger, ANN) == [("opt_out", "unknown")]
+
+
+@pytest.mark.parametrize(
+    ("left", "is_carried"),
+    [
+        ({"contact_id": "c1"}, True),
+        ({"vanished": True}, True),
+        ({"absent_reads": 1}, True),
+        ({"contact_id": "c9"}, False),
+        ({"contact_id": None}, False),
+    ],
+    ids=["their own", "vanished", "not found", "another contact's", "nobody knows whose"],
+)
+def test_a_record_at_the_former_address_is_another_members_unless_it_is_stale(
+    ledger: Ledger, clock: Clock, left: dict[str, object], is_carried: bool
+) -> None:
+    read(ledger, clock, (ANN, "c1", "subscribed"))
+    read(ledger, clock, (NEW, "c1", "subscribed"), (ANN, "c9", "subscribed"))
+    with ledger._database.write() as connection:
+        connection.execute(update(member).where(member.c.email == ANN).values(left))
+    ledger.consent.record([replace(_event(NEW, "opt_out", "person", hours=4), list_id="list1")])
+    assert told(ledger, NEW) == [("opt_out", "person")]
+    assert told(ledger, ANN) == ([("opt_out", "person")] if is_carried else [])
 
 
 @pytest.mark.parametrize("status", ["unsubscribed", "cleaned"])
