@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from mc_pipeline.consent.deliveries import READ_AT_MOST
 from mc_pipeline.ledger import InboxDelivery, Ledger
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.member_reading import get_member
@@ -39,22 +40,35 @@ class AddressChange:
 
 def read_address_changes(
     client: MailchimpClient, list_id: str, deliveries: Iterable[InboxDelivery]
-) -> list[AddressChange]:
-    """Read the members behind these deliveries. Raises MailchimpError."""
-    told = sorted(_told(deliveries), key=lambda change: change.at)
-    found = []
-    for place, change in enumerate(told):
+) -> tuple[list[AddressChange], list[InboxDelivery]]:
+    """Read the members behind these deliveries, the oldest first; ``READ_AT_MOST`` members.
+
+    Returned are also the deliveries that are left for the next hearing. Once one is left, all later ones are:
+    the end of a chain of changes never goes before its beginning. Raises MailchimpError.
+    """
+    told = sorted(_told(deliveries), key=lambda each: each[1].at)
+    found: list[AddressChange] = []
+    records: dict[str, dict[str, object] | None] = {}
+
+    def read(email: str) -> dict[str, object] | None:
+        if email not in records:
+            records[email] = get_member(client, list_id, subscriber_hash(email))
+        return records[email]
+
+    for place, (_, change) in enumerate(told):
         present = change.new
-        for later in told[place + 1 :]:
+        for _, later in told[place + 1 :]:
             if later.old == present:
                 present = later.new
         if present == change.old:
             found.append(change)
             continue
-        record = get_member(client, list_id, subscriber_hash(present))
-        is_left = record is not None and get_member(client, list_id, subscriber_hash(change.old)) is None
+        if len(records.keys() | {present, change.old}) > READ_AT_MOST:
+            return found, [delivery for delivery, _ in told[place:]]
+        record = read(present)
+        is_left = record is not None and read(change.old) is None
         found.append(replace(change, record=record, is_left=is_left))
-    return found
+    return found, []
 
 
 def learn_contacts(ledger: Ledger, changes: Iterable[AddressChange]) -> None:
@@ -70,7 +84,7 @@ def record_address_changes(
     """Record the changes that the members themselves did not show; opt-outs are known of both addresses then.
 
     An opt-out is inherited with the time at which it was made, so that told twice it is one. It is of unknown
-    origin: it restricts, and who made it stands in the history of the former address.
+    origin, or ours: it restricts, and who made it stands in the history of the former address.
     """
     for change in changes:
         ledger.members.record_change_of_address(
@@ -84,8 +98,8 @@ def record_address_changes(
         )
 
 
-def _told(deliveries: Iterable[InboxDelivery]) -> Iterator[AddressChange]:
+def _told(deliveries: Iterable[InboxDelivery]) -> Iterator[tuple[InboxDelivery, AddressChange]]:
     for delivery in deliveries:
         if delivery.type == CHANGE_OF_ADDRESS and delivery.email and delivery.new_email:
             at = delivery.fired_at or delivery.received_at
-            yield AddressChange(delivery.list_id, delivery.email, delivery.new_email, at)
+            yield delivery, AddressChange(delivery.list_id, delivery.email, delivery.new_email, at)

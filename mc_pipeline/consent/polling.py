@@ -243,7 +243,8 @@ class AudiencePolling:
         now_due, later = untold[:READ_AT_MOST], untold[READ_AT_MOST:]
         events: list[ConsentEvent] = []
         # First, so that what is told of the present address is known to be the same person's.
-        events += self._record_address_changes(audience, list_id, deliveries)
+        changed, changes_later = self._record_address_changes(audience, list_id, deliveries)
+        events += changed
         if now_due:
             asked_at = self._ledger.now()
             rows = read_back(self._client, list_id, now_due)
@@ -255,16 +256,17 @@ class AudiencePolling:
             self._ledger.members.record_past(past, lease=self._lease.name, fence=self._lease.fence)
             events += past
         deliveries.learn_origins(self._ledger)
-        deliveries.take(self._ledger, later)
+        deliveries.take(self._ledger, [*later, *changes_later])
         forget_carried(self._ledger, self._erased, deliveries.addresses())
         return events
 
     def _record_address_changes(
         self, audience: str, list_id: str, deliveries: Deliveries
-    ) -> list[ConsentEvent]:
-        changes = read_address_changes(self._client, list_id, deliveries.without(self._erased))
+    ) -> tuple[list[ConsentEvent], list[InboxDelivery]]:
+        """The events of changes that were told, and the deliveries that are left for the next hearing."""
+        changes, later = read_address_changes(self._client, list_id, deliveries.without(self._erased))
         if not changes:
-            return []
+            return [], later
         before = self._ledger.consent.last_event_id()
         learn_contacts(self._ledger, changes)
         asked_at = self._ledger.now()
@@ -273,7 +275,7 @@ class AudiencePolling:
             audience, rows.drop_duplicates("email"), asked_at, deliveries.acts(), {}, "webhook"
         )
         record_address_changes(self._ledger, self._lease.company, audience, changes)
-        return events + self._ledger.consent.inherited_since(before, list_id)
+        return events + self._ledger.consent.inherited_since(before, list_id), later
 
     def _untold(self, audience: str, deliveries: Deliveries) -> list[InboxDelivery]:
         """What the history does not know yet; opt-outs of erased people are recorded here, by themselves."""

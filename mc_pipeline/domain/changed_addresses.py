@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from mc_pipeline.domain.held_addresses import HeldAddresses
+
 CHANGED_IN_MAILCHIMP = "changed_in_mailchimp"
 _FIX = (
     "Enter the new address on the contact in Odoo, if it is the person's: the member is theirs then. Until "
@@ -58,18 +60,39 @@ def is_about(change: ChangeLike, email: str, partner_ids: Iterable[Any]) -> bool
 
 @dataclass(frozen=True)
 class CorrectedInOdoo:
-    """What Odoo says about open changes: ids of those that are over, and partners where nobody was known."""
+    """What Odoo says about open changes: ids of those that are over, and of others whose partner they are."""
 
     over: list[int] = field(default_factory=list)
     partner_of: dict[int, int] = field(default_factory=dict)
 
 
-def compare_with_odoo(changes: Iterable[ChangeLike], partners: pd.DataFrame) -> CorrectedInOdoo:
-    """Find the changes that Odoo knows by now; ``partners``: the odoo_partners table.
+def who_had_it(change: ChangeLike, held: HeldAddresses) -> set[int]:
+    """The partners who had the former address when it was changed: they are one person (rule 2.1).
+
+    Of partners that were merged since, the one that stands for them now.
+    """
+    return {
+        held.person(row.partner_id)
+        for row in held.at(change.former)
+        if row.first_seen_at < change.changed_at and (row.left_at is None or row.left_at > change.changed_at)
+    }
+
+
+def compare_with_odoo(
+    changes: Iterable[ChangeLike], partners: pd.DataFrame, held: HeldAddresses | None = None
+) -> CorrectedInOdoo:
+    """Find the changes that Odoo knows by now.
 
     A partner without an address was not corrected, and one that is not there any more may have been merged
-    into whoever has the former address now.
+    into whoever has the former address now. Where several partners had the former address, it is over when
+    all of them have another; until then it is a change of one that is left.
+
+    Args:
+        changes: the open ones.
+        partners: the odoo_partners table.
+        held: who has and had the former addresses in Odoo.
     """
+    held = held or HeldAddresses(())
     address_of = dict(zip(partners["partner_id"].astype("int64"), partners["email_normalized"], strict=True))
     holders: dict[str, list[int]] = {}
     for number, email in address_of.items():
@@ -85,7 +108,10 @@ def compare_with_odoo(changes: Iterable[ChangeLike], partners: pd.DataFrame) -> 
                 found.over.append(change.id)
             continue
         now = address_of.get(change.partner_id)
-        if isinstance(now, str) and now != change.former:
+        left = who_had_it(change, held).intersection(having_it)
+        if now != change.former and left:
+            found.partner_of[change.id] = min(left)
+        elif isinstance(now, str) and now != change.former:
             found.over.append(change.id)
     return found
 

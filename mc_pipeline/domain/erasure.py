@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 
@@ -56,6 +56,45 @@ def with_former_addresses(email: str, renames: Collection[tuple[str, str]]) -> l
         found = {old for old, new in renames if new in found} - known
         known |= found
     return sorted(known)
+
+
+class ChangeLike(Protocol):
+    """A change of address in Mailchimp. ``partner_id`` None: whoever has the former address in Odoo."""
+
+    @property
+    def former(self) -> str: ...
+    @property
+    def email(self) -> str: ...
+    @property
+    def partner_id(self) -> int | None: ...
+
+
+def with_changed_addresses(
+    named: Collection[str],
+    holders: Mapping[str, Collection[int]],
+    open_changes: Collection[ChangeLike],
+    corrected: Collection[int] = (),
+) -> set[str]:
+    """The addresses, and the other one of every change in Mailchimp that Odoo does not know yet (rule 6.6).
+
+    Args:
+        named: the addresses of the people.
+        holders: the partners who have these addresses in Odoo.
+        open_changes: all of them.
+        corrected: partners with an open change who have another address in Odoo by now: whoever has their
+            former one is somebody else.
+    """
+    found = set(named)
+    partner_ids = {number for numbers in holders.values() for number in numbers}
+    for change in open_changes:
+        is_corrected = change.partner_id in corrected
+        # Whom Odoo has at the present address may be somebody else, who left it as well.
+        is_named = change.email in named and change.email not in holders
+        if change.partner_id in partner_ids or is_named:
+            found |= {change.email} if is_corrected else {change.former, change.email}
+        elif change.former in named and not is_corrected:
+            found.add(change.email)
+    return found
 
 
 def addresses_in(text: str) -> Iterator[str]:

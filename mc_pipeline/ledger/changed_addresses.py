@@ -29,7 +29,7 @@ Key = tuple[str, str]  # (list_id, address)
 
 @dataclass(frozen=True, kw_only=True)
 class ChangedAddress:
-    """A change that is open.
+    """A change that a member made in Mailchimp.
 
     former      the address that Odoo has, as far as we know
     email       the member's present one, after later changes too
@@ -61,6 +61,19 @@ class ChangedAddresses:
         with self._database.read() as connection:
             return open_changes(connection, rename.c.company == company)
 
+    def open_everywhere(self) -> list[ChangedAddress]:
+        """The open changes of all companies."""
+        with self._database.read() as connection:
+            return open_changes(connection)
+
+    def ever_of(self, partner_ids: Collection[int]) -> list[ChangedAddress]:
+        """The changes of these partners in all companies, those that ended too."""
+        found: list[ChangedAddress] = []
+        with self._database.read() as connection:
+            for chunk in chunks(sorted(set(partner_ids))):
+                found += _changes(connection, rename.c.partner_id.in_(chunk))
+        return found
+
     def left_behind(self, list_id: str, emails: Collection[str]) -> set[str]:
         """Which of these addresses a member of the audience had before they changed it."""
         wanted = {address_key(email) for email in emails}
@@ -69,12 +82,12 @@ class ChangedAddresses:
         return {change.former for change in found} & wanted
 
     def learn_partners(self, partner_of: Mapping[int, int]) -> None:
-        """Remember whose changes these are, by id, where nobody was known."""
+        """Remember whose changes these are, by id; nothing is said of people who were erased meanwhile."""
         with self._database.write() as connection:
             for number, partner_id in sorted(partner_of.items()):
                 connection.execute(
                     update(rename)
-                    .where(rename.c.id == number, rename.c.partner_id.is_(None))
+                    .where(rename.c.id == number, rename.c.contact_id.is_not(None))
                     .values(partner_id=partner_id)
                 )
 
@@ -94,6 +107,10 @@ class ChangedAddresses:
 
 def open_changes(connection: Connection, *these: ColumnElement[bool]) -> list[ChangedAddress]:
     """Open changes, inside a transaction of another module."""
+    return _changes(connection, rename.c.ended_at.is_(None), *these)
+
+
+def _changes(connection: Connection, *these: ColumnElement[bool]) -> list[ChangedAddress]:
     query = (
         select(rename, member.c.email.label("present"))
         .select_from(
@@ -104,7 +121,6 @@ def open_changes(connection: Connection, *these: ColumnElement[bool]) -> list[Ch
         )
         .where(
             rename.c.intent_id.is_(None),
-            rename.c.ended_at.is_(None),
             # Of a change that was told, and whose contact nobody has seen, only the history speaks.
             rename.c.contact_id.is_not(None),
             *these,
@@ -184,13 +200,22 @@ def present_addresses(connection: Connection, company: str, emails: Iterable[str
     return found
 
 
-def is_anybodys(connection: Connection, places: Collection[Key]) -> set[Key]:
-    """Which of these (list id, address) the ledger has a member at."""
-    found: set[Key] = set()
-    for chunk in chunks(sorted(places)):
-        query = select(member.c.list_id, member.c.email).where(
+def is_anybodys(connection: Connection, changes: Collection[ChangedAddress]) -> set[int]:
+    """Of which of these changes, by id, another member has the former address in the audience.
+
+    What is left of the person's own record is none, nor one whom the last complete read did not find.
+    """
+    there: dict[Key, str | None] = {}
+    for chunk in chunks(sorted({(change.list_id, change.former) for change in changes})):
+        query = select(member.c.list_id, member.c.email, member.c.contact_id).where(
             tuple_(member.c.list_id, member.c.email).in_(chunk),
             or_(member.c.last_status.is_not(None), member.c.created_by_us),
+            member.c.absent_reads == 0,
+            ~member.c.vanished,
         )
-        found.update((row.list_id, row.email) for row in connection.execute(query))
-    return found
+        there.update(((row.list_id, row.email), row.contact_id) for row in connection.execute(query))
+    return {
+        change.id
+        for change in changes
+        if (place := (change.list_id, change.former)) in there and there[place] != change.contact_id
+    }

@@ -356,14 +356,14 @@ def _of_former_addresses(connection: Connection, events: Sequence[ConsentEvent])
         return []
     lists = sorted({event.list_id for event in told})
     changes = open_changes(connection, rename.c.list_id.in_(lists))
-    taken = is_anybodys(connection, {(change.list_id, change.former) for change in changes})
+    taken = is_anybodys(connection, changes)
     return [
         of_former_address(event, change.company, change.former)
         for event in told
         for change in changes
         if (change.list_id, change.email) == (event.list_id, address_key(event.email))
         and event.occurred_at >= change.changed_at - CLOCKS_DIFFER
-        and (change.list_id, change.former) not in taken
+        and change.id not in taken
     ]
 
 

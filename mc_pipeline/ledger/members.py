@@ -269,9 +269,10 @@ class Members:
             rows = _without_moved(connection, company, rows, observed_at, "observation")
             news = _compared(connection, rows, observed_at, lists=lists, complete=complete)
             _learn_contacts(connection, news.present, complete)
+            # First: who is not there any more has no address that could be another person's.
+            _count_absent(connection, news.absent)
             events = _take_over(connection, company, news, observed_at, "observation", find)
             withdrawn = see(connection, company, rows, observed_at)
-            _count_absent(connection, news.absent)
             insert_or_replace(
                 connection,
                 audience_read,

@@ -17,6 +17,7 @@ from mc_pipeline.ledger.consent import (
     OPT_OUT,
     OPTED_OUT_EVENTS,
     ConsentEvent,
+    Origin,
     Source,
     add_events,
     events_where,
@@ -137,7 +138,8 @@ def inherited_events(connection: Connection, inherited: ConsentEvent, old: str) 
     new, at = inherited.email, inherited.occurred_at
     standing = standing_opt_out(events_where(connection, consent_event.c.email == old))
     if standing is not None:
-        found.append(replace(inherited, occurred_at=standing.occurred_at))
+        origin: Origin = "ours" if standing.origin == "ours" else inherited.origin
+        found.append(replace(inherited, occurred_at=standing.occurred_at, origin=origin))
     since = events_where(
         connection,
         consent_event.c.email == new,
@@ -176,12 +178,14 @@ def inheritance(
 def standing_opt_out(events: Iterable[ConsentEvent]) -> ConsentEvent | None:
     """The last opt-out of an address whose owner did not come back by their own act since, if there is one.
 
+    One that we made ourselves is it only where no other stands, for the others ask for one in Odoo as well.
     ``events`` are everything known of it, in the order in which it happened.
     """
     standing: ConsentEvent | None = None
     for event in events:
         if event.event in OPTED_OUT_EVENTS:
-            standing = event
+            if standing is None or standing.origin == "ours" or event.origin != "ours":
+                standing = event
         elif event.event == "subscribe" and event.origin == "person":
             standing = None
     return standing

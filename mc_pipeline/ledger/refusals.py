@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import Connection, RowMapping, or_, select
 
-from mc_pipeline.ledger.changed_addresses import open_changes
+from mc_pipeline.ledger.changed_addresses import ChangedAddress, open_changes
 from mc_pipeline.ledger.consent import REFUSED_FOR_GOOD
 from mc_pipeline.ledger.opt_out_questions import with_open_questions
 from mc_pipeline.ledger.permissions import LastWords
-from mc_pipeline.ledger.schema import consent_event, member, rename, standing_opt_out
+from mc_pipeline.ledger.schema import consent_event, member, partner_address, rename, standing_opt_out
 from mc_pipeline.ledger.serialization import address_key
 from mc_pipeline.ledger.statements import chunks
 
@@ -123,6 +123,7 @@ class _Known:
             for chunk in chunks(wanted)
             for change in open_changes(connection, rename.c.company == company, rename.c.old_email.in_(chunk))
         ]
+        self._had_it = _who_had_it(connection, self._changed)
         self._last_words = LastWords(connection, company)
         self._ever_out: set[str] = set()
         self._in_question = with_open_questions(connection, wanted)
@@ -168,7 +169,11 @@ class _Known:
         partner_id = getattr(intent, "partner_id", None)
         return any(
             change.former == _addresses(intent)[-1]
-            and (partner_id is None or change.partner_id in (None, partner_id))
+            and (
+                partner_id is None
+                or change.partner_id in (None, partner_id)
+                or (change.id, partner_id) in self._had_it
+            )
             for change in self._changed
         )
 
@@ -192,6 +197,19 @@ class _Known:
             case "change_email":
                 return last_status == "subscribed"
         return True
+
+
+def _who_had_it(connection: Connection, changes: Iterable[ChangedAddress]) -> set[tuple[int, int]]:
+    """(id of the change, partner) of partners who had the former address when it was changed."""
+    found: set[tuple[int, int]] = set()
+    for change in changes:
+        query = select(partner_address.c.partner_id).where(
+            partner_address.c.email == change.former,
+            partner_address.c.first_seen_at < change.changed_at,
+            or_(partner_address.c.left_at.is_(None), partner_address.c.left_at > change.changed_at),
+        )
+        found.update((change.id, number) for number in connection.execute(query).scalars())
+    return found
 
 
 def _unsubscribes(intent: IntentLike) -> bool:

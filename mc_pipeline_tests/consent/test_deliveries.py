@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mc_pipeline_tests.consent.desk import ANN, BOB, LIST, OTHER_LIST, Desk
+from mc_pipeline.consent import address_changes
+from mc_pipeline_tests.consent.desk import ANN, AUDIENCE, BOB, COMPANY, LIST, OTHER_LIST, Desk
 
 NEW = "ann.new@example.com"
 
@@ -80,6 +81,32 @@ def test_who_never_opted_out_changes_their_address_without_consequences(desk: De
     desk.poll()
     assert desk.events(NEW) == []
     assert desk.ledger.erasures.renames() == [(BOB, NEW)]
+
+
+def test_many_changes_of_address_wait_for_later_hearings_and_hold_up_no_opt_out(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(address_changes, "READ_AT_MOST", 4)
+    people = [f"old{number}@example.com" for number in range(5)]
+    subscribed(desk, BOB, *people)
+    for email in people:
+        desk.people.change_address(LIST, email, f"new.{email}")
+        desk.deliver("upemail", email, "user", new_email=f"new.{email}")
+        desk.deliver("upemail", email, "admin", new_email=f"new.{email}")
+        desk.mailchimp.advance(timedelta(seconds=1))
+    desk.people.unsubscribe(LIST, BOB)
+    desk.deliver("unsubscribe", BOB, "user")
+    waiting = []
+    for _ in range(3):
+        number = desk.mailchimp.journal.last_number
+        with desk.polling() as polling:
+            polling.take_deliveries(AUDIENCE, LIST)
+        assert desk.requests_since(number).total() <= 4 + 1
+        assert desk.told(BOB) == [("opt_out", "person", "webhook")]
+        waiting.append(desk.ledger.inbox.count_waiting([LIST]))
+    assert waiting == [6, 2, 0]
+    changes = desk.ledger.changed_addresses.open(COMPANY)
+    assert [(each.former, each.email) for each in changes] == [(email, f"new.{email}") for email in people]
 
 
 @pytest.mark.parametrize("kind", ["profile", "campaign", "sms_unsubscribe"])

@@ -124,6 +124,42 @@ def test_an_address_passed_on_to_somebody_else_stays_theirs(world: World, with_k
     assert world.mailchimp.status("retail1", "old@example.com") == "transactional"
 
 
+@pytest.mark.parametrize("by", ["contact", "former address", "present address"])
+def test_who_changed_their_address_in_mailchimp_is_erased_under_both(world: World, with_key, by: str):
+    partner = customer(world, "old@example.com", "Ann Smith")
+    customer(world, "bob@example.com", "Bob Brown")
+    world.sync()
+    world.run()
+    world.mailchimp.change_address("retail1", "old@example.com", "new@example.com")
+    world.sync()
+    assert world.mailchimp.status("retail1", "new@example.com") == "transactional"
+    address = {"former address": "old@example.com", "present address": "new@example.com"}.get(by)
+    whom = {"emails": [address]} if address else {"partner_ids": [partner]}
+    result = erase(world, **whom, dry_run=False)
+    assert result.success, world.failures(result)
+    world.sync()
+    assert world.mailchimp.statuses("retail1") == {"bob@example.com": "transactional"}
+    with world.systems() as systems:
+        for email in ("old@example.com", "new@example.com"):
+            assert systems.ledger.erasures.traces(email) == {}
+
+
+def test_an_address_left_in_both_systems_is_erased_unless_somebody_else_has_it_now(world: World, with_key):
+    left = customer(world, "left@example.com", "Ann Smith")
+    passed_on = customer(world, "passed@example.com", "Eve Elm")
+    world.sync()
+    world.run()
+    world.mailchimp.change_address("retail1", "left@example.com", "left.new@example.com")
+    world.mailchimp.change_address("retail1", "passed@example.com", "passed.new@example.com")
+    world.sync()
+    world.odoo.write("res.partner", [left], {"email": "ann@example.com"})
+    world.odoo.write("res.partner", [passed_on], {"email": "eve@example.com"})
+    customer(world, "passed.new@example.com", "Bob Brown")
+    world.sync()
+    assert erase(world, partner_ids=[left, passed_on], dry_run=False).success
+    assert set(world.mailchimp.statuses("retail1")) == {"passed.new@example.com"}
+
+
 def test_a_run_goes_on_where_an_interrupted_one_stopped(world: World, with_key):
     from mc_pipeline.sandbox.faults import Fault
 

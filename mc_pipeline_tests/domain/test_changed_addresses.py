@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from mc_pipeline.domain.changed_addresses import compare_with_odoo, concerns, list_changes
+from mc_pipeline.domain.held_addresses import Held, HeldAddresses
 
 AT = datetime(2026, 5, 4, 12, tzinfo=UTC)
 OLD, NEW, OTHER = "old@example.com", "new@example.com", "other@example.com"
@@ -69,6 +70,38 @@ def partners(addresses: dict[int, str | None]) -> pd.DataFrame:
 def test_a_change_is_over_when_odoo_has_another_address_for_its_partner(partner_id, in_odoo, over):
     found = compare_with_odoo([Change(partner_id=partner_id)], partners(in_odoo))
     assert found.over == ([1] if over else [])
+
+
+BEFORE, AFTER = AT - timedelta(days=1), AT + timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("in_odoo", "held", "over", "partner_of"),
+    [
+        ({7: OLD, 8: OLD}, [Held(8, OLD, BEFORE)], [], {}),
+        ({7: NEW, 8: OLD}, [Held(8, OLD, BEFORE)], [], {1: 8}),
+        ({7: NEW, 8: OLD, 9: OLD}, [Held(8, OLD, BEFORE), Held(9, OLD, AFTER)], [], {1: 8}),
+        ({7: NEW, 8: NEW}, [Held(8, OLD, BEFORE, AFTER)], [1], {}),
+        ({7: NEW, 8: OLD}, [Held(8, OLD, AFTER)], [1], {}),
+        ({7: NEW, 8: OLD}, [Held(8, OLD, BEFORE, BEFORE)], [1], {}),
+        ({7: None, 8: OLD}, [Held(8, OLD, BEFORE)], [], {1: 8}),
+        ({8: OLD}, [Held(7, OLD, BEFORE, AFTER), Held(8, OLD, AFTER)], [], {1: 8}),
+    ],
+    ids=[
+        "neither was corrected",
+        "one of two was corrected",
+        "one of two, and somebody took the address up",
+        "both were corrected",
+        "somebody took the address up",
+        "had it long before, and has it again",
+        "one of two has no address any more",
+        "merged into another partner",
+    ],
+)
+def test_a_change_is_over_when_all_who_had_the_address_have_another(in_odoo, held, over, partner_of):
+    known = HeldAddresses([Held(7, OLD, BEFORE), *held], {} if 7 in in_odoo else {7: 8})
+    found = compare_with_odoo([Change(partner_id=7)], partners(in_odoo), known)
+    assert (found.over, found.partner_of) == (over, partner_of)
 
 
 def test_whose_it_is_is_learned_from_who_has_the_former_address():

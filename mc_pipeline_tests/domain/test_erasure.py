@@ -1,6 +1,7 @@
 """A pseudonym recognises its person again, and tells nobody who they were."""
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pandas as pd
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from mc_pipeline.domain.erasure import (
     Pseudonyms,
     addresses_in,
+    with_changed_addresses,
     with_former_addresses,
     without_evidence_of_before,
 )
@@ -71,6 +73,44 @@ def test_every_address_that_a_text_tells_is_found(text, expected):
 )
 def test_former_addresses_lead_to_the_present_one(renames, expected):
     assert with_former_addresses("c@x.org", renames) == expected
+
+
+@dataclass(frozen=True)
+class Change:
+    partner_id: int | None = 7
+    former: str = "old@x.org"
+    email: str = "new@x.org"
+
+
+@pytest.mark.parametrize(
+    ("named", "holders", "change", "corrected", "more"),
+    [
+        ("old@x.org", {"old@x.org": [7]}, Change(), (), {"new@x.org"}),
+        ("old@x.org", {"old@x.org": [8]}, Change(), (), {"new@x.org"}),
+        ("old@x.org", {"old@x.org": [8]}, Change(None), (), {"new@x.org"}),
+        ("old@x.org", {}, Change(), (), {"new@x.org"}),
+        ("old@x.org", {"old@x.org": [8]}, Change(), (7,), set()),
+        ("new@x.org", {"new@x.org": [7]}, Change(), (7,), set()),
+        ("new@x.org", {}, Change(), (), {"old@x.org"}),
+        ("new@x.org", {"new@x.org": [8]}, Change(), (), set()),
+        ("other@x.org", {"other@x.org": [9]}, Change(), (), set()),
+    ],
+    ids=[
+        "the owner, by the former address",
+        "a second contact of theirs",
+        "nobody was known",
+        "nobody is in Odoo any more",
+        "whoever took the former address",
+        "the owner, corrected in Odoo: others may have the former one",
+        "the owner, by the present address",
+        "another contact has the present address in Odoo",
+        "somebody else",
+    ],
+)
+def test_the_other_address_of_a_change_in_mailchimp_belongs_to_the_person(
+    named, holders, change, corrected, more
+):
+    assert with_changed_addresses({named}, holders, [change], corrected) == {named} | more
 
 
 AT = datetime(2026, 5, 3, 12, tzinfo=UTC)

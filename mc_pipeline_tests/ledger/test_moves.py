@@ -1,11 +1,14 @@
 """A contact read under another address: the record goes along, and each address knows of the other."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from mc_pipeline.ledger import ConsentEvent, Lease, Ledger, Outcome
 from mc_pipeline.ledger.refusals import Refusal
+from mc_pipeline.ledger.schema import member
 from mc_pipeline.ledger.standing_opt_outs import BLACKLISTED, StandingOptOut
 from mc_pipeline_tests.ledger.conftest import START, Clock, an_intent, observed, the_record
 
@@ -78,6 +81,41 @@ def test_another_contact_at_the_former_address_is_a_record_of_its_own(ledger: Le
     assert told(ledger, ANN) == [("opt_out", "unknown")], "the bounce is the other contact's"
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_who_had_the_former_address_and_is_gone_holds_no_opt_out_back(
+    ledger: Ledger, clock: Clock, at_once: bool
+) -> None:
+    read(ledger, clock, (ANN, "c1", "subscribed"))
+    read(ledger, clock, (NEW, "c1", "subscribed"), (ANN, "c9", "subscribed"))
+    if not at_once:
+        read(ledger, clock, (NEW, "c1", "subscribed"))
+    read(ledger, clock, (NEW, "c1", "unsubscribed"))
+    assert told(ledger, ANN) == [("opt_out", "unknown")]
+
+
+@pytest.mark.parametrize(
+    ("left", "is_carried"),
+    [
+        ({"contact_id": "c1"}, True),
+        ({"vanished": True}, True),
+        ({"absent_reads": 1}, True),
+        ({"contact_id": "c9"}, False),
+        ({"contact_id": None}, False),
+    ],
+    ids=["their own", "vanished", "not found", "another contact's", "nobody knows whose"],
+)
+def test_a_record_at_the_former_address_is_another_members_unless_it_is_stale(
+    ledger: Ledger, clock: Clock, left: dict[str, object], is_carried: bool
+) -> None:
+    read(ledger, clock, (ANN, "c1", "subscribed"))
+    read(ledger, clock, (NEW, "c1", "subscribed"), (ANN, "c9", "subscribed"))
+    with ledger._database.write() as connection:
+        connection.execute(update(member).where(member.c.email == ANN).values(left))
+    ledger.consent.record([replace(_event(NEW, "opt_out", "person", hours=4), list_id="list1")])
+    assert told(ledger, NEW) == [("opt_out", "person")]
+    assert told(ledger, ANN) == ([("opt_out", "person")] if is_carried else [])
+
+
 @pytest.mark.parametrize("status", ["unsubscribed", "cleaned"])
 @pytest.mark.parametrize("at_once", [True, False])
 def test_an_opt_out_of_the_present_address_is_one_of_the_former(
@@ -103,6 +141,39 @@ def test_an_opt_out_that_stands_is_inherited_and_one_that_was_taken_back_is_not(
     read(ledger, clock, (NEW, "c1", "subscribed"), (NEWER, "c2", "subscribed"))
     assert told(ledger, NEW) == [("opt_out", "unknown")]
     assert told(ledger, NEWER) == []
+
+
+@pytest.mark.parametrize("by_webhook", [True, False])
+@pytest.mark.parametrize(
+    ("origins", "inherited", "due"),
+    [
+        (("ours",), "ours", set()),
+        (("unknown",), "unknown", {NEW}),
+        (("person", "ours"), "unknown", {NEW}),
+        (("ours", "admin"), "unknown", {NEW}),
+    ],
+    ids=["consent taken back", "not known", "the person, then we elsewhere", "we, then an administrator"],
+)
+def test_an_opt_out_that_we_made_is_inherited_as_ours_and_asks_for_nothing_in_odoo(
+    ledger: Ledger,
+    clock: Clock,
+    by_webhook: bool,
+    origins: tuple[str, ...],
+    inherited: str,
+    due: set[str],
+) -> None:
+    read(ledger, clock, (BEN, "c2", "subscribed"))
+    for hours, origin in enumerate(origins, start=2):
+        ledger.consent.record([_event(BEN, "opt_out", origin, hours=hours)])
+    clock.pass_time(hours=5)
+    if by_webhook:
+        ledger.members.record_change_of_address("acme", "list1", BEN, NEW, clock(), contact_id="c2")
+    else:
+        read(ledger, clock, (NEW, "c2", "subscribed"))
+    assert told(ledger, NEW) == [("opt_out", inherited)]
+    assert ledger.consent.ever_opted_out([NEW]) == {NEW}
+    assert set(ledger.due_in_odoo.due("acme")) & {NEW} == due
+    assert {event.email for event in ledger.consent.opt_outs_and_returns()} & {NEW} == due
 
 
 def _event(email: str, event: str, origin: str, *, hours: int) -> ConsentEvent:
@@ -171,6 +242,21 @@ def test_a_plan_that_is_older_makes_nobody_under_the_former_address(
     ledger.intents.settle(lease.fence, [Outcome(intent_id=number, outcome="applied")])
     read(ledger, clock, (NEW, "c1", "subscribed"))
     creation = an_intent("create", ANN, partner_id=partner)
+    [answer] = ledger.intents.record_unless_out("acme", lease.fence, "run-1", [creation])
+    assert isinstance(answer, Refusal) is is_refused
+
+
+@pytest.mark.parametrize(("seen_before", "is_refused"), [(True, True), (False, False)])
+def test_nor_for_a_second_partner_who_had_the_former_address_as_well(
+    ledger: Ledger, clock: Clock, lease: Lease, seen_before: bool, is_refused: bool
+) -> None:
+    read(ledger, clock, (ANN, "c1", "subscribed"))
+    [number] = ledger.intents.record("acme", lease.fence, "run-1", [an_intent("update", ANN, partner_id=7)])
+    ledger.intents.settle(lease.fence, [Outcome(intent_id=number, outcome="applied")])
+    ledger.partner_addresses.observe({7: ANN, **({8: ANN} if seen_before else {})}, clock())
+    read(ledger, clock, (NEW, "c1", "subscribed"))
+    ledger.partner_addresses.observe({7: ANN, 8: ANN}, clock.pass_time(hours=1))
+    creation = an_intent("create", ANN, partner_id=8)
     [answer] = ledger.intents.record_unless_out("acme", lease.fence, "run-1", [creation])
     assert isinstance(answer, Refusal) is is_refused
 

@@ -155,6 +155,20 @@ def test_consent_taken_back_in_odoo_unsubscribes_the_member_under_the_new_addres
     assert blacklisted(world) == set()
 
 
+def test_consent_taken_back_before_the_change_makes_no_row_on_odoos_blacklist(world: SmallWorld):
+    (subscription,) = world.odoo.search("mailing.subscription")
+    world.odoo.opt_out(subscription)
+    world.run_until_done()
+    later(world)
+    world.mailchimp.change_address(RETAIL, OLD, NEW)
+    world.run_until_done()
+    later(world)
+    world.odoo.edit_partner(world.partner, email=NEW)  # type: ignore[attr-defined]
+    world.run_until_done()
+    assert statuses(world) == {NEW: "unsubscribed"}
+    assert blacklisted(world) == set()
+
+
 def test_who_comes_back_by_themselves_under_the_new_address_is_back_under_both(world: SmallWorld):
     with world.webhooks():
         world.mailchimp.change_address(RETAIL, OLD, NEW)
@@ -206,6 +220,32 @@ def test_another_partner_who_gets_the_former_address_is_somebody_else(world: Sma
     world.run_until_done()
     assert statuses(world) == {OLD: "unsubscribed", NEW: "subscribed"}
     judge(world)
+
+
+def test_of_two_contacts_with_the_address_neither_is_made_again_when_one_is_corrected():
+    with small_world() as world:
+        both = [customer(world, OLD), customer(world, OLD)]
+        world.odoo.subscribe(world.newsletter, OLD)
+        world.run_until_done()
+        world.run_until_done()
+        later(world)
+        world.mailchimp.change_address(RETAIL, OLD, NEW)
+        world.run_until_done()
+        with world._ledger_of_a_person() as systems:
+            (change,) = systems.ledger.changed_addresses.open(COMPANY)
+        assert change.partner_id in both
+        both.remove(change.partner_id)
+        world.odoo.edit_partner(change.partner_id, email=NEW)
+        world.run_until_done()
+        run = world.run_until_done()
+        assert statuses(world) == {NEW: "subscribed"}
+        assert [(email, reason) for email, reason, _ in listed(run)] == [(OLD, "changed_in_mailchimp")]
+        world.odoo.blacklist(OLD)
+        world.run_until_done(only_opt_outs=True)
+        assert statuses(world) == {NEW: "unsubscribed"}
+        world.odoo.edit_partner(both[0], email=NEW)
+        assert listed(world.run_until_done()) == []
+        assert statuses(world) == {NEW: "unsubscribed"}
 
 
 def test_the_opt_out_of_one_who_took_the_address_before_the_next_whole_run_is_theirs(world: SmallWorld):

@@ -98,7 +98,10 @@ def erase_people(
                 for company in systems.settings.companies
             }
             for person in people:
-                _erase(systems, person, pseudonyms, leases, context.run_id)
+                _erase(systems, person, leases, context.run_id)
+            # Last: until then the ledger knows which addresses belong together, should this be interrupted.
+            for person in people:
+                _forget(systems, person, pseudonyms)
             erasures.wipe()
             for person in people:
                 pseudonym = pseudonyms.of(person.email)
@@ -109,7 +112,11 @@ def erase_people(
 
 
 def _people(systems: Systems, config: ErasePerson) -> list[_Person]:
-    """Find the addresses and the partners that belong together, former addresses too."""
+    """Find the addresses and the partners that belong together, those named last.
+
+    Former addresses belong to them, and those that they gave themselves in Mailchimp, of which Odoo may not
+    know.
+    """
     from mc_pipeline.domain.erasure import with_former_addresses
 
     if not config.reason.strip() or not config.requested_by.strip():
@@ -123,14 +130,49 @@ def _people(systems: Systems, config: ErasePerson) -> list[_Person]:
     named = {email.strip().lower() for email in config.emails} | _addresses_of(systems, config.partner_ids)
     if not named:
         raise dg.Failure("Nobody is named: fill in partner_ids or emails.", allow_retries=False)
+    theirs, partner_ids = _with_changed_addresses(systems, named, config.partner_ids)
     renames = systems.ledger.erasures.renames()
-    former = {address for email in named for address in with_former_addresses(email, renames)} - named
-    partners = _partners_of(systems, sorted(named | former))
-    # A former address that a contact has today was passed on: it is somebody else's.
+    others = {address for email in theirs for address in with_former_addresses(email, renames)}
+    others |= {change.email for change in systems.ledger.changed_addresses.ever_of(partner_ids)}
+    others = {address for address in others - theirs if "@" in address}
+    partners = _partners_of(systems, sorted(theirs | others))
+    # One of these that a contact has today was passed on: it is somebody else's.
+    found = theirs | (others - partners.keys())
     return [
         _Person(email, sorted(partners.get(email, ())))
-        for email in sorted(named | (former - partners.keys()))
+        for email in sorted(found, key=lambda email: (email in named, email))
     ]
+
+
+def _with_changed_addresses(
+    systems: Systems, named: set[str], partner_ids: Sequence[int]
+) -> tuple[set[str], set[int]]:
+    """The addresses of these people in both systems, and their partners."""
+    from mc_pipeline.domain.erasure import with_changed_addresses
+
+    holders = _partners_of(systems, sorted(named))
+    changes = systems.ledger.changed_addresses.open_everywhere()
+    changes = [each for each in changes if "@" in each.former and "@" in each.email]
+    owners = sorted(
+        {
+            each.partner_id
+            for each in changes
+            if each.partner_id is not None and {each.former, each.email} & named
+        }
+    )
+    now = {}
+    if owners:
+        records = _everywhere(systems).search_read(
+            "res.partner", [("id", "in", owners)], ["email_normalized"]
+        )
+        now = {record["id"]: record["email_normalized"] for record in records}
+    corrected = {
+        each.partner_id
+        for each in changes
+        if each.partner_id is not None and now.get(each.partner_id, False) not in (False, each.former)
+    }
+    partners = {*partner_ids, *(number for numbers in holders.values() for number in numbers)}
+    return with_changed_addresses(named, holders, changes, corrected), partners
 
 
 def _addresses_of(systems: Systems, partner_ids: Sequence[int]) -> set[str]:
@@ -196,7 +238,6 @@ def _look(systems: Systems, person: _Person) -> None:
 def _erase(
     systems: Systems,
     person: _Person,
-    pseudonyms: "Pseudonyms",
     leases: Mapping[str, "Lease"],
     run_id: str,
 ) -> None:
@@ -220,7 +261,9 @@ def _erase(
             person.note(where, "member: deleted for good", 1)
     for file, count in erase_from_tables([person.email], person.partner_ids).items():
         person.note(f"table: {file}", "rows: removed", count)
-    # Last: until then the ledger knows which addresses belong together, should this be interrupted.
+
+
+def _forget(systems: Systems, person: _Person, pseudonyms: "Pseudonyms") -> None:
     for table, count in systems.ledger.erasures.forget(person.email, pseudonyms.of(person.email)).items():
         person.note(f"ledger: {table}", "rows: lost the address", count)
 

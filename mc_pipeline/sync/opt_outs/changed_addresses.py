@@ -5,7 +5,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from mc_pipeline.domain.changed_addresses import compare_with_odoo, concerns
+from mc_pipeline.domain.changed_addresses import compare_with_odoo, concerns, who_had_it
+from mc_pipeline.domain.held_addresses import HeldAddresses
 from mc_pipeline.ledger.changed_addresses import ChangedAddress
 from mc_pipeline.ledger.consent import OPTED_OUT_EVENTS
 from mc_pipeline.ledger.odoo_opt_outs import OdooOptOut
@@ -24,7 +25,8 @@ def open_changes(
 ) -> list[ChangedAddress]:
     """The changes of address that Odoo does not know yet, after a look at the odoo_partners table."""
     ledger = systems.ledger
-    found = compare_with_odoo(ledger.changed_addresses.open(company.key), partners)
+    changes = ledger.changed_addresses.open(company.key)
+    found = compare_with_odoo(changes, partners, _held(systems, changes))
     ledger.changed_addresses.learn_partners(found.partner_of)
     ledger.changed_addresses.end(found.over)
     return ledger.changed_addresses.open(company.key)
@@ -88,11 +90,21 @@ def _still_in_odoo(
     except OdooError:
         return list(changes)
     having_it = set(zip(partners["email_normalized"].str.lower(), partners["partner_id"], strict=True))
+    held = _held(systems, changes)
     return [
         change
         for change in changes
-        if change.partner_id is None or (change.former, change.partner_id) in having_it
+        if change.partner_id is None
+        or any((change.former, each) in having_it for each in {change.partner_id, *who_had_it(change, held)})
     ]
+
+
+def _held(systems: Systems, changes: Collection[ChangedAddress]) -> HeldAddresses:
+    """Who has and had the former addresses of these changes in Odoo."""
+    if not changes:
+        return HeldAddresses(())
+    addresses = systems.ledger.partner_addresses
+    return HeldAddresses(addresses.of({each.former for each in changes}), addresses.successors())
 
 
 def _last_done(systems: Systems, standing: Collection[StandingOptOut]) -> Mapping[str, OdooOptOut]:
