@@ -735,11 +735,12 @@ class _Audiences:
     def _move(self, key: tuple[str, str], new: tuple[str, str]) -> None:
         self._remember(new[1])
         status = self.status.pop(key, None)
-        self.opted_out_at.pop(key, None)
+        # Who was unsubscribed by us has said nothing, under whatever address.
+        theirs = self.opted_out_at.pop(key, None) is not None
         if key in self.used:
             self.used[new] = self.used.pop(key)
         if status is not None:
-            (self._opt_out if status in OPTED_OUT else self._put)(new, status)
+            (self._opt_out if status in OPTED_OUT and theirs else self._put)(new, status)
             if key in self.created_by_us:
                 self.created_by_us.add(new)
 
