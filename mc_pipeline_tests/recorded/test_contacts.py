@@ -148,6 +148,9 @@ def test_a_recorded_subscription_without_a_date_counts_only_where_that_is_accept
     address = "dup@example.com"
     with recorded_odoo(version) as odoo:
         odoo.unblacklist(address)
+        (subscription,) = odoo.search(
+            "mailing.subscription", [("list_id", "=", 3), ("contact_id.email_normalized", "=", address)]
+        )
         with logged_in(odoo) as client:
             tables = read_company(client, 1)
     accepting = {"consent: {mailing_list: News}": "consent: {mailing_list: News, accept_undated: true}"}
@@ -170,6 +173,7 @@ def test_a_recorded_subscription_without_a_date_counts_only_where_that_is_accept
         "source": "News",
         "kind": "mailing_list",
         "record_id": 3,
+        "subscription_id": subscription,
         "address": address,
         "at": None,
     }
