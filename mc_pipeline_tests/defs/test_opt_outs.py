@@ -117,12 +117,23 @@ def test_the_sensor_sees_who_came_back_and_not_what_else_changes(world: World):
     people.unsubscribe("retail1", ANN)
     assert poll(world).success
     people.edit_field("retail1", BOB, "FNAME", "Robert")
-    people.edit_field("retail1", ANN, "FNAME", "Anna")
     people.sign_up("retail1", "newcomer@example.com")
     assert "no new opt-outs" in skipped_because(look(world))
     world.mailchimp.advance(timedelta(minutes=5))
     people.sign_up("retail1", ANN)
     assert look(world).run_requests
+
+
+def test_somebody_who_is_out_and_was_edited_is_asked_about_once(world: World):
+    """They may have come back and left again: the date of the last change alone does not tell."""
+    people = members(world, ANN)
+    people.unsubscribe("retail1", ANN)
+    assert poll(world).success
+    world.mailchimp.advance(timedelta(minutes=1))
+    people.edit_field("retail1", ANN, "FNAME", "Anna")
+    assert look(world).run_requests
+    assert poll(world).success
+    assert "no new opt-outs" in skipped_because(look(world))
 
 
 def test_a_look_takes_four_requests_an_audience(world: World):
