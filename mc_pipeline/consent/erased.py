@@ -64,7 +64,7 @@ def take_members(
 def opt_outs_of(
     ledger: Ledger, company: str, audience: str, list_id: str, out: "pd.DataFrame", source: Source
 ) -> list[ConsentEvent]:
-    """The opt-outs that members who are out tell, by their addresses. Whose act it was is not looked up."""
+    """The opt-outs of these members, by address. Who made them is not looked up."""
     import pandas as pd
 
     now = ledger.now()

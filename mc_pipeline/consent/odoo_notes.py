@@ -1,7 +1,7 @@
 """Says in Odoo why an opt-out is there: a note on the row of the blacklist, or on the contact (rule 5.3).
 
 A note comes after the outcome of its opt-out is in the ledger, and an outcome is written once: so a process
-that dies leaves no note, or one, and never two. No note that fails fails anything else; it is told once.
+that is killed leaves one note or none. A note that cannot be written stops nothing, and is reported once.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -123,7 +123,7 @@ class AudiencePolling:
         except MailchimpError as error:
             doubts[WEBHOOKS] = mask_text(str(error))
             events += self._record_unread(audience, deliveries)
-        # After what was told without asking.
+        # Last: the answers above need no further request.
         asked, still_in_question = self._questions.ask(list_id)
         events += asked
         if still_in_question:
@@ -242,7 +242,7 @@ class AudiencePolling:
         untold = self._untold(audience, deliveries)
         now_due, later = untold[:READ_AT_MOST], untold[READ_AT_MOST:]
         events: list[ConsentEvent] = []
-        # First, so that what is told of the present address is known to be the same person's.
+        # First, so that the present address is known to belong to the same person.
         changed, changes_later = self._record_address_changes(audience, list_id, deliveries)
         events += changed
         if now_due:
@@ -263,7 +263,7 @@ class AudiencePolling:
     def _record_address_changes(
         self, audience: str, list_id: str, deliveries: Deliveries
     ) -> tuple[list[ConsentEvent], list[InboxDelivery]]:
-        """The events of changes that were told, and the deliveries that are left for the next hearing."""
+        """The events of changes of address, and the deliveries that are left for the next time."""
         changes, later = read_address_changes(self._client, list_id, deliveries.without(self._erased))
         if not changes:
             return [], later
@@ -295,7 +295,7 @@ class AudiencePolling:
     def _of_interest(self, list_id: str, rows: "pd.DataFrame") -> "pd.DataFrame":
         """Leave out subscribed members who never opted out: our own updates change many of them.
 
-        Whoever changed their address stays in: an opt-out under either address concerns them.
+        Members who changed their address are kept: an opt-out of either address is theirs.
         """
         subscribed = rows["status"] == "subscribed"
         if not subscribed.any():

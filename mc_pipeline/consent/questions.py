@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ASKED_AT_MOST = 100
-"""Members whose activity feed one hearing of an audience asks for because of this."""
+"""How many activity feeds are read for this each time an audience is read for opt-outs."""
 
 _GIVE_UP_AFTER = 3
 _WORKERS = 4

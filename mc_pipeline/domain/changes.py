@@ -56,7 +56,6 @@ __all__ = [
     "body_key",
     "decide_changes",
     "empty_plan",
-    "plan_changes",
 ]
 
 _NO_TYPES: Mapping[str, Mapping[str, str]] = MappingProxyType({})
@@ -89,64 +88,6 @@ _NOT_WRITTEN_DETAILS = {
     "absent": "was in the audience and is not there now: never created again",
     "archived": "archived in Mailchimp: left as it is",
 }
-
-
-def plan_changes(
-    contacts: pd.DataFrame,
-    members: pd.DataFrame,
-    records: pd.DataFrame,
-    *,
-    company: CompanyLike,
-    partners: pd.DataFrame,
-    set_aside: pd.DataFrame,
-    completeness: Completeness,
-    planned_at: datetime,
-    blacklisted_emails: Set[str] = frozenset(),
-    opted_out_ever: Set[str] = frozenset(),
-    double_optin_list_ids: Set[str] = frozenset(),
-    first_load_list_ids: Set[str] = frozenset(),
-    permission_list_ids: Set[str] = frozenset(),
-    subscribed_by_us: Set[tuple[str, str]] = frozenset(),
-    merge_field_types: Mapping[str, Mapping[str, str]] = _NO_TYPES,
-    held_addresses: Iterable[AddressLike] = (),
-    successors: Mapping[int, int | None] = NOBODY_GONE,
-    opted_out_since: Mapping[str, datetime | None] = _NO_DATES,
-    withdrawn: Set[tuple[str, str]] = frozenset(),
-    lost_evidence: Set[tuple[str, datetime]] = frozenset(),
-    not_taken_back: Mapping[str, RefusalLike] = NOBODY,
-    changed: Sequence[ChangeLike] = (),
-    asked_to_confirm: Mapping[tuple[str, str], datetime] = _NOBODY,
-    of_first_load: Set[tuple[str, str]] = frozenset(),
-    permissions_said: LastWords = _NOBODY,
-) -> pd.DataFrame:
-    """Return the plan alone; arguments as for :func:`decide_changes`."""
-    return decide_changes(
-        contacts,
-        members,
-        records,
-        company=company,
-        partners=partners,
-        set_aside=set_aside,
-        completeness=completeness,
-        planned_at=planned_at,
-        blacklisted_emails=blacklisted_emails,
-        opted_out_ever=opted_out_ever,
-        double_optin_list_ids=double_optin_list_ids,
-        first_load_list_ids=first_load_list_ids,
-        permission_list_ids=permission_list_ids,
-        subscribed_by_us=subscribed_by_us,
-        merge_field_types=merge_field_types,
-        held_addresses=held_addresses,
-        successors=successors,
-        opted_out_since=opted_out_since,
-        withdrawn=withdrawn,
-        lost_evidence=lost_evidence,
-        not_taken_back=not_taken_back,
-        changed=changed,
-        asked_to_confirm=asked_to_confirm,
-        of_first_load=of_first_load,
-        permissions_said=permissions_said,
-    ).plan
 
 
 def decide_changes(

@@ -3,9 +3,13 @@
 from collections.abc import Callable
 from datetime import timedelta
 
+import pytest
+
 from mc_pipeline.sandbox.faults import Fault
+from mc_pipeline.sync.opt_outs.asking_odoo import LISTS, ask_odoo
 from mc_pipeline_tests.properties.oracle import BOX, BOX_DATE, SECOND
 from mc_pipeline_tests.properties.small_world import (
+    COMPANY,
     ORDERED,
     RETAIL,
     SECOND_COMPANY,
@@ -169,3 +173,29 @@ def test_a_changed_address_that_cannot_be_asked_for_holds_up_no_other_opt_out() 
         world.run_until_done()
         world.run_until_done()
         assert world.mailchimp.status(RETAIL, THIRD) == "subscribed"
+
+
+def test_trouble_with_mailing_lists_leaves_the_blacklist_and_they_are_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with small_world() as world:
+        customer(world, OLD)
+        subscription = world.odoo.subscribe(world.newsletter, OLD)
+        world.run_until_done()
+        world.odoo.opt_out(subscription)
+        world.odoo.blacklist(NEW)
+        systems = world.systems()
+        company = systems.settings.companies[COMPANY]
+        try:
+            with monkeypatch.context() as trouble:
+                trouble.setattr(systems.ledger.used_evidence, "concerned", _cannot_be_read)
+                asked = ask_odoo(systems, company)
+            assert asked.troubles.keys() == {LISTS}
+            assert [each.email for each in asked.news] == [NEW]
+            assert [each.email for each in ask_odoo(systems, company).news] == [OLD]
+        finally:
+            systems.close()
+
+
+def _cannot_be_read(*_: object, **__: object) -> None:
+    raise OSError("disk I/O error")

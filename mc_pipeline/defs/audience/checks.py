@@ -66,8 +66,8 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
                 description="Of every marketing permission (GDPR) that was sent to Mailchimp it is known "
                 "whether the member got it. Where an answer was lost and the member does not have the "
                 "permission, they may have taken it back: it is not sent again. For marketing ops: look at "
-                "the member in Mailchimp. Whoever wants the permission ticks it themselves, or consents anew "
-                "in Odoo: consent dated later gives it.",
+                "the member in Mailchimp. People who want the permission tick it themselves, or consent "
+                "again in Odoo: consent dated later gives it.",
                 owner="marketing ops",
                 companies=companies,
             ),

@@ -44,16 +44,15 @@ def ask_odoo(systems: Systems, company: CompanySettings) -> AskedOdoo:
         began = systems.now()
         try:
             said = ask(systems.ledger.hearings.odoo_read_until(company.key, subject))
+            standing = what_stands(systems, company, subject, said)
+            news = systems.ledger.standing_opt_outs.say(standing, lists.values())
+            asked.news += news
+            _decide_again(systems, company, news)
+            read_until = next_since((each.at for each in said), began)
+            systems.ledger.hearings.odoo_heard(company.key, subject, read_until)
         except Exception as error:
-            # Whatever is wrong with one subject, the others are asked about.
+            # Whatever is wrong with one subject, the others are asked about; this one is asked again.
             asked.troubles[subject] = words_of(error)
-            continue
-        standing = what_stands(systems, company, subject, said)
-        news = systems.ledger.standing_opt_outs.say(standing, lists.values())
-        asked.news += news
-        _decide_again(systems, company, news)
-        read_until = next_since((each.at for each in said), began)
-        systems.ledger.hearings.odoo_heard(company.key, subject, read_until)
     return asked
 
 
