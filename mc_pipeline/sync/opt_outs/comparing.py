@@ -101,11 +101,11 @@ def carry_what_was_missed(
     # By now, and under the lease that an erasure waits for: nobody is put back who was erased since the read.
     shown = systems.erased_by_now().without(observed.partners)
     partners = present_addresses(shown["partner_id"], shown["email_normalized"])
-    unknown = follow_people(
-        systems, company, partners, observed.partners_at, complete=observed.partners_complete
-    )
-    if unknown:
-        troubles.append(f"contacts that are gone: {unknown}")
+    try:
+        follow_people(systems, company, partners, observed.partners_at, complete=observed.partners_complete)
+    except Exception as error:
+        # Whoever is in Odoo is followed all the same, and the next run asks for the others again.
+        troubles.append(f"contacts that are gone: {words_of(error)}")
     _take_over_withdrawals(systems, company, observed, troubles)
     into_odoo, without_note = _into_odoo(systems, company, lease, run_id, observed, troubles)
     due = unsubscribes_due(systems, company, observed, into_odoo)

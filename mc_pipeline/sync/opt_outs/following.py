@@ -84,36 +84,28 @@ def follow_people(
     observed_at: datetime,
     *,
     complete: bool,
-) -> str:
+) -> None:
     """Take over the addresses that partners have now, and find out what became of those who are gone.
 
     ``present``: the partners of a read of Odoo with their address; ``complete``: it misses nobody. Of those
-    who are gone, only who gave consent that was used, or opted out, is looked for. Returns what could not be
-    asked.
+    who are gone, only who gave consent that was used, or opted out, is looked for. Raises OdooError: of those
+    who are gone nothing is known then, and the next run asks again.
     """
     ledger = systems.ledger
     ledger.partner_addresses.observe(present, observed_at)
-    if not complete:
-        return ""
-    missing = _missing(systems, company, present)
+    missing = _missing(systems, company, present) if complete else set()
     if not missing:
-        return ""
-    try:
-        elsewhere = addresses_of_partners(systems.odoo(company), missing)
-        erased = systems.erased_by_now()
-        ledger.partner_addresses.observe(
-            {partner: email for partner, email in elsewhere.items() if not erased.includes(email)},
-            observed_at,
-        )
-        gone = missing - elsewhere.keys()
-        successors = merged_into(systems.odoo(company), gone) if gone else {}
-    except Exception as error:
-        # Nothing is known of them by this run; the next one asks again, and whoever is in Odoo is followed.
-        return str(getattr(error, "message", "")) or type(error).__name__
+        return
+    elsewhere = addresses_of_partners(systems.odoo(company), missing)
+    erased = systems.erased_by_now()
+    ledger.partner_addresses.observe(
+        {partner: email for partner, email in elsewhere.items() if not erased.includes(email)}, observed_at
+    )
+    gone = missing - elsewhere.keys()
+    successors = merged_into(systems.odoo(company), gone) if gone else {}
     ledger.partner_addresses.remember_gone(
         {partner: successors.get(partner) for partner in gone}, observed_at
     )
-    return ""
 
 
 def follow_consent(
