@@ -20,6 +20,7 @@ is what cannot be read again. It lives in SQLite under ``DAGSTER_HOME`` (one mac
 ``runs``           a heartbeat of each run, from its start to its exit: who is alive
 ``stores``         the stores, and what each holds: products, customers, orders with lines and rates
 ``store_intents``  every write to a store, like ``intents``
+``troubles``       what is broken, waits or was not looked at, by step, and since when
 ``connections``    how many connections to Mailchimp all processes hold together
 =================  ==============================================================================
 
@@ -60,6 +61,7 @@ from mc_pipeline.ledger.runs import RunBeat
 from mc_pipeline.ledger.store_intents import OpenStoreIntent, StoreIntent
 from mc_pipeline.ledger.store_records import StoreRecord
 from mc_pipeline.ledger.stores import StoreState
+from mc_pipeline.ledger.troubles import OpenTrouble, Trouble, TroubleKind
 
 __all__ = [
     "Approval",
@@ -83,6 +85,7 @@ __all__ = [
     "ObservationSummary",
     "OpenIntent",
     "OpenStoreIntent",
+    "OpenTrouble",
     "Outcome",
     "PlanError",
     "PlanRecord",
@@ -91,4 +94,6 @@ __all__ = [
     "StoreIntent",
     "StoreRecord",
     "StoreState",
+    "Trouble",
+    "TroubleKind",
 ]

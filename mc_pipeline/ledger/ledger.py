@@ -30,6 +30,7 @@ from mc_pipeline.ledger.standing_opt_outs import StandingOptOuts
 from mc_pipeline.ledger.store_intents import StoreIntents
 from mc_pipeline.ledger.stores import Stores
 from mc_pipeline.ledger.tombstones import TombstoneFile
+from mc_pipeline.ledger.troubles import Troubles
 from mc_pipeline.ledger.used_evidence import UsedEvidenceRows
 
 
@@ -66,6 +67,7 @@ class Ledger:
         self.erasures = Erasures(database, tombstones)
         self.stores = Stores(database)
         self.store_intents = StoreIntents(database)
+        self.troubles = Troubles(database)
 
     @classmethod
     def open(cls, url: str | None = None, *, clock: Clock = utc_now) -> "Ledger":

@@ -705,3 +705,20 @@ run = Table(
         postgresql_where=text("ended_at IS NULL"),
     ),
 )
+
+trouble = Table(
+    "ledger_trouble",
+    metadata,
+    Column("company", Text(), primary_key=True),
+    Column("step", Text(), primary_key=True),
+    Column("part", Text(), primary_key=True),
+    Column("place", Text(), primary_key=True),
+    Column("code", Text(), primary_key=True),
+    Column("kind", Text(), nullable=False),
+    Column("sentence", Text(), nullable=False),
+    Column("what_to_do", Text(), nullable=False, server_default=""),
+    Column("owner", Text(), nullable=False),
+    Column("run_id", Text(), nullable=False),
+    Column("since", UtcDateTime(), nullable=False),
+    Column("seen_at", UtcDateTime(), nullable=False),
+)
