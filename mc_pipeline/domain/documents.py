@@ -21,6 +21,7 @@ INVOICE_NOT_POSTED = "invoice_not_posted"
 INVOICE_WITHOUT_ORDER = "invoice_without_order"
 SEVERAL_ORDERS = "several_orders"
 UNKNOWN_ORDER = "unknown_order"
+TYPED_ON_AN_INVOICE = "typed_on_an_invoice"
 
 UNMATCHED = {
     NAMES_NO_INVOICE: "the line is tied to no order line, and the credit note names no invoice",
@@ -28,8 +29,9 @@ UNMATCHED = {
     INVOICE_WITHOUT_ORDER: "the line is tied to no order line, and the invoice that it credits has no order",
     SEVERAL_ORDERS: "the line, or the invoice that it credits, belongs to several orders",
     UNKNOWN_ORDER: "the order line that it is tied to is none of the company's",
+    TYPED_ON_AN_INVOICE: "the line lowers an invoice, and is tied to no order line",
 }
-"""Why a credit note's line counts to no order: code and sentence."""
+"""Why a line that gives something back counts to no order: code and sentence."""
 
 # Ids of records are above zero.
 _NONE = 0
@@ -44,7 +46,8 @@ class BookedDocuments:
     ``lines``: one row per goods line of a posted document: ``line_id``, ``move_id``, ``is_credit``,
     ``order_id`` (0: none), ``order_line_id`` (0: no tie, or several), ``ties`` (number of order lines that it
     is tied to), ``is_down_payment``, ``untaxed``, ``tax`` (document currency, positive on credit notes),
-    ``unmatched_because`` (a key of ``UNMATCHED`` for a credit line that counts to no order, else empty).
+    ``unmatched_because`` (a key of ``UNMATCHED`` for a line that gives something back and lowers no order,
+    else empty).
 
     ``documents``: indexed by ``move_id``: ``is_credit``, ``order_id`` (the one order that it belongs to, 0:
     none or several), ``is_down_payment`` (it holds nothing else), ``rest_untaxed``, ``rest_tax`` (the cents
@@ -100,18 +103,22 @@ def book_documents(refunds: pd.DataFrame, order_lines: pd.DataFrame) -> BookedDo
 
 
 def match_credits(refunds: pd.DataFrame, order_lines: pd.DataFrame) -> pd.DataFrame:
-    """Say of every line of a posted credit note to which order it counts, or why to none.
+    """Say of every line that gives something back which order it may lower, or why it lowers none.
+
+    They are the lines of posted credit notes, and those of invoices with a quantity or an amount below zero,
+    but for down payments taken off.
 
     Args:
         refunds: rows of ``odoo_refunds`` without the columns added here.
         order_lines: see ``book_documents``; those of ``lines_of_credited_orders`` are enough.
 
     Returns:
-        The rows with ``order_id`` (nullable; missing on invoices) and ``unmatched_because`` (a key of
-        ``UNMATCHED`` for an amount that counts to no order, else empty).
+        The rows with ``order_id`` (nullable; missing on all other lines) and ``unmatched_because`` (a key of
+        ``UNMATCHED`` for an amount that lowers no order, else empty).
     """
     lines = book_documents(refunds, order_lines).lines.set_index("line_id")
-    credited = lines[lines["is_credit"]]
+    taken_off = lines.index.isin(refunds.loc[_below_zero(refunds), "line_id"]) & ~lines["is_down_payment"]
+    credited = lines[lines["is_credit"] | taken_off]
     order = credited["order_id"].where(credited["order_id"] != _NONE).astype("Int64")
     line_ids = ids(refunds, "line_id").fillna(_NONE).astype("int64")
     because = credited["unmatched_because"].reindex(line_ids)
@@ -124,19 +131,23 @@ def match_credits(refunds: pd.DataFrame, order_lines: pd.DataFrame) -> pd.DataFr
 def unmatched_credits(matched: pd.DataFrame) -> pd.DataFrame:
     """List the credit notes, or what of them, that no order can be found for; they lower nobody's total.
 
-    A credit note of an invoice that has no order is none of them: it never concerned an order.
+    And the invoices that a line without an order line lowers. A credit note of an invoice that has no order
+    is none of them: it never concerned an order.
 
     Args:
         matched: result of ``match_credits``, or rows of the stored ``odoo_refunds``.
 
     Returns:
-        One row per credit note and reason, by credit note: ``move_id``, ``name``, ``currency``, ``untaxed``,
+        One row per document and reason, by document: ``move_id``, ``name``, ``currency``, ``untaxed``,
         ``tax`` (document currency, positive: given back), ``because`` (a key of ``UNMATCHED``).
     """
     found = matched[~matched["unmatched_because"].isin(["", INVOICE_WITHOUT_ORDER])]
-    tax = _amounts(found["price_total"]) - _amounts(found["price_subtotal"])
+    sign = np.where(found["move_type"] == CREDIT_NOTE, 1.0, -1.0)
+    untaxed = _amounts(found["price_subtotal"])
     amounts = found.assign(
-        untaxed=_amounts(found["price_subtotal"]), tax=tax, because=found["unmatched_because"]
+        untaxed=sign * untaxed,
+        tax=sign * (_amounts(found["price_total"]) - untaxed),
+        because=found["unmatched_because"],
     )
     by_note = amounts.groupby(["move_id", "because"], sort=True)
     listed = by_note.agg(name=("name", "first"), currency=("currency", "first"))
@@ -148,14 +159,16 @@ def unmatched_credits(matched: pd.DataFrame) -> pd.DataFrame:
 def lines_of_credited_orders(refunds: pd.DataFrame) -> list[int]:
     """Name the order lines from which the orders of all credit notes can be told.
 
-    They are the order lines tied to credit notes, and to what reverses another document or is reversed. All
-    other orders keep what they say, so nothing more about them needs to be read.
+    They are the order lines tied to credit notes, to what reverses another document or is reversed, and to
+    invoices with a quantity or an amount below zero. All other orders keep what they say, so nothing more
+    about them needs to be read.
     """
     reversing = ids(refunds, "reversed_entry_id")
+    taken_off = refunds.loc[_below_zero(refunds), "move_id"]
     concerned = (
         reversing.notna()
         | (refunds["move_type"] == CREDIT_NOTE)
-        | refunds["move_id"].isin(reversing.dropna())
+        | refunds["move_id"].isin([*reversing.dropna(), *taken_off])
     )
     ties = refunds.loc[concerned, "sale_line_ids"]
     return sorted({int(line) for line in chain.from_iterable(ties)})
@@ -273,6 +286,16 @@ def _book_untied_lines(lines: pd.DataFrame, headers: pd.DataFrame) -> None:
     has_amount = (lines["untaxed"].abs() > _NOISE) | (lines["tax"].abs() > _NOISE)
     unmatched = lines["is_credit"] & (lines["order_id"] == _NONE) & has_amount
     lines["unmatched_because"] = np.where(unmatched, because, "")
+    below_zero = (lines["untaxed"] < -_NOISE) | (lines["tax"] < -_NOISE)
+    has_order = own["has_ties"].eq(True).to_numpy()
+    typed = untied & has_order & (~lines["is_credit"] & below_zero).to_numpy()
+    lines.loc[typed, "unmatched_because"] = TYPED_ON_AN_INVOICE
+
+
+def _below_zero(refunds: pd.DataFrame) -> pd.Series:
+    """Which lines have a quantity or an amount below zero: a discount, a return, a discount taken back."""
+    untaxed, total = _amounts(refunds["price_subtotal"]), _amounts(refunds["price_total"])
+    return (untaxed < -_NOISE) | (total - untaxed < -_NOISE) | (_amounts(refunds["quantity"]) < 0)
 
 
 def _amounts(values: pd.Series) -> pd.Series:

@@ -4,11 +4,14 @@ Per order line, for untaxed amount and tax alike, in the order's currency:
 
     kept = O - max(0, R - max(0, I - O))
 
-O is the line as ordered now, I and R what posted invoices and credit notes hold of it. A credit note that
-only brings an over-invoiced line back to what the order already says is not subtracted again. Signs are
-turned for lines below zero. Down payments are payment for the same goods and count in none of the three, cash
-rounding is left out, and an order that is not in state ``sale`` keeps nothing. Which document line belongs to
-which order is decided in ``documents``.
+O is the line as ordered now, I what posted documents sell of it, and R what they give back. Which of the two
+a document does is told by the sign of what it holds of the line, not by its type: where a down payment is
+larger than a part delivery, Odoo makes a credit note of the delivery's invoice, with the goods below zero.
+What one document holds of a line is summed first, so a return inside an invoice counts against the same
+invoice. A credit note that only brings an over-invoiced line back to what the order already says is not
+subtracted again. Signs are turned for lines below zero. Down payments are payment for the same goods and
+count in none of the three, cash rounding is left out, and an order that is not in state ``sale`` keeps
+nothing. Which document line belongs to which order is decided in ``documents``.
 """
 
 import numpy as np
@@ -19,8 +22,9 @@ from mc_pipeline.domain.documents import BookedDocuments, book_documents
 from mc_pipeline.domain.money import convert, scale_of, units
 
 # Parts of an order that are no line of it; ids of lines are above zero.
-_UNTIED = 0
-"""Lines of its documents that are tied to no order line: ordered is nothing of them."""
+_UNTIED, _UNTIED_BELOW_ZERO = 0, -4
+"""Lines of its documents that are tied to no order line: ordered is nothing of them. A discount typed on an
+invoice has nothing to do with a refund typed on a credit note, so the sign keeps them apart."""
 _HEADER = -1
 """The cents by which headers differ from their lines: the header counts."""
 _GOODS, _SHIPPING = -2, -3
@@ -30,6 +34,8 @@ _GOODS, _SHIPPING = -2, -3
 _NOISE = 1e-6
 
 _SUMS = ("ordered", "invoiced", "credited")
+_BILLED = ("invoiced", "credited")
+_NO_DOCUMENT = 0
 
 
 def kept_by_line(orders: pd.DataFrame, lines: pd.DataFrame, refunds: pd.DataFrame) -> pd.DataFrame:
@@ -47,8 +53,9 @@ def kept_by_line(orders: pd.DataFrame, lines: pd.DataFrame, refunds: pd.DataFram
         ``line_id``: what documents hold without a tie to a line, and the cents between headers and lines.
         Where one document line stands for several order lines, the order has one row for all its goods and
         one for shipping. Ordered by order and line: ``order_id``, ``line_id`` (nullable), ``is_delivery``,
-        then ``ordered_``, ``invoiced_``, ``credited_`` and ``kept_`` each with ``untaxed`` and ``tax``, in
-        the order's currency, rounded to its decimal places; below zero where that is the outcome.
+        then ``ordered_``, ``invoiced_`` and ``credited_`` (by the type of the documents), ``sold_`` and
+        ``returned_`` (I and R: by the sign of what they hold), and ``kept_``, each with ``untaxed`` and
+        ``tax``, in the order's currency, rounded to its decimal places; below zero where that is the outcome.
 
     Raises:
         RuleError: an order or a line is there twice.
@@ -59,7 +66,7 @@ def kept_by_line(orders: pd.DataFrame, lines: pd.DataFrame, refunds: pd.DataFram
     line = parts["part"].where(parts["part"] > 0).astype("Int64")
     kept = {
         f"{what}_{amount}": parts[f"{what}_{amount}"] / scale
-        for what in (*_SUMS, "kept")
+        for what in (*_SUMS, "sold", "returned", "kept")
         for amount in ("untaxed", "tax")
     }
     return pd.DataFrame(
@@ -129,22 +136,47 @@ def _kept_parts(orders: pd.DataFrame, lines: pd.DataFrame, refunds: pd.DataFrame
     )
     columns = [f"{what}_{amount}" for what in _SUMS for amount in ("untaxed", "tax")]
     parts[columns] = parts[columns].fillna(0).astype("int64")
+    parts["document"] = parts["document"].fillna(_NO_DOCUMENT).astype("int64")
     by_part = parts.groupby(["order_id", "part"], sort=True)
     sums = by_part[columns].sum()
     sums["is_delivery"] = by_part["is_delivery"].any()
-    sums = sums.reset_index()
-    is_sale = orders["state"].eq("sale").reindex(sums["order_id"]).to_numpy()
+    is_sale = orders["state"].eq("sale").reindex(sums.index.get_level_values("order_id")).to_numpy()
+    by_document = parts.groupby(["order_id", "part", "document"])[columns].sum()
     for amount in ("untaxed", "tax"):
-        kept = _kept(*(sums[f"{what}_{amount}"].to_numpy() for what in _SUMS))
-        sums[f"kept_{amount}"] = np.where(is_sale, kept, 0)
-    return sums
+        sign = _sign(*(sums[f"{what}_{amount}"] for what in _SUMS))
+        billed = by_document[[f"{what}_{amount}" for what in _BILLED]].set_axis(_BILLED, axis=1)
+        sold, returned = _sold_and_returned(billed, sums, amount, sign)
+        ordered = sign * sums[f"ordered_{amount}"]
+        kept = ordered - (returned - (sold - ordered).clip(lower=0)).clip(lower=0)
+        sums[f"sold_{amount}"], sums[f"returned_{amount}"] = sign * sold, sign * returned
+        sums[f"kept_{amount}"] = np.where(is_sale, sign * kept, 0)
+    return sums.reset_index()
 
 
-def _kept(ordered: np.ndarray, invoiced: np.ndarray, credited: np.ndarray) -> np.ndarray:
-    """Apply the rule; the sign of a line is the sign of the first of the three that is not zero."""
-    sign = np.sign(np.select([ordered != 0, invoiced != 0], [ordered, invoiced], credited))
-    o, i, r = sign * ordered, sign * invoiced, sign * credited
-    return sign * (o - np.maximum(0, r - np.maximum(0, i - o)))
+def _sign(ordered: pd.Series, invoiced: pd.Series, credited: pd.Series) -> pd.Series:
+    """The sign of each part: that of the first of the three that is not zero."""
+    return np.sign(ordered.where(ordered != 0, invoiced.where(invoiced != 0, credited)))
+
+
+def _sold_and_returned(
+    billed: pd.DataFrame, sums: pd.DataFrame, amount: str, sign: pd.Series
+) -> tuple[pd.Series, pd.Series]:
+    """Add up what the documents sell of each part, and what they give back of it, with its sign turned.
+
+    ``billed``: ``invoiced`` and ``credited`` by order, part and document. The cents of headers are no goods
+    that a document sells or takes back: all of a type count together.
+    """
+    of_part = billed.index.droplevel("document")
+    turned = billed.mul(sign.reindex(of_part).to_numpy(), axis=0)
+    forth, back = turned.clip(lower=0), (-turned).clip(lower=0)
+    by_part = [billed.index.get_level_values(name) for name in ("order_id", "part")]
+    sold = (forth["invoiced"] + back["credited"]).groupby(by_part).sum().reindex(sums.index, fill_value=0)
+    returned = (forth["credited"] + back["invoiced"]).groupby(by_part).sum().reindex(sums.index, fill_value=0)
+    is_header = sums.index.get_level_values("part") == _HEADER
+    return (
+        sold.mask(is_header, sign * sums[f"invoiced_{amount}"]),
+        returned.mask(is_header, sign * sums[f"credited_{amount}"]),
+    )
 
 
 def _ordered(orders: pd.DataFrame, lines: pd.DataFrame, taken_whole: set[int]) -> list[pd.DataFrame]:
@@ -189,11 +221,14 @@ def _billed_lines(
         {
             "order_id": counted["order_id"],
             "part": counted["order_line_id"],
+            "document": counted["move_id"],
             "is_delivery": is_delivery.array,
         }
     )
     tied = (counted["ties"] > 0).to_numpy()
-    billed["part"] = _whole_parts(billed, taken_whole).where(tied, _UNTIED)
+    below_zero = counted["untaxed"].where(counted["untaxed"].abs() > _NOISE, counted["tax"]) < 0
+    untied = np.where(below_zero, _UNTIED_BELOW_ZERO, _UNTIED)
+    billed["part"] = _whole_parts(billed, taken_whole).where(tied, untied)
     of_document = booked.documents.reindex(counted["move_id"])
     return _add_amounts(billed, orders, of_document, counted["untaxed"], counted["tax"])
 

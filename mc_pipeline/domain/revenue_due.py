@@ -25,8 +25,8 @@ def invoiced_orders(parts: pd.DataFrame) -> pd.Index:
     Args:
         parts: result of ``orders.kept_by_line``, its amounts as whole smallest units of the currency.
     """
-    ordered, invoiced = parts["ordered_untaxed"], parts["invoiced_untaxed"]
-    left = (np.sign(ordered) * (ordered - invoiced)).clip(lower=0)
+    ordered, sold = parts["ordered_untaxed"], parts["sold_untaxed"]
+    left = (np.sign(ordered) * (ordered - sold)).clip(lower=0)
     by_order = left.groupby(parts["order_id"])
     return pd.Index(by_order.sum().index[by_order.sum() <= by_order.size()])
 

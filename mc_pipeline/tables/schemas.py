@@ -257,8 +257,8 @@ ODOO_REFUNDS = TableColumns(
             True,
         ),
         Column("is_income", BOOLEAN, "the line is booked on an income account", True),
-        Column("order_id", INTEGER, "order that a line of a credit note counts to", True),
-        Column("unmatched_because", TEXT, "why a line of a credit note counts to no order; else empty"),
+        Column("order_id", INTEGER, "order that a line that gives something back counts to", True),
+        Column("unmatched_because", TEXT, "why a line that gives something back lowers no order; else empty"),
     ),
 )
 

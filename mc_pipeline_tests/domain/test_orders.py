@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mc_pipeline.domain.documents import lines_of_credited_orders, unmatched_credits
 from mc_pipeline.domain.errors import RuleError
 from mc_pipeline.domain.orders import kept_by_line, kept_by_order
+from mc_pipeline.domain.revenue_due import invoiced_orders
 from mc_pipeline_tests.domain.sale_rows import (
     CREDIT,
     INVOICE,
@@ -382,7 +383,18 @@ def sales(draw: st.DrawFn) -> tuple[list[Row], list[Row], list[list[Row]]]:
                 state=draw(st.sampled_from(["posted", "posted", "draft", "cancel"])),
             )
         )
+    _turn_quantities(lines, documents)
     return orders, lines, documents
+
+
+def _turn_quantities(lines: list[Row], documents: list[list[Row]]) -> None:
+    """Give a line a quantity below zero where it takes back what its order lines say, as Odoo does."""
+    said = {each["line_id"]: (each["price_subtotal"], each["price_tax"]) for each in lines}
+    for row in (row for rows in documents for row in rows if row["line_id"] is not None):
+        held = row["price_subtotal"], row["price_total"] - row["price_subtotal"]
+        ordered = [said.get(line_id, (0.0, 0.0)) for line_id in row["sale_line_ids"]]
+        if any(mine * theirs < 0 for each in ordered for mine, theirs in zip(held, each, strict=True)):
+            row["quantity"] = -1.0
 
 
 @FEW
@@ -473,3 +485,84 @@ def test_only_the_lines_of_credited_orders_need_to_be_read(world):
     columns = ["kept_untaxed", "kept_tax", "kept_total", "kept_untaxed_company", "below_zero"]
     kept_columns = everything[columns]
     pd.testing.assert_frame_equal(few[columns], kept_columns)
+
+
+# A document sells or gives back by the sign of what it holds of a line (rule 8.1).
+
+ADVANCE = line(19, 1, 0.0, is_downpayment=True)
+GOODS = line(11, 1, 1000.0)
+ADVANCE_BILLED = document(1, INVOICE, ([19], 500.0, 0.0))
+PART_BELOW_ADVANCE = document(2, CREDIT, ([11], -300.0, 0.0), ([19], 500.0, 0.0))
+REST_BILLED = document(3, INVOICE, ([11], 700.0, 0.0))
+
+
+def test_8_1_a_part_delivery_below_its_down_payment_is_sold_by_a_credit_note():
+    documents = [ADVANCE_BILLED, PART_BELOW_ADVANCE, REST_BILLED]
+    lines = [GOODS, ADVANCE]
+    assert kept([sale(1, GOODS)], lines, *documents)["kept_untaxed"] == 1000.0
+    refunded = document(4, CREDIT, ([11], 200.0, 0.0), reversed_entry_id=3)
+    assert kept([sale(1, GOODS)], lines, *documents, refunded)["kept_untaxed"] == 800.0
+
+
+def test_8_3_an_order_whose_delivery_was_sold_by_a_credit_note_has_nothing_left_to_invoice():
+    documents = [ADVANCE_BILLED, PART_BELOW_ADVANCE]
+    parts = kept_by_line(*sale_tables([sale(1, GOODS)], [GOODS, ADVANCE], documents))
+    assert invoiced_orders(parts).empty
+    parts = kept_by_line(*sale_tables([sale(1, GOODS)], [GOODS, ADVANCE], [*documents, REST_BILLED]))
+    assert invoiced_orders(parts).tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("documents", "left"),
+    [
+        # Inside one document a return counts against what the document sells of the same line.
+        ([document(1, INVOICE, ([11], 1200.0, 0.0), ([11], -200.0, 0.0))], 1000.0),
+        ([document(1, INVOICE, ([11], 700.0, 0.0)), document(2, INVOICE, ([11], -200.0, 0.0))], 800.0),
+        # Billed twice and once taken back by an invoice below zero: the order already says so.
+        ([document(1, INVOICE, ([11], 1500.0, 0.0)), document(2, INVOICE, ([11], -500.0, 0.0))], 1000.0),
+    ],
+)
+def test_8_1_what_an_invoice_holds_below_zero_is_given_back(documents, left):
+    result = kept([sale(1, GOODS)], [GOODS], *documents)
+    assert result["kept_untaxed"] == left
+
+
+@pytest.mark.parametrize(("credited", "left"), [(-100.0, 1000.0), (-40.0, 940.0)])
+def test_8_1_a_credited_discount_is_a_discount_taken_back(credited, left):
+    goods, discount = line(11, 1, 1000.0), line(12, 1, -100.0)
+    invoice = document(1, INVOICE, ([11], 1000.0, 0.0), ([12], -100.0, 0.0))
+    note = document(2, CREDIT, ([12], credited, 0.0), reversed_entry_id=1)
+    assert kept([sale(1, goods, discount)], [goods, discount], invoice, note)["kept_untaxed"] == left
+
+
+def test_8_1_the_lines_of_an_order_with_an_amount_below_zero_on_an_invoice_are_read():
+    back = document(2, INVOICE, ([11], -200.0, 0.0))
+    advance = document(3, INVOICE, ([21], 300.0, 0.0), ([29], -100.0, 0.0))
+    lines = [GOODS, line(21, 2, 300.0), line(29, 2, 0.0, is_downpayment=True)]
+    unread = refunds_table([back, advance], order_lines_table([]))
+    assert lines_of_credited_orders(unread) == [11, 21, 29]
+    matched = refunds_table([back, advance], order_lines_table(lines))
+    assert set(matched["order_id"].dropna()) == {1}, "of order 2 nothing but the down payment was taken off"
+
+
+@pytest.mark.parametrize(
+    ("invoice", "listed"),
+    [
+        (document(1, INVOICE, ([11], 1000.0, 0.0), ([], -50.0, -10.0)), [(1, 50.0, 10.0)]),
+        (document(1, INVOICE, ([11], 1000.0, 0.0), ([], 50.0, 10.0)), []),
+        (document(1, INVOICE, ([], 80.0, 0.0), ([], -50.0, 0.0)), []),
+        (document(1, INVOICE, ([19], 500.0, 0.0), ([], -50.0, 0.0)), [(1, 50.0, 0.0)]),
+    ],
+)
+def test_8_2_a_line_below_zero_typed_on_an_invoice_is_listed_and_lowers_no_order(invoice, listed):
+    lines = [GOODS, ADVANCE]
+    assert unmatched(lines, invoice) == [(*each, "typed_on_an_invoice") for each in listed]
+    assert kept([sale(1, GOODS)], lines, invoice)["kept_untaxed"] == 1000.0
+
+
+def test_8_2_a_discount_typed_on_an_invoice_hides_no_refund_typed_on_a_credit_note():
+    discounted = document(1, INVOICE, ([11], 1000.0, 0.0), ([], -50.0, 0.0))
+    goodwill = document(2, CREDIT, ([], 80.0, 0.0), reversed_entry_id=1)
+    assert kept([sale(1, GOODS)], [GOODS], discounted, goodwill)["kept_untaxed"] == 920.0
+    reversal = document(3, CREDIT, ([11], 1000.0, 0.0), ([], -50.0, 0.0), reversed_entry_id=1)
+    assert kept([sale(1, GOODS)], [GOODS], discounted, reversal)["kept_untaxed"] == 0.0

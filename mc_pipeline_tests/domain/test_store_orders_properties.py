@@ -1,7 +1,7 @@
 """Whatever happens to orders and their documents, a store holds what the moves left of them, to the cent."""
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -16,8 +16,10 @@ from mc_pipeline_tests.domain.test_store_orders import store_rows
 MONTHS = ("2024-05", "2024-06", "2024-07")
 RATES = (None, None, 0.8, 1.25, 0.9)
 """Of order currency per euro; None: the order is in euros."""
-ADVANCE, TYPED = "advance", "typed"
+ADVANCE, TYPED, TYPED_BELOW_ZERO = "advance", "typed", "typed below zero"
 CENTS = st.integers(0, 30)
+ACTS = "edit invoice invoice credit typed unpost advance joint cancel move".split()
+TURNED_ACTS = "turned turned return typed_below_zero".split()
 PARTS = ("goods", "more goods", "discount", "shipping")
 
 
@@ -54,8 +56,12 @@ class Order:
 
 @dataclass
 class Story:
-    """Some orders of one customer, and everything that happened, in the order of time."""
+    """Some orders of one customer, and everything that happened, in the order of time.
 
+    ``turns``: documents hold lines below zero as well, and every line of an order has an amount.
+    """
+
+    turns: bool = False
     orders: list[Order] = field(default_factory=list)
     documents: list[Document] = field(default_factory=list)
     moves: list[Any] = field(default_factory=list)
@@ -63,12 +69,13 @@ class Story:
 
 
 def sign_of(part: str) -> int:
-    return -1 if part == "discount" else 1
+    return -1 if part in ("discount", TYPED_BELOW_ZERO) else 1
 
 
 @st.composite
 def stories(draw: st.DrawFn) -> Story:
-    story = Story()
+    # Of a line of which nothing is ordered the documents themselves say which sign it has, so none is turned.
+    story = Story(turns=draw(st.booleans()))
     for number in range(draw(st.integers(4, 8))):
         story.orders.append(Order(number + 1, draw(st.sampled_from(MONTHS)), draw(st.sampled_from(RATES))))
         for part in PARTS[: draw(st.integers(1, 4))]:
@@ -76,9 +83,7 @@ def stories(draw: st.DrawFn) -> Story:
     for _ in range(draw(st.integers(10, 50))):
         number = draw(st.integers(0, len(story.orders) - 1))
         order = story.orders[number]
-        match draw(
-            st.sampled_from("edit invoice invoice credit typed unpost advance joint cancel move".split())
-        ):
+        match draw(st.sampled_from([*ACTS, *(TURNED_ACTS if story.turns else ())])):
             case "edit":
                 _edit(draw, story, number, draw(st.sampled_from(sorted(order.now))))
             case "invoice":
@@ -92,6 +97,19 @@ def stories(draw: st.DrawFn) -> Story:
                 reversed_one = draw(st.integers(0, len(story.documents) - 1))
                 lines = [Said(number, TYPED, draw(CENTS), draw(CENTS))]
                 _add(story, Document(CREDIT, lines, reverses=reversed_one))
+            case "turned":
+                # A down payment larger than the delivery: the goods stand in a credit note, below zero.
+                kind = draw(st.sampled_from([INVOICE, CREDIT]))
+                _add(story, Document(kind, [_turned(each) for each in _lines(draw, story, number)]))
+            case "return":
+                lines = _lines(draw, story, number)
+                _add(
+                    story,
+                    Document(INVOICE, [*lines, _turned(draw(st.sampled_from(_lines(draw, story, number))))]),
+                )
+            case "typed_below_zero":
+                lines = [*_lines(draw, story, number), Said(number, TYPED, -draw(CENTS), 0)]
+                _add(story, Document(INVOICE, lines))
             case "unpost" if story.documents:
                 draw(st.sampled_from(story.documents)).posted = False
             case "advance":
@@ -109,7 +127,8 @@ def stories(draw: st.DrawFn) -> Story:
 
 
 def _edit(draw: st.DrawFn, story: Story, number: int, part: str) -> None:
-    amounts = sign_of(part) * draw(CENTS), sign_of(part) * draw(CENTS)
+    cents = CENTS.filter(bool) if story.turns else CENTS
+    amounts = sign_of(part) * draw(cents), sign_of(part) * draw(cents)
     story.orders[number].now[part] = amounts
     story.moves.append((number, part, *amounts))
 
@@ -127,6 +146,10 @@ def _lines(draw: st.DrawFn, story: Story, number: int) -> list[Said]:
     ]
 
 
+def _turned(said: Said) -> Said:
+    return Said(said.order, said.part, -said.untaxed, -said.tax)
+
+
 def _add(story: Story, added: Document) -> None:
     story.moves.append(len(story.documents))
     story.documents.append(added)
@@ -138,7 +161,11 @@ def _add(story: Story, added: Document) -> None:
 def left_of(story: Story) -> list[dict[str, dict[str, int]]]:
     """What is kept of each order's parts, in cents of its currency: by part, ``untaxed`` and ``tax``."""
     ledgers: list[dict[tuple[str, str], Amount]] = [
-        {(part, amount): Amount(sign_of(part)) for part in (*PARTS, TYPED) for amount in ("untaxed", "tax")}
+        {
+            (part, amount): Amount(sign_of(part))
+            for part in (*PARTS, TYPED, TYPED_BELOW_ZERO)
+            for amount in ("untaxed", "tax")
+        }
         for _ in story.orders
     ]
     for move in story.moves:
@@ -150,20 +177,24 @@ def left_of(story: Story) -> list[dict[str, dict[str, int]]]:
         done = story.documents[move]
         if not done.posted:
             continue
+        held: Counter[tuple[int, str, str]] = Counter()
         for said in done.lines:
             counts_to = _counts_to(story, done, said)
             if counts_to is None or said.part == ADVANCE:
                 continue
-            for amount in ("untaxed", "tax"):
-                piece = ledgers[counts_to][said.part, amount]
-                shift = piece.bill if done.kind == INVOICE else piece.give_back
-                shift(getattr(said, amount))
+            part = TYPED_BELOW_ZERO if said.part == TYPED and said.untaxed < 0 else said.part
+            held[counts_to, part, "untaxed"] += said.untaxed
+            held[counts_to, part, "tax"] += said.tax
+        for (counts_to, part, amount), value in held.items():
+            piece = ledgers[counts_to][part, amount]
+            sells = (sign_of(part) * value > 0) == (done.kind == INVOICE)
+            (piece.bill if sells else piece.give_back)(sign_of(part) * abs(value))
     return [
         {
             part: {
                 amount: 0 if order.cancelled else ledger[part, amount].kept for amount in ("untaxed", "tax")
             }
-            for part in (*PARTS, TYPED)
+            for part in (*PARTS, TYPED, TYPED_BELOW_ZERO)
         }
         for order, ledger in zip(story.orders, ledgers, strict=True)
     ]

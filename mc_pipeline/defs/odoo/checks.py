@@ -59,9 +59,10 @@ def odoo_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefini
                 asset="odoo_refunds",
                 companies=companies,
                 owner="finance",
-                description="Every posted credit note counts to one order. For finance: one that does not "
-                "lowers nobody's total; make it from its invoice (Credit Note) and keep the lines that "
-                "Odoo copies, one credit note for each order.",
+                description="Every posted credit note counts to one order, and no invoice has a line below "
+                "zero without an order line. For finance: what does not count lowers nobody's total. Make a "
+                "credit note from its invoice (Credit Note) and keep the lines that Odoo copies, one credit "
+                "note for each order; enter a discount on the order, not on its invoice.",
             ),
             read_is_complete_spec("odoo_refunds", companies),
         ],
@@ -121,7 +122,8 @@ def credit_notes_have_an_order(systems: Systems, odoo_refunds: Table) -> dg.Asse
         severity=dg.AssetCheckSeverity.WARN,
         description="Every credit note counts to one order."
         if unmatched.empty
-        else f"{notes:,} credit notes count to no order, so they lower nobody's total.",
+        else f"{notes:,} credit notes, or lines below zero typed on invoices, count to no order: they lower "
+        "nobody's total.",
         metadata={
             "owner": "finance",
             "offenders": notes,
