@@ -1,7 +1,7 @@
-"""Rule 6.6: on whose account Mailchimp refused a write: the person's, or that of a field, the audience, the plan.
+"""Rule 6.6: whose fault a refusal is: the person's, a field's, the audience's or the plan's.
 
-Only a reason about the person's own value waits for the contact to change. All others are said once, with what
-to change in Mailchimp, and tried again when the cause may be gone.
+Only a reason about the person's own value waits for the contact to change. All others are said once, with
+what to change in Mailchimp, and tried again when the cause may be gone.
 """
 
 from collections.abc import Collection, Mapping
@@ -130,9 +130,13 @@ def what_it_says(cause: str, field: str, audience: str) -> str:
     """Say a cause outside the person in one sentence that names the audience and the field."""
     match cause:
         case Cause.REQUIRED_FIELD:
-            return f"the audience {audience} requires the field {field} of people for whom nothing is sent there"
+            return (
+                f"the audience {audience} requires the field {field} of people for whom nothing is sent there"
+            )
         case Cause.PHONE_FORMAT:
-            return f"the field {field} of the audience {audience} takes phone numbers of the United States only"
+            return (
+                f"the field {field} of the audience {audience} takes phone numbers of the United States only"
+            )
         case Cause.FIELD_DEFINITION:
             return f"the field {field} of the audience {audience} has another type than what is sent there"
         case Cause.CONTACT_LIMIT:
@@ -155,8 +159,8 @@ def what_to_change(cause: str, field: str) -> str:
             )
         case Cause.FIELD_DEFINITION:
             return (
-                f"Delete the field {field} {page}: the next sync makes it again and fills it; or name another "
-                "tag in companies.yaml."
+                f"Delete the field {field} {page}: the next sync makes it again and fills it; or name "
+                "another tag in companies.yaml."
             )
         case Cause.CONTACT_LIMIT:
             return (

@@ -12,7 +12,12 @@ from typing import Any, Literal, Protocol
 
 from mc_pipeline.mailchimp.answers import require
 from mc_pipeline.mailchimp.client import MailchimpClient
-from mc_pipeline.mailchimp.errors import MailchimpError, MailchimpInvalidError, MailchimpUnknownOutcomeError
+from mc_pipeline.mailchimp.errors import (
+    MailchimpError,
+    MailchimpInvalidError,
+    MailchimpServerError,
+    MailchimpUnknownOutcomeError,
+)
 
 ROOM = 30
 PREMIUM_ROOM = 80
@@ -92,7 +97,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class EnsureResult:
-    """``created`` and ``present``: tags; ``problems``: tag to what is wrong; ``fields``: all of the audience."""
+    """``created`` and ``present``: tags; ``problems``: tag to what is wrong; ``fields``: all there are."""
 
     created: list[str] = field(default_factory=list)
     present: list[str] = field(default_factory=list)
@@ -109,8 +114,7 @@ def list_merge_fields(client: MailchimpClient, list_id: str) -> dict[str, MergeF
             list_id,
             count=_PAGE_SIZE,
             offset=offset,
-            fields=["total_items"]
-            + [f"merge_fields.{name}" for name in _PARTS],
+            fields=["total_items"] + [f"merge_fields.{name}" for name in _PARTS],
         )
         total = require(page, "total_items", int)
         fields = require(page, "merge_fields", list)
@@ -190,10 +194,10 @@ def ensure_merge_fields(
         name = (names or {}).get(tag, tag)
         try:
             existing[tag] = _create(client, list_id, tag, name, wanted[tag])
-        except MailchimpInvalidError as error:
+        except (MailchimpInvalidError, MailchimpServerError) as error:
             result.problems[tag] = FieldProblem(
                 "refused",
-                f"Mailchimp refused to create the merge field: {error}",
+                f"Mailchimp did not create the merge field: {error}",
                 "make the field in Mailchimp (Audience, Settings, Audience fields), or name another tag in "
                 "the settings",
             )
@@ -213,8 +217,8 @@ def _problem(
         return FieldProblem(
             "not_a_tag",
             "not a merge tag Mailchimp accepts",
-            "use at most 10 upper-case letters, digits and underscores, begin with a letter, and not EMAIL or "
-            "MERGE with a number",
+            "use at most 10 upper-case letters, digits and underscores, begin with a letter, and not EMAIL "
+            "or MERGE with a number",
         )
     if wanted_type not in TYPES:
         return FieldProblem(
@@ -245,9 +249,7 @@ def _problem(
     return None
 
 
-def _create(
-    client: MailchimpClient, list_id: str, tag: str, name: str, wanted_type: str
-) -> MergeField:
+def _create(client: MailchimpClient, list_id: str, tag: str, name: str, wanted_type: str) -> MergeField:
     body: dict[str, Any] = {
         "tag": tag, "name": name, "type": wanted_type, "required": False, "public": False
     }  # fmt: skip
