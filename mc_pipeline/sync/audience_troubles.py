@@ -100,19 +100,19 @@ def troubles_of_push(
             )
         )
     outside = open_refusals[open_refusals["reason"] == DEFERRED]
-    for (audience, cause, field), rows in outside.fillna({"field": ""}).groupby(
-        ["audience", "cause", "field"]
-    ):
+    by_place = outside.fillna({"field": ""}).groupby(["audience", "cause", "field"])
+    for (where, why, tag), rows in by_place:
+        audience, cause, field = str(where), str(why), str(tag)
         people = "1 person waits" if len(rows) == 1 else f"{len(rows):,} people wait"
-        sentence = what_it_says(str(cause), str(field), audience)
+        sentence = what_it_says(cause, field, audience)
         of_field = cause != Cause.CONTACT_LIMIT
         found.append(
             _broken(
                 "merge_field" if of_field else "audience",
                 f"{audience}/{field}" if of_field else audience,
-                str(cause),
+                cause,
                 f"{sentence[:1].upper()}{sentence[1:]}; {people}.",
-                what_to_change(str(cause), str(field)),
+                what_to_change(cause, field),
                 owner=MARKETING,
             )
         )

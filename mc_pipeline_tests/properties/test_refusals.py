@@ -5,9 +5,12 @@ Whole runs in a small town. How a single refusal is judged is in ``domain/test_r
 
 from collections.abc import Iterator
 from datetime import timedelta
+from types import SimpleNamespace
 
+import dagster as dg
 import pytest
 
+from mc_pipeline.definitions import build_defs
 from mc_pipeline.ledger.troubles import Trouble
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline.sandbox.journal import JournalEntry
@@ -66,6 +69,20 @@ def writes(world: SmallWorld, since: int) -> list[JournalEntry]:
     return [each for each in world.mailchimp.journal.since(since) if each.is_write]
 
 
+def everything_applied(world: SmallWorld, done: Run) -> dg.AssetCheckResult:
+    """The check of that name, after a run."""
+    (checks,) = [
+        each
+        for each in build_defs(world.settings).asset_checks or ()
+        if each.op.name == "audience_push_checks"
+    ]
+    judge = checks.op.compute_fn.decorated_fn
+    tables = {name: done.tables[name] for name in ("audience_push", "contacts")}
+    with world._ledger_of_a_person() as systems:
+        (result,) = judge(SimpleNamespace(partition_key=COMPANY), systems=systems, **tables)
+    return result
+
+
 def run(world: SmallWorld) -> tuple[Run, list[JournalEntry]]:
     """One run, and what it wrote to Mailchimp."""
     before = world.mailchimp.journal.last_number
@@ -88,7 +105,10 @@ def test_a_required_field_holds_up_newcomers_until_it_is_put_right_in_mailchimp(
     customer(world, BOB)
     done, _ = run(world)
     assert world.mailchimp.status(RETAIL, BOB) is None
+    check = everything_applied(world, done)
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.ERROR)
     (trouble,) = troubles(world)
+    assert trouble.sentence in str(check.description)
     assert (trouble.kind, trouble.part, trouble.place) == ("broken", "merge_field", "retail/LOYALTY")
     assert trouble.sentence.startswith("The audience retail requires the field LOYALTY")
     assert "1 person waits" in trouble.sentence
@@ -201,6 +221,10 @@ def test_refused_people_stay_listed_until_they_are_taken(world: SmallWorld):
         assert [reason for reason, _, _ in listed(done, BOB)] == ["refused"]
         assert "looks fake" in listed(done, CLEO)[0][1]
         assert troubles(world) == [], "it is the person's own value"
+        check = everything_applied(world, done)
+        assert not check.passed
+        assert "refused something of 2 people, and still does" in check.description
+        assert BOB not in str(check.metadata), "personal data stays in the tables"
     world.mailchimp.state.fake_addresses.clear()
     world.odoo.edit_partner(partner, name="Bob Birk")
     run(world)
@@ -208,6 +232,7 @@ def test_refused_people_stay_listed_until_they_are_taken(world: SmallWorld):
     assert world.mailchimp.status(RETAIL, BOB) == "transactional"
     assert listed(done, BOB) == []
     assert [reason for reason, _, _ in listed(done, CLEO)] == ["refused"]
+    assert "refused something of 1 people" in str(everything_applied(world, done).description)
 
 
 def test_an_address_that_no_list_shows_is_asked_for_once_in_seven_days(world: SmallWorld):
