@@ -19,6 +19,7 @@ from mc_pipeline.domain.evidence import BOOLEAN_FIELD
 from mc_pipeline.domain.explanation import ExplanationStep, explain_contact, explain_partner
 from mc_pipeline.domain.held_addresses import HeldAddresses
 from mc_pipeline.domain.odoo_opt_outs import CONFLICTS
+from mc_pipeline.domain.refusal_causes import OUTSIDE_THE_PERSON
 from mc_pipeline.ledger import Ledger
 from mc_pipeline.ledger.due_in_odoo import CONFLICT
 from mc_pipeline.ledger.members import HistoryEntry
@@ -372,6 +373,8 @@ def _kept(ledger: Ledger, company: CompanySettings, address: str) -> Iterator[Ex
             again = (
                 "it is never sent again, only the person can sign up again"
                 if address in refused_for_good
+                else "it is no fault of the person's, and tried again when that may be put right in Mailchimp"
+                if row["rejection_cause"] in OUTSIDE_THE_PERSON
                 else f"tried again after {moment(row['retry_at'])}"
                 if _is_there(row["retry_at"])
                 else "tried again when what is sent changes"

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from mc_pipeline.domain.old_opt_outs import WaitingLike, what_waits
+from mc_pipeline.domain.rejections import NOT_THERE
 from mc_pipeline.ledger import PlanRecord
 from mc_pipeline.ledger.old_opt_outs import OldOptOutsRecord
 from mc_pipeline.settings import CompanySettings
@@ -131,6 +132,9 @@ def show_set_aside(console: Console, company: CompanySettings) -> None:
 
 def _show(console: Console, company: CompanySettings, rows: pd.DataFrame, title: str) -> None:
     contacts = read_stored("contacts", company.key)
+    aside = read_stored("set_aside", company.key)
+    # Whom Mailchimp refused, in an earlier run as well, is not as they should be.
+    not_there = set() if aside is None else set(aside.rows.loc[aside.rows["reason"].isin(NOT_THERE), "email"])
     grid = Grid(title=title, title_justify="left", box=None, pad_edge=False)
     grid.add_column("audience")
     for column in _COLUMNS:
@@ -143,7 +147,7 @@ def _show(console: Console, company: CompanySettings, rows: pd.DataFrame, title:
         wanted = (
             set() if contacts is None else set(contacts.rows.loc[contacts.rows["audience"] == key, "email"])
         )
-        touched = set(of_audience["email"]) | set(of_audience["new_email"].dropna())
+        touched = set(of_audience["email"]) | set(of_audience["new_email"].dropna()) | not_there
         numbers = {**counted, "failed": failed, "unchanged": len(wanted - touched)}
         grid.add_row(key, *(f"{int(numbers.get(column, 0)):,}" for column in _COLUMNS))
     console.print(grid)

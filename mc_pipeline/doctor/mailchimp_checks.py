@@ -1,16 +1,19 @@
 """Checks of Mailchimp: the API key of each account, and each audience of the settings."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from mc_pipeline.doctor.findings import Check, Result, not_known, ok, problem, warning
 from mc_pipeline.doctor.subjects import Account, AudienceOfCompany
 from mc_pipeline.domain.fields import MERGE_FIELD_SOURCES
+from mc_pipeline.ledger import LedgerError
+from mc_pipeline.ledger.field_definitions import UsedField
 from mc_pipeline.mailchimp.answers import require
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpAuthenticationError, MailchimpNotFoundError
 from mc_pipeline.mailchimp.lists import welcome_automations
 from mc_pipeline.mailchimp.merge_fields import (
     PREMIUM_ROOM,
+    US_PHONE,
     compare_merge_fields,
     list_merge_fields,
     room_of,
@@ -116,10 +119,30 @@ def check_merge_fields(audience: AudienceOfCompany) -> Iterator[Result]:
     """The merge fields of the settings are there with the right type, or can be created."""
     existing = list_merge_fields(audience.client, audience.settings.list_id)
     wanted = {tag: MERGE_FIELD_SOURCES[source] for tag, source in audience.settings.merge_fields.items()}
-    compared = compare_merge_fields(existing, wanted)
-    for tag, sentence in compared.problems.items():
-        yield problem(f"merge field {tag}", f"{audience.where(f'merge_fields.{tag}')}: {sentence}.")
-    unfilled = [tag for tag, field in existing.items() if field.required and tag not in wanted]
+    compared = compare_merge_fields(existing, wanted, _used_before(audience))
+    full = [tag for tag, each in compared.problems.items() if each.code == "full"]
+    if full:
+        each = compared.problems[full[0]]
+        yield problem(
+            f"merge field {', '.join(full)}: no room",
+            f"{audience.where('merge_fields')}: {each.said}: {each.what_to_do}.",
+        )
+    for tag, each in compared.problems.items():
+        if each.code != "full":
+            yield problem(f"merge field {tag}", f"{audience.where(f'merge_fields.{tag}')}: {each}.")
+    american = [tag for tag in compared.present if existing[tag].phone_format == US_PHONE]
+    if american:
+        yield warning(
+            f"takes phone numbers of the United States only: {', '.join(american)}",
+            f"People with other numbers are written without them: set the phone format to International in "
+            f"Mailchimp (Audience, Settings, Audience fields), or remove the field from "
+            f"{audience.where('merge_fields')}.",
+        )
+    unfilled = [
+        tag
+        for tag, field in existing.items()
+        if field.required and tag not in wanted and not field.default_value
+    ]
     if unfilled:
         yield warning(
             f"required and not filled: {', '.join(unfilled)}",
@@ -135,6 +158,14 @@ def check_merge_fields(audience: AudienceOfCompany) -> Iterator[Result]:
         parts[-1] += f" ({PREMIUM_ROOM - taken} with Mailchimp Premium)"
     if not compared.problems:
         yield ok("; ".join(parts))
+
+
+def _used_before(audience: AudienceOfCompany) -> Mapping[str, UsedField]:
+    """The fields that earlier runs used, by tag; a ledger that cannot be opened has a check of its own."""
+    try:
+        return audience.systems.ledger.field_definitions.used(audience.settings.list_id)
+    except LedgerError:
+        return {}
 
 
 def check_store(audience: AudienceOfCompany) -> Iterator[Result]:

@@ -54,6 +54,7 @@ _RECORD_COLUMNS = (
     "vanished",
     "rejection_key",
     "rejection_title",
+    "rejection_cause",
     "retry_at",
 )
 _CONTACT_COLUMNS = (

@@ -360,6 +360,7 @@ def _taking_over(view: AudienceView, renames: pd.DataFrame) -> pd.DataFrame:
         "sent_json",
         "returned_json",
         "rejection_key",
+        "rejection_cause",
         "retry_at",
     ]
     wanted = view.desired.drop(columns=member_columns)

@@ -5,6 +5,7 @@ not seen stays as they are: a mistake of ours must not look like a decision abou
 """
 
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -190,20 +191,31 @@ def hold_back_stopped(
     return stopped.assign(held_back_because=pd.Series(reasons, index=stopped.index, dtype=object))
 
 
-def waiting_for_creations(plan: pd.DataFrame, trouble: Mapping[str, str]) -> list[str]:
+def waiting_for_creations(
+    plan: pd.DataFrame,
+    trouble: Mapping[str, str],
+    not_entering: Mapping[int, str] = MappingProxyType({}),
+) -> list[str]:
     """Return per row of a plan why it is not sent: as the plan says, or because an audience takes nothing.
 
     Args:
         plan: rows of ``audience_plan``.
         trouble: audience (its name in the settings) to the reason why nothing can be written to it. Whoever
             should enter it stays where they were until they are there.
+        not_entering: index of a row that creates somebody whom Mailchimp refused before, and what it said.
     """
     reasons = [
         because or trouble.get(audience, "")
         for because, audience in zip(plan["held_back_because"], plan["audience"], strict=True)
     ]
-    entering = plan[(plan["operation"] == "create") & plan["audience"].isin(list(trouble))]
+    entering = plan[plan["operation"] == "create"]
     why = entering["audience"].map(trouble)
+    why = pd.Series(
+        [not_entering.get(at, because) for at, because in zip(why.index, why, strict=True)],
+        index=entering.index,
+        dtype=object,
+    )
+    entering, why = entering[why.notna()], why[why.notna()]
     waiting: dict[object, str] = dict(zip(entering["email"], why, strict=True))
     waiting |= {
         int(partner): reason

@@ -18,6 +18,7 @@ from mc_pipeline.domain.changes_of_fields import differing_fields, is_empty, lan
 from mc_pipeline.domain.evidence import MAILING_LIST
 from mc_pipeline.domain.not_taken_back import NOT_TAKEN_BACK
 from mc_pipeline.domain.plan_rows import body_key, canonical_json
+from mc_pipeline.domain.refusal_causes import OUTSIDE_THE_PERSON
 
 STATUSES_FOR_NEW = frozenset({"", "transactional", "subscribed", "pending"})
 _ONE_DAY = timedelta(days=1)
@@ -305,11 +306,15 @@ def evidence_time(evidence_json: Any) -> datetime | None:
 
 
 def still_refused(rows: pd.DataFrame, bodies: Collection[str], planned_at: datetime) -> np.ndarray:
-    """Tell which bodies Mailchimp refused before and should not be sent again yet."""
+    """Tell which bodies Mailchimp refused before and should not be sent again yet.
+
+    What was refused for a cause outside the person stays in the plan: the push tries some of it.
+    """
     refused = np.zeros(len(rows), dtype=bool)
     keys = rows["rejection_key"].to_numpy(dtype=object)
     retry = rows["retry_at"]
-    waiting = (retry.isna() | (retry > pd.Timestamp(planned_at))).to_numpy(dtype=bool)
+    waiting = ~rows["rejection_cause"].isin(list(OUTSIDE_THE_PERSON)).to_numpy(dtype=bool)
+    waiting &= (retry.isna() | (retry > pd.Timestamp(planned_at))).to_numpy(dtype=bool)
     for at, (key, body) in enumerate(zip(keys, bodies, strict=True)):
         if isinstance(key, str) and waiting[at] and key == body_key(body):
             refused[at] = True

@@ -80,7 +80,8 @@ class Outcome:
     outcome    applied     Mailchimp accepted it
                unchanged   it was so already, by somebody else's doing
                rejected    Mailchimp refused it; tried again when what is sent changes
-               deferred    Mailchimp refused it for now; tried again after 5 min, 1, 2 and 7 days
+               deferred    Mailchimp refused it for now; tried again after 5 min, 1, 2 and 7 days, or, for
+                           a cause outside the person, when the cause may be gone
                held_back   not sent: something decided against it
                not_sent    certainly not applied: never sent, or read back and found undone
                unknown     nobody knows; the intent stays open
@@ -90,6 +91,8 @@ class Outcome:
     refusal    of a rejected one: Mailchimp refuses the person for good, whatever is sent: compliance
                (unsubscribed, bounced or under review) or forgotten (deleted for good); "" otherwise. It is
                kept as an opt-out of unknown origin (RULES 6.6)
+    cause      of one that Mailchimp refused: whose fault it is (``domain.refusal_causes``), and the merge
+               field that it is about; retry_at says when one of the person's own is tried again (UTC)
     """
 
     intent_id: int
@@ -98,6 +101,9 @@ class Outcome:
     title: str = ""
     returned: Mapping[str, Any] | None = None
     refusal: str = ""
+    cause: str = ""
+    field: str = ""
+    retry_at: datetime | None = None
 
     def __repr__(self) -> str:
         return f"Outcome(intent_id={self.intent_id}, {self.outcome}, title={self.title!r})"
@@ -424,6 +430,9 @@ def _settled_now(
             title=outcome.title,
             returned=outcome.returned,
             refusal=outcome.refusal,
+            cause=outcome.cause,
+            field=outcome.field,
+            retry_at=outcome.retry_at,
             at=now,
         )
 

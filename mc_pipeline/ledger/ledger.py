@@ -11,6 +11,7 @@ from mc_pipeline.ledger.consent import Consent
 from mc_pipeline.ledger.database import Clock, Database, database_url, utc_now
 from mc_pipeline.ledger.due_in_odoo import DueInOdooRows
 from mc_pipeline.ledger.erasures import Erasures
+from mc_pipeline.ledger.field_definitions import FieldDefinitions
 from mc_pipeline.ledger.hearings import Hearings
 from mc_pipeline.ledger.inbox import Inbox
 from mc_pipeline.ledger.intents import Intents
@@ -45,6 +46,7 @@ class Ledger:
         self.intents = Intents(database)
         self.members = Members(database)
         self.audience_reads = AudienceReads(database)
+        self.field_definitions = FieldDefinitions(database)
         self.changed_addresses = ChangedAddresses(database)
         self.consent = Consent(database)
         self.confirmations = Confirmations(database)

@@ -63,14 +63,18 @@ _LOADED = (
     "last_status",
     "absent_reads",
     "vanished",
+    "rejection_operation",
     "rejection_key",
     "rejection_detail",
     "rejection_title",
+    "rejection_cause",
+    "rejection_field",
+    "rejected_at",
     "retry_at",
 )
 _TEXTS = (
     "list_id email company audience created_status sent_json returned_json name_sent last_status "
-    "rejection_key rejection_detail rejection_title"
+    "rejection_operation rejection_key rejection_detail rejection_title rejection_cause rejection_field"
 ).split()
 Key = tuple[str, str]  # (list_id, email)
 Find = Callable[[Sequence[StatusChange]], Mapping[Key, Finding]]
@@ -160,7 +164,9 @@ class Members:
         partner_id        Odoo partner last sent (Int64); name_sent its name then
         last_status       Mailchimp status last seen or set by us; None: never there as far as we know
         absent_reads      complete reads in a row that did not find it; vanished: confirmed gone
-        rejection_key     SHA-256 of the body that Mailchimp refused; rejection_title and _detail its words
+        rejection_key     SHA-256 of the body that Mailchimp refused; rejection_operation what it was to do,
+                          rejection_title and _detail Mailchimp's words; rejection_cause whose fault it is
+                          (``domain.refusal_causes``), rejection_field the merge field; rejected_at (UTC)
         retry_at          when a deferred one may be tried again (UTC); None with a key: not before it changes
         """
         return self._frame(member.c.list_id.in_(sorted(set(list_ids))))
@@ -436,6 +442,12 @@ class Members:
             add_events(connection, events)
         return vanished
 
+    def refused(self, list_ids: Collection[str]) -> "pd.DataFrame":
+        """The records of these audiences with a refusal that is open, in the columns of ``load``."""
+        return self._frame(
+            and_(member.c.list_id.in_(sorted(set(list_ids))), member.c.rejection_key.is_not(None))
+        )
+
     def history(self, email: str, also: Collection[str] = ()) -> list[HistoryEntry]:
         """Everything known about an address, and about those it was renamed from or to, in order of time.
 
@@ -534,7 +546,7 @@ def _member_frame(rows: Sequence[Any]) -> "pd.DataFrame":
             columns["tags"] = pd.Series(parsed, dtype="object")
         elif name in _TEXTS:
             columns[name] = pd.Series(values[name], dtype="str")
-        elif name in ("created_at", "retry_at"):
+        elif name in ("created_at", "rejected_at", "retry_at"):
             columns[name] = pd.Series(values[name], dtype="datetime64[us, UTC]")
         elif name == "partner_id":
             columns[name] = pd.Series(values[name], dtype="Int64")

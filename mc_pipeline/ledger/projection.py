@@ -48,8 +48,12 @@ _NO_REJECTION: Changes = {
     "rejection_detail": None,
     "rejection_title": None,
     "rejection_attempts": 0,
+    "rejection_cause": None,
+    "rejection_field": None,
+    "rejected_at": None,
     "retry_at": None,
 }
+_OUTSIDE_THE_PERSON = frozenset({"required_field", "phone_format", "field_definition", "contact_limit"})
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,9 @@ class MemberRecord:
     rejection_detail: str | None = None
     rejection_title: str | None = None
     rejection_attempts: int = 0
+    rejection_cause: str | None = None
+    rejection_field: str | None = None
+    rejected_at: datetime | None = None
     retry_at: datetime | None = None
     contact_id: str | None = None
 
@@ -109,6 +116,9 @@ class SettledWrite:
     title: str = ""
     returned: Mapping[str, Any] | None = None
     refusal: str = ""
+    cause: str = ""
+    field: str = ""
+    retry_at: datetime | None = None
 
 
 def fields_of(member: Mapping[str, Any]) -> dict[str, Any]:
@@ -315,8 +325,8 @@ def _tags(record: MemberRecord, add: list[str] | None = None, remove: list[str] 
 def _refused(record: MemberRecord, write: SettledWrite) -> Changes:
     if record.rejection_operation in _DATA_OPERATIONS and write.operation not in _DATA_OPERATIONS:
         return {}
-    attempts, retry_at = 0, None
-    if write.outcome == "deferred":
+    attempts, retry_at = 0, write.retry_at
+    if write.outcome == "deferred" and write.cause not in _OUTSIDE_THE_PERSON:
         # Counted over changes of the data too: the reason is the address, not what was sent with it.
         attempts = record.rejection_attempts + 1
         if attempts <= len(DEFERRALS):
@@ -327,6 +337,9 @@ def _refused(record: MemberRecord, write: SettledWrite) -> Changes:
         "rejection_detail": write.detail,
         "rejection_title": write.title,
         "rejection_attempts": attempts,
+        "rejection_cause": write.cause or None,
+        "rejection_field": write.field or None,
+        "rejected_at": write.at,
         "retry_at": retry_at,
     }
 

@@ -138,6 +138,10 @@ member = Table(
     Column("rejection_detail", Text()),
     Column("rejection_title", Text()),
     _count("rejection_attempts"),
+    # Whose fault it is (domain.refusal_causes), and the merge field it is about; empty: an earlier version's.
+    Column("rejection_cause", Text()),
+    Column("rejection_field", Text()),
+    Column("rejected_at", UtcDateTime()),
     Column("retry_at", UtcDateTime()),
     # Mailchimp's id of the contact, which stays when the address changes; empty: not learned yet.
     Column("contact_id", Text()),
@@ -206,6 +210,26 @@ audience_read = Table(
     # Runs since then in which Mailchimp said that there is no such audience, and the last of them.
     _count("not_found_runs"),
     Column("not_found_run_id", Text()),
+)
+
+# What the merge fields of an audience were like when they were last read, and since when.
+field_definitions = Table(
+    "ledger_field_definitions",
+    metadata,
+    Column("list_id", Text(), primary_key=True),
+    Column("fields_json", Text(), nullable=False),
+    Column("changed_at", UtcDateTime(), nullable=False),
+)
+
+# The merge fields that were used or made under the tags of the settings: who gives one another tag, or makes
+# it anew, is told.
+used_field = Table(
+    "ledger_used_field",
+    metadata,
+    Column("list_id", Text(), primary_key=True),
+    Column("tag", Text(), primary_key=True),
+    Column("merge_id", BigInteger(), nullable=False),
+    Column("type", Text(), nullable=False),
 )
 
 consent_event = Table(

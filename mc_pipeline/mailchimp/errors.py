@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from mc_pipeline.masking import mask_text
 
-RejectionKind = Literal["exists", "compliance", "forgotten", "invalid", "deferred", "other"]
+RejectionKind = Literal["exists", "compliance", "forgotten", "invalid", "deferred", "limit", "other"]
 
 CONNECTION_FAILED = "Connection Failed"
 CHECK_TOO_OLD = "Check Too Old"
@@ -33,12 +33,23 @@ Only the person can come back, by a sign-up form (rule 6.6)."""
 # In order: the first pattern that is found decides. "Signed up to a lot of lists" comes with the title
 # Invalid Resource although waiting cures it.
 _KIND_OF_DETAIL: tuple[tuple[re.Pattern[str], RejectionKind], ...] = (
-    (re.compile(r"signed up to a lot of lists", re.I), "deferred"),
+    (re.compile(r"signed up (to|for) a lot of lists|not allowing more signups", re.I), "deferred"),
     (re.compile(r"compliance (state|review)", re.I), "compliance"),
     (re.compile(r"permanently deleted and cannot be re-?imported", re.I), "forgotten"),
     (re.compile(r"already (a list member|in (this|the) list)", re.I), "exists"),
     (re.compile(r"looks fake or invalid|provide a valid email|merge fields were invalid", re.I), "invalid"),
+    # Mailchimp API: the words of a contact limit are documented nowhere; this is what they are about.
+    (
+        re.compile(
+            r"\b(contacts?|subscribers?|members?|audiences?|plan|account|billing)\b.{0,60}\b(limit|maximum|quota)"
+            r"|\b(limit|maximum|quota|number)\b.{0,60}\b(contacts?|subscribers?|members?|plan|account)\b"
+            r"|\b(exceed\w*|over) your .{0,30}\b(plan|contacts?)\b|\bupgrade your (plan|account)\b",
+            re.I,
+        ),
+        "limit",
+    ),
 )
+_ADDRESS = re.compile(r"\S+@\S+")
 
 
 def classify_rejection(
@@ -48,17 +59,22 @@ def classify_rejection(
 
     ``exists``: already in the audience. ``compliance``: unsubscribed, bounced or under review, for good.
     ``forgotten``: permanently deleted, for good. ``invalid``: the data must change. ``deferred``: the
-    same data may pass later ("signed up to a lot of lists"). ``other``: none of these.
+    same data may pass later ("signed up to a lot of lists"). ``limit``: the plan or the account takes no
+    more contacts, whoever they are. ``other``: none of these.
 
     ``error_code`` and ``field`` are those of the errors[] of POST /lists/{list_id}.
     """
     if error_code == "ERROR_CONTACT_EXISTS":
         return "exists"
+    if error_code == "ERROR_TOO_MANY_RECENT_SIGNUPS":
+        return "deferred"
     by_title = _KIND_OF_TITLE.get((title or "").strip().lower())
     if by_title:
         return by_title
+    # An address may contain any of the words.
+    words = _ADDRESS.sub("", detail or "")
     for pattern, kind in _KIND_OF_DETAIL:
-        if pattern.search(detail or ""):
+        if pattern.search(words):
             return kind
     if field or (title or "").strip().lower() == "invalid resource":
         return "invalid"
@@ -186,6 +202,12 @@ class MailchimpTooManySignupsError(MailchimpInvalidError):
     advice = "Try this address again later, first in minutes, then in days."
 
 
+class MailchimpContactLimitError(MailchimpError):
+    """The plan or the account takes no more contacts."""
+
+    advice = "Raise the contact limit of the plan in Mailchimp (Account, Billing), or archive contacts there."
+
+
 class MailchimpRateLimitError(MailchimpError):
     """Too many simultaneous connections or unfinished batches; nothing was applied."""
 
@@ -233,6 +255,7 @@ _CLASS_OF_KIND: dict[RejectionKind, type[MailchimpError]] = {
     "forgotten": MailchimpForgottenError,
     "invalid": MailchimpInvalidError,
     "deferred": MailchimpTooManySignupsError,
+    "limit": MailchimpContactLimitError,
     "other": MailchimpError,
 }
 
@@ -242,7 +265,8 @@ def error_class(status: int, title: str, detail: str) -> type[MailchimpError]:
     if status == 401 or title.strip().lower() in {"api key invalid", "api key missing", "wrong datacenter"}:
         return MailchimpAuthenticationError
     if status == 403:
-        return MailchimpPermissionError
+        is_limit = classify_rejection(title, detail) == "limit"
+        return MailchimpContactLimitError if is_limit else MailchimpPermissionError
     if status == 404:
         return MailchimpNotFoundError
     if status == 429:

@@ -77,12 +77,16 @@ def subscriber_hash(email: str) -> str:
 
 @dataclass(frozen=True)
 class Rejection:
-    """One address that Mailchimp refused; ``detail`` may quote the address, unmasked."""
+    """One address that Mailchimp refused; ``detail`` may quote the address, unmasked.
+
+    ``field``: the merge field at fault, by its tag, where Mailchimp names one.
+    """
 
     email: str
     kind: RejectionKind
     title: str
     detail: str
+    field: str = ""
 
 
 @dataclass(frozen=True)
@@ -204,7 +208,7 @@ def _sort_answer(
             open_addresses.add(email)
         else:
             title = REFUSED_FOR_GOOD.get(kind) or code or "Rejected"
-            rejected[email] = Rejection(email, kind, title, detail)
+            rejected[email] = Rejection(email, kind, title, detail, str(error.get("field") or ""))
     result = CreateResult(
         created=[member for email, member in created.items() if email in wanted],
         rejected=[rejection for email, rejection in rejected.items() if email in wanted],

@@ -7,53 +7,102 @@ underscores; names and types of existing fields are the audience owner's and are
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal, Protocol
 
 from mc_pipeline.mailchimp.answers import require
 from mc_pipeline.mailchimp.client import MailchimpClient
-from mc_pipeline.mailchimp.errors import MailchimpError, MailchimpInvalidError, MailchimpUnknownOutcomeError
+from mc_pipeline.mailchimp.errors import (
+    MailchimpError,
+    MailchimpInvalidError,
+    MailchimpServerError,
+    MailchimpUnknownOutcomeError,
+)
 
 ROOM = 30
 PREMIUM_ROOM = 80
 _PAGE_SIZE = 1000
+_PARTS = ("merge_id", "tag", "name", "type", "required", "default_value", "options")
+US_PHONE = "US"
 _TAG = re.compile(r"[A-Z][A-Z0-9_]{0,9}")
 TYPES = frozenset(
     {"text", "number", "address", "phone", "date", "url", "imageurl", "radio", "dropdown", "birthday", "zip"}
 )
 # Mailchimp's own: the address itself and the positional names of all fields.
 _RESERVED = re.compile(r"EMAIL|MERGE[0-9]+")
+_NEVER_USED: Mapping[str, "UsedFieldLike"] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class MergeField:
-    """One field of an audience; ``required`` ones make writes without a value fail."""
+    """One field of an audience; ``required`` ones make writes without a value fail.
+
+    ``merge_id`` stays when somebody gives the field another tag. ``phone_format`` is that of a phone field:
+    ``US`` takes ten digits only.
+    """
 
     tag: str
     name: str
     type: str
     required: bool
     merge_id: int
+    default_value: str = ""
+    phone_format: str = ""
+
+
+class UsedFieldLike(Protocol):
+    """A field that was used under the tag of the settings before."""
+
+    @property
+    def merge_id(self) -> int: ...
+    @property
+    def type(self) -> str: ...
+
+
+ProblemCode = Literal["not_a_tag", "renamed", "retyped", "another_type", "full", "refused", "unread"]
+
+
+@dataclass(frozen=True)
+class FieldProblem:
+    """Why a field of the settings cannot be used, in one sentence, and what to do about it in another.
+
+    not_a_tag       Mailchimp takes no such tag, or no such type
+    renamed         somebody gave the field that we used another tag
+    retyped         somebody made the field anew, of another type
+    another_type    the field has another type than the settings need, as far as is known from the beginning
+    full            the audience has no room for another field
+    refused         Mailchimp did not make the field, in its own words
+    unread          Mailchimp does not show the fields
+    """
+
+    code: ProblemCode
+    said: str
+    what_to_do: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.said}: {self.what_to_do}" if self.what_to_do else self.said
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the settings name, beside an audience's fields, by tag; ``problems``: tag to a sentence.
+    """What the settings name, beside an audience's fields, by tag; ``problems``: tag to what is wrong.
 
     Where there is no room for all missing fields, each of them is a problem and ``missing`` is empty.
     """
 
     present: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
-    problems: dict[str, str] = field(default_factory=dict)
+    problems: dict[str, FieldProblem] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class EnsureResult:
-    """``created`` and ``present``: tags; ``problems``: tag to one sentence that says what to do."""
+    """``created`` and ``present``: tags; ``problems``: tag to what is wrong; ``fields``: all there are."""
 
     created: list[str] = field(default_factory=list)
     present: list[str] = field(default_factory=list)
-    problems: dict[str, str] = field(default_factory=dict)
+    problems: dict[str, FieldProblem] = field(default_factory=dict)
+    fields: dict[str, MergeField] = field(default_factory=dict)
 
 
 def list_merge_fields(client: MailchimpClient, list_id: str) -> dict[str, MergeField]:
@@ -65,8 +114,7 @@ def list_merge_fields(client: MailchimpClient, list_id: str) -> dict[str, MergeF
             list_id,
             count=_PAGE_SIZE,
             offset=offset,
-            fields=["total_items"]
-            + [f"merge_fields.{name}" for name in ("merge_id", "tag", "name", "type", "required")],
+            fields=["total_items"] + [f"merge_fields.{name}" for name in _PARTS],
         )
         total = require(page, "total_items", int)
         fields = require(page, "merge_fields", list)
@@ -87,12 +135,23 @@ def room_of(existing: Collection[str]) -> int:
     return ROOM if len(existing) <= ROOM else PREMIUM_ROOM
 
 
-def compare_merge_fields(existing: Mapping[str, MergeField], wanted: Mapping[str, str]) -> Comparison:
-    """Say which fields of ``wanted`` (tag to type) an audience has, lacks, or has wrongly."""
+def compare_merge_fields(
+    existing: Mapping[str, MergeField],
+    wanted: Mapping[str, str],
+    used: Mapping[str, UsedFieldLike] = _NEVER_USED,
+) -> Comparison:
+    """Say which fields of ``wanted`` (tag to type) an audience has, lacks, or has wrongly.
+
+    ``used`` are the fields that were used under these tags before: one that has another tag now is not made
+    a second time.
+    """
     result = Comparison()
+    by_id = {each.merge_id: each for each in existing.values()}
     for tag, wanted_type in wanted.items():
-        problem = _problem(tag, wanted_type, existing.get(tag))
-        if problem:
+        before = used.get(tag)
+        renamed_to = by_id.get(before.merge_id) if before is not None and tag not in existing else None
+        problem = _problem(tag, wanted_type, existing.get(tag), before, renamed_to)
+        if problem is not None:
             result.problems[tag] = problem
         elif tag in existing:
             result.present.append(tag)
@@ -102,10 +161,12 @@ def compare_merge_fields(existing: Mapping[str, MergeField], wanted: Mapping[str
     free = max(room - len(existing), 0)
     if len(result.missing) > free:
         for tag in result.missing:
-            result.problems[tag] = (
+            result.problems[tag] = FieldProblem(
+                "full",
                 f"the audience has {len(existing)} of {room} merge fields, which leaves no room for the "
-                f"{len(result.missing)} missing ones ({', '.join(result.missing)}): delete unused fields in "
-                "Mailchimp or name fewer in the settings"
+                f"{len(result.missing)} missing ones ({', '.join(result.missing)})",
+                "delete unused fields in Mailchimp (Audience, Settings, Audience fields), or name fewer in "
+                "the settings",
             )
         result.missing.clear()
     return result
@@ -117,43 +178,78 @@ def ensure_merge_fields(
     wanted: Mapping[str, str],
     *,
     names: Mapping[str, str] | None = None,
+    used: Mapping[str, UsedFieldLike] = _NEVER_USED,
+    create: bool = True,
 ) -> EnsureResult:
     """Create the fields of ``wanted`` (tag to type) that the audience does not have.
 
     Nothing is created when there is no room for all missing ones, so that an audience is not left half
-    way. ``names`` are the labels that people see; the tag otherwise.
+    way. ``names`` are the labels that people see; the tag otherwise. ``used``: see
+    :func:`compare_merge_fields`. Without ``create`` the audience is only looked at.
     """
-    compared = compare_merge_fields(list_merge_fields(client, list_id), wanted)
-    result = EnsureResult(present=compared.present, problems=compared.problems)
-    missing = compared.missing
-    for tag in missing:
+    existing = list_merge_fields(client, list_id)
+    compared = compare_merge_fields(existing, wanted, used)
+    result = EnsureResult(present=compared.present, problems=compared.problems, fields=existing)
+    for tag in compared.missing if create else ():
         name = (names or {}).get(tag, tag)
         try:
-            _create(client, list_id, tag, name, wanted[tag])
-        except MailchimpInvalidError as error:
-            result.problems[tag] = f"Mailchimp refused to create the merge field: {error}"
+            existing[tag] = _create(client, list_id, tag, name, wanted[tag])
+        except (MailchimpInvalidError, MailchimpServerError) as error:
+            result.problems[tag] = FieldProblem(
+                "refused",
+                f"Mailchimp did not create the merge field: {error}",
+                "make the field in Mailchimp (Audience, Settings, Audience fields), or name another tag in "
+                "the settings",
+            )
         else:
             result.created.append(tag)
     return result
 
 
-def _problem(tag: str, wanted_type: str, existing: MergeField | None) -> str:
+def _problem(
+    tag: str,
+    wanted_type: str,
+    existing: MergeField | None,
+    used: UsedFieldLike | None,
+    renamed_to: MergeField | None,
+) -> FieldProblem | None:
     if not _TAG.fullmatch(tag) or _RESERVED.fullmatch(tag):
-        return (
-            "not a merge tag Mailchimp accepts: use at most 10 upper-case letters, digits and underscores, "
-            "begin with a letter, and not EMAIL or MERGE with a number"
+        return FieldProblem(
+            "not_a_tag",
+            "not a merge tag Mailchimp accepts",
+            "use at most 10 upper-case letters, digits and underscores, begin with a letter, and not EMAIL "
+            "or MERGE with a number",
         )
     if wanted_type not in TYPES:
-        return f"{wanted_type!r} is no type of merge field: use one of {', '.join(sorted(TYPES))}"
-    if existing is not None and existing.type != wanted_type:
-        return (
-            f"the audience has it as {existing.type}, the settings need {wanted_type}: "
-            "name another tag in the settings, or delete the field in Mailchimp (its values are lost)"
+        return FieldProblem(
+            "not_a_tag",
+            f"{wanted_type!r} is no type of merge field",
+            f"use one of {', '.join(sorted(TYPES))}",
         )
-    return ""
+    if renamed_to is not None:
+        return FieldProblem(
+            "renamed",
+            f"the field was renamed {renamed_to.tag} in Mailchimp",
+            f"rename it back to {tag} there (Audience, Settings, Audience fields), or write {renamed_to.tag} "
+            f"in the place of {tag} in companies.yaml",
+        )
+    if existing is not None and existing.type != wanted_type:
+        if used is not None and used.type == wanted_type:
+            return FieldProblem(
+                "retyped",
+                f"the field was made anew in Mailchimp as {existing.type}, the settings need {wanted_type}",
+                "delete the field in Mailchimp (Audience, Settings, Audience fields): the next run makes it "
+                "again and fills it; or name another tag in companies.yaml",
+            )
+        return FieldProblem(
+            "another_type",
+            f"the audience has it as {existing.type}, the settings need {wanted_type}",
+            "name another tag in the settings, or delete the field in Mailchimp (its values are lost)",
+        )
+    return None
 
 
-def _create(client: MailchimpClient, list_id: str, tag: str, name: str, wanted_type: str) -> None:
+def _create(client: MailchimpClient, list_id: str, tag: str, name: str, wanted_type: str) -> MergeField:
     body: dict[str, Any] = {
         "tag": tag, "name": name, "type": wanted_type, "required": False, "public": False
     }  # fmt: skip
@@ -163,8 +259,10 @@ def _create(client: MailchimpClient, list_id: str, tag: str, name: str, wanted_t
         created = client.lists.add_list_merge_field(list_id, body)
         require(created, "tag", str, path=f"/lists/{list_id}/merge-fields")
     except MailchimpUnknownOutcomeError:
-        if tag not in list_merge_fields(client, list_id):
+        found = list_merge_fields(client, list_id).get(tag)
+        if found is None:
             raise
+        return found
     else:
         if created["tag"] != tag:
             raise MailchimpError(
@@ -173,6 +271,7 @@ def _create(client: MailchimpClient, list_id: str, tag: str, name: str, wanted_t
                 method="POST",
                 path=f"/lists/{list_id}/merge-fields",
             )
+        return _merge_field({"type": wanted_type, **created})
 
 
 def _merge_field(record: Mapping[str, Any]) -> MergeField:
@@ -182,4 +281,6 @@ def _merge_field(record: Mapping[str, Any]) -> MergeField:
         type=str(record["type"]),
         required=bool(record.get("required")),
         merge_id=int(record.get("merge_id") or 0),
+        default_value=str(record.get("default_value") or ""),
+        phone_format=str((record.get("options") or {}).get("phone_format") or ""),
     )

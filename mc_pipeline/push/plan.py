@@ -1,16 +1,21 @@
 """Applies one audience plan, phase by phase: addresses are freed before they are taken, tags come last."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
 from mc_pipeline.domain.guards import creates_need_new_observation
+from mc_pipeline.domain.plan_rows import canonical_json
+from mc_pipeline.domain.refusal_causes import Cause
+from mc_pipeline.domain.refused_rows import PROBES, Waiting
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.members import read_members
-from mc_pipeline.push.writes import MemberWrites, Result, Write
+from mc_pipeline.masking import mask_text
+from mc_pipeline.push.writes import CHUNK, MemberWrites, Result, Write, without_fields
 
 SLICE = 10_000
 """Rows that are turned into requests at a time: bounds memory, whatever the plan's size."""
@@ -25,6 +30,14 @@ PHASES: tuple[tuple[str, ...], ...] = (
     ("untag", "tag"),
 )
 
+_WITH_FIELDS = ("create", "update", "change_email")
+_OF_EVERYBODY = frozenset({Cause.REQUIRED_FIELD, Cause.CONTACT_LIMIT})
+_NEWCOMERS_TRIED = 5
+"""New people who are tried while nobody else is let in."""
+
+NOT_TRIED_AGAIN = "not tried again in this run"
+NEVER_TRIED = "not tried yet, like others whom Mailchimp refused for the same reason"
+"""Why a row is not sent: it would be refused, too."""
 
 _ON_EVIDENCE = ("subscribed", "pending")
 
@@ -42,6 +55,8 @@ def push_plan(
     contacts: pd.DataFrame,
     observed_at: datetime,
     now: datetime,
+    broken: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+    refused_before: Callable[[pd.DataFrame], Waiting] = lambda rows: Waiting(),
 ) -> pd.DataFrame:
     """Apply the rows of ``plan`` that are not held back and return every row with its outcome.
 
@@ -52,6 +67,8 @@ def push_plan(
         contacts: the contacts table: names and evidence of consent go into the ledger with each write.
         observed_at: when the audiences were read; creations as subscribed look again when it is long ago.
         now: the present moment.
+        broken: merge fields that cannot be written, by list id and tag, and why: everything else is.
+        refused_before: tells which rows Mailchimp refused before, just as they are.
 
     Returns:
         The plan's rows with ``outcome`` and ``detail``.
@@ -71,14 +88,30 @@ def push_plan(
     detail[appeared] = "the address became a member after the plan was made"
     due &= ~plan.index.isin(appeared)
 
+    bodies, without = _without_broken_fields(plan[due & plan["operation"].isin(_WITH_FIELDS)], broken)
+    of_fields_alone = [index for index in without if index not in bodies]
+    outcome.update(pd.Series(dict.fromkeys(of_fields_alone, "deferred"), dtype=object))
+    detail.update(pd.Series({index: without[index] for index in of_fields_alone}, dtype=object))
+    due &= ~plan.index.isin(of_fields_alone)
+    sent = plan.assign(after_json=[bodies.get(index, body) for index, body in plan["after_json"].items()])
+
     behind = contacts.drop_duplicates("email").set_index("email")[["name", "evidence_json"]]
     for operations in PHASES:
-        rows = plan[due & plan["operation"].isin(operations)]
-        for start in range(0, len(rows), SLICE):
-            part = rows.iloc[start : start + SLICE]
-            results = _apply(operations, _with_contact(part, behind), writes, first_load)
-            outcome.update(pd.Series({result.key: result.outcome for result in results}, dtype=object))
-            detail.update(pd.Series({result.key: result.detail for result in results}, dtype=object))
+        rows = sent[due & plan["operation"].isin(operations)]
+        waiting = refused_before(rows) if set(operations) <= set(_WITH_FIELDS) else Waiting()
+
+        def send(part: pd.DataFrame, operations: tuple[str, ...] = operations) -> list[Result]:
+            return [
+                result
+                for start in range(0, len(part), SLICE)
+                for result in _apply(
+                    operations, _with_contact(part.iloc[start : start + SLICE], behind), writes, first_load
+                )
+            ]
+
+        results = _in_turn(operations, rows, waiting, send)
+        outcome.update(pd.Series({result.key: result.outcome for result in results}, dtype=object))
+        detail.update(pd.Series({result.key: result.detail for result in results}, dtype=object))
         failed_creates = plan.index[(plan["operation"] == "create") & ~outcome.isin(["applied", "unchanged"])]
         if operations == ("create",) and len(failed_creates):
             # A tag or a permission needs its member.
@@ -91,7 +124,101 @@ def push_plan(
             outcome[orphaned] = "held_back"
             detail[orphaned] = MEMBER_NOT_CREATED
             due &= ~orphaned
+    told = {
+        index: "; ".join(part for part in (f"without {said}", str(detail[index])) if part)
+        for index, said in without.items()
+        if outcome[index] == "applied"
+    }
+    detail.update(pd.Series(told, dtype=object))
     return plan.assign(outcome=outcome, detail=detail)
+
+
+def _without_broken_fields(
+    rows: pd.DataFrame, broken: Mapping[str, Mapping[str, str]]
+) -> tuple[dict[Any, str], dict[Any, str]]:
+    """Bodies without the fields that cannot be written, and which ones these are, by the row's index.
+
+    A row of which nothing would be left has no body.
+    """
+    bodies: dict[Any, str] = {}
+    without: dict[Any, str] = {}
+    affected = rows[rows["list_id"].isin(list(broken))]
+    for index, list_id, operation, after_json in zip(
+        affected.index, affected["list_id"], affected["operation"], affected["after_json"], strict=True
+    ):
+        body = json.loads(after_json)
+        named = sorted(broken[list_id].keys() & body.get("merge_fields", {}).keys())
+        if not named:
+            continue
+        without[index] = "; ".join(f"{tag}: {broken[list_id][tag]}" for tag in named)
+        left = without_fields(operation, body, named)
+        if left is not None:
+            bodies[index] = canonical_json(left)
+    return bodies, without
+
+
+def _in_turn(
+    operations: tuple[str, ...],
+    rows: pd.DataFrame,
+    waiting: Waiting,
+    send: Callable[[pd.DataFrame], list[Result]],
+) -> list[Result]:
+    """Send rows; of those that were refused before, a few first, and the rest if these are taken.
+
+    While a cause keeps everybody out of an audience, a few new people are tried before the others are.
+    """
+    results = [Result(index, "rejected", said) for index, said in waiting.by_person.items()]
+    shut: set[str] = set()
+    let_in: list[int] = []
+    for door, indexes in waiting.behind.items():
+        tried: list[Result] = []
+        if door not in waiting.not_now:
+            if operations == ("change_email",):
+                # Each frees the address that the next may take: nothing is sent out of turn.
+                let_in += indexes
+                continue
+            tried = send(rows.loc[indexes[:PROBES]])
+            results += tried
+        others = indexes[len(tried) :]
+        if any(result.cause != door.cause for result in tried):
+            let_in += others
+            continue
+        if door.cause in _OF_EVERYBODY:
+            shut.add(door.list_id)
+        results += [
+            Result(index, "deferred", f"{waiting.said[index]} ({NOT_TRIED_AGAIN})", door.cause, door.field)
+            for index in others
+        ]
+    done = set(waiting.said) - set(let_in) | set(waiting.by_person)
+    rest = rows[~rows.index.isin(list(done))]
+    if operations != ("create",):
+        return results + send(rest)
+    for list_id, part in rest.groupby("list_id", sort=False):
+        size = _NEWCOMERS_TRIED if list_id in shut else CHUNK
+        first = send(part.iloc[:size])
+        results += first
+        later = part.iloc[size:]
+        if later.empty:
+            continue
+        if _all_for_one_cause(first):
+            results += [
+                Result(
+                    index,
+                    "deferred",
+                    f"{mask_text(first[0].detail)} ({NEVER_TRIED})",
+                    first[0].cause,
+                    first[0].field,
+                )
+                for index in later.index
+            ]
+        else:
+            results += send(later)
+    return results
+
+
+def _all_for_one_cause(results: Sequence[Result]) -> bool:
+    causes = {(result.cause, result.field) for result in results}
+    return len(causes) == 1 and results[0].cause in _OF_EVERYBODY
 
 
 def _appeared_since(

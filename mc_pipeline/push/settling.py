@@ -11,7 +11,7 @@ from mc_pipeline.ledger import Lease, Ledger, OpenIntent, Outcome
 from mc_pipeline.mailchimp import batches
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.push.batching import PATIENCE, interrupted_batches
-from mc_pipeline.push.writes import OPERATION_PREFIX, answer_of_operation
+from mc_pipeline.push.writes import OPERATION_PREFIX, Fields, answer_of_operation, outcome_of
 
 _LOST = "its answer was lost, and reading back does not tell whether it was applied"
 _TEXTS_RETURNED = ("language", "status", "contact_id")
@@ -102,8 +102,10 @@ def _settle_from(
     for intent in open_intents:
         result = results.get(f"{OPERATION_PREFIX}{intent.id}")
         if result is not None:
-            answer = answer_of_operation(result, intent.operation)
-            outcomes.append(Outcome(intent_id=intent.id, **answer._asdict()))
+            # What our values were made for is not known here: a retyped field is found by the next push.
+            fields = Fields(ledger.field_definitions.of(intent.list_id), {})
+            answer = answer_of_operation(result, intent.operation, intent, fields)
+            outcomes.append(outcome_of(intent.id, answer, ledger.now()))
     ledger.intents.settle(lease.fence, outcomes)
     return sum(outcome.outcome != "unknown" for outcome in outcomes)
 

@@ -1,13 +1,20 @@
 """Sends writes to members of one company's audiences: intent before, outcome after, in bulk."""
 
 import logging
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
+from mc_pipeline.domain.refusal_causes import (
+    EXISTS_UNSEEN_TRIED_AGAIN_AFTER,
+    OF_A_SENT_FIELD,
+    Cause,
+    DefinitionLike,
+    cause_of_refusal,
+)
 from mc_pipeline.ledger import Intent, Lease, Ledger, Outcome
 from mc_pipeline.ledger.leases import CHANGES
 from mc_pipeline.ledger.refusals import REACHING, Refusal
@@ -16,7 +23,9 @@ from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import (
     CHECK_TOO_OLD,
     REFUSED_FOR_GOOD,
+    MailchimpAuthenticationError,
     MailchimpBlockedError,
+    MailchimpContactLimitError,
     MailchimpError,
     MailchimpNotSentError,
     MailchimpRateLimitError,
@@ -25,6 +34,7 @@ from mc_pipeline.mailchimp.errors import (
 )
 from mc_pipeline.mailchimp.marketing_permissions import give_permissions, permission_ids
 from mc_pipeline.mailchimp.parallel import run_concurrently
+from mc_pipeline.masking import mask_text
 from mc_pipeline.push.batching import carry_out
 from mc_pipeline.push.last_look import CallCheck, CalledOffError, OptOutsSince, makes_reachable
 
@@ -64,22 +74,33 @@ class Write:
     evidence: Mapping[str, Any] | None = None
 
 
+class WriteLike(Protocol):
+    """A write of which it is judged why it was refused."""
+
+    @property
+    def body(self) -> Mapping[str, Any]: ...
+
+
 @dataclass(frozen=True)
 class Result:
     """What came of one write.
 
     ``outcome`` is ``applied``, ``unchanged``, ``rejected``, ``deferred``, ``not_sent`` or ``unknown``.
+    ``cause`` and ``field`` say whose fault a refusal is; of an applied one, which field is missing and why.
     """
 
     key: Hashable
     outcome: str
     detail: str = ""
+    cause: str = ""
+    field: str = ""
 
 
 class Answer(NamedTuple):
     """What Mailchimp said of one write; ``returned`` is the member after it, where it was told.
 
     ``refusal``: the kind of a refusal of the person for good (``REFUSED_FOR_GOOD``); empty: it is none.
+    ``cause`` and ``field``: whose fault a refusal is. ``wait``: after which time one is tried again.
     """
 
     outcome: str
@@ -87,9 +108,37 @@ class Answer(NamedTuple):
     detail: str = ""
     returned: Mapping[str, Any] | None = None
     refusal: str = ""
+    cause: str = ""
+    field: str = ""
+    wait: timedelta | None = None
 
 
 APPLIED = Answer("applied")
+
+EXISTS_UNSEEN = "Mailchimp calls the address a member, and shows it nowhere"
+
+
+@dataclass(frozen=True)
+class Fields:
+    """What is known of an audience's merge fields: how they are defined, and what we fill them with.
+
+    ``definitions``: by tag, as they were read last. ``wanted``: the type our values are made for, by tag.
+    """
+
+    definitions: Mapping[str, DefinitionLike]
+    wanted: Mapping[str, str]
+
+
+NO_FIELDS = Fields({}, {})
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What could not be written to one audience (or one of its tags), in Mailchimp's words, masked."""
+
+    list_id: str
+    tag: str
+    because: str
 
 
 class MemberWrites:
@@ -101,6 +150,9 @@ class MemberWrites:
     ``since`` asks both systems for opt-outs shortly before anything is sent that makes somebody reachable;
     without it, what the ledger knows decides alone. Up to ``direct_writes`` single writes go as single calls,
     more through /batches (None: all directly); what makes somebody reachable never goes through /batches.
+
+    ``fields``: by list id, to book refusals on their cause. ``by_audience``: what Mailchimp refuses of a
+    whole audience or tag ends the writing there, and is among ``faults`` afterwards; otherwise it is raised.
     """
 
     def __init__(
@@ -114,6 +166,8 @@ class MemberWrites:
         progress: Callable[[int], None] = lambda rows: None,
         since: OptOutsSince | None = None,
         direct_writes: int | None = DIRECT_WRITES,
+        fields: Mapping[str, Fields] | None = None,
+        by_audience: bool = False,
     ) -> None:
         self._client = client
         self._ledger = ledger
@@ -124,6 +178,9 @@ class MemberWrites:
         self._since = since
         self._direct_writes = direct_writes
         self._permission_ids: dict[str, dict[str, str]] = {}
+        self._fields = fields or {}
+        self._by_audience = by_audience
+        self.faults: dict[tuple[str, str], Fault] = {}
 
     def create(self, writes: Sequence[Write]) -> list[Result]:
         """Create members, 500 a call; who exists already is left as they are (``unchanged``)."""
@@ -156,7 +213,11 @@ class MemberWrites:
         unknown: list[Result] = []
         known: list[Write] = []
         for list_id, rows in _grouped(writes, lambda write: write.list_id):
-            ids = self._permission_ids[list_id] = permission_ids(self._client, list_id)
+            try:
+                ids = self._permission_ids[list_id] = permission_ids(self._client, list_id)
+            except MailchimpError as error:
+                unknown += self._given_up(rows, error)
+                continue
             for write in rows:
                 missing = [name for name in _permissions(write) if name.casefold() not in ids]
                 if missing:
@@ -180,7 +241,11 @@ class MemberWrites:
         def tasks() -> Iterator[Callable[[], list[Result]]]:
             groups = _grouped(writes, lambda write: (write.list_id, write.body["tag"], write.operation))
             for (list_id, tag, operation), rows in groups:
-                segment = segments.ensure_static_segment(self._client, list_id, tag)
+                try:
+                    segment = segments.ensure_static_segment(self._client, list_id, tag)
+                except MailchimpError as error:
+                    yield partial(self._given_up, rows, error, tag=tag)
+                    continue
                 for chunk in chunked(rows):
                     yield partial(self._tag_chunk, list_id, segment, chunk, adds=operation == "tag")
 
@@ -209,6 +274,8 @@ class MemberWrites:
         return collected
 
     def _create_chunk(self, writes: Sequence[Write]) -> list[Result]:
+        if (writes[0].list_id, "") in self.faults:
+            return self._not_tried(writes)
         due, intents, refused = self._record_reaching(writes)
         if not due:
             return refused
@@ -222,11 +289,11 @@ class MemberWrites:
                 return refused + self._call_off(
                     due, intents, CalledOffError((), str(error)), self._create_chunk
                 )
-            refusal = answer_of_error(error)
-            if refusal is None:
+            refusal = answer_of_error(error, due[0], self._fields_of(due[0]))
+            if refusal is None or error.status == 404:
                 return refused + self._failed(due, intents, error)
-            if len(due) == 1:
-                return refused + self._settle(due, intents, [refusal])
+            if len(due) == 1 or refusal.cause == Cause.CONTACT_LIMIT:
+                return refused + self._settle(due, intents, [refusal] * len(due))
             # One member that Mailchimp cannot even read makes it refuse the whole call: find them by halves.
             self._settle(due, intents, [Answer("not_sent", error.title, str(error))] * len(due))
             middle = len(due) // 2
@@ -239,12 +306,103 @@ class MemberWrites:
                 return Answer("applied", returned=created[write.email])
             if write.email in rejected:
                 rejection = rejected[write.email]
-                return _refusal(rejection.kind, rejection.title, rejection.detail)
+                if rejection.kind == "exists" and not self._is_there(write):
+                    return Answer(
+                        "rejected",
+                        rejection.title,
+                        f"{rejection.detail} ({EXISTS_UNSEEN})",
+                        cause=Cause.PERSON,
+                        wait=EXISTS_UNSEEN_TRIED_AGAIN_AFTER,
+                    )
+                return _refusal(
+                    rejection.kind,
+                    rejection.title,
+                    rejection.detail,
+                    [rejection.field],
+                    write,
+                    self._fields_of(write),
+                )
             return Answer("unknown", detail="Mailchimp's answer does not mention this address")
 
-        return refused + self._settle(due, intents, [answer_to(write) for write in due])
+        answers = [answer_to(write) for write in due]
+        return refused + self._without_their_fields(due, intents, answers, self._create_chunk)
+
+    def _is_there(self, write: Write) -> bool:
+        """Whether a list shows the address that a creation found to exist; believed if it cannot be asked."""
+        try:
+            return members.get_member(self._client, write.list_id, write.subscriber_hash) is not None
+        except MailchimpError:
+            return True
+
+    def _fields_of(self, write: Write) -> Fields:
+        return self._fields.get(write.list_id, NO_FIELDS)
+
+    def _without_their_fields(
+        self,
+        writes: Sequence[Write],
+        intents: Sequence[int],
+        answers: Sequence[Answer],
+        send: Callable[[Sequence[Write]], list[Result]],
+    ) -> list[Result]:
+        """Settle; where one field alone is at fault, write the rest of the person without it.
+
+        The value that stays away is recorded as what it is: an update that Mailchimp does not take.
+        """
+        again = {
+            write.key: (replace(write, body=left_over), answer)
+            for write, answer in zip(writes, answers, strict=True)
+            if answer.cause in OF_A_SENT_FIELD
+            and (left_over := without_fields(write.operation, write.body, {answer.field})) is not None
+        }
+        results = self._settle(
+            writes,
+            intents,
+            [
+                Answer("not_sent", answer.title, answer.detail) if write.key in again else answer
+                for write, answer in zip(writes, answers, strict=True)
+            ],
+        )
+        if not again:
+            return results
+        kept = [result for result in results if result.key not in again]
+        for chunk in chunked(list(again.values())):
+            written = send([write for write, _ in chunk])
+            done = {result.key for result in written if result.outcome == "applied"}
+            refusals = {write.key: answer for write, answer in chunk}
+            self._keep_refusals(
+                [
+                    _refused_value(write, refusals[write.key].field)
+                    for write in writes
+                    if write.key in done and write.key in refusals
+                ],
+                refusals,
+            )
+            # An update of which nothing is left waits as a whole.
+            waits = {result.key for result in written if result.cause and result.key not in done}
+            self._keep_refusals(
+                [each for each in writes if each.key in waits and each.operation == "update"], refusals
+            )
+            kept += [
+                replace(
+                    result,
+                    detail=f"without {refusals[result.key].field}: {refusals[result.key].detail}",
+                    cause=refusals[result.key].cause,
+                    field=refusals[result.key].field,
+                )
+                if result.key in done and not result.cause
+                else result
+                for result in written
+            ]
+        return kept
+
+    def _keep_refusals(self, writes: Sequence[Write], refusals: Mapping[Hashable, Answer]) -> None:
+        """Record updates of which Mailchimp said already that it does not take them."""
+        if writes:
+            self._settle(writes, self._record(writes), [refusals[write.key] for write in writes])
 
     def _change_one(self, write: Write) -> list[Result]:
+        if (write.list_id, "") in self.faults:
+            return self._not_tried([write])
         if write.operation in REACHING:
             due, intents, refused = self._record_reaching([write])
             if not due:
@@ -259,11 +417,11 @@ class MemberWrites:
         except MailchimpError as error:
             if error.title == CHECK_TOO_OLD:
                 return self._call_off([write], intents, CalledOffError((), str(error)), lambda rows: [])
-            refusal = answer_of_error(error)
+            refusal = answer_of_error(error, write, self._fields_of(write))
             if refusal is None:
                 return self._failed([write], intents, error)
             answer = refusal
-        return self._settle([write], intents, [answer])
+        return self._without_their_fields([write], intents, [answer], lambda rows: self._change_one(rows[0]))
 
     @contextmanager
     def _checked(self, writes: Sequence[Write], intents: Sequence[int]) -> Iterator[None]:
@@ -324,7 +482,11 @@ class MemberWrites:
         match write.operation:
             case "update" | "change_email":
                 return Answer(
-                    "applied", returned=members.update_member(client, list_id, member, **_changes(write))
+                    "applied",
+                    # What a form requires is no reason to leave a member's other fields as they were.
+                    returned=members.update_member(
+                        client, list_id, member, **_changes(write), skip_merge_validation=True
+                    ),
                 )
             case "archive":
                 return Answer(members.archive_member(client, list_id, member))
@@ -352,7 +514,9 @@ class MemberWrites:
         list_id, member = write.list_id, write.subscriber_hash
         match write.operation:
             case "update":
-                return batches.member_update_operation(name, list_id, member, **_changes(write))
+                return batches.member_update_operation(
+                    name, list_id, member, **_changes(write), skip_merge_validation=True
+                )
             case "archive":
                 return batches.archive_operation(name, list_id, member)
             case "unsubscribe":
@@ -360,6 +524,11 @@ class MemberWrites:
         raise ValueError(f"{write.operation!r} is not a change that goes through /batches")
 
     def _change_by_batch(self, writes: Sequence[Write]) -> list[Result]:
+        if self.faults:
+            closed = [write for write in writes if (write.list_id, "") in self.faults]
+            if closed:
+                kept = [write for write in writes if (write.list_id, "") not in self.faults]
+                return self._not_tried(closed) + (self._change_by_batch(kept) if kept else [])
         intents = self._record(writes)
         names = [f"{OPERATION_PREFIX}{intent}" for intent in intents]
         operations = [self._operation(name, write) for name, write in zip(names, writes, strict=True)]
@@ -368,10 +537,10 @@ class MemberWrites:
         except MailchimpError as error:
             return self._failed(writes, intents, error)
         answers = [
-            answer_of_operation(results.get(name), write.operation)
+            answer_of_operation(results.get(name), write.operation, write, self._fields_of(write))
             for name, write in zip(names, writes, strict=True)
         ]
-        return self._settle(writes, intents, answers)
+        return self._without_their_fields(writes, intents, answers, self._change_by_batch)
 
     def _tag_by_batch(self, of_member: Sequence[Sequence[Write]]) -> list[Result]:
         writes = [write for member in of_member for write in member]
@@ -400,6 +569,8 @@ class MemberWrites:
         return self._settle(writes, intents, answers)
 
     def _tag_chunk(self, list_id: str, segment: int, writes: Sequence[Write], adds: bool) -> list[Result]:
+        if (list_id, "") in self.faults:
+            return self._not_tried(writes)
         intents = self._record(writes)
         emails = [write.email for write in writes]
         try:
@@ -407,7 +578,7 @@ class MemberWrites:
                 self._client, list_id, segment, add=emails if adds else (), remove=() if adds else emails
             )
         except MailchimpError as error:
-            return self._failed(writes, intents, error)
+            return self._failed(writes, intents, error, tag=writes[0].body["tag"])
         done = {*change.added, *change.removed}
         refused = {email: error.error for error in change.errors for email in error.emails}
 
@@ -415,7 +586,7 @@ class MemberWrites:
             if write.email in done:
                 return APPLIED
             if write.email in refused:
-                return Answer("rejected", detail=refused[write.email])
+                return Answer("rejected", detail=refused[write.email], cause=Cause.PERSON)
             # Addresses that are not in the audience, and members who are as wanted already, are passed over.
             return Answer("unchanged", detail="Mailchimp passed over this address")
 
@@ -480,7 +651,7 @@ class MemberWrites:
         self._ledger.intents.settle(
             self._lease.fence,
             [
-                Outcome(intent_id=intent, **answer._asdict())
+                outcome_of(intent, answer, self._ledger.now())
                 for intent, answer in zip(intents, answers, strict=True)
             ],
         )
@@ -492,15 +663,18 @@ class MemberWrites:
         if reached:
             self._unsubscribe_who_is_out(*zip(*reached, strict=True))
         return [
-            Result(write.key, answer.outcome, answer.detail or answer.title)
+            Result(write.key, answer.outcome, answer.detail or answer.title, answer.cause, answer.field)
             for write, answer in zip(writes, answers, strict=True)
         ]
 
-    def _failed(self, writes: Sequence[Write], intents: Sequence[int], error: MailchimpError) -> list[Result]:
+    def _failed(
+        self, writes: Sequence[Write], intents: Sequence[int], error: MailchimpError, *, tag: str = ""
+    ) -> list[Result]:
         """Deal with a request that failed as a whole.
 
         Where it may have been applied, its intents stay open: they are read back by the next run, and the
-        rest of this one goes on. Where it surely was not, that is recorded, and the error ends the push.
+        rest of this one goes on. Where it surely was not, that is recorded, and the error ends the push, or
+        the writing to its audience or tag.
         """
         if isinstance(error, (MailchimpUnknownOutcomeError, batches.BatchUnfinishedError)):
             return self._settle(writes, intents, [Answer("unknown", error.title, str(error))] * len(writes))
@@ -508,8 +682,65 @@ class MemberWrites:
             Answer("unknown" if _may_have_been_given(write, error) else "not_sent", error.title, str(error))
             for write in writes
         ]
-        self._settle(writes, intents, answers)
-        raise error
+        results = self._settle(writes, intents, answers)
+        self._given_up(writes, error, tag=tag)
+        return results
+
+    def _given_up(self, writes: Sequence[Write], error: MailchimpError, *, tag: str = "") -> list[Result]:
+        """Write no more to the audiences, or to the tag, of these; raise what is about more than them."""
+        if not self._by_audience or _is_about_everything(error):
+            raise error
+        because = mask_text(str(error))
+        for list_id in {write.list_id for write in writes}:
+            self.faults.setdefault((list_id, tag), Fault(list_id, tag, because))
+        return [Result(write.key, "not_sent", because) for write in writes]
+
+    def _not_tried(self, writes: Sequence[Write]) -> list[Result]:
+        return [Result(write.key, "not_sent", self.faults[write.list_id, ""].because) for write in writes]
+
+
+def outcome_of(intent_id: int, answer: Answer, now: datetime) -> Outcome:
+    """Say an answer in the words of the ledger."""
+    said = answer._asdict()
+    wait = said.pop("wait")
+    return Outcome(intent_id=intent_id, retry_at=None if wait is None else now + wait, **said)
+
+
+def without_fields(operation: str, body: Mapping[str, Any], tags: Collection[str]) -> dict[str, Any] | None:
+    """A body of a creation, update or change of address without these merge fields; None: nothing is left."""
+    kept = {tag: value for tag, value in body.get("merge_fields", {}).items() if tag not in tags}
+    left = {**body, "merge_fields": kept}
+    if operation == "create":
+        return left
+    if not left["merge_fields"]:
+        del left["merge_fields"]
+    return left or None
+
+
+def _refused_value(write: Write, field: str) -> Write:
+    """The update that would write the one value that a member was written without."""
+    address = _addresses(write)[-1]
+    return replace(
+        write,
+        email=address,
+        subscriber_hash=members.subscriber_hash(address),
+        operation="update",
+        body={"merge_fields": {field: write.body["merge_fields"][field]}},
+        evidence=None,
+    )
+
+
+def _is_about_everything(error: MailchimpError) -> bool:
+    """Whether no other audience would fare better: the key, the network, our own limits and faults."""
+    return isinstance(
+        error,
+        (
+            MailchimpAuthenticationError,
+            MailchimpBlockedError,
+            MailchimpNotSentError,
+            MailchimpRateLimitError,
+        ),
+    )
 
 
 def _addresses(write: Write) -> list[str]:
@@ -537,18 +768,28 @@ def _may_have_been_given(write: Write, error: MailchimpError) -> bool:
     return write.operation == "permit" and isinstance(error, MailchimpBlockedError)
 
 
-def answer_of_error(error: MailchimpError) -> Answer | None:
+def answer_of_error(
+    error: MailchimpError, write: "WriteLike | None" = None, fields: Fields = NO_FIELDS
+) -> Answer | None:
     """Judge the refusal of one member; None where the error is not about this member at all."""
+    if isinstance(error, MailchimpContactLimitError):
+        return _refusal("limit", error.title, error.detail)
     if isinstance(error, (MailchimpUnknownOutcomeError, MailchimpNotSentError, MailchimpRateLimitError)):
         return None
     if error.status is None or error.status >= 500 or error.status in (401, 403):
         return None
-    fields = "; ".join(f"{entry.get('field')}: {entry.get('message')}" for entry in error.errors)
-    detail = f"{error.detail} ({fields})" if fields else error.detail
-    return _refusal(error.kind, error.title, detail)
+    named = "; ".join(f"{entry.get('field')}: {entry.get('message')}" for entry in error.errors)
+    detail = f"{error.detail} ({named})" if named else error.detail
+    at_fault = [str(entry.get("field") or "") for entry in error.errors]
+    return _refusal(error.kind, error.title, detail, at_fault, write, fields)
 
 
-def answer_of_operation(result: batches.OperationResult | None, operation: str) -> Answer:
+def answer_of_operation(
+    result: batches.OperationResult | None,
+    operation: str,
+    write: "WriteLike | None" = None,
+    fields: Fields = NO_FIELDS,
+) -> Answer:
     """Judge one operation of a finished batch; one without result stays unknown until it is read back."""
     if result is None:
         return Answer("unknown", detail="the batch has no result for this operation")
@@ -559,13 +800,33 @@ def answer_of_operation(result: batches.OperationResult | None, operation: str) 
     if result.status_code == 429:
         return Answer("not_sent", "Too Many Requests")
     error = result.error
-    answer = answer_of_error(error) if error is not None else None
+    answer = answer_of_error(error, write, fields) if error is not None else None
     return answer or Answer("unknown", detail=f"the operation failed with status {result.status_code}")
 
 
-def _refusal(kind: RejectionKind, title: str, detail: str) -> Answer:
-    outcome = {"exists": "unchanged", "deferred": "deferred"}.get(kind, "rejected")
-    return Answer(outcome, title, detail, refusal=kind if kind in REFUSED_FOR_GOOD else "")
+def _refusal(
+    kind: RejectionKind,
+    title: str,
+    detail: str,
+    at_fault: Sequence[str] = (),
+    write: "WriteLike | None" = None,
+    fields: Fields = NO_FIELDS,
+) -> Answer:
+    if kind == "exists":
+        return Answer("unchanged", title, detail)
+    values = write.body.get("merge_fields") if write else None
+    values = values if isinstance(values, Mapping) else {}
+    sent = [tag for tag, value in values.items() if value != ""]
+    blame = cause_of_refusal(kind, at_fault if write else (), sent, fields.definitions, fields.wanted)
+    outcome = "deferred" if kind == "deferred" or blame.is_outside else "rejected"
+    return Answer(
+        outcome,
+        title,
+        detail,
+        refusal=kind if kind in REFUSED_FOR_GOOD else "",
+        cause=blame.cause,
+        field=blame.field,
+    )
 
 
 def _is_member(response: Mapping[str, Any] | None) -> bool:

@@ -1,17 +1,21 @@
 """The doctor names what is broken and its fix, whatever else is broken, and writes nothing."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from mc_pipeline.defs.erased_people import ERASURE_KEY_VARIABLE
 from mc_pipeline.doctor import people_checks
+from mc_pipeline.doctor.systems import CheckupSystems
 from mc_pipeline.domain.erasure import Pseudonyms
+from mc_pipeline.mailchimp.merge_fields import list_merge_fields
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline.sandbox.mailchimp import stores
 from mc_pipeline.sandbox.mailchimp.state import MergeField
 from mc_pipeline.sandbox.seed.scale import seed_many
+from mc_pipeline.settings import load_settings
 from mc_pipeline_tests.cli.conftest import configure, found, mc_pipeline, serve_world, writes
 from mc_pipeline_tests.world import World
 
@@ -58,6 +62,8 @@ def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             full.merge_fields[f"X{number}"] = MergeField(number, f"X{number}", f"Field {number}", "text")
         demanding = mailchimp.add_audience("strict1", "Strict")
         demanding.merge_fields["LOYALTY"] = MergeField(99, "LOYALTY", "Loyalty", "text", required=True)
+        american = mailchimp.add_audience("american1", "American")
+        american.merge_fields["PHONE"].options["phone_format"] = "US"
         mailchimp.add_audience("greeted1", "Greeted", welcome_automation=True)
         mailchimp.add_audience("shops1", "Shops")
         mailchimp.add_audience("dollars1", "Dollars")
@@ -258,6 +264,20 @@ def test_a_broken_set_up_is_named_with_its_fix_and_nothing_else_is(
     assert writes(clinic) == []
 
 
+def test_a_field_that_was_renamed_since_it_was_used_is_named_with_its_new_tag(clinic: World):
+    configure(clinic, audiences=one_audience(merge_fields="{FNAME: name, NORD: order_count}"))
+    with closing(CheckupSystems(load_settings())) as systems:
+        used = list_merge_fields(systems.mailchimp(systems.company("acme")), "retail1")
+        systems.ledger.field_definitions.observe("retail1", used, wanted=["FNAME"], used=["FNAME"])
+    clinic.mailchimp.change_merge_field("retail1", "FNAME", tag="FIRST")
+    (told,) = [each for each in found() if each["check"] == "merge fields" and each["status"] == "problem"]
+    assert told["found"] == "merge field FNAME"
+    assert "was renamed FIRST in Mailchimp" in told["fix"]
+    assert "write FIRST in the place of FNAME" in told["fix"]
+    clinic.mailchimp.change_merge_field("retail1", "FIRST", tag="FNAME")
+    assert {each["status"] for each in found() if each["check"] == "merge fields"} == {"ok"}
+
+
 def test_a_wrong_mailchimp_key_does_not_hide_what_is_found_in_odoo(
     clinic: World, monkeypatch: pytest.MonkeyPatch
 ):
@@ -306,6 +326,12 @@ def test_problems_end_with_exit_code_1_and_stand_in_the_table_with_their_fix(cli
             "double opt-in",
             "off, and send_confirmation is set",
             "switch double opt-in on",
+        ),
+        (
+            one_audience("american1", merge_fields="{PHONE: phone}"),
+            "merge fields",
+            "phone numbers of the United States only: PHONE",
+            "set the phone format to International",
         ),
         (
             one_audience("strict1"),

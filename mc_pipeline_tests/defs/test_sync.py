@@ -132,7 +132,7 @@ def test_one_member_that_mailchimp_refuses_is_set_aside_with_its_reason_and_stop
     world.sync()
     assert bodies(world) == []
     aside = world.table("set_aside").rows.set_index("partner_id")
-    assert aside.at[partner, "reason"] == "rejected_by_mailchimp"
+    assert aside.at[partner, "reason"] == "refused"
     assert "looks fake or invalid" in aside.at[partner, "detail"]
 
 

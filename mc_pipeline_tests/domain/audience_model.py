@@ -167,6 +167,7 @@ class Record:
     vanished: bool = False
     rejection_key: str | None = None
     rejection_title: str | None = None
+    rejection_cause: str | None = None
     retry_at: datetime | None = None
 
 

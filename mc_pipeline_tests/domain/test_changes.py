@@ -152,6 +152,12 @@ class TestRefusals:
     def test_a_refusal_for_now_is_tried_again_when_its_time_has_come(self, wait, tried):
         assert (not self.refused(retry_at=NOW + wait).plan().empty) is tried
 
+    @pytest.mark.parametrize(
+        ("cause", "planned"), [("person", False), ("required_field", True), ("contact_limit", True)]
+    )
+    def test_what_is_no_fault_of_the_person_stays_in_the_plan(self, cause, planned):
+        assert (not self.refused(rejection_cause=cause).plan().empty) is planned
+
     def test_a_refused_update_is_not_repeated_for_ever(self):
         world = World([Person(ADA)], one_member(Member(fields={})))
         body = world.plan().iloc[0]["after_json"]

@@ -9,7 +9,12 @@ from mc_pipeline.mailchimp.lists import (
     get_audience,
     welcome_automations,
 )
-from mc_pipeline.mailchimp.merge_fields import ensure_merge_fields, list_merge_fields
+from mc_pipeline.mailchimp.merge_fields import (
+    MergeField,
+    compare_merge_fields,
+    ensure_merge_fields,
+    list_merge_fields,
+)
 from mc_pipeline.mailchimp.segments import change_segment_members, ensure_static_segment, list_static_segments
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline.sandbox.mailchimp.server import SandboxMailchimp
@@ -136,7 +141,7 @@ def test_a_merge_field_that_cannot_be_is_a_clear_problem_and_nothing_is_written(
     sandbox, client, tag, wanted_type, named
 ):
     result = ensure_merge_fields(client, LIST, {tag: wanted_type})
-    assert named in result.problems[tag]
+    assert named in str(result.problems[tag])
     assert result.created == []
     assert writes(sandbox) == []
 
@@ -146,7 +151,7 @@ def test_no_room_for_all_missing_merge_fields_creates_none(sandbox, client):
     wanted = {f"F{number}": "text" for number in range(30 - have + 1)}
     result = ensure_merge_fields(client, LIST, wanted)
     assert set(result.problems) == set(wanted)
-    assert f"{have} of 30" in result.problems["F0"]
+    assert f"{have} of 30" in str(result.problems["F0"])
     assert writes(sandbox) == []
     wanted.popitem()
     assert ensure_merge_fields(client, LIST, wanted).problems == {}
@@ -161,7 +166,32 @@ def test_an_audience_with_more_fields_than_usual_is_of_a_plan_that_has_room_for_
     with exact_server(fields(40), created) as server:
         assert ensure_merge_fields(connect(server.url), LIST, {"NEW": "text"}).created == ["NEW"]
     with exact_server(fields(80)) as server:
-        assert "80 of 80" in ensure_merge_fields(connect(server.url), LIST, {"NEW": "text"}).problems["NEW"]
+        assert "80 of 80" in str(
+            ensure_merge_fields(connect(server.url), LIST, {"NEW": "text"}).problems["NEW"]
+        )
+
+
+def field(tag: str, merge_id: int, kind: str = "number") -> MergeField:
+    return MergeField(tag, tag.title(), kind, required=False, merge_id=merge_id)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "missing"),
+    [
+        ([field("ORDERS", 7)], None, []),
+        ([field("NORD", 7)], "renamed", []),
+        ([field("ORDERS", 9)], None, []),
+        ([field("ORDERS", 9, "text")], "retyped", []),
+        ([field("ORDERS", 9), field("NORD", 7)], None, []),
+        ([field("OTHER", 8)], None, ["ORDERS"]),
+    ],
+    ids=["as it was", "renamed", "made anew", "made anew as text", "another one beside it", "deleted"],
+)
+def test_a_field_is_known_by_its_id_whatever_its_tag(fields, code, missing):
+    existing = {each.tag: each for each in fields}
+    compared = compare_merge_fields(existing, {"ORDERS": "number"}, {"ORDERS": field("ORDERS", 7)})
+    assert [each.code for each in compared.problems.values()] == ([code] if code else [])
+    assert compared.missing == missing
 
 
 def test_a_merge_field_whose_creation_was_not_answered_is_not_made_twice(sandbox, client):
@@ -176,7 +206,7 @@ def test_a_merge_field_that_mailchimp_refuses_is_a_problem_of_that_field(connect
     created = answer(200, {"tag": "B", "name": "B", "type": "text", "merge_id": 1})
     with exact_server(empty, refused, created) as server:
         result = ensure_merge_fields(connect(server.url), LIST, {"A": "text", "B": "text"})
-    assert "The merge tag is reserved" in result.problems["A"]
+    assert "The merge tag is reserved" in str(result.problems["A"])
     assert result.created == ["B"]
 
 

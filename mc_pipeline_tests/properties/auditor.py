@@ -635,6 +635,8 @@ class _Audiences:
                     self._create(entry, found["list"], member)
 
     def _act(self, action: str, body: Mapping[str, Any]) -> None:
+        if "email" not in body:
+            return  # about an audience's fields, and no member
         key = (body["list_id"], body["email"].lower())
         self._remember(key[1])
         match action:

@@ -42,7 +42,7 @@ def later(world: SmallWorld) -> None:
 def listed(run: Run) -> list[tuple[str, str, str]]:
     rows = run.tables["set_aside"].rows
     # The people of a new Odoo, as its administrator, are set aside too.
-    rows = rows[rows["reason"].isin(["changed_in_mailchimp", "not_taken_back", "rejected_by_mailchimp"])]
+    rows = rows[rows["reason"].isin(["changed_in_mailchimp", "not_taken_back", "refused"])]
     return list(zip(rows["person_email"], rows["reason"], rows["detail"], strict=True))
 
 

@@ -146,7 +146,7 @@ def test_other_refusals_are_no_opt_outs(world: SmallWorld, refuse: str):
     run = world.run_until_done()
     assert told(world, ANN) == []
     assert world.odoo.database.blacklisted() == set()
-    assert [reason for reason, _ in listed(run, ANN)] == ["rejected_by_mailchimp"]
+    assert [reason for reason, _ in listed(run, ANN)] == ["refused"]
 
 
 def test_a_rename_to_a_forgotten_address_is_refused_once_and_the_new_address_has_opted_out(

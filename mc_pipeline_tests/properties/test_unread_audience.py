@@ -249,7 +249,7 @@ def test_an_audience_that_cannot_take_its_merge_fields_holds_up_no_other(town: T
     assert statuses["turning@example.com"] == "transactional"
     assert statuses["cleo@example.com"] == "transactional", "she stays until she is in wholesale"
     pushed = run.tables["audience_push"]
-    assert "audience wholesale (wholesale1) cannot take the merge fields" in pushed.facts["trouble"]
+    assert "Audience wholesale (wholesale1) cannot take the merge fields" in pushed.facts["trouble"]
     waiting = pushed.rows[pushed.rows["outcome"] == "held_back"]
     assert set(waiting["audience"]) == {"wholesale", "retail"}
     assert set(waiting.loc[waiting["audience"] == "retail", "email"]) == {"cleo@example.com"}

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mc_pipeline.defs.audience.observing import Audiences
+    from mc_pipeline.defs.audience.pushing import Pushed
+    from mc_pipeline.ledger.troubles import Trouble
 
 ONLY_WHICH_AUDIENCES: Mapping[str, Any] = {COLUMNS: ["list_id"]}
 """Metadata of the input mailchimp_members where it is needed for which audiences were read, not for who is in
@@ -296,9 +298,12 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         company = systems.company(context.partition_key)
         with company_lease(systems, company.key, context.run.run_id, context.log) as lease:
             pushed = apply_plan(systems, company, audience_plan, mailchimp_members, contacts, lease, context)
+            found = _report_refusals(systems, company, contacts, pushed, context.run.run_id)
         outcome = pushed.rows
-        table = replace(audience_plan.derive(outcome), facts={TROUBLE: "; ".join(pushed.trouble.values())})
-        if pushed.trouble:
+        table = replace(
+            audience_plan.derive(outcome), facts={TROUBLE: " ".join(each.sentence for each in found)}
+        )
+        if found:
             context.log.error(table.facts[TROUBLE])
         trouble = outcome[~outcome["outcome"].isin(["applied", "unchanged"])]
         return dg.MaterializeResult(
@@ -377,6 +382,30 @@ def _confirm_absences(
             continue
         vanished += len(systems.ledger.members.confirm_absent(str(list_id), gone))
     return vanished
+
+
+def _report_refusals(
+    systems: Systems, company: CompanySettings, contacts: Table, pushed: "Pushed", run_id: str
+) -> "list[Trouble]":
+    """Keep what holds people back in the audiences, for the whole company: also that nothing does."""
+    from mc_pipeline.domain.rejections import open_refusals
+    from mc_pipeline.sync.audience_troubles import troubles_of_push
+
+    lists = {key: audience.list_id for key, audience in company.audiences.items()}
+    found = troubles_of_push(
+        open_refusals(
+            contacts.rows,
+            systems.ledger.members.refused(lists.values()),
+            lists,
+            systems.ledger.consent.refused_for_good(),
+        ),
+        pushed.trouble,
+        pushed.problems,
+        pushed.faults,
+        {list_id: key for key, list_id in lists.items()},
+    )
+    systems.ledger.troubles.report(company.key, "audience_push_refused", run_id, found)
+    return found
 
 
 def _reasons(aside: "pd.DataFrame") -> dg.MetadataValue:

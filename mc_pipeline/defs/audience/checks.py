@@ -174,38 +174,61 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
             company_check_spec(
                 EVERYTHING_APPLIED,
                 asset="audience_push",
-                description="Mailchimp took every row of the plan. For marketing ops: correct the named "
-                "contact in Odoo; it is tried again when it changes. What says deferred is tried again by "
-                "itself.",
+                judged_with=("contacts",),
+                description="Mailchimp took every row of the plan, and of earlier ones. For marketing ops: "
+                "correct the contact in Odoo where Mailchimp refused the person (it is tried again when it "
+                "changes); do what the reason says in Mailchimp where people are deferred (they are tried "
+                "again by themselves).",
                 owner="marketing ops",
                 companies=companies,
             )
         ],
     )
     def audience_push_checks(
-        context: dg.AssetCheckExecutionContext, audience_push: Table, systems: dg.ResourceParam[Systems]
+        context: dg.AssetCheckExecutionContext,
+        audience_push: Table,
+        contacts: Table,
+        systems: dg.ResourceParam[Systems],
     ) -> Iterator[dg.AssetCheckResult]:
+        from mc_pipeline.domain.rejections import open_refusals
+
+        company = systems.company(context.partition_key)
+        lists = {key: audience.list_id for key, audience in company.audiences.items()}
+        refused = open_refusals(
+            contacts.rows,
+            systems.ledger.members.refused(lists.values()),
+            lists,
+            systems.ledger.consent.refused_for_good(),
+        )
         rows = audience_push.rows
         trouble = rows[~rows["outcome"].isin(["applied", "unchanged"])]
         of_audiences = audience_push.facts.get(TROUBLE, "")
         said = f"{len(trouble):,} of {len(rows):,} rows were not applied"
+        if len(refused):
+            said += f"; Mailchimp refused something of {refused['email'].nunique():,} people, and still does"
         yield dg.AssetCheckResult(
             check_name=EVERYTHING_APPLIED,
             asset_key="audience_push",
-            passed=trouble.empty,
+            passed=trouble.empty and refused.empty,
             severity=dg.AssetCheckSeverity.ERROR if of_audiences else dg.AssetCheckSeverity.WARN,
             description=f"{len(rows):,} rows applied."
-            if trouble.empty
-            else f"{said}: {of_audiences}."
+            if trouble.empty and refused.empty
+            else f"{said}. {of_audiences}"
             if of_audiences
             else f"{said}.",
             metadata={
                 "not_applied": len(trouble),
+                "open_refusals": len(refused),
                 **unless_empty(by_outcome=counts_table(counts(trouble["outcome"]), "outcome")),
                 **partners_in_odoo(
                     systems.settings,
                     "who",
                     trouble[["partner_id", "email", "audience", "operation", "outcome", "detail"]],
+                ),
+                **partners_in_odoo(
+                    systems.settings,
+                    "refused",
+                    refused[["partner_id", "email", "audience", "operation", "reason", "said"]],
                 ),
             },
         )

@@ -1,7 +1,9 @@
 """Applies a stored plan, or refuses it: the ledger decides, not whoever started the run (rule 7.1)."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import pandas as pd
@@ -13,6 +15,10 @@ from mc_pipeline.ledger import Lease
 from mc_pipeline.masking import mask_text
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table, schemas
+
+if TYPE_CHECKING:
+    from mc_pipeline.mailchimp.merge_fields import FieldProblem
+    from mc_pipeline.push.writes import Fault, Fields
 
 _WORKERS = 4
 _ROWS_BETWEEN_REPORTS = 10_000
@@ -35,7 +41,8 @@ def apply_plan(
     from mc_pipeline.defs.audience.observing import Audiences
     from mc_pipeline.domain.changes_of_audience import waiting_for_creations
     from mc_pipeline.domain.first_loads import still_loading
-    from mc_pipeline.push.plan import MEMBER_NOT_CREATED, push_plan
+    from mc_pipeline.domain.refused_rows import rows_refused_before
+    from mc_pipeline.push.plan import MEMBER_NOT_CREATED, NEVER_TRIED, push_plan
     from mc_pipeline.push.writes import MemberWrites
     from mc_pipeline.sync.opt_outs.since import AskedSince
 
@@ -61,8 +68,18 @@ def apply_plan(
 
     client = systems.mailchimp(company)
     lists = [audience.list_id for audience in company.audiences.values()]
-    trouble = _prepare_merge_fields(systems, company, rows)
-    due = rows.assign(held_back_because=waiting_for_creations(rows, trouble))
+    unread = {audience.list_id for audience in Audiences.of(members, company).unread}
+    prepared = _prepare_merge_fields(systems, company, rows, unread)
+    refused_before = partial(
+        rows_refused_before,
+        refused=systems.ledger.members.refused(lists),
+        definitions_changed_at=systems.ledger.field_definitions.changed_at(lists),
+        now=systems.now(),
+    )
+    creations = rows[(rows["operation"] == "create") & (rows["held_back_because"] == "")]
+    due = rows.assign(
+        held_back_because=waiting_for_creations(rows, prepared.unusable, refused_before(creations).said)
+    )
     total = int((due["held_back_because"] == "").sum())
     writes = MemberWrites(
         client,
@@ -72,6 +89,8 @@ def apply_plan(
         workers=min(_WORKERS, systems.settings.mailchimp[company.mailchimp].max_connections),
         progress=_Progress(context, total),
         since=AskedSince(systems, company, context.run.run_id),
+        fields=prepared.fields,
+        by_audience=True,
     )
     outcome = push_plan(
         due,
@@ -84,59 +103,108 @@ def apply_plan(
         contacts=contacts.rows,
         observed_at=plan.observed_at,
         now=systems.now(),
+        broken=prepared.broken,
+        refused_before=refused_before,
     )
+    never_tried = outcome["detail"].str.endswith(f"({NEVER_TRIED})")
     plans.mark_applied(
         identity,
         plan.observed_at,
         still_loading=still_loading(
-            outcome,
+            outcome.assign(outcome=outcome["outcome"].mask(never_tried, "held_back")),
             plans.first_load_row_keys(company.key),
             # What became of these is known: they come back as newcomers, if at all.
             known_details={MEMBER_NOT_CREATED},
-            unread={audience.list_id for audience in Audiences.of(members, company).unread},
+            unread=unread,
             open_lists={
                 intent.list_id for intent in systems.ledger.intents.open(company.key, path=lease.path)
             },
         ),
     )
-    return Pushed(outcome.assign(held_back_because=rows["held_back_because"]), trouble)
+    return Pushed(
+        outcome.assign(held_back_because=rows["held_back_because"]),
+        prepared.unusable,
+        prepared.problems,
+        list(writes.faults.values()),
+    )
 
 
 @dataclass(frozen=True)
 class Pushed:
-    """The plan's rows with their outcomes, and which audiences took nothing, by name, and why."""
+    """The plan's rows with their outcomes, and what was in the way.
+
+    Attributes:
+        rows: the plan's rows with ``outcome`` and ``detail``.
+        trouble: audiences that took nothing, by name, and why.
+        problems: merge fields that cannot be written, by audience and tag.
+        faults: audiences and tags at which writing ended.
+    """
 
     rows: pd.DataFrame
     trouble: Mapping[str, str]
+    problems: "Mapping[str, Mapping[str, FieldProblem]]"
+    faults: "Sequence[Fault]"
 
 
-def _prepare_merge_fields(systems: Systems, company: CompanySettings, plan: pd.DataFrame) -> dict[str, str]:
-    """Create the merge fields that are missing, in the audiences that the plan writes fields to.
+@dataclass(frozen=True)
+class Prepared:
+    """What was found out about the merge fields of the audiences before anything was written.
 
-    Returns:
-        Audience (its name in the settings) to a sentence, of those that cannot take their fields.
+    Attributes:
+        unusable: audiences whose fields cannot be read or made, by name, and a sentence: they take nothing.
+        problems: fields that cannot be written, by audience and tag; all others are.
+        fields: how the fields are defined, and what we fill them with, by list id.
+        broken: the fields of ``problems`` by list id and tag, in words.
+    """
+
+    unusable: dict[str, str] = field(default_factory=dict)
+    problems: "dict[str, Mapping[str, FieldProblem]]" = field(default_factory=dict)
+    fields: "dict[str, Fields]" = field(default_factory=dict)
+    broken: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+def _prepare_merge_fields(
+    systems: Systems, company: CompanySettings, plan: pd.DataFrame, unread: set[str]
+) -> Prepared:
+    """Compare the merge fields of all audiences with the settings; create what is missing where it is due.
+
+    A field that cannot be written holds back itself alone. What the fields are like is kept: refusals that
+    they caused are tried again when that changes.
     """
     from mc_pipeline.domain.fields import MERGE_FIELD_SOURCES
     from mc_pipeline.mailchimp.errors import MailchimpError
     from mc_pipeline.mailchimp.merge_fields import ensure_merge_fields
+    from mc_pipeline.push.writes import Fields
 
     # A row that is held back writes nothing, and its audience may not even be released for a first load.
     sent = plan[plan["held_back_because"] == ""]
     written = set(sent.loc[sent["operation"].isin(["create", "update", "change_email"]), "audience"])
-    trouble: dict[str, str] = {}
-    for key in sorted(written):
-        audience = company.audiences[key]
+    known = systems.ledger.field_definitions
+    prepared = Prepared()
+    for key, audience in company.audiences.items():
+        if audience.list_id in unread:
+            continue
         wanted = {tag: MERGE_FIELD_SOURCES[source] for tag, source in audience.merge_fields.items()}
         try:
-            problems = ensure_merge_fields(systems.mailchimp(company), audience.list_id, wanted).problems
-        except MailchimpError as error:
-            problems = {"merge fields": mask_text(str(error))}
-        if problems:
-            trouble[key] = (
-                f"audience {key} ({audience.list_id}) cannot take the merge fields of companies.yaml: "
-                + "; ".join(f"{tag}: {problem}" for tag, problem in problems.items())
+            found = ensure_merge_fields(
+                systems.mailchimp(company),
+                audience.list_id,
+                wanted,
+                used=known.used(audience.list_id),
+                create=key in written,
             )
-    return trouble
+        except MailchimpError as error:
+            prepared.unusable[key] = (
+                f"audience {key} ({audience.list_id}) cannot take the merge fields of companies.yaml: "
+                f"{mask_text(str(error))}"
+            )
+            continue
+        known.observe(audience.list_id, found.fields, wanted=wanted, used={*found.present, *found.created})
+        prepared.fields[audience.list_id] = Fields(found.fields, wanted)
+        if found.problems:
+            prepared.problems[key] = found.problems
+            prepared.broken[audience.list_id] = {tag: str(each) for tag, each in found.problems.items()}
+    return prepared
 
 
 class _Progress:

@@ -13,6 +13,7 @@ from typing import Any
 from mc_pipeline.sandbox.mailchimp import merge_fields, segments
 from mc_pipeline.sandbox.mailchimp.problems import (
     ApiError,
+    contact_limit_reached,
     forgotten,
     in_compliance_state,
     invalid,
@@ -232,6 +233,8 @@ def check_address(state: MailchimpState, audience: Audience, email: str) -> None
         raise forgotten(email)
     if lowered in state.refused_signups:
         raise too_many_signups(email)
+    if lowered in state.unlisted:
+        raise member_exists(email)
 
 
 def _check_review(state: MailchimpState, status: str, email: str) -> None:
@@ -267,6 +270,8 @@ def _put(
         check_address(state, audience, email)
         assert status is not None
         _check_review(state, status, email)
+        if state.is_full(audience.account):
+            raise contact_limit_reached()
         member = add_member(state, audience, email, status, source="API - Generic")
         _write(state, audience, member, body, kept)
         _on_status(state, audience, member, None, by="api", opt_in_known=bool(body.get("timestamp_opt")))

@@ -6,13 +6,13 @@ with one readable sentence.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mc_pipeline.sandbox.journal import JournalEntry, Source
-from mc_pipeline.sandbox.mailchimp import members, segments
+from mc_pipeline.sandbox.mailchimp import members, merge_fields, segments
 from mc_pipeline.sandbox.mailchimp.problems import ApiError
-from mc_pipeline.sandbox.mailchimp.state import Actor, Audience, MailchimpState, Member
+from mc_pipeline.sandbox.mailchimp.state import Actor, Audience, MailchimpState, Member, MergeField
 
 
 class ActRefusedError(ValueError):
@@ -125,6 +125,52 @@ class People:
             ),
             tag=name,
         )
+
+    def change_merge_field(self, list_id: str, tag: str, /, **changes: Any) -> None:
+        """An administrator edits an audience field: its ``tag``, ``required``, ``options`` and so on."""
+        with self._state.lock:
+            audience = self._audience(list_id)
+            found = self._merge_field(audience, tag)
+            entry = self._change_of_field("change_merge_field", list_id, tag, changes)
+            _refusing(lambda: merge_fields.change_field(audience, str(found.merge_id), changes), entry)
+
+    def remake_merge_field(self, list_id: str, tag: str, kind: str) -> None:
+        """An administrator deletes an audience field, and makes one of another type with the same tag."""
+        with self._state.lock:
+            audience = self._audience(list_id)
+            found = self._merge_field(audience, tag)
+            entry = self._change_of_field("remake_merge_field", list_id, tag, {"type": kind})
+            merge_fields.delete_field(audience, str(found.merge_id))
+            body = {"tag": tag, "name": found.name, "type": kind}
+            _refusing(lambda: merge_fields.add_field(audience, body), entry)
+
+    def delete_merge_field(self, list_id: str, tag: str) -> None:
+        """An administrator deletes an audience field, and every member's value of it."""
+        with self._state.lock:
+            audience = self._audience(list_id)
+            found = self._merge_field(audience, tag)
+            self._change_of_field("delete_merge_field", list_id, tag, {})
+            merge_fields.delete_field(audience, str(found.merge_id))
+
+    def add_merge_field(self, list_id: str, tag: str, kind: str = "text", **values: Any) -> None:
+        """An administrator adds an audience field."""
+        with self._state.lock:
+            audience = self._audience(list_id)
+            entry = self._change_of_field("add_merge_field", list_id, tag, {"type": kind, **values})
+            body = {"tag": tag, "name": tag.title(), "type": kind, **values}
+            _refusing(lambda: merge_fields.add_field(audience, body), entry)
+
+    def _change_of_field(
+        self, action: str, list_id: str, tag: str, changes: Mapping[str, Any]
+    ) -> JournalEntry:
+        details = {"list_id": list_id, "tag": tag, "changes": dict(changes)}
+        return self._state.journal.act("admin", action, f"/lists/{list_id}", details)
+
+    def _merge_field(self, audience: Audience, tag: str) -> MergeField:
+        found = audience.merge_fields.get(tag)
+        if found is None:
+            raise ActRefusedError(f"audience {audience.id} has no merge field {tag}")
+        return found
 
     def _act(
         self,

@@ -116,6 +116,15 @@ def too_many_signups(email: str) -> ApiError:
     )
 
 
+def contact_limit_reached() -> ApiError:
+    """The plan takes no more contacts. Mailchimp API: the words are documented nowhere."""
+    return ApiError(
+        400,
+        "Bad Request",
+        "Your account has reached the contact limit of its plan. Upgrade your plan to add more contacts.",
+    )
+
+
 def api_key_invalid() -> ApiError:
     """Unknown or missing credentials."""
     return ApiError(

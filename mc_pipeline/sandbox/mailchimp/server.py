@@ -153,6 +153,20 @@ class SandboxMailchimp(People):
         """From now on this address "looks fake or invalid"."""
         self.state.fake_addresses.add(email.lower())
 
+    def list_nowhere(self, email: str) -> None:
+        """From now on this address "is already a list member", and no list shows it."""
+        self.state.unlisted.add(email.lower())
+
+    def list_again(self, email: str) -> None:
+        """Take back :meth:`list_nowhere`."""
+        self.state.unlisted.discard(email.lower())
+
+    def limit_contacts(self, limit: int | None, *, account: str = "main") -> None:
+        """From now on the account's plan takes so many contacts; None: as many as there are."""
+        self.state.contact_limits.pop(account, None)
+        if limit is not None:
+            self.state.contact_limits[account] = limit
+
     def put_under_review(self, email: str) -> None:
         """From now on this address is under compliance review: the API subscribes it in no audience."""
         self.state.under_review.add(email.lower())
@@ -299,6 +313,8 @@ _KEPT = (
     "refused_signups",
     "fake_addresses",
     "under_review",
+    "unlisted",
+    "contact_limits",
     "numbers",
 )
 

@@ -334,6 +334,8 @@ class MailchimpState:
     refused_signups: set[str] = field(default_factory=set)
     fake_addresses: set[str] = field(default_factory=set)
     under_review: set[str] = field(default_factory=set)
+    unlisted: set[str] = field(default_factory=set)
+    contact_limits: dict[str, int] = field(default_factory=dict)
     batches_paused: bool = False
     numbers: int = 1000
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
@@ -356,6 +358,15 @@ class MailchimpState:
         """An audience that this account may see."""
         audience = self.audiences.get(list_id)
         return audience if audience is not None and audience.account == account else None
+
+    def is_full(self, account: str) -> bool:
+        """Whether the account has as many contacts as its plan allows, archived and cleaned ones aside."""
+        limit = self.contact_limits.get(account)
+        if limit is None:
+            return False
+        counted = [status for status in STATUSES if status not in ("archived", "cleaned")]
+        audiences = [each for each in self.audiences.values() if each.account == account]
+        return sum(len(each.by_status[status]) for each in audiences for status in counted) >= limit
 
     def stores_of(self, audience: Audience) -> list[Store]:
         """The stores that belong to an audience."""

@@ -228,6 +228,29 @@ def bulk(client: Any, *members: dict[str, Any], **options: Any) -> dict[str, Any
     return answer
 
 
+def test_a_full_plan_takes_nobody_new_and_an_unlisted_address_exists_for_creations_alone(
+    sandbox: SandboxMailchimp, client: Any
+) -> None:
+    sandbox.add_member(LIST, "old@example.org")
+    sandbox.list_nowhere("ghost@example.org")
+
+    def errors(*emails: str) -> dict[str, str]:
+        members = [{"email_address": email, "status": "transactional"} for email in emails]
+        return {each["email_address"]: each["error"] for each in bulk(client, *members)["errors"]}
+
+    assert "already a list member" in errors("ghost@example.org")["ghost@example.org"]
+    assert status_of(lambda: client.lists.get_list_member(LIST, "ghost@example.org")) == 404
+    sandbox.limit_contacts(2)
+    assert list(errors("new@example.org", ADA)) == [ADA]
+    assert "contact limit" in errors(ADA)[ADA]
+    client.lists.update_list_member(LIST, "old@example.org", {"merge_fields": {"FNAME": "Old"}})
+    sandbox.archive(LIST, "old@example.org")
+    sandbox.list_again("ghost@example.org")
+    assert errors("ghost@example.org") == {}
+    sandbox.limit_contacts(None)
+    assert errors(ADA) == {}
+
+
 def test_a_member_at_fault_stops_no_other(sandbox: SandboxMailchimp, client: Any) -> None:
     sandbox.add_member(LIST, "old@example.org")
     sandbox.take_for_fake("fake@example.org")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mc_pipeline.sandbox.mailchimp import SandboxMailchimp
+from mc_pipeline.sandbox.mailchimp import ActRefusedError, SandboxMailchimp
 from mc_pipeline_tests.sandbox.mailchimp.conftest import LIST
 from mc_pipeline_tests.sandbox.mailchimp.errors import refused
 
@@ -126,6 +126,30 @@ def test_a_tag_that_is_too_long_odd_or_taken_is_refused(
 ) -> None:
     with refused(400, "Invalid Resource"):
         add_field(client, "text", tag=tag)
+
+
+def test_an_administrator_renames_requires_and_makes_fields_anew(
+    sandbox: SandboxMailchimp, client: Any
+) -> None:
+    sandbox.add_merge_field(LIST, "SPENT", "number")
+    sandbox.add_member(LIST, ADA, merge_fields={"SPENT": 5})
+    before = next(
+        each
+        for each in client.lists.get_list_merge_fields(LIST, count=100)["merge_fields"]
+        if each["tag"] == "SPENT"
+    )
+    sandbox.change_merge_field(LIST, "SPENT", tag="PAID", required=True)
+    shown = client.lists.get_list_merge_field(LIST, before["merge_id"])
+    assert (shown["tag"], shown["required"], shown["type"]) == ("PAID", True, "number")
+    assert client.lists.get_list_member(LIST, ADA)["merge_fields"]["PAID"] == 5
+    sandbox.remake_merge_field(LIST, "PAID", "text")
+    with refused(404):
+        client.lists.get_list_merge_field(LIST, before["merge_id"])
+    assert client.lists.get_list_member(LIST, ADA)["merge_fields"]["PAID"] == ""
+    sandbox.delete_merge_field(LIST, "PAID")
+    assert "PAID" not in client.lists.get_list_member(LIST, ADA)["merge_fields"]
+    with pytest.raises(ActRefusedError):
+        sandbox.change_merge_field(LIST, "PAID", required=False)
 
 
 def test_fields_are_renamed_and_deleted_with_their_values(sandbox: SandboxMailchimp, client: Any) -> None:
