@@ -17,6 +17,8 @@ _HELP = {
     "demo": "Run the whole job on invented people, on stand-in servers.",
     "doctor": "Check settings, rights and audiences; changes nothing.",
     "explain": "Tell why a person is, or is not, in an audience.",
+    "leases": "Show which runs and leases there are; end one of a dead run.",
+    "ledger": "Back up the ledger, or accept one in place of another.",
     "reconcile": "Show Odoo's kept revenue beside Mailchimp's.",
     "sandbox": "Serve stand-ins of Odoo and Mailchimp with invented people.",
     "sync": "Sync companies: read both systems, apply opt-outs, plan, push.",

@@ -68,6 +68,10 @@ class ErasedByNow(Protocol):
         """Forget what a step that ends has recorded about people who were erased meanwhile."""
         ...
 
+    def mark_tables(self) -> None:
+        """Note beside the tables, after one was stored, which ledger they belong to."""
+        ...
+
 
 _SYNC = "Sync the whole company ({}), not this step alone: the sync makes every table anew."
 
@@ -97,6 +101,7 @@ class ParquetTables(dg.UPathIOManager):
         changed, stored = store_table(columns, obj, path, self._people)
         if self._people is not None:
             self._people.forget_again()
+            self._people.mark_tables()
         if columns.by_month:
             context.add_output_metadata({"months_written": ", ".join(changed) or "none"})
             _show_months(context, stored, changed)
