@@ -81,10 +81,17 @@ def main() -> None:
     try:
         commands()
     except Exception as error:
-        if not _is_ours(error):
+        said = mask_text(str(error)) if _is_ours(error) else _about_storage(error)
+        if not said:
             raise
-        click.echo(f"Error: {mask_text(str(error))}", err=True)
+        click.echo(f"Error: {said}", err=True)
         sys.exit(1)
+
+
+def _about_storage(error: Exception) -> str:
+    from mc_pipeline.cli.storage_trouble import storage_trouble
+
+    return storage_trouble(error)
 
 
 def _is_ours(error: Exception) -> bool:

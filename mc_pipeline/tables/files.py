@@ -44,6 +44,10 @@ class DamagedTableError(ValueError):
         super().__init__(f"the stored file {path} is damaged ({reason})")
 
 
+class FolderNotWritableError(Exception):
+    """A table cannot be stored; the message names the folder and says what to do."""
+
+
 class ChangedMeanwhileError(Exception):
     """Somebody else stored the file since it was read: read it again."""
 
@@ -99,6 +103,7 @@ def whole_file(path: UPath, *, if_still: State | None = None) -> Iterator[IO[byt
 
     Raises:
         ChangedMeanwhileError: the file is not in the state ``if_still`` any more; nothing was changed.
+        FolderNotWritableError: the disk is full, or the folder must not be written.
     """
     if not _is_local(path):
         # An object appears only when its upload is complete.
@@ -106,14 +111,46 @@ def whole_file(path: UPath, *, if_still: State | None = None) -> Iterator[IO[byt
             yield file
         return
     target = Path(path.path)
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _told(target.parent):
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _put_in_place(target, if_still) as file:
+            yield file
+
+
+_NOT_WRITABLE = {
+    **dict.fromkeys(
+        (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+        "is full: free some space there (df -h shows the space, df -i the number of files), and sync again",
+    ),
+    **dict.fromkeys(
+        (errno.EROFS, errno.EACCES, errno.EPERM),
+        "cannot be written: give the user who runs this the right to write it, or name another place in "
+        "MC_PIPELINE_STORAGE, and sync again",
+    ),
+}
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Say of a folder that cannot be written which it is, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        advice = _NOT_WRITABLE.get(error.errno or 0)
+        if advice is None:
+            raise
+        raise FolderNotWritableError(f"the folder {folder} {advice} ({error.strerror})") from error
+
+
+@contextmanager
+def _put_in_place(target: Path, if_still: State | None) -> Iterator[IO[bytes]]:
     temporary = target.with_name(f".{target.name}.{uuid4().hex}")
     try:
         with _locked_new(temporary) as file:
             yield file
             file.flush()
             with _alone_in(target.parent):
-                if if_still is not None and state_of(path) != if_still:
+                if if_still is not None and state_of(UPath(target)) != if_still:
                     raise ChangedMeanwhileError(f"{target.name} was stored by somebody else meanwhile")
                 temporary.replace(target)
     finally:
