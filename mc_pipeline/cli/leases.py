@@ -64,8 +64,8 @@ def _end(ledger: "Ledger", company: str) -> int:
             refused += 1
             click.echo(
                 f"The lease of {_what(lease.name)} is not ended: run {lease.owner} gave a sign of life at "
-                f"{_moment(last_sign)}. End that run first (in Dagster: Terminate; at a terminal: Ctrl-C), or, if "
-                f"its process is gone, try again after {_moment(ends_at)}."
+                f"{_moment(last_sign)}. End that run first (in Dagster: Terminate; at a terminal: Ctrl-C), "
+                f"or, if its process is gone, try again after {_moment(ends_at)}."
             )
         elif ledger.leases.end(lease):
             click.echo(f"The lease of {_what(lease.name)} is ended; run {lease.owner} had it.")

@@ -16,7 +16,7 @@ def ledger() -> None:
 @ledger.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def backup(file: Path) -> None:
-    """Copy the ledger to FILE, while everything goes on; whoever was erased is kept in a second file beside it.
+    """Copy the ledger to FILE, while all goes on; who was erased is kept in a second file beside it.
 
     Copying the ledger's own file with other programs gives an old or torn copy.
     """
@@ -45,11 +45,13 @@ def accept(reason: str, by: str | None) -> None:
     with Ledger.open() as opened:
         note_tables_of_before(opened)
         if not why_not_this_ledger(opened):
-            click.echo("The ledger is the one that the stored tables were made with: there is nothing to accept.")
+            click.echo(
+                "The ledger is the one that the stored tables were made with: there is nothing to accept."
+            )
             return
         who = by or getpass.getuser()
         accept_ledger(opened, by=who, reason=reason)
         click.echo(
-            f"The ledger at {opened.location} is accepted by {who}. Consent that Odoo recorded before now makes "
-            "nobody subscribed. Look at what waits: mc-pipeline sync COMPANY, then mc-pipeline approve"
+            f"The ledger at {opened.location} is accepted by {who}. Consent that Odoo recorded before now "
+            "makes nobody subscribed. Look at what waits: mc-pipeline sync COMPANY, then mc-pipeline approve"
         )

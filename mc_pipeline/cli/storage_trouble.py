@@ -12,8 +12,8 @@ _FULL = (
     "next run goes on from here"
 )
 _CLOSED = (
-    "cannot be written: give the user who runs mc-pipeline the right to write it, or name another folder, and "
-    "start again"
+    "cannot be written: give the user who runs mc-pipeline the right to write it, or name another folder, "
+    "and start again"
 )
 _BY_NUMBER = {
     errno.ENOSPC: _FULL,
@@ -45,7 +45,9 @@ def storage_trouble(error: BaseException) -> str:
         advice = _advice(each)
         if advice:
             named = getattr(each, "filename", None)
-            folder = Path(os.fsdecode(named)).parent if named else os.environ.get(HOME_VARIABLE, ".dagster_home")
+            folder = (
+                Path(os.fsdecode(named)).parent if named else os.environ.get(HOME_VARIABLE, ".dagster_home")
+            )
             return f"the folder {folder} {advice}"
         each = each.__cause__ or each.__context__
     return ""

@@ -43,9 +43,9 @@ def what_to_do(ledger: "Ledger") -> str:
     if not because:
         return ""
     return (
-        f"The ledger at {ledger.location} {because}, so only opt-outs are carried and nothing else is written: "
-        "put the right ledger back (README, Backing up), or, when what it knew is lost for good, accept this "
-        f"one with: {ACCEPT}"
+        f"The ledger at {ledger.location} {because}, so only opt-outs are carried and nothing else is "
+        "written: put the right ledger back (README, Backing up), or, when what it knew is lost for good, "
+        f"accept this one with: {ACCEPT}"
     )
 
 

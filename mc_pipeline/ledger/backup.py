@@ -31,9 +31,9 @@ def back_up(target: Path, url: str | None = None) -> list[Path]:
     assert place.database is not None
     ledger, erased = Path(place.database), TombstoneFile.of(place)
     beside = Path(f"{target}.tombstones.json")
-    for made in (target, beside):
-        if made.exists():
-            raise LedgerError(f"{made} is there already: name a file that is not")
+    for file in (target, beside):
+        if file.exists():
+            raise LedgerError(f"{file} is there already: name a file that is not")
     if not ledger.is_file():
         raise LedgerUnavailableError(f"there is no ledger at {ledger}: check DAGSTER_HOME")
     made = [target]
@@ -50,8 +50,8 @@ def back_up(target: Path, url: str | None = None) -> list[Path]:
     except (OSError, sqlite3.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise LedgerUnavailableError(
-            f"the ledger {ledger} cannot be copied to {target} ({reason}): check the folder's rights, and that "
-            "the disk is not full"
+            f"the ledger {ledger} cannot be copied to {target} ({reason}): check the folder's rights, and "
+            "that the disk is not full"
         ) from error
     finally:
         unfinished.unlink(missing_ok=True)

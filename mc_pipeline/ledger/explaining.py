@@ -7,19 +7,21 @@ from mc_pipeline.ledger.errors import LedgerError, LedgerSchemaError, LedgerUnav
 DATABASE_URL_VARIABLE = "MC_PIPELINE_DATABASE_URL"
 
 _PUT_BACK = (
-    "stop every run, Dagster and mc-pipeline webhooks serve, keep the file for later, and put a backup in its "
-    "place (README, Backing up)"
+    "stop every run, Dagster and mc-pipeline webhooks serve, keep the file for later, and put a backup in "
+    "its place (README, Backing up)"
 )
 _BY_CODE = {
     sqlite3.SQLITE_CORRUPT: f"is damaged: {_PUT_BACK}",
-    sqlite3.SQLITE_NOTADB: f"is no ledger, or is damaged from its beginning: {_PUT_BACK}; or name another place",
-    sqlite3.SQLITE_FULL: "cannot be written: free some space on its disk, and start again; nothing is half-written",
-    sqlite3.SQLITE_READONLY: "cannot be written: give the user who runs mc-pipeline the right to write the file "
-    "and its folder",
-    sqlite3.SQLITE_CANTOPEN: "cannot be opened: check that its folder is there, may be written by the user who "
-    "runs mc-pipeline, and has space left",
-    sqlite3.SQLITE_IOERR: "cannot be read or written: check that its disk is there, has space left and is not "
-    "failing, and start again",
+    sqlite3.SQLITE_NOTADB: "is no ledger, or is damaged from its beginning: "
+    f"{_PUT_BACK}; or name another place",
+    sqlite3.SQLITE_FULL: "cannot be written: free some space on its disk, and start again; nothing is half "
+    "written",
+    sqlite3.SQLITE_READONLY: "cannot be written: give the user who runs mc-pipeline the right to write the "
+    "file and its folder",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened: check that its folder is there, may be written by the user "
+    "who runs mc-pipeline, and has space left",
+    sqlite3.SQLITE_IOERR: "cannot be read or written: check that its disk is there, has space left and is "
+    "not failing, and start again",
     sqlite3.SQLITE_PERM: "cannot be opened: correct the rights of the file and its folder",
     sqlite3.SQLITE_BUSY: "stays locked by another program: end it, or wait until it is done",
     sqlite3.SQLITE_LOCKED: "stays locked by another program: end it, or wait until it is done",

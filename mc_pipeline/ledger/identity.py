@@ -50,7 +50,9 @@ class Identities:
     def is_blank(self) -> bool:
         """Whether the ledger knows nothing yet of anybody: no opt-out, no member, no write, no read."""
         with self._database.read() as connection:
-            return not any(connection.execute(select(1).select_from(table).limit(1)).first() for table in _HISTORY)
+            return not any(
+                connection.execute(select(1).select_from(table).limit(1)).first() for table in _HISTORY
+            )
 
     def advance(self) -> Identity:
         """Go one step on."""

@@ -160,7 +160,7 @@ def _put_in_place(target: Path, if_still: State | None) -> Iterator[IO[bytes]]:
 def _locked_new(path: Path) -> IO[bytes]:
     """Make a file and lock it; one that somebody tidied away before it was locked is made again."""
     while True:
-        file = open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+        file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
         try:
             _lock(file.fileno(), fcntl.LOCK_EX)
         except BaseException:
@@ -228,7 +228,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def _lock(handle: int, how: int) -> bool:
-    """Lock, where the file system can, and tell whether: network file systems refuse it, folders above all."""
+    """Lock where the file system can, and tell whether: network file systems refuse it, folders above all."""
     try:
         fcntl.flock(handle, how)
         return True

@@ -159,7 +159,7 @@ def _folder(path: UPath) -> UPath:
 
 
 def _is_whole(path: UPath, known: MonthFile) -> bool:
-    """Whether a file is as it was written: erasing somebody takes rows out, and disks and people do damage."""
+    """Whether a file is as it was written: erasing takes rows out, and disks and people do damage."""
     file = _folder(path) / known.file
     try:
         if checksum_of(file) == known.checksum:

@@ -1,6 +1,7 @@
 """A disk that is full, or a folder that must not be written: one sentence that names the folder, exit 1."""
 
 import errno
+import itertools
 import os
 import shutil
 import sqlite3
@@ -25,16 +26,21 @@ class Disk:
 
     def fill(self) -> None:
         """Write until nothing goes in."""
-        with open(self.folder / "filler", "wb", buffering=0) as filler:
-            try:
-                while True:
-                    filler.write(b"x" * 512)
-            except OSError as error:
-                assert error.errno == errno.ENOSPC
+        with (
+            open(self.folder / "filler", "wb", buffering=0) as filler,
+            pytest.raises(OSError, match="No space left"),
+        ):
+            filler.writelines(itertools.repeat(b"x" * 512))
 
     def close(self) -> None:
         """Let nobody write to it any more, not even root."""
         subprocess.run(["mount", "-o", "remount,ro", self.folder], check=True)
+
+
+def write_much(ledger: Ledger) -> None:
+    """Write more than a small disk holds."""
+    for number in range(2000):
+        ledger.runs.begin(f"run {number}", company="acme", job="sync_company", owner="host:1")
 
 
 @pytest.fixture
@@ -44,7 +50,9 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     if os.getuid() != 0 or not shutil.which("mount"):
         pytest.skip("only root may mount a small disk")
     options = "size=2m,nr_inodes=60,mode=700"
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, check=False)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, check=False
+    )
     if done.returncode:
         pytest.skip("this machine lets nobody mount a small disk")
     try:
@@ -58,9 +66,11 @@ def test_a_table_that_finds_the_disk_full_names_the_folder_and_leaves_nothing(di
     with whole_file(path) as file:
         file.write(b"whole")
     disk.fill()
-    with pytest.raises(FolderNotWritableError, match=rf"the folder {disk.folder}/contacts is full: free some"):
-        with whole_file(path) as file:
-            file.write(b"x" * 100_000)
+    with (
+        pytest.raises(FolderNotWritableError, match=rf"the folder {disk.folder}/contacts is full: free some"),
+        whole_file(path) as file,
+    ):
+        file.write(b"x" * 100_000)
     assert path.read_bytes() == b"whole"
     assert [each.name for each in (disk.folder / "contacts").iterdir()] == ["acme.parquet"]
 
@@ -79,17 +89,18 @@ def test_a_disk_without_room_for_another_file_is_full_too(disk: Disk) -> None:
 
 def test_a_table_in_a_folder_that_must_not_be_written_says_so(disk: Disk) -> None:
     disk.close()
-    with pytest.raises(FolderNotWritableError, match=rf"the folder {disk.folder} cannot be written: give"):
-        with whole_file(UPath(disk.folder / "x.parquet")):
-            pass
+    with (
+        pytest.raises(FolderNotWritableError, match=rf"the folder {disk.folder} cannot be written: give"),
+        whole_file(UPath(disk.folder / "x.parquet")),
+    ):
+        pass
 
 
 def test_a_ledger_that_finds_the_disk_full_or_closed_says_so(disk: Disk) -> None:
     with Ledger.open(f"sqlite:///{disk.folder}/ledger.db") as ledger:
         disk.fill()
         with pytest.raises(LedgerUnavailableError, match="free some space on its disk"):
-            for number in range(2000):
-                ledger.runs.begin(f"run {number}", company="acme", job="sync_company", owner="host:1")
+            write_much(ledger)
     (disk.folder / "filler").unlink()
     with Ledger.open(f"sqlite:///{disk.folder}/ledger.db") as ledger:
         ledger.runs.begin("after", company="acme", job="sync_company", owner="host:1")

@@ -57,9 +57,8 @@ def test_a_lease_of_a_dead_run_is_ended_and_what_that_run_writes_later_is_refuse
             0,
             "The lease of acme for changes is ended; run silent had it.",
         )
-        with ledger.leases.hold("acme", "next", HOUR):
-            with pytest.raises(LeaseLostError):
-                lease.renew()
+        with ledger.leases.hold("acme", "next", HOUR), pytest.raises(LeaseLostError):
+            lease.renew()
 
 
 @pytest.mark.parametrize("known", [True, False])

@@ -12,7 +12,7 @@ import pytest
 from mc_pipeline.defs.jobs import SYNC_COMPANY
 from mc_pipeline.defs.partitions import CHANGES, READ_TAG
 from mc_pipeline.tables import schemas
-from mc_pipeline.tables.parquet import stored_table, storage_folder
+from mc_pipeline.tables.parquet import storage_folder, stored_table
 from mc_pipeline_tests.cli.conftest import serve_world
 from mc_pipeline_tests.world import World
 

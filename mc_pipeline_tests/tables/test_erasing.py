@@ -192,7 +192,10 @@ def test_an_unfinished_file_is_locked_while_it_is_written(folder):
     assert os.path.exists(path.path)
 
 
-LEFT = [".acme.parquet.0123456789abcdef0123456789abcdef", ".other-by-month.csv.fedcba9876543210fedcba9876543210"]
+LEFT = [
+    ".acme.parquet.0123456789abcdef0123456789abcdef",
+    ".other-by-month.csv.fedcba9876543210fedcba9876543210",
+]
 
 
 def test_what_a_killed_run_left_is_tidied_away_by_the_next_one_and_what_is_being_written_stays(folder):

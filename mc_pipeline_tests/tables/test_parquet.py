@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from upath import UPath
 
 from mc_pipeline.tables import Table, schemas
-from mc_pipeline.tables.parquet import DamagedTableError, ParquetTablesResource, read_table, storage_folder, write_table
+from mc_pipeline.tables.parquet import (
+    DamagedTableError,
+    ParquetTablesResource,
+    read_table,
+    storage_folder,
+    write_table,
+)
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 

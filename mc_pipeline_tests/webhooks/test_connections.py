@@ -67,9 +67,7 @@ def test_a_hundred_and_ten_half_heads_keep_no_delivery_out(ledger: Ledger) -> No
         halves = [
             open_connections.enter_context(connect(url, HEAD[:-20])) for _ in range(MOST_CONNECTIONS + 10)
         ]
-        answer = requests.post(
-            f"{url}/{HOOK.path}", data=form(), headers={"Content-Type": FORM}, timeout=20
-        )
+        answer = requests.post(f"{url}/{HOOK.path}", data=form(), headers={"Content-Type": FORM}, timeout=20)
         assert answer.status_code == 200
         assert is_closed_by_the_receiver(halves[0]), "the oldest gave its place"
         halves[-1].sendall((HEAD[-20:] + "Content-Length: 0\r\n\r\n").encode())

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from mc_pipeline.defs.company_lease import company_lease
-from mc_pipeline.defs.known_ledger import refuse_another_ledger
 from mc_pipeline.defs.consent.assets import MARKETING
+from mc_pipeline.defs.known_ledger import refuse_another_ledger
 from mc_pipeline.defs.odoo.assets import DATA_ENGINEERS
 from mc_pipeline.defs.presentation import (
     SAMPLE_ROWS,
