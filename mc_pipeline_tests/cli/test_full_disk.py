@@ -136,10 +136,10 @@ def test_a_home_that_cannot_be_written_ends_a_command_with_one_sentence(
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (OSError(errno.ENOSPC, "No space left on device", "/home/x/events.db"), "the folder /home/x is full"),
-        (OSError(errno.EACCES, "Permission denied", "/home/x/y"), "the folder /home/x cannot be written"),
+        (OSError(errno.ENOSPC, "No space left on device", "/srv/x/events.db"), "the folder /srv/x is full"),
+        (OSError(errno.EACCES, "Permission denied", "/srv/x/y"), "the folder /srv/x cannot be written"),
         (OSError(errno.ECONNREFUSED, "Connection refused"), ""),
-        (FileNotFoundError(errno.ENOENT, "No such file", "/home/x/y"), ""),
+        (FileNotFoundError(errno.ENOENT, "No such file", "/srv/x/y"), ""),
         (sqlite3.OperationalError("no such table: x"), ""),
         (ValueError("anything else"), ""),
     ],
