@@ -23,7 +23,6 @@ from mc_pipeline_tests.world import World
 
 ORDERED = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
 CREATING = r"^/3.0/lists/retail1(\?|$)"
-ORDERS = r"^/3.0/ecommerce/stores/shop/orders$"
 WITH_A_STORE = """
     audiences:
       retail:
@@ -111,21 +110,18 @@ def test_while_a_push_waits_for_an_answer_and_the_next_run_goes_on_from_there(sh
 
 
 def test_while_the_order_push_waits_for_an_answer(shop: World) -> None:
-    """Twice, by either signal; the third run goes on from there, and every order is in the store once."""
     configure(shop, audiences=WITH_A_STORE)
-    for number in (SIGINT, SIGTERM):
-        pushing = stands_still_at(shop.mailchimp.faults, "POST", ORDERS)
-        with command(shop.folder, "sync", "acme") as running:
-            running.await_event(pushing)
-            obeys(running, number)
-            assert "doctor" not in running.output
-        shop.mailchimp.faults.clear()
+    pushing = stands_still_at(shop.mailchimp.faults, "POST", "^/3.0/batches$", body="stores/shop/orders")
+    with command(shop.folder, "sync", "acme") as running:
+        running.await_event(pushing)
+        obeys(running, SIGTERM)
+        assert "doctor" not in running.output
+    shop.mailchimp.faults.clear()
     finished = mc_pipeline("sync", "acme")
     assert finished.exit_code == 0, finished.output
     with Ledger.open() as ledger:
         assert len(ledger.stores.held_orders("acme")) == 12
-    posts = shop.mailchimp.journal.matching("POST", "/orders")
-    assert len([post for post in posts if post.applied]) == 12
+        assert ledger.store_intents.open("acme") == []
     configure(shop)
 
 
