@@ -7,7 +7,8 @@ import click
 from rich.console import Console
 
 from mc_pipeline.cli.home import dagster_home
-from mc_pipeline.ledger import Ledger, PlanRecord
+from mc_pipeline.defs.known_ledger import what_to_do
+from mc_pipeline.ledger import Ledger, LedgerError, PlanRecord
 from mc_pipeline.ledger.old_opt_outs import PREFIX, OldOptOutsRecord
 
 
@@ -32,6 +33,8 @@ def approve(plan_id: str | None, read: str | None, reason: str, by: str | None) 
     console = Console()
     who = by or getpass.getuser()
     with Ledger.open() as ledger:
+        if plan_id or read:
+            _refuse_another(ledger)
         if read:
             company, slash, table = read.partition("/")
             if not slash:
@@ -58,6 +61,16 @@ def approve(plan_id: str | None, read: str | None, reason: str, by: str | None) 
             )
         else:
             _list_what_waits(console, ledger.plans.waiting(), ledger.old_opt_outs.waiting())
+
+
+def _refuse_another(ledger: Ledger) -> None:
+    """Release nothing in a ledger whose history is not whole.
+
+    Raises:
+        LedgerError: it is not the one that the stored tables were made with.
+    """
+    if sentence := what_to_do(ledger):
+        raise LedgerError(sentence)
 
 
 def _list_what_waits(

@@ -17,6 +17,8 @@ _HELP = {
     "demo": "Run the whole job on invented people, on stand-in servers.",
     "doctor": "Check settings, rights and audiences; changes nothing.",
     "explain": "Tell why a person is, or is not, in an audience.",
+    "leases": "Show which runs and leases there are; end one of a dead run.",
+    "ledger": "Back up the ledger, or accept one in place of another.",
     "reconcile": "Show Odoo's kept revenue beside Mailchimp's.",
     "sandbox": "Serve stand-ins of Odoo and Mailchimp with invented people.",
     "sync": "Sync companies: read both systems, apply opt-outs, plan, push.",
@@ -79,10 +81,17 @@ def main() -> None:
     try:
         commands()
     except Exception as error:
-        if not _is_ours(error):
+        said = mask_text(str(error)) if _is_ours(error) else _about_storage(error)
+        if not said:
             raise
-        click.echo(f"Error: {mask_text(str(error))}", err=True)
+        click.echo(f"Error: {said}", err=True)
         sys.exit(1)
+
+
+def _about_storage(error: Exception) -> str:
+    from mc_pipeline.cli.storage_trouble import storage_trouble
+
+    return storage_trouble(error)
 
 
 def _is_ours(error: Exception) -> bool:

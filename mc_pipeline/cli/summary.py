@@ -14,7 +14,7 @@ from mc_pipeline.ledger import PlanRecord
 from mc_pipeline.ledger.old_opt_outs import OldOptOutsRecord
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table, schemas
-from mc_pipeline.tables.parquet import read_table, storage_folder
+from mc_pipeline.tables.parquet import stored_table
 
 _COLUMNS = ("created", "updated", "archived", "tag changes", "e-mail changes", "failed", "unchanged")
 _OPERATIONS = {
@@ -30,9 +30,8 @@ _OPERATIONS = {
 
 
 def read_stored(name: str, company: str) -> Table | None:
-    """Return the stored table of an asset; None when it was never made."""
-    path = storage_folder() / name / f"{company}.parquet"
-    return read_table(schemas.ALL[name], path) if path.exists() else None
+    """Return the stored table of an asset; None when it was never made, or is damaged."""
+    return stored_table(schemas.ALL[name], company)
 
 
 def show_plan(console: Console, company: CompanySettings) -> None:

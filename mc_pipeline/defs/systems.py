@@ -87,9 +87,12 @@ class Systems:
 
     @cached_property
     def ledger(self) -> "Ledger":
+        from mc_pipeline.defs.known_ledger import note_tables_of_before
         from mc_pipeline.ledger import Ledger
 
-        return Ledger.open(clock=self.now)
+        opened = Ledger.open(clock=self.now)
+        note_tables_of_before(opened)
+        return opened
 
     @property
     def erased(self) -> "ErasedPeople":
@@ -104,6 +107,18 @@ class Systems:
         if self._erased is None or self._erased[0] != version:
             self._erased = (version, ErasedPeople.of(self.ledger))
         return self._erased[1]
+
+    def why_not_this_ledger(self) -> str:
+        """Say how the ledger differs from the one of the stored tables; empty: it does not."""
+        from mc_pipeline.defs.known_ledger import why_not_this_ledger
+
+        return why_not_this_ledger(self.ledger)
+
+    def mark_tables(self) -> None:
+        """Note beside the tables, after one was stored, which ledger they belong to."""
+        from mc_pipeline.defs.known_ledger import mark_tables
+
+        mark_tables(self.ledger)
 
     def forget_again(self) -> None:
         """Take out of the ledger what was written into it about people who were erased meanwhile.

@@ -30,7 +30,15 @@ def check_home(machine: Machine) -> Iterator[Result]:
 
 
 def check_ledger(machine: Machine) -> Iterator[Result]:
-    """The ledger opens, with its schema up to date."""
+    """The ledger opens, with its schema up to date, and is the one that the stored tables were made with."""
+    because = machine.systems.why_not_this_ledger()
+    if because:
+        yield problem(
+            f"{machine.systems.ledger.location} {because}",
+            "Put the right ledger back (README, Backing up). Only when what it knew is lost for good: "
+            "mc-pipeline ledger accept. Until then only opt-outs are carried.",
+        )
+        return
     yield ok(machine.systems.ledger.location)
 
 

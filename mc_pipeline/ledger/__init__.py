@@ -21,6 +21,7 @@ is what cannot be read again. It lives in SQLite under ``DAGSTER_HOME`` (one mac
 ``stores``         the stores, and what each holds: products, customers, orders with lines and rates
 ``store_intents``  every write to a store, like ``intents``
 ``troubles``       what is broken, waits or was not looked at, by step, and since when
+``identities``     which ledger this is, and how far it has come: whether it is the one of the stored tables
 ``connections``    how many connections to Mailchimp all processes hold together
 =================  ==============================================================================
 

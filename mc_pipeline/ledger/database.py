@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from mc_pipeline.ledger.errors import LedgerError, LedgerUnavailableError
+from mc_pipeline.ledger.explaining import DATABASE_URL_VARIABLE, explained
 
-DATABASE_URL_VARIABLE = "MC_PIPELINE_DATABASE_URL"
 # How long a writer waits for another one: a complete observation of 100,000 members takes seconds.
 _BUSY_TIMEOUT_MILLISECONDS = 60_000
 
@@ -100,15 +100,11 @@ class Database:
         try:
             with engine.begin() as connection:
                 yield connection
-        except OperationalError as error:
-            raise self._unavailable(error) from error
-
-    def _unavailable(self, error: OperationalError) -> LedgerUnavailableError:
-        reason = str(error.orig).strip().splitlines()[0] if error.orig else "no reason given"
-        return LedgerUnavailableError(
-            f"the ledger at {self.location} cannot be used ({reason}); check {DATABASE_URL_VARIABLE} or the "
-            "file's folder and rights, and that no other program keeps it locked"
-        )
+        except DBAPIError as error:
+            said = explained(error.orig, self.location)
+            if said is None:
+                raise
+            raise said from error
 
     def close(self) -> None:
         """Close every connection."""
@@ -225,12 +221,8 @@ def _switch_to_write_ahead(path: Path) -> None:
                     return
                 if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] == "wal":
                     return
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             # The switch needs the file alone, and SQLite does not make it queue up behind another process.
             if "locked" not in str(error) or time.monotonic() > give_up_at:
-                raise LedgerUnavailableError(f"the ledger file {path} cannot be opened ({error})") from error
-        except sqlite3.DatabaseError as error:
-            raise LedgerUnavailableError(
-                f"the file {path} is no SQLite database ({error}); move it away, or name another place"
-            ) from error
+                raise explained(error, str(path)) or error from error
         time.sleep(0.02)

@@ -166,6 +166,31 @@ class Leases:
             return None
         return LeaseState(**row)
 
+    def held(self) -> list[LeaseState]:
+        """Every lease that somebody holds now, by name."""
+        query = select(lease_table).where(lease_table.c.owner.is_not(None)).order_by(lease_table.c.name)
+        with self._database.read() as connection:
+            rows = connection.execute(query).mappings().all()
+        now = self._database.now()
+        return [LeaseState(**row) for row in rows if not _is_free(row, now)]
+
+    def end(self, seen: LeaseState) -> bool:
+        """End a lease whose owner is dead, unless it changed hands since it was ``seen``; tell whether.
+
+        Should the owner live after all, nothing that it writes under this lease is taken any more.
+        """
+        with self._database.write() as connection:
+            row = lock(connection, seen.name)
+            if (row["owner"], row["fence"]) != (seen.owner, seen.fence):
+                return False
+            connection.execute(delete(lease_holder).where(lease_holder.c.name == seen.name))
+            connection.execute(
+                update(lease_table)
+                .where(lease_table.c.name == seen.name)
+                .values(owner=None, since=None, expires_at=None)
+            )
+            return True
+
     def _take(self, name: str, owner: str, token: str, ttl: timedelta) -> tuple[int, datetime]:
         with self._database.write() as connection:
             row = lock(connection, name)

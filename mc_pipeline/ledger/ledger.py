@@ -13,6 +13,7 @@ from mc_pipeline.ledger.due_in_odoo import DueInOdooRows
 from mc_pipeline.ledger.erasures import Erasures
 from mc_pipeline.ledger.field_definitions import FieldDefinitions
 from mc_pipeline.ledger.hearings import Hearings
+from mc_pipeline.ledger.identity import Identities
 from mc_pipeline.ledger.inbox import Inbox
 from mc_pipeline.ledger.intents import Intents
 from mc_pipeline.ledger.leases import Leases
@@ -70,6 +71,7 @@ class Ledger:
         self.stores = Stores(database)
         self.store_intents = StoreIntents(database)
         self.troubles = Troubles(database)
+        self.identities = Identities(database)
 
     @classmethod
     def open(cls, url: str | None = None, *, clock: Clock = utc_now) -> "Ledger":

@@ -119,6 +119,17 @@ class Runs:
             )
         return [_run_beat(row) for row in found]
 
+    def unfinished(self) -> list[RunBeat]:
+        """The runs of all companies that have not ended, alive or not, the oldest first."""
+        query = select(run_table).where(run_table.c.ended_at.is_(None))
+        with self._database.read() as connection:
+            rows = (
+                connection.execute(query.order_by(run_table.c.started_at, run_table.c.run_id))
+                .mappings()
+                .all()
+            )
+        return [_run_beat(row) for row in rows]
+
     def known(self, run_ids: Collection[str]) -> dict[str, RunBeat]:
         """The heartbeats of these runs, those that have one, ended or not."""
         found: dict[str, RunBeat] = {}

@@ -746,3 +746,15 @@ trouble = Table(
     Column("since", UtcDateTime(), nullable=False),
     Column("seen_at", UtcDateTime(), nullable=False),
 )
+
+identity = Table(
+    "ledger_identity",
+    metadata,
+    # One row only.
+    Column("id", Integer(), primary_key=True, autoincrement=False),
+    Column("ledger_id", Text(), nullable=False),
+    Column("count", BigInteger(), nullable=False),
+    Column("accepted_at", UtcDateTime()),
+    Column("accepted_by", Text(), nullable=False, server_default=""),
+    Column("reason", Text(), nullable=False, server_default=""),
+)

@@ -1,5 +1,6 @@
 """The stores of all companies, and what each holds by our own writes."""
 
+import json
 import secrets
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from mc_pipeline.ledger.store_records import StoreRecord, of_row
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+_CANCELLED = "cancelled_at_foreign"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +157,19 @@ class Stores:
         )
         with self._database.read() as connection:
             return {row.order_id: row.rate for row in connection.execute(query)}
+
+    def cancelled_since(self, company: str) -> dict[int, datetime]:
+        """Order id in Odoo to the moment since when it is cancelled, as a store holds it by our own write."""
+        query = select(store_order.c.order_id, store_order.c.sent_json).where(
+            store_order.c.company == company,
+            store_order.c.order_id.is_not(None),
+            store_order.c.sent_json.contains(f'"{_CANCELLED}"', autoescape=True),
+        )
+        with self._database.read() as connection:
+            told = [
+                (row.order_id, json.loads(row.sent_json).get(_CANCELLED)) for row in connection.execute(query)
+            ]
+        return {order_id: datetime.fromisoformat(since) for order_id, since in told if since}
 
     def customers(self, store_id: str, emails: Iterable[str]) -> dict[str, StoreRecord]:
         """Records of a store's customers by address, the newest of each."""

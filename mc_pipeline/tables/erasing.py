@@ -21,6 +21,7 @@ from upath import UPath
 from mc_pipeline.tables import schemas
 from mc_pipeline.tables.files import (
     ChangedMeanwhileError,
+    is_unfinished,
     read_arrow,
     remove_unfinished,
     state_of,
@@ -76,8 +77,8 @@ def _files(folder: UPath) -> Iterator[UPath]:
 
 
 def _is_unfinished(name: str) -> bool:
-    """Whether a killed process left a file behind: hidden and numbered, or by its ending."""
-    return name.endswith((".tmp", ".part")) or re.fullmatch(r"\..+\.[0-9a-f]{4,}", name) is not None
+    """Whether a killed process left a file behind: one of ours, or by its ending one of another program."""
+    return name.endswith((".tmp", ".part")) or is_unfinished(name)
 
 
 def _erase_from(

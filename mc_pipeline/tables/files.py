@@ -4,6 +4,9 @@ import errno
 import fcntl
 import json
 import os
+import re
+import time
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -25,6 +28,24 @@ _CANNOT_LOCK = frozenset({errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.EIN
 
 State = tuple[int, int, int]
 """What tells one content of a local file from another: inode, size, time of the last change."""
+
+
+_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{4,}")
+"""Names of files that are being written: hidden, and numbered."""
+_NOBODY_WRITES_FOR_SO_LONG = 3600.0
+"""Seconds; where the file system cannot tell whether a file is being written."""
+
+
+class DamagedTableError(ValueError):
+    """A stored file cannot be read as what it should be; ``path`` is the file, the message names it."""
+
+    def __init__(self, path: UPath, reason: str) -> None:
+        self.path = path
+        super().__init__(f"the stored file {path} is damaged ({reason})")
+
+
+class FolderNotWritableError(Exception):
+    """A table cannot be stored; the message names the folder and says what to do."""
 
 
 class ChangedMeanwhileError(Exception):
@@ -50,17 +71,27 @@ def write_arrow(
     *,
     repeating: Sequence[str] | None = None,
     if_still: State | None = None,
-) -> None:
+) -> int:
     """Write a file for its owner only; a reader sees the old one or the new one, never a part.
 
     ``repeating`` names the columns with few different values; without it the library finds out by trying.
-    ``if_still``: see :func:`whole_file`.
+    ``if_still``: see :func:`whole_file`. Returns the checksum of the file's bytes (see :func:`checksum_of`).
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     encoding = True if repeating is None else list(repeating)
+    written = pa.BufferOutputStream()
+    pq.write_table(arrow, written, compression="zstd", use_dictionary=encoding, write_page_checksum=True)
+    content = written.getvalue()
     with whole_file(path, if_still=if_still) as file:
-        pq.write_table(arrow, file, compression="zstd", use_dictionary=encoding)
+        file.write(content)
+    return zlib.crc32(content)
+
+
+def checksum_of(path: UPath) -> int:
+    """The checksum of a file's bytes. Raises FileNotFoundError."""
+    return zlib.crc32(path.read_bytes())
 
 
 @contextmanager
@@ -72,6 +103,7 @@ def whole_file(path: UPath, *, if_still: State | None = None) -> Iterator[IO[byt
 
     Raises:
         ChangedMeanwhileError: the file is not in the state ``if_still`` any more; nothing was changed.
+        FolderNotWritableError: the disk is full, or the folder must not be written.
     """
     if not _is_local(path):
         # An object appears only when its upload is complete.
@@ -79,19 +111,64 @@ def whole_file(path: UPath, *, if_still: State | None = None) -> Iterator[IO[byt
             yield file
         return
     target = Path(path.path)
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _told(target.parent):
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _put_in_place(target, if_still) as file:
+            yield file
+
+
+_NOT_WRITABLE = {
+    **dict.fromkeys(
+        (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+        "is full: free some space there (df -h shows the space, df -i the number of files), and sync again",
+    ),
+    **dict.fromkeys(
+        (errno.EROFS, errno.EACCES, errno.EPERM),
+        "cannot be written: give the user who runs this the right to write it, or name another place in "
+        "MC_PIPELINE_STORAGE, and sync again",
+    ),
+}
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Say of a folder that cannot be written which it is, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        advice = _NOT_WRITABLE.get(error.errno or 0)
+        if advice is None:
+            raise
+        raise FolderNotWritableError(f"the folder {folder} {advice} ({error.strerror})") from error
+
+
+@contextmanager
+def _put_in_place(target: Path, if_still: State | None) -> Iterator[IO[bytes]]:
     temporary = target.with_name(f".{target.name}.{uuid4().hex}")
     try:
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            _lock(file.fileno(), fcntl.LOCK_EX)
+        with _locked_new(temporary) as file:
             yield file
             file.flush()
             with _alone_in(target.parent):
-                if if_still is not None and state_of(path) != if_still:
+                if if_still is not None and state_of(UPath(target)) != if_still:
                     raise ChangedMeanwhileError(f"{target.name} was stored by somebody else meanwhile")
                 temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _locked_new(path: Path) -> IO[bytes]:
+    """Make a file and lock it; one that somebody tidied away before it was locked is made again."""
+    while True:
+        file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+        try:
+            _lock(file.fileno(), fcntl.LOCK_EX)
+        except BaseException:
+            file.close()
+            raise
+        if path.exists():
+            return file
+        file.close()
 
 
 def state_of(path: UPath) -> State | None:
@@ -105,21 +182,38 @@ def state_of(path: UPath) -> State | None:
     return (found.st_ino, found.st_size, found.st_mtime_ns)
 
 
-def remove_unfinished(path: UPath) -> bool:
+def remove_unfinished(path: UPath, *, younger_ones_too: bool = True) -> bool:
     """Remove a file that a killed process left unfinished; return whether it did.
 
     One that is being written stays: whoever writes it looks again who was erased, once it is whole.
+    ``younger_ones_too``: where the file system cannot tell, also one that was changed in the last hour.
     """
     if not _is_local(path):
         return False
     with suppress(FileNotFoundError), open(path.path, "r+b") as file:
         try:
-            _lock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_sure = _lock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            return False
+        age = time.time() - os.fstat(file.fileno()).st_mtime
+        if not is_sure and not younger_ones_too and age < _NOBODY_WRITES_FOR_SO_LONG:
             return False
         Path(path.path).unlink(missing_ok=True)
         return True
     return False
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file with this name was never put in its place: it is being written, or its writer died."""
+    return _UNFINISHED.fullmatch(name) is not None
+
+
+def tidy(folder: UPath) -> None:
+    """Remove from a local folder what killed processes left unfinished: it may hold people's data."""
+    if _is_local(folder) and folder.exists():
+        for path in list(folder.iterdir()):
+            if is_unfinished(path.name):
+                remove_unfinished(path, younger_ones_too=False)
 
 
 @contextmanager
@@ -133,26 +227,40 @@ def _alone_in(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _lock(handle: int, how: int) -> None:
-    """Lock, where the file system can: network file systems refuse it, for folders above all."""
+def _lock(handle: int, how: int) -> bool:
+    """Lock where the file system can, and tell whether: network file systems refuse it, folders above all."""
     try:
         fcntl.flock(handle, how)
+        return True
     except BlockingIOError:
         raise
     except OSError as error:
         if error.errno not in _CANNOT_LOCK:
             raise
+        return False
 
 
 def read_arrow(path: UPath, names: Sequence[str] | None = None) -> "pa.Table":
-    """Read a file, or the columns named."""
+    """Read a file, or the columns named.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        DamagedTableError: it is no Parquet file any more, or something in it changed since it was written.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     # The library's threads outlive the reading for a moment. A file of Python in their hands aborts a process
     # that ends just then ("terminate called without an active exception"); a file of the library does not.
-    with pa.OSFile(path.path) if _is_local(path) else path.open("rb") as file:
-        return pq.read_table(file, columns=None if names is None else list(names))
+    wanted = None if names is None else list(names)
+    try:
+        with pa.OSFile(path.path) if _is_local(path) else path.open("rb") as file:
+            return pq.read_table(file, columns=wanted, page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
+        # What the system says has a number: no such file, no right to read it. The library's own has none.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise DamagedTableError(path, str(error).strip().partition("\n")[0]) from error
 
 
 def with_facts(arrow: "pa.Table", table: Table) -> "pa.Table":

@@ -6,6 +6,7 @@ behind. The months' files lie in the folder ``<company>`` beside it.
 """
 
 import hashlib
+import logging
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +16,16 @@ import pyarrow.compute as pc
 from upath import UPath
 
 from mc_pipeline.tables import schemas
-from mc_pipeline.tables.files import read_arrow, with_facts, with_rows, write_arrow
+from mc_pipeline.tables.files import (
+    DamagedTableError,
+    checksum_of,
+    is_unfinished,
+    read_arrow,
+    remove_unfinished,
+    with_facts,
+    with_rows,
+    write_arrow,
+)
 from mc_pipeline.tables.table import Table
 
 _MONTH = "month"
@@ -26,10 +36,13 @@ _LISTING = schemas.TableColumns(
         schemas.Column("file", schemas.TEXT, "name of the file"),
         schemas.Column("rows", schemas.INTEGER, "number of rows in it"),
         schemas.Column("digest", schemas.TEXT, "digest of their content"),
+        schemas.Column("checksum", schemas.INTEGER, "checksum of the file's bytes", True),
     ),
 )
 # A file that is named no more may vanish between reading its name and opening it.
 _TRIES = 3
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,18 +53,20 @@ class MonthFile:
     file: str
     rows: int
     digest: str
+    checksum: int | None = None
+    """None: written by a version that kept none."""
 
 
 def write_by_month(columns: schemas.TableColumns, table: Table, path: UPath) -> list[str]:
     """Store a table with a column ``month``; return the months whose rows changed, removed ones included.
 
-    Rows are kept in the order of their first column.
+    Rows are kept in the order of their first column. A file that is damaged or gone is written anew.
 
     Raises:
         ValueError: the rows do not fit ``columns``; nothing was changed.
     """
     arrow = columns.to_arrow(table.rows).sort_by([(_MONTH, "ascending"), (columns.names[0], "ascending")])
-    before = {each.month: each for each in _listed(path)} if path.exists() else {}
+    before = {each.month: each for each in _known(path)}
     after: dict[str, MonthFile] = {}
     changed = []
     for month, rows in _months(arrow):
@@ -60,8 +75,9 @@ def write_by_month(columns: schemas.TableColumns, table: Table, path: UPath) -> 
         if known is not None and known.digest == digest and _is_whole(path, known):
             after[month] = known
             continue
-        after[month] = MonthFile(month, f"{month}-{digest}.parquet", len(rows), digest)
-        write_arrow(rows, _folder(path) / after[month].file, repeating=columns.repeating)
+        file = f"{month}-{digest}.parquet"
+        checksum = write_arrow(rows, _folder(path) / file, repeating=columns.repeating)
+        after[month] = MonthFile(month, file, len(rows), digest, checksum)
         changed.append(month)
     listing = pa.Table.from_pylist([vars(each) for each in after.values()], schema=_LISTING.arrow)
     write_arrow(with_facts(listing, table), path)
@@ -79,7 +95,8 @@ def read_by_month(
     """Read a table, or the months or columns named; a month that it does not have gives no rows.
 
     Raises:
-        FileNotFoundError: the table was never stored, or lacks a file.
+        FileNotFoundError: the table was never stored.
+        DamagedTableError: a file of it is damaged, or gone.
     """
     wanted = columns if names is None else columns.only(names)
     for tries_left in reversed(range(_TRIES)):
@@ -87,9 +104,10 @@ def read_by_month(
         files = [each for each in _listed(path, listing) if months is None or each.month in months]
         try:
             parts = [read_arrow(_folder(path) / each.file, wanted.names) for each in files]
-        except FileNotFoundError:
+        except FileNotFoundError as error:
             if not tries_left:
-                raise
+                gone = [each.month for each in files if not (_folder(path) / each.file).exists()]
+                raise DamagedTableError(path, f"the file of {', '.join(gone)} is gone") from error
             continue
         break
     arrow = pa.concat_tables(parts) if parts else wanted.arrow.empty_table()
@@ -125,19 +143,30 @@ def _listed(path: UPath, listing: pa.Table | None = None) -> list[MonthFile]:
     return [MonthFile(**row) for row in rows]
 
 
+def _known(path: UPath) -> list[MonthFile]:
+    """The files that make up the table as it is stored; none when nobody can tell."""
+    try:
+        return _listed(path)
+    except FileNotFoundError:
+        return []
+    except (DamagedTableError, TypeError) as error:
+        _log.warning("%s: the table is made anew", error)
+        return []
+
+
 def _folder(path: UPath) -> UPath:
     return path.with_suffix("")
 
 
 def _is_whole(path: UPath, known: MonthFile) -> bool:
-    """Whether a file still has all its rows: those of people who were erased were taken out of it."""
-    import pyarrow.parquet as pq
-
+    """Whether a file is as it was written: erasing takes rows out, and disks and people do damage."""
+    file = _folder(path) / known.file
     try:
-        with (_folder(path) / known.file).open("rb") as file:
-            return bool(pq.read_metadata(file).num_rows == known.rows)
-    except (OSError, pa.ArrowInvalid):
-        return False
+        if checksum_of(file) == known.checksum:
+            return True
+    except OSError as error:
+        _log.warning("the stored file %s cannot be read (%s): it is made anew", file, error.strerror)
+    return False
 
 
 def _remove_others(folder: UPath, files: Collection[str]) -> None:
@@ -145,6 +174,8 @@ def _remove_others(folder: UPath, files: Collection[str]) -> None:
     if not folder.exists():
         return
     for each in list(folder.iterdir()):
-        if each.name not in files:
+        if is_unfinished(each.name):
+            remove_unfinished(each, younger_ones_too=False)
+        elif each.name not in files:
             with suppress(FileNotFoundError):
                 each.unlink()

@@ -5,6 +5,7 @@ holds what :class:`~mc_pipeline.tables.table.Table` knows besides the rows, so t
 complete, or incomplete, as it was.
 """
 
+import logging
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
@@ -12,10 +13,19 @@ import dagster as dg
 from upath import UPath
 
 from mc_pipeline.tables import schemas
-from mc_pipeline.tables.files import read_arrow, storage_folder, with_facts, with_rows, write_arrow
+from mc_pipeline.tables.files import (
+    DamagedTableError,
+    read_arrow,
+    storage_folder,
+    tidy,
+    with_facts,
+    with_rows,
+    write_arrow,
+)
 from mc_pipeline.tables.table import Table
 
 __all__ = [
+    "DamagedTableError",
     "Erased",
     "ErasedByNow",
     "ParquetTables",
@@ -36,6 +46,9 @@ FEEDS = "mc_pipeline/feeds"
 ``first_month`` on."""
 
 
+_log = logging.getLogger(__name__)
+
+
 class Erased(Protocol):
     """Who was erased until a moment."""
 
@@ -54,6 +67,17 @@ class ErasedByNow(Protocol):
     def forget_again(self) -> None:
         """Forget what a step that ends has recorded about people who were erased meanwhile."""
         ...
+
+    def mark_tables(self) -> None:
+        """Note beside the tables, after one was stored, which ledger they belong to."""
+        ...
+
+
+_SYNC = "Sync the whole company ({}), not this step alone: the sync makes every table anew."
+
+
+class MissingTableError(Exception):
+    """A step needs a table that is not there, or is damaged; the message says what to do."""
 
 
 class ParquetTables(dg.UPathIOManager):
@@ -77,13 +101,23 @@ class ParquetTables(dg.UPathIOManager):
         changed, stored = store_table(columns, obj, path, self._people)
         if self._people is not None:
             self._people.forget_again()
+            self._people.mark_tables()
         if columns.by_month:
             context.add_output_metadata({"months_written": ", ".join(changed) or "none"})
             _show_months(context, stored, changed)
 
     def load_from_path(self, context: dg.InputContext, path: UPath) -> Table:
         names = (context.definition_metadata or {}).get(COLUMNS)
-        return load_table(schemas.ALL[context.asset_key.path[-1]], path, self._people, names=names)
+        table = context.asset_key.path[-1]
+        try:
+            return load_table(schemas.ALL[table], path, self._people, names=names)
+        except FileNotFoundError:
+            raise MissingTableError(
+                f"the table {table} of {path.stem} is not there: it was never made, or was removed. "
+                f"{_SYNC.format(path.stem)}"
+            ) from None
+        except DamagedTableError as error:
+            raise MissingTableError(f"{error}. {_SYNC.format(path.stem)}") from error
 
 
 def store_table(
@@ -131,13 +165,24 @@ class ParquetTablesResource(dg.ConfigurableIOManagerFactory):
 def stored_table(
     columns: schemas.TableColumns, company: str, *, names: Sequence[str] | None = None
 ) -> Table | None:
-    """Return a company's table, or some columns of it, as it was last stored; None when it never was."""
+    """Return a company's table, or some columns of it, as it was last stored; None when it never was.
+
+    None as well when it is damaged: a warning names the file, and the next sync makes it anew.
+    """
     path = storage_folder() / columns.name / f"{company}.parquet"
-    return read_table(columns, path, names=names) if path.exists() else None
+    try:
+        return read_table(columns, path, names=names)
+    except FileNotFoundError:
+        return None
+    except DamagedTableError as error:
+        _log.warning("%s: it is left out, and the next sync of %s makes it anew", error, company)
+        return None
 
 
 def write_table(columns: schemas.TableColumns, table: Table, path: UPath) -> list[str]:
     """Write ``table`` so that a reader sees the old table or the new one, never a part.
+
+    What killed runs left unfinished beside it is removed.
 
     Returns:
         The months that changed, of a table that is stored by month.
@@ -145,6 +190,7 @@ def write_table(columns: schemas.TableColumns, table: Table, path: UPath) -> lis
     Raises:
         ValueError: the rows do not fit ``columns``.
     """
+    tidy(path.parent)
     if columns.by_month:
         from mc_pipeline.tables.months import write_by_month
 
@@ -163,14 +209,23 @@ def read_table(
     """Read a table with the facts it was written with; the columns ``names`` alone, when given.
 
     ``months``: of a table that is stored by month, these alone.
-    """
-    if columns.by_month:
-        from mc_pipeline.tables.months import read_by_month
 
-        return read_by_month(columns, path, months=months, names=names)
-    wanted = columns if names is None else columns.only(names)
-    arrow = read_arrow(path, wanted.names)
-    return with_rows(arrow, wanted.to_pandas(arrow.select(wanted.names)))
+    Raises:
+        FileNotFoundError: it was never stored.
+        DamagedTableError: a file of it is damaged or gone, or was written by another version.
+    """
+    try:
+        if columns.by_month:
+            from mc_pipeline.tables.months import read_by_month
+
+            return read_by_month(columns, path, months=months, names=names)
+        wanted = columns if names is None else columns.only(names)
+        arrow = read_arrow(path, wanted.names)
+        return with_rows(arrow, wanted.to_pandas(arrow.select(wanted.names)))
+    except DamagedTableError:
+        raise
+    except (KeyError, ValueError, TypeError) as error:
+        raise DamagedTableError(path, f"it has not the columns or facts of this version: {error}") from error
 
 
 def _show_months(context: dg.OutputContext, table: Table, changed: Sequence[str]) -> None:

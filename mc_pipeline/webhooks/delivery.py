@@ -54,9 +54,10 @@ class Delivery:
         """The time that was told, read as UTC; None where there is none that can be read."""
         try:
             told = datetime.fromisoformat(self.fired_at_raw)
-        except ValueError:
+            return told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)
+        except (ValueError, OverflowError):
+            # Before the year 1 or after 9999 in UTC there are no times.
             return None
-        return told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)
 
     def __repr__(self) -> str:
         return f"Delivery({self.type!r}, list_id={self.list_id!r}, email={mask_email(self.email)!r})"

@@ -23,6 +23,7 @@ from starlette.types import Receive, Scope, Send
 
 from mc_pipeline.ledger import InboxDelivery, LedgerError
 from mc_pipeline.mailchimp.webhooks import EVENTS
+from mc_pipeline.webhooks.connections import HEAD_TIMEOUT, MOST_CONNECTIONS, head_in_time, one_length
 from mc_pipeline.webhooks.delivery import Delivery, UnreadableDeliveryError, read_delivery
 from mc_pipeline.webhooks.hooks import Hook, WebhookSettingsError
 from mc_pipeline.webhooks.signature import HEADER, is_signed
@@ -105,20 +106,23 @@ def listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def server(app: Starlette) -> uvicorn.Server:
-    """Make the web server for the app. It logs no request: their addresses are secrets."""
+def server(app: Starlette, *, head_timeout: timedelta = HEAD_TIMEOUT) -> uvicorn.Server:
+    """Make the web server for the app. It logs no request: their addresses are secrets.
+
+    ``head_timeout``: how long the head of a request may take to arrive.
+    """
     return uvicorn.Server(
         uvicorn.Config(
-            app,
+            one_length(app),
             # The pure Python parser bounds the length of a request's head.
-            http="h11",
+            http=head_in_time(head_timeout),
             ws="none",
             lifespan="off",
             log_level="warning",
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=100,
+            limit_concurrency=MOST_CONNECTIONS,
             timeout_keep_alive=15,
             timeout_graceful_shutdown=10,
         )

@@ -17,12 +17,19 @@ from mc_pipeline.cli.home import dagster_instance
 from mc_pipeline.cli.interrupts import TOLD
 from mc_pipeline.ledger import Ledger
 from mc_pipeline.ledger.leases import OPT_OUTS
-from mc_pipeline_tests.cli.conftest import mc_pipeline, serve_world
+from mc_pipeline_tests.cli.conftest import configure, mc_pipeline, serve_world
 from mc_pipeline_tests.cli.processes import Command, command, stands_still_at
 from mc_pipeline_tests.world import World
 
 ORDERED = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
 CREATING = r"^/3.0/lists/retail1(\?|$)"
+WITH_A_STORE = """
+    audiences:
+      retail:
+        list_id: retail1
+        when: {}
+        store: {id: shop, name: Shop, currency: EUR}
+"""
 MOST_SECONDS = 10.0
 SIGINT, SIGTERM = signal.SIGINT, signal.SIGTERM
 
@@ -100,6 +107,22 @@ def test_while_a_push_waits_for_an_answer_and_the_next_run_goes_on_from_there(sh
     posts = shop.mailchimp.journal.matching("POST", "/lists/retail1")
     created = [post for post in posts if re.search(CREATING, post.path)]
     assert len(created) == 1, "nobody is created twice"
+
+
+def test_while_the_order_push_waits_for_an_answer(shop: World) -> None:
+    configure(shop, audiences=WITH_A_STORE)
+    pushing = stands_still_at(shop.mailchimp.faults, "POST", "^/3.0/batches$", body="stores/shop/orders")
+    with command(shop.folder, "sync", "acme") as running:
+        running.await_event(pushing)
+        obeys(running, SIGTERM)
+        assert "doctor" not in running.output
+    shop.mailchimp.faults.clear()
+    finished = mc_pipeline("sync", "acme")
+    assert finished.exit_code == 0, finished.output
+    with Ledger.open() as ledger:
+        assert len(ledger.stores.held_orders("acme")) == 12
+        assert ledger.store_intents.open("acme") == []
+    configure(shop)
 
 
 def test_a_background_job_of_a_shell_obeys_too(shop: World) -> None:

@@ -4,6 +4,8 @@ import errno
 import fcntl
 import os
 import stat
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -188,3 +190,52 @@ def test_an_unfinished_file_is_locked_while_it_is_written(folder):
         with open(unfinished, "rb") as other, pytest.raises(BlockingIOError):
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
     assert os.path.exists(path.path)
+
+
+LEFT = [
+    ".acme.parquet.0123456789abcdef0123456789abcdef",
+    ".other-by-month.csv.fedcba9876543210fedcba9876543210",
+]
+
+
+def test_what_a_killed_run_left_is_tidied_away_by_the_next_one_and_what_is_being_written_stays(folder):
+    (folder / "set_aside").mkdir()
+    for name in LEFT:
+        (folder / "set_aside" / name).write_bytes(b"PAR1 half of a file with ann@example.com")
+    with whole_file(UPath(folder / "set_aside" / "others.csv")) as live:
+        live.write(b"half")
+        stored(folder, JOANN)
+        assert not [name for name in LEFT if (folder / "set_aside" / name).exists()]
+        live.write(b" and half")
+    assert (folder / "set_aside" / "others.csv").read_bytes() == b"half and half"
+
+
+def test_a_process_that_was_killed_while_it_wrote_leaves_what_the_next_run_tidies(folder):
+    program = (
+        "import os, signal, sys\n"
+        "from upath import UPath\n"
+        "from mc_pipeline.tables.files import whole_file\n"
+        "with whole_file(UPath(sys.argv[1])) as file:\n"
+        "    file.write(b'ann@example.com'); file.flush()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    path = folder / "set_aside" / "acme.parquet"
+    subprocess.run([sys.executable, "-c", program, str(path)], check=False, timeout=60)
+    (left,) = path.parent.iterdir()
+    assert left.read_bytes() == b"ann@example.com"
+    stored(folder, JOANN)
+    assert [each.name for each in path.parent.iterdir()] == ["acme.parquet"]
+
+
+def test_where_nothing_can_be_locked_only_what_is_old_is_tidied_away(folder, monkeypatch):
+    def refuse(handle: object, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    (folder / "set_aside").mkdir()
+    young, old = (folder / "set_aside" / name for name in LEFT)
+    for path in (young, old):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    stored(folder, JOANN)
+    assert (young.exists(), old.exists()) == (True, False)

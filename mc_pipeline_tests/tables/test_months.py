@@ -1,5 +1,6 @@
 """A table by month is read back whole, rewrites only what changed, and is never half old and half new."""
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -9,7 +10,7 @@ from upath import UPath
 
 from mc_pipeline.tables import Table, files, months, schemas
 from mc_pipeline.tables.erasing import erase_from_tables
-from mc_pipeline.tables.parquet import read_table, stored_table, write_table
+from mc_pipeline.tables.parquet import DamagedTableError, read_table, stored_table, write_table
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 LINES = schemas.ODOO_ORDER_LINES
@@ -136,6 +137,44 @@ def test_a_file_that_lost_rows_or_is_damaged_or_gone_is_written_again(path):
     july.unlink()
     assert write_table(LINES, Table(rows, NOW), path) == ["2024-05", "2024-06", "2024-07"]
     assert len(names(path)) == 3
+
+
+def other_bytes(path: UPath) -> None:
+    """What a disk may do: something in the middle changes, the end that names its parts stays."""
+    content = bytearray(path.read_bytes())
+    for place in range(20, len(content) // 3):
+        content[place] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [other_bytes, UPath.unlink, lambda path: path.write_bytes(b"")])
+@pytest.mark.parametrize("of_the_listing", [True, False])
+def test_a_damaged_file_is_found_by_whoever_reads_and_made_anew_by_whoever_stores(
+    path, caplog, damage, of_the_listing
+):
+    table = Table(lines(MAY, JUNE), NOW)
+    write_table(LINES, table, path)
+    may, _ = sorted(path.with_suffix("").iterdir(), key=str)
+    damage(path if of_the_listing else may)
+    if not (of_the_listing and damage is UPath.unlink):
+        with pytest.raises(DamagedTableError, match=r"the stored file .* is damaged"):
+            read_table(LINES, path)
+        with caplog.at_level(logging.WARNING):
+            assert stored_table(LINES, "acme") is None
+        assert len(caplog.records) == 1
+    write_table(LINES, table, path)
+    assert names(path) == ["Book", "Pen"]
+    assert len(stored(path)) == 2
+
+
+def test_a_listing_of_a_version_that_kept_no_checksums_is_read_and_its_files_written_once(path):
+    table = Table(lines(MAY), NOW)
+    write_table(LINES, table, path)
+    listing = files.read_arrow(path)
+    files.write_arrow(listing.drop_columns("checksum").replace_schema_metadata(listing.schema.metadata), path)
+    assert names(path) == ["Book"]
+    assert write_table(LINES, table, path) == ["2024-05"]
+    assert write_table(LINES, table, path) == []
 
 
 def test_files_are_for_their_owner_only(path):

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from upath import UPath
 
 from mc_pipeline.tables import Table, schemas
-from mc_pipeline.tables.parquet import ParquetTablesResource, read_table, storage_folder, write_table
+from mc_pipeline.tables.parquet import (
+    DamagedTableError,
+    ParquetTablesResource,
+    read_table,
+    storage_folder,
+    write_table,
+)
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -137,3 +143,28 @@ def test_dagster_keeps_one_file_per_asset_and_company(tmp_path):
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.parquet")] == [
         "set_aside/globex.parquet"
     ]
+
+
+def test_no_changed_byte_of_a_file_gives_other_rows(tmp_path):
+    """What a disk or a hand changed is refused, or changed nothing that counts."""
+    path = UPath(tmp_path / "odoo_blacklist" / "acme.parquet")
+    rows = pd.DataFrame(
+        {
+            "blacklist_id": range(40),
+            "email": [f"person{number}@example.com" for number in range(40)],
+            "active": [number % 3 == 0 for number in range(40)],
+            "write_date": pd.Timestamp("2026-05-04", tz="UTC"),
+        }
+    )
+    write_table(schemas.ODOO_BLACKLIST, Table(rows, datetime(2026, 5, 4, tzinfo=UTC)), path)
+    whole, right = path.read_bytes(), read_table(schemas.ODOO_BLACKLIST, path)
+    refused = 0
+    for place in range(0, len(whole), 5):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        try:
+            found = read_table(schemas.ODOO_BLACKLIST, path)
+        except DamagedTableError:
+            refused += 1
+        else:
+            pd.testing.assert_frame_equal(found.rows, right.rows)
+    assert refused > len(whole) // 20

@@ -91,6 +91,17 @@ def test_a_signed_delivery_is_kept_with_its_source_and_its_time(receiver: Receiv
     assert utc_now() - kept.received_at < timedelta(minutes=1)
 
 
+@pytest.mark.parametrize(
+    "told", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-13-01 00:00:00", ""]
+)
+def test_a_signed_delivery_with_a_time_that_is_none_is_kept_without_one(
+    receiver: Receiver, told: str
+) -> None:
+    assert receiver.post_signed(form(fired_at=told)).status_code == 200
+    (kept,) = receiver.ledger.inbox.waiting(["retail1"])
+    assert (kept.fired_at, kept.fired_at_raw) == (None, told)
+
+
 def test_each_of_several_secrets_is_good(receiver: Receiver) -> None:
     assert receiver.post_signed(form(), secret="older").status_code == 200
     assert receiver.kept == 1

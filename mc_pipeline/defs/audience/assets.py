@@ -8,6 +8,7 @@ import dagster as dg
 
 from mc_pipeline.defs.company_lease import company_lease
 from mc_pipeline.defs.consent.assets import MARKETING
+from mc_pipeline.defs.known_ledger import refuse_another_ledger
 from mc_pipeline.defs.odoo.assets import DATA_ENGINEERS
 from mc_pipeline.defs.presentation import (
     SAMPLE_ROWS,
@@ -139,6 +140,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         from mc_pipeline.defs.audience.observing import Audiences
         from mc_pipeline.domain.changed_addresses import list_changes
         from mc_pipeline.domain.contacts import build_contacts
+        from mc_pipeline.domain.lost_history import without_evidence_of_before
         from mc_pipeline.domain.not_taken_back import contacts_not_taken_back
         from mc_pipeline.domain.rejections import rejected_contacts
         from mc_pipeline.odoo.tags import read_tag_paths
@@ -146,8 +148,9 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
 
         company = systems.company(context.partition_key)
         _hear_other_companies(context, systems, company)
+        lost_at = systems.ledger.identities.get().accepted_at
         result = build_contacts(
-            odoo_partners.rows,
+            without_evidence_of_before(odoo_partners.rows, lost_at),
             odoo_orders.rows,
             company,
             opted_out_emails=systems.ledger.consent.ever_opted_out(),
@@ -240,6 +243,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
     ) -> dg.MaterializeResult:
         from mc_pipeline.defs.audience.planning import make_plan
 
+        refuse_another_ledger(systems.ledger)
         company = systems.company(context.partition_key)
         made = make_plan(
             systems, company, contacts, set_aside, odoo_partners, odoo_blacklist, mailchimp_members
@@ -295,6 +299,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
     ) -> dg.MaterializeResult:
         from mc_pipeline.defs.audience.pushing import apply_plan
 
+        refuse_another_ledger(systems.ledger)
         company = systems.company(context.partition_key)
         with company_lease(systems, company.key, context.run.run_id, context.log) as lease:
             pushed = apply_plan(systems, company, audience_plan, mailchimp_members, contacts, lease, context)

@@ -5,6 +5,7 @@ same personal data. A file that is missing or damaged costs one whole read and n
 """
 
 import json
+import logging
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from mc_pipeline.tables.parquet import ErasedByNow
 
 
+_log = logging.getLogger(__name__)
+
+
 class StoredSnapshots:
     """The snapshots of one table of one company, by model."""
 
@@ -30,8 +34,6 @@ class StoredSnapshots:
         from mc_pipeline.odoo.changes import Snapshot
 
         path = self._path(model)
-        if not path.exists():
-            return None
         try:
             table = read_table(schemas.ODOO_RECORDS, path)
             records = table.rows["record_json"].map(json.loads)
@@ -41,7 +43,10 @@ class StoredSnapshots:
                 whole_at=datetime.fromisoformat(table.facts["whole_at"]),
                 asked=table.facts["asked"],
             )
-        except (ValueError, KeyError, OSError):
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, OSError) as error:
+            _log.warning("%s cannot be built upon (%s): %s is read whole", path, error, model)
             return None
 
     def keep(self, reading: "Reading", people: "ErasedByNow") -> None:

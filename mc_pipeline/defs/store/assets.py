@@ -108,7 +108,7 @@ def store_assets(settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]
             company,
             fixed_rates=systems.ledger.stores.fixed_rates(company.key),
             held_orders=systems.ledger.stores.held_orders(company.key),
-            cancelled_since=_cancelled_since(company),
+            cancelled_since=_cancelled_since(systems, company),
             erased_partners=systems.erased.partner_ids,
         )
         table = odoo_orders.derive(
@@ -136,13 +136,18 @@ def store_assets(settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]
     return [store_orders, orders_by_month]
 
 
-def _cancelled_since(company: CompanySettings) -> "dict[int, datetime]":
-    """Return since when orders are cancelled, as earlier runs saw it."""
+def _cancelled_since(systems: Systems, company: CompanySettings) -> "dict[int, datetime]":
+    """Return since when orders are cancelled, as earlier runs saw it.
+
+    Odoo keeps no such date. Should the table be lost, what the stores hold tells it, so that no order is
+    written again for that.
+    """
+    held = systems.ledger.stores.cancelled_since(company.key)
     table = stored_table(schemas.STORE_ORDERS, company.key, names=["order_id", "cancelled_at"])
     if table is None:
-        return {}
+        return held
     cancelled = table.rows[table.rows["cancelled_at"].notna()]
-    return dict(zip(cancelled["order_id"], cancelled["cancelled_at"], strict=True))
+    return held | dict(zip(cancelled["order_id"], cancelled["cancelled_at"], strict=True))
 
 
 def members_of(systems: Systems, company: CompanySettings) -> "pd.DataFrame":

@@ -13,6 +13,7 @@ import dagster as dg
 
 from mc_pipeline.defs.audience.assets import DATA_ENGINEERS, ONLY_WHICH_AUDIENCES
 from mc_pipeline.defs.company_lease import company_lease
+from mc_pipeline.defs.known_ledger import refuse_another_ledger
 from mc_pipeline.defs.presentation import (
     LISTED_ROWS,
     column_schema,
@@ -204,6 +205,7 @@ def _begin(
     from mc_pipeline.push.store_settling import settle_store_writes
     from mc_pipeline.push.store_writes import StoreWrites
 
+    refuse_another_ledger(systems.ledger)
     client = systems.mailchimp(company)
     workers = min(_WORKERS, systems.settings.mailchimp[company.mailchimp].max_connections)
     settled = settle_store_writes(client, systems.ledger, lease, workers=workers)

@@ -1,0 +1,57 @@
+"""``mc-pipeline ledger``: copy the ledger, or accept one in place of another."""
+
+import getpass
+from pathlib import Path
+
+import click
+
+from mc_pipeline.cli.home import dagster_home
+
+
+@click.group()
+def ledger() -> None:
+    """Back up the ledger, or accept one whose history is not whole."""
+
+
+@ledger.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def backup(file: Path) -> None:
+    """Copy the ledger to FILE, while all goes on; who was erased is kept in a second file beside it.
+
+    Copying the ledger's own file with other programs gives an old or torn copy.
+    """
+    from mc_pipeline.ledger.backup import back_up
+
+    dagster_home()
+    for made in back_up(file):
+        click.echo(str(made))
+
+
+@ledger.command()
+@click.option("--reason", required=True, help="Why; kept in the ledger.")
+@click.option("--by", default=None, help="Who; the name of the logged-in user when not given.")
+def accept(reason: str, by: str | None) -> None:
+    """Go on with this ledger, although the stored tables were made with another or a newer one.
+
+    Only where the right one is lost for good. What was between is not known any more: so consent that Odoo
+    recorded before this moment makes nobody subscribed, and old opt-outs and first loads wait for a person
+    where the ledger does not know that they were released. Opt-outs are heard again from Mailchimp.
+    """
+    from mc_pipeline.defs.known_ledger import accept as accept_ledger
+    from mc_pipeline.defs.known_ledger import note_tables_of_before, why_not_this_ledger
+    from mc_pipeline.ledger import Ledger
+
+    dagster_home()
+    with Ledger.open() as opened:
+        note_tables_of_before(opened)
+        if not why_not_this_ledger(opened):
+            click.echo(
+                "The ledger is the one that the stored tables were made with: there is nothing to accept."
+            )
+            return
+        who = by or getpass.getuser()
+        accept_ledger(opened, by=who, reason=reason)
+        click.echo(
+            f"The ledger at {opened.location} is accepted by {who}. Consent that Odoo recorded before now "
+            "makes nobody subscribed. Look at what waits: mc-pipeline sync COMPANY, then mc-pipeline approve"
+        )
