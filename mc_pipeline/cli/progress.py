@@ -30,6 +30,8 @@ _WORDS = {
     "revenue_reconciliation": "orders set beside what the stores hold",
     "mailchimp_opt_outs": "opt-outs and returns told by Mailchimp since the last run",
     "orders_by_month": "months whose orders changed",
+    "missed_opt_outs": "opt-outs carried that were missed",
+    "company_status": "things open in the company",
 }
 
 
