@@ -19,6 +19,7 @@ _HELP = {
     "explain": "Tell why a person is, or is not, in an audience.",
     "reconcile": "Show Odoo's kept revenue beside Mailchimp's.",
     "sandbox": "Serve stand-ins of Odoo and Mailchimp with invented people.",
+    "status": "Say how each company stands: broken, waiting, not looked at.",
     "sync": "Sync companies: read both systems, apply opt-outs, plan, push.",
     "webhooks": "Hear of opt-outs at once, and who made them.",
 }

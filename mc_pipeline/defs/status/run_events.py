@@ -14,8 +14,9 @@ from mc_pipeline.masking import mask_text
 _WAITING = frozenset({WITHIN_GUARDS})
 """Checks that say what waits for a person; all others say what is broken."""
 
-_OF_A_SYSTEM = (OSError,)
-"""Python's own errors that are no fault of the program: a full disk, a folder that cannot be written."""
+_THAT_EXPLAIN_THEMSELVES = ("mc_pipeline.", "dagster.")
+"""Beginnings of the names of errors that are written for people; all others are faults of the program, but
+for those of the machine (OSError: a full disk, a folder that cannot be written)."""
 
 _READ = {
     DagsterEventType.STEP_START,
@@ -70,15 +71,10 @@ def _failed_step(step: str, event: dg.DagsterEvent, assets: Iterable[str]) -> Fa
     while error is not None and error.cause is not None:
         error = error.cause
     told = data.user_failure_data
-    kind = (error.cls_name or "") if error else ""
-    # Dagster puts the class in front of the message of an error.
-    message = error.message.strip().removeprefix(f"{kind}:").strip() if error else ""
     if told is not None and told.description:
-        sentence = told.description.strip()
-    elif _is_fault_of_the_program(kind):
-        sentence = f"{step} met a fault of the program, {kind}: {message}"
+        sentence = told.description
     else:
-        sentence = message or f"{step} ended with {kind or 'no reason'}"
+        sentence = _sentence(step, error.message if error else "")
     said = {name: _text(value) for name, value in (told.metadata if told else {}).items()}
     return FailedStep(
         step=step,
@@ -91,9 +87,16 @@ def _failed_step(step: str, event: dg.DagsterEvent, assets: Iterable[str]) -> Fa
     )
 
 
-def _is_fault_of_the_program(kind: str) -> bool:
-    known = vars(builtins).get(kind)
-    return isinstance(known, type) and not issubclass(known, _OF_A_SYSTEM)
+def _sentence(step: str, message: str) -> str:
+    """Say why a step failed, by its error's message, in front of which Dagster puts the error's class."""
+    name, _, words = message.strip().partition(":")
+    words = words.strip()
+    if name.startswith(_THAT_EXPLAIN_THEMSELVES):
+        return words or f"{step} ended with {name.rpartition('.')[2]}"
+    known = vars(builtins).get(name)
+    if isinstance(known, type) and issubclass(known, OSError):
+        return f"{step} could not go on: {words}"
+    return f"{step} met a fault of the program, {' '.join(message.split()) or 'without words'}"
 
 
 def _text(value: object) -> str:

@@ -15,6 +15,9 @@ from mc_pipeline.masking import mask_text
 from mc_pipeline.tables import Table, schemas
 from mc_pipeline.tables.parquet import storage_folder, stored_table, write_table
 
+_LAST_WRITTEN = "order_push"
+"""A run without it stopped before, as one up to the plan does."""
+
 
 def store_status(company: str, table: Table) -> list[StatusRow]:
     """Store the table; return why that failed as a further row, or nothing."""
@@ -58,6 +61,7 @@ def facts_of(run: dg.DagsterRun, company: str, now: datetime) -> Mapping[str, st
     from mc_pipeline.defs.jobs import SYNC_COMPANY
 
     before = stored_status(company)
-    is_whole = run.job_name == SYNC_COMPANY and run.asset_selection is None
+    chosen = run.asset_selection
+    is_whole = run.job_name == SYNC_COMPANY and (not chosen or dg.AssetKey(_LAST_WRITTEN) in chosen)
     synced_at = now.isoformat() if is_whole else before.facts.get(SYNCED_AT, "") if before else ""
     return {RUN_ID: run.run_id, JOB: run.job_name, SYNCED_AT: synced_at}
