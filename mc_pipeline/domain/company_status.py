@@ -262,8 +262,13 @@ def _by_cause(reports: Sequence[Report]) -> list[list[Report]]:
 def _is_same(one: Report, other: Report) -> bool:
     if (one.part, one.place, one.code) == (other.part, other.place, other.code):
         return True
+    if {one.kind, other.kind} != {BROKEN}:
+        return False  # of two things that wait, each has a release of its own
     shorter, longer = sorted((_plain(one.sentence), _plain(other.sentence)), key=len)
-    return len(shorter) >= _SHORTEST_CAUSE and shorter in longer
+    if len(shorter) < _SHORTEST_CAUSE:
+        return False
+    # A step that failed says what it holds up behind the words; a check may tell of several things at once.
+    return shorter == longer or (STEP in (one.part, other.part) and longer.startswith(shorter))
 
 
 def _plain(sentence: str) -> str:

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from mc_pipeline.cli.main import commands
 from mc_pipeline.domain.reconciliation import AMOUNT, MISSING, NOT_KNOWN
+from mc_pipeline.ledger import Ledger, Trouble, TroubleKind
 from mc_pipeline.sandbox.mailchimp import SandboxMailchimp
 from mc_pipeline.sandbox.odoo import SandboxOdoo
 from mc_pipeline_tests.world import World, set_environment
@@ -71,6 +72,18 @@ class Shop(World):
         return CliRunner().invoke(commands, ["reconcile", "acme", *arguments], env={"COLUMNS": "200"})
 
 
+def open_trouble(place: str, part: str, kind: TroubleKind) -> Trouble:
+    return Trouble(
+        kind=kind,
+        part=part,
+        place=place,
+        code="any",
+        sentence=f"The {part} {place} {kind}.",
+        what_to_do="Look at it.",
+        owner="finance",
+    )
+
+
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     set_environment(monkeypatch, tmp_path)
@@ -117,6 +130,18 @@ def test_mailchimp_follows_odoo_to_the_cent_through_refunds_and_cancellations(sh
     assert shop.mailchimp.journal.writes == []
     assert shop.differences() == {}
     assert shop.command().exit_code == 0
+
+    # What waits is in no figure: that nothing else differs is not all there is to say.
+    waiting = open_trouble("acme-store", "store", TroubleKind.WAITS)
+    with Ledger.open() as ledger:
+        ledger.troubles.report("acme", "order_push", "run", [waiting])
+    told = shop.command()
+    assert told.exit_code == 1
+    assert "Of what was looked at, nothing differs." in told.output
+    assert "Waits: The store acme-store waits." in " ".join(told.output.split())
+    with Ledger.open() as ledger:
+        ledger.troubles.report("acme", "order_push", "run", [open_trouble("VIP", "tag", TroubleKind.BROKEN)])
+    assert shop.command().exit_code == 0, "no figure depends on a tag"
 
 
 def test_what_somebody_changed_in_mailchimp_is_found_and_put_right_by_the_next_sync(shop: Shop):

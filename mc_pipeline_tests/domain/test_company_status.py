@@ -154,10 +154,17 @@ def test_the_same_words_of_several_steps_are_one_row():
         report("wholesale"),
         report("retail", code="tag", sentence="The tag VIP of retail is not there."),
         report("retail", part="store", sentence="The store retail is not there at all."),
+        report("all", part="check", sentence="The audience retail cannot take its fields. And it is closed."),
     ],
 )
 def test_two_faults_are_two_rows(other: Report):
     assert len(rows(report("retail"), other)) == 2
+
+
+def test_of_two_things_that_wait_none_is_told_within_the_other():
+    old = report("retail", kind=WAITS, code="old_opt_outs", sentence="2 people opted out long ago.")
+    plan = report("plan", kind=WAITS, part="step", sentence="2 people opted out long ago. And a plan waits.")
+    assert {row.place for row in rows(old, plan)} == {"retail", "plan"}
 
 
 def test_short_words_are_no_cause():

@@ -14,6 +14,7 @@ from mc_pipeline.masking import mask_text
 _WAITING = frozenset({WITHIN_GUARDS})
 """Checks that say what waits for a person; all others say what is broken."""
 
+_INTERRUPTIONS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 _THAT_EXPLAIN_THEMSELVES = ("mc_pipeline.", "dagster.")
 """Beginnings of the names of errors that are written for people; all others are faults of the program, but
 for those of the machine (OSError: a full disk, a folder that cannot be written)."""
@@ -42,7 +43,8 @@ def events_of(instance: dg.DagsterInstance, run_id: str, job: dg.JobDefinition) 
         if event.event_type is DagsterEventType.STEP_START:
             ran.add(step)
         elif event.event_type is DagsterEventType.STEP_FAILURE:
-            failures[step] = event
+            if not _was_interrupted(event):
+                failures[step] = event
         elif event.event_type is DagsterEventType.ASSET_CHECK_EVALUATION:
             checks.append((step, event.asset_check_evaluation_data))
         elif event.asset_key is not None:
@@ -63,6 +65,12 @@ def events_of(instance: dg.DagsterInstance, run_id: str, job: dg.JobDefinition) 
             asset: _made_from(job, asset) for step in planned for asset in planned[step] if asset not in made
         },
     )
+
+
+def _was_interrupted(event: dg.DagsterEvent) -> bool:
+    """Whether somebody ended the run in this step: nothing is broken then, and the next run goes on."""
+    error = event.step_failure_data.error
+    return error is not None and error.cls_name in _INTERRUPTIONS
 
 
 def _failed_step(step: str, event: dg.DagsterEvent, assets: Iterable[str]) -> FailedStep:
