@@ -46,7 +46,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 def told(finished: Finished, kind: str) -> list[str]:
     """The lines of a kind, each as it was written, up to what to do."""
-    lines = re.findall(rf"^{kind}: (.*?)(?=^    \S|^\w)", finished.output, re.MULTILINE | re.DOTALL)
+    lines = re.findall(rf"^{kind}: (.*?)(?=^    \S)", finished.output, re.MULTILINE | re.DOTALL)
     return [" ".join(line.split()) for line in lines]
 
 

@@ -3,12 +3,12 @@
 from typing import TYPE_CHECKING
 
 from mc_pipeline.defs.systems import Systems
-from mc_pipeline.ledger.troubles import Trouble, TroubleKind
 from mc_pipeline.tables import Table
 
 if TYPE_CHECKING:
     import dagster as dg
 
+    from mc_pipeline.ledger.troubles import Trouble
     from mc_pipeline.settings import CompanySettings
 
 
@@ -30,8 +30,10 @@ def report_read(
     systems.ledger.troubles.report(company.key, name, context.run.run_id, found)
 
 
-def incomplete_read(company: str, name: str, because: str) -> Trouble:
+def incomplete_read(company: str, name: str, because: str) -> "Trouble":
     """A read that may not be the whole truth: it waits for a person, or for a later run."""
+    from mc_pipeline.ledger.troubles import Trouble, TroubleKind
+
     released_by = release_of(company, name)
     if released_by in because:
         return Trouble(
