@@ -234,7 +234,7 @@ def _of_step(company: str, failed: FailedStep, held_up: Sequence[str]) -> Findin
 
 
 def _cause(failed: FailedStep) -> tuple[str, ...]:
-    return (failed.part, failed.place, failed.code) if failed.code else (_plain(failed.sentence),)
+    return (failed.part, failed.place, failed.code) if failed.code else (plain_words(failed.sentence),)
 
 
 def _held_up(failed: Iterable[FailedStep], not_made: Mapping[str, frozenset[str]]) -> list[str]:
@@ -264,15 +264,15 @@ def _is_same(one: Report, other: Report) -> bool:
         return True
     if {one.kind, other.kind} != {BROKEN}:
         return False  # of two things that wait, each has a release of its own
-    shorter, longer = sorted((_plain(one.sentence), _plain(other.sentence)), key=len)
+    shorter, longer = sorted((plain_words(one.sentence), plain_words(other.sentence)), key=len)
     if len(shorter) < _SHORTEST_CAUSE:
         return False
     # A step that failed says what it holds up behind the words; a check may tell of several things at once.
     return shorter == longer or (STEP in (one.part, other.part) and longer.startswith(shorter))
 
 
-def _plain(sentence: str) -> str:
-    """A sentence without what differs from one request to the next."""
+def plain_words(sentence: str) -> str:
+    """Return a sentence without what differs from one request to the next: two of one cause are equal."""
     return _OF_ONE_REQUEST.sub("", sentence).rstrip(". ")
 
 

@@ -1,10 +1,10 @@
 """What the steps on the path of opt-outs report: what could not be heard, asked or carried, by its place."""
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from mc_pipeline.domain.company_status import plain_words
 from mc_pipeline.domain.old_opt_outs import what_waits
 from mc_pipeline.ledger.troubles import Trouble, TroubleKind
 from mc_pipeline.settings import CompanySettings
@@ -19,7 +19,6 @@ NOT_REACHED = "not_reached"
 ODOO, MAILCHIMP, BOTH = "Odoo", "Mailchimp", "both systems"
 
 _ENGINEERING, _MARKETING = "data engineering", "marketing ops"
-_OF_ONE_REQUEST = re.compile(r" \((?:tried \d+ times|X-Request-Id [^)]*)\)")
 _DOCTOR = "If a later run says the same: mc-pipeline doctor {company}."
 
 
@@ -156,4 +155,4 @@ def _doubt(company: CompanySettings, heard: "Heard", what: str, why: str) -> Tro
 
 def _code_of(words: str) -> str:
     """A name for a fault of which only the words are known: the same words have the same name."""
-    return f"words_{hashlib.sha256(_OF_ONE_REQUEST.sub('', words).encode()).hexdigest()[:8]}"
+    return f"words_{hashlib.sha256(plain_words(words).encode()).hexdigest()[:8]}"
