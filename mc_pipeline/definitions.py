@@ -21,6 +21,7 @@ from mc_pipeline.defs.partitions import company_partitions
 from mc_pipeline.defs.revenue.assets import revenue_assets
 from mc_pipeline.defs.revenue.checks import revenue_checks
 from mc_pipeline.defs.run_tables import run_tables
+from mc_pipeline.defs.status.assets import status_assets
 from mc_pipeline.defs.store.assets import store_assets
 from mc_pipeline.defs.store.checks import store_checks
 from mc_pipeline.defs.store.pushing import store_push_assets
@@ -46,6 +47,7 @@ def build_defs(
             *store_assets(settings),
             *store_push_assets(companies),
             *revenue_assets(companies),
+            *status_assets(companies),
         ],
         asset_checks=[
             *odoo_checks(companies),

@@ -21,6 +21,7 @@ _HELP = {
     "ledger": "Back up the ledger, or accept one in place of another.",
     "reconcile": "Show Odoo's kept revenue beside Mailchimp's.",
     "sandbox": "Serve stand-ins of Odoo and Mailchimp with invented people.",
+    "status": "Say how each company stands: broken, waiting, not looked at.",
     "sync": "Sync companies: read both systems, apply opt-outs, plan, push.",
     "webhooks": "Hear of opt-outs at once, and who made them.",
 }

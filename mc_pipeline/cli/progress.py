@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from mc_pipeline.defs.consent.assets import CARRIED, MISSING, WAITING
+from mc_pipeline.defs.partitions import COMPANY_STATUS
 from mc_pipeline.domain.opt_out_numbers import CarriedNumbers
 
 _WORDS = {
@@ -30,6 +31,7 @@ _WORDS = {
     "revenue_reconciliation": "orders set beside what the stores hold",
     "mailchimp_opt_outs": "opt-outs and returns told by Mailchimp since the last run",
     "orders_by_month": "months whose orders changed",
+    "missed_opt_outs": "opt-outs carried that were missed",
 }
 
 
@@ -66,6 +68,8 @@ class TerminalProgress(logging.Handler):
 
     def _made(self, materialization: dg.AssetMaterialization) -> None:
         name = materialization.asset_key.path[-1]
+        if name == COMPANY_STATUS:
+            return  # it has said its line itself
         rows = materialization.metadata.get("dagster/row_count")
         count = f"{rows.value:>8,}" if rows is not None else " " * 8
         words, done = _WORDS.get(name, name), True

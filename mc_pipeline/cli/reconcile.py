@@ -17,8 +17,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mc_pipeline.defs.revenue.report import Reconciliation
+    from mc_pipeline.domain.company_status import StatusRow
 
 _SHOWN = 50
+_NOT_OF_MONEY = ("opt_outs", "tag")
+_OF_OPT_OUTS = ("old_opt_outs", "not_heard")
+_ITS_CHECKS = "revenue_reconciliation_checks"
+"""What they find is in the figures."""
 _MONTHS = {
     "month": "month",
     "orders": "orders",
@@ -50,8 +55,10 @@ def reconcile(company: str, month: str | None, orders: bool, csv_file: Path | No
     As the last sync found them, by month of the order, without tax. The CSV file has the steps from there to
     the books as well; it is for its owner only, and safe to open in a spreadsheet.
 
-    Exit code: 0 nothing differs, 1 an order differs, 2 nothing to show.
+    Exit code: 0 nothing differs, 1 an order differs, or something of the stores waits, is broken or was not
+    looked at; 2 nothing to show.
     """
+    from mc_pipeline.cli.summary import show_open
     from mc_pipeline.defs.revenue.report import Reconciliation, orders_differ
     from mc_pipeline.tables import schemas
     from mc_pipeline.tables.parquet import stored_table
@@ -80,11 +87,30 @@ def reconcile(company: str, month: str | None, orders: bool, csv_file: Path | No
     elif not orders:
         _show_months(console, months, found)
     said = "nothing differs" if differing.empty else orders_differ(len(differing))
-    console.print(said[0].upper() + said[1:] + ".", style="green" if differing.empty else "red")
+    in_doubt = _open_in_stores(key)
+    if differing.empty and in_doubt:
+        said = "of what was looked at, nothing differs"
+    style = "red" if not differing.empty else "yellow" if in_doubt else "green"
+    console.print(said[0].upper() + said[1:] + ".", style=style)
+    show_open(console, in_doubt)
     if csv_file:
         _write(csv_file, rows if orders else months, found)
         console.print(f"Written: {csv_file}", highlight=False, soft_wrap=True)
-    sys.exit(0 if differing.empty else 1)
+    sys.exit(0 if differing.empty and not in_doubt else 1)
+
+
+def _open_in_stores(company: str) -> "list[StatusRow]":
+    """What is open that the figures may depend on: broken, waiting, or not looked at."""
+    from mc_pipeline.defs.status.reading import status_of
+    from mc_pipeline.ledger import Ledger
+
+    with Ledger.open() as ledger:
+        found = status_of(company, "", ledger)
+    return [
+        row
+        for row in found
+        if not (row.part in _NOT_OF_MONEY or row.code.startswith(_OF_OPT_OUTS) or row.step == _ITS_CHECKS)
+    ]
 
 
 def _write(file: Path, rows: "pd.DataFrame", found: "Reconciliation") -> None:

@@ -1,46 +1,70 @@
 """Runs a company's sync through Dagster and says what came of it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from functools import cached_property
 
 import dagster as dg
 from rich.console import Console
 
 from mc_pipeline.cli.progress import progress_logger
 from mc_pipeline.defs.jobs import SYNC_COMPANY, WRITING_ASSETS
-from mc_pipeline.defs.partitions import CHANGES, COMPANY_TAG, READ_TAG
-from mc_pipeline.masking import mask_text
+from mc_pipeline.defs.partitions import CHANGES, COMPANY_STATUS, COMPANY_TAG, READ_TAG
+from mc_pipeline.domain.company_status import (
+    BROKEN,
+    EXIT_CODES,
+    OK,
+    WAITS,
+    StatusRow,
+    failure_sentences,
+    state_of,
+)
 from mc_pipeline.settings import Settings
-
-if TYPE_CHECKING:
-    from mc_pipeline.ledger.old_opt_outs import OldOptOutsRecord
 
 
 class Outcome(Enum):
-    """What came of a sync; the value is the exit code of the command, unless old opt-outs wait."""
+    """What came of a sync; the value is the exit code of the command."""
 
-    DONE = 0
-    FAILED = 1
-    WAITS_FOR_APPROVAL = 3
+    DONE = EXIT_CODES[OK]
+    FAILED = EXIT_CODES[BROKEN]
+    WAITS_FOR_APPROVAL = EXIT_CODES[WAITS]
+
+
+_OUTCOMES = {OK: Outcome.DONE, BROKEN: Outcome.FAILED, WAITS: Outcome.WAITS_FOR_APPROVAL}
 
 
 @dataclass(frozen=True)
 class CompanyRun:
-    """One run of one company. ``reasons`` say, in one line each, what failed.
+    """One run of one company.
 
-    ``rest`` is what came of everything else: a part that failed (an audience) holds back only what depends
-    on it. ``old_opt_outs``: opt-outs from before an audience was first read that wait for a release after the
-    run; none where the run was to stop before any write.
+    ``rows``: what is open in the company after it, as the table ``company_status`` has it; ``made``: the
+    assets that it made.
     """
 
     company: str
     run_id: str
-    outcome: Outcome
-    reasons: tuple[str, ...]
-    old_opt_outs: "tuple[OldOptOutsRecord, ...]" = ()
-    rest: Outcome = Outcome.FAILED
+    succeeded: bool
+    rows: tuple[StatusRow, ...]
+    made: frozenset[str]
+
+    @cached_property
+    def of_this_run(self) -> tuple[StatusRow, ...]:
+        """What this run found; what earlier runs left open elsewhere does not count against it."""
+        return tuple(row for row in self.rows if row.of_this_run)
+
+    @property
+    def outcome(self) -> Outcome:
+        """Broken, waiting, or done: the worst of what this run found."""
+        outcome = _OUTCOMES[state_of(self.of_this_run)]
+        return Outcome.FAILED if outcome is Outcome.DONE and not self.succeeded else outcome
+
+    @property
+    def reasons(self) -> list[str]:
+        """What is broken, a sentence for each cause, and what to do about it."""
+        found = failure_sentences(self.rows)
+        if not found and self.outcome is Outcome.FAILED:
+            return [f"Run {self.run_id} failed; its log in Dagster says why."]
+        return found
 
 
 def run_company(
@@ -71,69 +95,39 @@ def run_company(
         run_config={"loggers": {"console": {}}},
         asset_selection=_assets_up_to_the_plan(job) if plan_only else None,
     )
-    if result.success:
-        rest = Outcome.DONE
-    elif _waits_for_approval(result):
-        rest = Outcome.WAITS_FOR_APPROVAL
-    else:
-        rest = Outcome.FAILED
-    failed = failed_steps(result.all_events) if rest is Outcome.FAILED else []
-    reasons = _told_once(failed + failed_parts(result))
-    outcome = Outcome.FAILED if reasons else rest
-    old_opt_outs = () if plan_only else _old_opt_outs(company)
-    return CompanyRun(company, result.run_id, outcome, tuple(reasons), old_opt_outs, rest)
+    made = {
+        event.asset_key.to_user_string()
+        for event in result.all_events
+        if event.is_step_materialization and event.asset_key is not None
+    }
+    rows = _status_of(company, result.run_id, instance, job)
+    return CompanyRun(company, result.run_id, result.success, tuple(rows), frozenset(made))
 
 
-def _old_opt_outs(company: str) -> "tuple[OldOptOutsRecord, ...]":
-    """Return what waits; nothing where the ledger cannot be opened, which the run itself then told."""
-    from mc_pipeline.ledger import Ledger, LedgerError
+def _status_of(
+    company: str, run_id: str, instance: dg.DagsterInstance, job: dg.JobDefinition
+) -> list[StatusRow]:
+    """Return what the run stored about the company; where it could not, what is found now."""
+    from mc_pipeline.defs.status.reading import RUN_ID, find_status, rows_of
+    from mc_pipeline.defs.status.run_events import events_of
+    from mc_pipeline.defs.status.storing import stored_status
+    from mc_pipeline.defs.systems import utc_now
+    from mc_pipeline.ledger import Ledger
+
+    stored = stored_status(company)
+    if stored is not None and stored.facts.get(RUN_ID) == run_id:
+        return rows_of(stored)
+    opened: list[Ledger] = []
+
+    def ledger() -> Ledger:
+        opened.append(Ledger.open())
+        return opened[0]
 
     try:
-        with Ledger.open() as ledger:
-            return tuple(ledger.old_opt_outs.waiting(company))
-    except LedgerError:
-        return ()
-
-
-def _told_once(failed: Sequence[tuple[str, str]]) -> list[str]:
-    """Return one line for each reason, naming everything that failed for it (Odoo refused a login)."""
-    parts_of: dict[str, dict[str, None]] = {}
-    for part, text in failed:
-        parts_of.setdefault(text, {})[part] = None
-    return [f"{', '.join(parts)}: {text}" for text, parts in parts_of.items()]
-
-
-def failed_parts(result: dg.ExecuteInProcessResult) -> list[tuple[str, str]]:
-    """Say which assets failed a check of severity ERROR, though their steps did not fail, and why.
-
-    The checks of the plan are none of them: a leak fails its step, and what waits for a person is no failure.
-    """
-    from mc_pipeline.defs.audience.checks import NO_LEAKS, WITHIN_GUARDS
-
-    return [
-        (evaluation.asset_key.to_user_string(), mask_text(str(evaluation.description)))
-        for evaluation in result.get_asset_check_evaluations()
-        if not evaluation.passed
-        and evaluation.severity == dg.AssetCheckSeverity.ERROR
-        and evaluation.check_name not in (NO_LEAKS, WITHIN_GUARDS)
-    ]
-
-
-def failed_steps(events: Sequence[dg.DagsterEvent]) -> list[tuple[str, str]]:
-    """Say which steps failed, and why: the message of the error that started it, without its traceback."""
-    failed: list[tuple[str, str]] = []
-    for event in events:
-        if not event.is_step_failure:
-            continue
-        error = event.step_failure_data.error
-        while error is not None and error.cause is not None:
-            error = error.cause
-        failure = event.step_failure_data.user_failure_data
-        text = failure.description if failure and failure.description else error.message if error else ""
-        # Dagster puts the class in front of the message of an error.
-        text = text.strip().partition(": ")[2] if error and not failure else text.strip()
-        failed.append((str(event.step_key), mask_text(text)))
-    return failed
+        return find_status(company, run_id, events_of(instance, run_id, job), ledger, utc_now())
+    finally:
+        for each in opened:
+            each.close()
 
 
 def _assets_up_to_the_plan(job: dg.JobDefinition) -> list[dg.AssetKey]:
@@ -141,18 +135,7 @@ def _assets_up_to_the_plan(job: dg.JobDefinition) -> list[dg.AssetKey]:
     before = dg.AssetSelection.assets("audience_plan").upstream().resolve(layer.asset_graph)
     # What comes after the writes, such as the orders of new members, has nothing to build upon either.
     return [
-        key for key in layer.executable_asset_keys if key in before and key.path[-1] not in WRITING_ASSETS
+        key
+        for key in layer.executable_asset_keys
+        if key.path[-1] == COMPANY_STATUS or (key in before and key.path[-1] not in WRITING_ASSETS)
     ]
-
-
-def _waits_for_approval(result: dg.ExecuteInProcessResult) -> bool:
-    """Tell a plan that waits for a person from a run that broke: only the guards' check failed."""
-    from mc_pipeline.defs.audience.checks import NO_LEAKS, WITHIN_GUARDS
-
-    failed = [event.step_key for event in result.all_events if event.is_step_failure]
-    blocking = [
-        evaluation.check_name
-        for evaluation in result.get_asset_check_evaluations()
-        if not evaluation.passed and evaluation.check_name in (NO_LEAKS, WITHIN_GUARDS)
-    ]
-    return failed == ["audience_plan_checks"] and blocking == [WITHIN_GUARDS]

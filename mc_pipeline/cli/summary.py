@@ -1,4 +1,4 @@
-"""The summary after a sync: per company and audience, what was done, what was set aside and why."""
+"""The summary after a sync: what is open in the company; per audience, what was done; who was set aside."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from mc_pipeline.domain.old_opt_outs import WaitingLike, what_waits
+from mc_pipeline.domain.company_status import BROKEN, NOT_LOOKED_AT, WAITS, StatusRow
+from mc_pipeline.domain.not_taken_back import NOT_TAKEN_BACK
 from mc_pipeline.domain.rejections import NOT_THERE
 from mc_pipeline.ledger import PlanRecord
 from mc_pipeline.ledger.old_opt_outs import OldOptOutsRecord
@@ -16,7 +17,17 @@ from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table, schemas
 from mc_pipeline.tables.parquet import stored_table
 
-_COLUMNS = ("created", "updated", "archived", "tag changes", "e-mail changes", "failed", "unchanged")
+_COLUMNS = (
+    "created",
+    "updated",
+    "archived",
+    "tag changes",
+    "e-mail changes",
+    "waits",
+    "failed",
+    "unchanged",
+)
+_FAILED = ("rejected", "deferred", "unknown", "not_sent")
 _OPERATIONS = {
     "create": "created",
     "update": "updated",
@@ -29,6 +40,13 @@ _OPERATIONS = {
 }
 
 
+_KINDS = {
+    BROKEN: "[red]Broken:[/]",
+    WAITS: "[yellow]Waits:[/]",
+    NOT_LOOKED_AT: "[yellow]Not looked at:[/]",
+}
+
+
 def read_stored(name: str, company: str) -> Table | None:
     """Return the stored table of an asset; None when it was never made, or is damaged."""
     return stored_table(schemas.ALL[name], company)
@@ -38,8 +56,9 @@ def show_plan(console: Console, company: CompanySettings) -> None:
     """Show what the stored plan would do, per audience."""
     plan = read_stored("audience_plan", company.key)
     if plan is not None:
-        sent = plan.rows[plan.rows["held_back_because"] == ""]
-        _show(console, company, sent.assign(outcome="applied"), f"{company.key}: planned")
+        is_sent = plan.rows["held_back_because"] == ""
+        outcome = is_sent.map({True: "applied", False: "held_back"})
+        _show(console, company, plan.rows.assign(outcome=outcome), f"{company.key}: planned")
 
 
 def show_first_load(console: Console, first_load: Sequence[Mapping[str, Any]]) -> None:
@@ -87,7 +106,7 @@ def show_push(console: Console, company: CompanySettings) -> None:
 def show_opt_outs(console: Console, company: CompanySettings) -> None:
     """Show how many opt-outs were carried into each system, and what a person has to decide.
 
-    Old opt-outs that wait are not counted here: ``show_old_opt_outs`` tells of them.
+    Old opt-outs that wait are not counted here: they are among what is open.
     """
     opted_out = read_stored("odoo_opt_outs", company.key)
     if opted_out is not None:
@@ -109,10 +128,12 @@ def show_opt_outs(console: Console, company: CompanySettings) -> None:
         console.print(f"  Unsubscribed, because Odoo said so: {applied:,} of {len(unsubscribed.rows):,}")
 
 
-def show_old_opt_outs(console: Console, waiting: Sequence[WaitingLike]) -> None:
-    """Show which opt-outs wait for a release: they are not in Odoo."""
-    for each in waiting:
-        console.print(f"[yellow]![/] {escape(what_waits(each))}", highlight=False)
+def show_open(console: Console, rows: Sequence[StatusRow]) -> None:
+    """Show what is open, one line for each, and below it what to do."""
+    for row in rows:
+        console.print(f"{_KINDS[row.kind]} {escape(row.told)}", highlight=False)
+        if row.what_to_do:
+            console.print(f"    {escape(row.what_to_do)}", highlight=False)
 
 
 def show_set_aside(console: Console, company: CompanySettings) -> None:
@@ -131,22 +152,40 @@ def show_set_aside(console: Console, company: CompanySettings) -> None:
 
 def _show(console: Console, company: CompanySettings, rows: pd.DataFrame, title: str) -> None:
     contacts = read_stored("contacts", company.key)
-    aside = read_stored("set_aside", company.key)
-    # Whom Mailchimp refused, in an earlier run as well, is not as they should be.
-    not_there = set() if aside is None else set(aside.rows.loc[aside.rows["reason"].isin(NOT_THERE), "email"])
+    refused = _refused(company)
     grid = Grid(title=title, title_justify="left", box=None, pad_edge=False)
     grid.add_column("audience")
     for column in _COLUMNS:
         grid.add_column(column, justify="right")
     for key in company.audiences:
-        of_audience = rows[rows["audience"] == key]
-        applied = of_audience[of_audience["outcome"] == "applied"]
-        counted = applied["operation"].map(_OPERATIONS).value_counts()
-        failed = int(of_audience["outcome"].isin(["rejected", "deferred", "unknown", "not_sent"]).sum())
         wanted = (
             set() if contacts is None else set(contacts.rows.loc[contacts.rows["audience"] == key, "email"])
         )
-        touched = set(of_audience["email"]) | set(of_audience["new_email"].dropna()) | not_there
-        numbers = {**counted, "failed": failed, "unchanged": len(wanted - touched)}
+        numbers = _counted(rows[rows["audience"] == key], wanted, refused)
         grid.add_row(key, *(f"{int(numbers.get(column, 0)):,}" for column in _COLUMNS))
     console.print(grid)
+
+
+def _counted(rows: pd.DataFrame, wanted: set[str], refused: set[str]) -> dict[str, int]:
+    """Count the rows of an audience by what was done, and its people of whom nothing was done, by why."""
+    applied = rows[rows["outcome"] == "applied"]
+    done = {
+        str(name): int(count) for name, count in applied["operation"].map(_OPERATIONS).value_counts().items()
+    }
+    failed = _people(rows[rows["outcome"].isin(_FAILED)]) | (wanted & refused - _people(applied))
+    waiting = _people(rows[rows["outcome"] == "held_back"]) - failed
+    unchanged = wanted - _people(rows) - failed
+    return {**done, "waits": len(waiting), "failed": len(failed), "unchanged": len(unchanged)}
+
+
+def _people(rows: pd.DataFrame) -> set[str]:
+    return set(rows["email"]) | set(rows["new_email"].dropna())
+
+
+def _refused(company: CompanySettings) -> set[str]:
+    """Addresses that Mailchimp refused in this run or before, and that are not there."""
+    aside = read_stored("set_aside", company.key)
+    if aside is None:
+        return set()
+    is_refused = aside.rows["reason"].isin([*NOT_THERE, NOT_TAKEN_BACK])
+    return set(aside.rows.loc[is_refused, "person_email"].dropna())

@@ -29,8 +29,8 @@ _log = logging.getLogger(__name__)
 def sync(companies: tuple[str, ...], every: bool, plan_only: bool, changes: bool, opt_outs: bool) -> None:
     """Sync companies: read both systems, apply opt-outs, plan, push.
 
-    Exit code: 0 done, 1 something failed, 3 a plan or old opt-outs wait for approval (mc-pipeline approve),
-    130 or 143 interrupted by SIGINT or SIGTERM.
+    Exit code: 0 done, 1 something is broken, 3 something waits for a person (mc-pipeline approve), 130 or 143
+    interrupted by SIGINT or SIGTERM. What earlier runs left open elsewhere: mc-pipeline status.
     """
     if opt_outs and plan_only:
         raise click.UsageError("--opt-outs and --plan exclude each other: opt-outs are in no plan")
@@ -55,7 +55,7 @@ def sync(companies: tuple[str, ...], every: bool, plan_only: bool, changes: bool
                 if interruption.signal:
                     break
                 runs.append(run)
-                _tell(console, settings, run, plan_only=plan_only, opt_outs=opt_outs)
+                report(console, settings, run, plan_only=plan_only)
         except (KeyboardInterrupt, DagsterExecutionInterruptedError):
             interruption.signal = interruption.signal or signal.SIGINT
         if interruption.signal:
@@ -79,16 +79,6 @@ def end_what_is_dead(instance: dg.DagsterInstance, console: Console) -> None:
         console.print(Text(str(each)))
 
 
-def _tell(console: Console, settings: Settings, run: CompanyRun, *, plan_only: bool, opt_outs: bool) -> None:
-    from mc_pipeline.cli.summary import show_old_opt_outs, show_opt_outs
-
-    if opt_outs and run.outcome is Outcome.DONE:
-        show_opt_outs(console, settings.companies[run.company])
-        show_old_opt_outs(console, run.old_opt_outs)
-    else:
-        report(console, settings, run, plan_only=plan_only)
-
-
 def chosen(settings: Settings, companies: tuple[str, ...], every: bool) -> list[str]:
     """Return the companies to sync.
 
@@ -107,45 +97,54 @@ def chosen(settings: Settings, companies: tuple[str, ...], every: bool) -> list[
 
 
 def report(console: Console, settings: Settings, run: CompanyRun, *, plan_only: bool) -> None:
-    """Show what came of a run."""
+    """Show what came of a run: what is open, one line for each, and what was done."""
     from mc_pipeline.cli.summary import (
-        show_first_load,
-        show_old_opt_outs,
+        show_open,
+        show_opt_outs,
         show_plan,
         show_push,
         show_set_aside,
     )
-    from mc_pipeline.ledger import Ledger
 
     company = settings.companies[run.company]
     console.print()
-    if run.outcome is Outcome.FAILED:
+    if run.outcome is Outcome.FAILED and not run.of_this_run:
         for reason in run.reasons:
-            console.print(f"[red]Failed:[/] {escape(reason)}", highlight=False)
-        console.print(f"Check the set-up: mc-pipeline doctor {run.company}")
-    match run.rest:
-        case Outcome.WAITS_FOR_APPROVAL:
-            show_plan(console, company)
-            with Ledger.open() as ledger:
-                waiting = ledger.plans.waiting(run.company)
-            for record in waiting:
-                show_first_load(console, record.counts["first_load"])
-            show_set_aside(console, company)
-        case Outcome.DONE if plan_only:
-            show_plan(console, company)
-            show_set_aside(console, company)
-        case Outcome.DONE:
-            show_push(console, company)
-            show_set_aside(console, company)
-    show_old_opt_outs(console, run.old_opt_outs)
+            console.print(f"[red]Broken:[/] {escape(reason)}", highlight=False)
+    show_open(console, run.of_this_run)
+    if "audience_push" in run.made:
+        show_push(console, company)
+    elif "audience_plan" in run.made:
+        show_plan(console, company)
+        if not plan_only:
+            show_opt_outs(console, company)
+    elif "odoo_opt_outs" in run.made:
+        show_opt_outs(console, company)
+    if run.outcome is Outcome.WAITS_FOR_APPROVAL:
+        _show_first_loads(console, run.company)
+    if "set_aside" in run.made:
+        show_set_aside(console, company)
+    if earlier := len(run.rows) - len(run.of_this_run):
+        console.print(f"Open from earlier runs: {earlier:,} (mc-pipeline status {run.company})")
     console.print()
 
 
+def _show_first_loads(console: Console, company: str) -> None:
+    """Show what a plan that waits means for audiences that were never loaded."""
+    from mc_pipeline.cli.summary import show_first_load
+    from mc_pipeline.ledger import Ledger
+
+    with Ledger.open() as ledger:
+        waiting = ledger.plans.waiting(company)
+    for record in waiting:
+        show_first_load(console, record.counts.get("first_load", []))
+
+
 def exit_code(runs: list[CompanyRun]) -> int:
-    """Return the worst outcome of several runs: a failure before a plan, or old opt-outs, that wait."""
+    """Return the worst outcome of several runs: something broken before something that waits."""
     outcomes = {run.outcome for run in runs}
     if Outcome.FAILED in outcomes:
         return Outcome.FAILED.value
-    if Outcome.WAITS_FOR_APPROVAL in outcomes or any(run.old_opt_outs for run in runs):
+    if Outcome.WAITS_FOR_APPROVAL in outcomes:
         return Outcome.WAITS_FOR_APPROVAL.value
     return Outcome.DONE.value

@@ -7,7 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from mc_pipeline.defs.consent.erasure import erase_person
-from mc_pipeline.defs.partitions import COMPANY_TAG, SYNC_TAG, tagged_by_company
+from mc_pipeline.defs.partitions import COMPANY_STATUS, COMPANY_TAG, SYNC_TAG, tagged_by_company
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.settings import Settings
 
@@ -95,7 +95,7 @@ def company_jobs(companies: dg.StaticPartitionsDefinition) -> Sequence[Any]:
         ),
         dg.define_asset_job(
             OPT_OUTS,
-            selection=dg.AssetSelection.assets(*OPT_OUT_ASSETS),
+            selection=dg.AssetSelection.assets(*OPT_OUT_ASSETS, COMPANY_STATUS),
             config=tagged_by_company(companies, COMPANY_TAG),
             description="Opt-outs alone: fast, and held back by no check, guard or plan.",
         ),

@@ -11,6 +11,8 @@ READ_TAG = "mc_pipeline/read"
 """Of a run: ``changes`` reads from Odoo only what changed since the last read; without it, everything."""
 CHANGES = "changes"
 PARTITION_TAG = "dagster/partition"
+COMPANY_STATUS = "company_status"
+"""The last step of every run of a company."""
 
 
 def company_partitions(settings: Settings) -> dg.StaticPartitionsDefinition:

@@ -166,10 +166,9 @@ def _sold_and_returned(
     ``billed``: ``invoiced`` and ``credited`` by order, part and document. The cents of headers are no goods
     that a document sells or takes back: all of a type count together.
     """
-    of_part = billed.index.droplevel("document")
-    turned = billed.mul(sign.reindex(of_part).to_numpy(), axis=0)
-    forth, back = turned.clip(lower=0), (-turned).clip(lower=0)
     by_part = [billed.index.get_level_values(name) for name in ("order_id", "part")]
+    turned = billed.mul(sign.reindex(pd.MultiIndex.from_arrays(by_part)).to_numpy(), axis=0)
+    forth, back = turned.clip(lower=0), (-turned).clip(lower=0)
     sold = (forth["invoiced"] + back["credited"]).groupby(by_part).sum().reindex(sums.index, fill_value=0)
     returned = (forth["credited"] + back["invoiced"]).groupby(by_part).sum().reindex(sums.index, fill_value=0)
     is_header = sums.index.get_level_values("part") == _HEADER

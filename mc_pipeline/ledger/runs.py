@@ -130,6 +130,18 @@ class Runs:
             )
         return [_run_beat(row) for row in rows]
 
+    def last(self, company: str) -> RunBeat | None:
+        """The run of a company that started last, ended or not; None when there was none lately."""
+        query = (
+            select(run_table)
+            .where(run_table.c.company == company)
+            .order_by(run_table.c.started_at.desc(), run_table.c.run_id.desc())
+            .limit(1)
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).mappings().first()
+        return None if row is None else _run_beat(row)
+
     def known(self, run_ids: Collection[str]) -> dict[str, RunBeat]:
         """The heartbeats of these runs, those that have one, ended or not."""
         found: dict[str, RunBeat] = {}

@@ -571,6 +571,24 @@ MISSED_OPT_OUTS = TableColumns(
     ),
 )
 
+COMPANY_STATUS = TableColumns(
+    "company_status",
+    (
+        Column("part", TEXT, "kind of place: audience, store, merge_field, odoo, step, check, …"),
+        Column("place", TEXT, "which one, by its name in the settings or in the two systems"),
+        Column("code", TEXT, "short name of the fault; with part and place it says which one this is"),
+        Column("kind", TEXT, "broken, waits (for a person), or not_looked_at"),
+        Column("sentence", TEXT, "what is wrong"),
+        Column("what_to_do", TEXT, "what a person does about it; empty: nothing, it is tried again"),
+        Column("owner", TEXT, "who acts: data engineering, marketing ops or finance"),
+        Column("step", TEXT, "the steps that met it"),
+        Column("since", TIME, "when it was first found, UTC"),
+        Column("seen_at", TIME, "when a run last looked and found it, UTC"),
+        Column("new", BOOLEAN, "first found in this run"),
+        Column("of_this_run", BOOLEAN, "this run looked; otherwise it is as the last run left it that did"),
+    ),
+)
+
 ODOO_RECORDS = TableColumns(
     "odoo_records",
     (
@@ -602,5 +620,6 @@ ALL = {
         ORDER_PUSH,
         MAILCHIMP_OPT_OUTS,
         REVENUE_RECONCILIATION,
+        COMPANY_STATUS,
     )
 }

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from mc_pipeline.cli.main import commands
 from mc_pipeline.domain.reconciliation import AMOUNT, MISSING, NOT_KNOWN
+from mc_pipeline.ledger import Ledger, Trouble, TroubleKind
 from mc_pipeline.sandbox.mailchimp import SandboxMailchimp
 from mc_pipeline.sandbox.odoo import SandboxOdoo
 from mc_pipeline_tests.world import World, set_environment
@@ -71,6 +72,18 @@ class Shop(World):
         return CliRunner().invoke(commands, ["reconcile", "acme", *arguments], env={"COLUMNS": "200"})
 
 
+def open_trouble(place: str, part: str, kind: TroubleKind) -> Trouble:
+    return Trouble(
+        kind=kind,
+        part=part,
+        place=place,
+        code="any",
+        sentence=f"The {part} {place} {kind}.",
+        what_to_do="Look at it.",
+        owner="finance",
+    )
+
+
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     set_environment(monkeypatch, tmp_path)
@@ -118,6 +131,18 @@ def test_mailchimp_follows_odoo_to_the_cent_through_refunds_and_cancellations(sh
     assert shop.differences() == {}
     assert shop.command().exit_code == 0
 
+    # What waits is in no figure: that nothing else differs is not all there is to say.
+    waiting = open_trouble("acme-store", "store", TroubleKind.WAITS)
+    with Ledger.open() as ledger:
+        ledger.troubles.report("acme", "order_push", "run", [waiting])
+    told = shop.command()
+    assert told.exit_code == 1
+    assert "Of what was looked at, nothing differs." in told.output
+    assert "Waits: The store acme-store waits." in " ".join(told.output.split())
+    with Ledger.open() as ledger:
+        ledger.troubles.report("acme", "order_push", "run", [open_trouble("VIP", "tag", TroubleKind.BROKEN)])
+    assert shop.command().exit_code == 0, "no figure depends on a tag"
+
 
 def test_what_somebody_changed_in_mailchimp_is_found_and_put_right_by_the_next_sync(shop: Shop):
     edited, deleted = (f"o{shop.order(f'{name}@example.com', 'Book', 50.0)}" for name in ("ada", "grace"))
@@ -128,7 +153,7 @@ def test_what_somebody_changed_in_mailchimp_is_found_and_put_right_by_the_next_s
     shop.mailchimp.store(STORE).customers[held[deleted]["customer_id"]].orders.discard(deleted)
     del held[deleted]
     result = shop.run()
-    assert result.success, "a difference stops nothing"
+    assert shop.went_through(result), "a difference stops nothing"
     assert shop.differences() == {edited: AMOUNT, deleted: MISSING, "stranger": NOT_KNOWN}
     check = shop.checks(result)[HOLDS]
     assert not check.passed
@@ -149,7 +174,7 @@ def test_what_somebody_changed_in_mailchimp_is_found_and_put_right_by_the_next_s
         edited: "10.00", deleted: "-50.00", "stranger": "7.00",
     }  # fmt: skip
 
-    shop.sync()
+    assert shop.went_through(shop.run()), "an order that nobody knows is still to be looked at"
     assert shop.differences() == {"stranger": NOT_KNOWN}
     assert shop.held()[edited]["order_total"] == 50.0
     assert deleted in shop.held()
@@ -160,7 +185,7 @@ def test_an_order_that_mailchimp_refuses_is_told_with_its_words(shop: Shop):
     shop.sync()
     shop.mailchimp.store(STORE).products.clear()
     refused = f"o{shop.order('grace@example.com', 'Book', 20.0)}"
-    shop.sync()
+    assert shop.went_through(shop.run())
     assert shop.differences() == {refused: MISSING}
     row = shop.table("revenue_reconciliation").rows.set_index("foreign_order_id").loc[refused]
     assert row["push_outcome"] not in ("applied", "unchanged")

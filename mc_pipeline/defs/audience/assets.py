@@ -60,7 +60,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
     def mailchimp_members(
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult:
-        from mc_pipeline.defs.audience.observing import observe_audiences
+        from mc_pipeline.defs.audience.observing import observe_audiences, troubles_of_audiences
         from mc_pipeline.push.settling import settle_batches, settle_by_observation
 
         company = systems.company(context.partition_key)
@@ -69,6 +69,12 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
             from_batches = settle_batches(client, systems.ledger, lease)
             observed = observe_audiences(systems, company, lease, context.run.run_id, context.log)
             table = observed.table
+            systems.ledger.troubles.report(
+                company.key,
+                "mailchimp_members",
+                context.run.run_id,
+                troubles_of_audiences(company, observed.audiences),
+            )
             from_observation = settle_by_observation(
                 table.rows, observed.nobody_left, systems.ledger, lease, from_batches.under_way
             )

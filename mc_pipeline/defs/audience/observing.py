@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from mc_pipeline.defs.consent.troubles import NOT_REACHED, account_trouble
 from mc_pipeline.defs.odoo.assets import shrunk_since
+from mc_pipeline.defs.odoo.troubles import incomplete_read
 from mc_pipeline.defs.systems import Systems
+from mc_pipeline.ledger.troubles import Trouble, TroubleKind
 from mc_pipeline.masking import mask_text
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table, schemas
@@ -193,10 +196,13 @@ def observe_audiences(
         known.append(found)
         parts.append(part)
     if not parts:
-        raise dg.Failure(
+        trouble = account_trouble(
+            company,
             f"No audience of {company.key} can be read ({', '.join(company.audiences)}), so nothing is "
-            f"written to them: {known[0].because}"
+            f"written to them: {known[0].because}",
         )
+        named = {name: getattr(trouble, name) for name in ("part", "place", "code", "what_to_do")}
+        raise dg.Failure(trouble.sentence, metadata=named)
     # Where none is found, the API key is another account's rather than all audiences deleted.
     systems.ledger.audience_reads.not_found(company.key, not_found, run_id, fence=lease.fence)
     gone = systems.ledger.audience_reads.gone([each.list_id for each in known if each.described is None])
@@ -214,6 +220,36 @@ def observe_audiences(
     origins = {member: finding for part in parts for member, finding in part.origins.items()}
     table, audiences = _judged(systems, company, rows, min(part.observed_at for part in parts), known)
     return Observation(table, audiences, origins)
+
+
+def troubles_of_audiences(company: CompanySettings, audiences: Audiences) -> list[Trouble]:
+    """What is in doubt of the audiences as they were read, an audience each, and of all of them together."""
+    found = [
+        Trouble(
+            kind=TroubleKind.BROKEN,
+            part="audience",
+            place=each.name,
+            code=NOT_REACHED,
+            sentence=each.sentence,
+            what_to_do="" if each.gone else f"To see what is wrong: mc-pipeline doctor {company.key}.",
+            owner="data engineering",
+        )
+        if each.described is None
+        else Trouble(
+            kind=TroubleKind.NOT_LOOKED_AT,
+            part="audience",
+            place=each.name,
+            code="incomplete",
+            sentence=f"{each.name} was not read completely: {each.because}",
+            what_to_do="Until it is, nobody leaves or enters it; the next run reads it again.",
+            owner="data engineering",
+        )
+        for each in audiences.all
+        if each.because
+    ]
+    if audiences.shrunk:
+        found.append(incomplete_read(company.key, schemas.MAILCHIMP_MEMBERS.name, audiences.shrunk))
+    return found
 
 
 def _take_erased(systems: Systems, company: CompanySettings, theirs: "pd.DataFrame") -> None:

@@ -65,6 +65,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult:
         from mc_pipeline.defs.consent.tables import heard_table
+        from mc_pipeline.defs.consent.troubles import not_heard
         from mc_pipeline.odoo.errors import OdooError
         from mc_pipeline.sync.opt_outs.hearing import Hearing
 
@@ -74,6 +75,9 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         for each in heard:
             for reason in each.reasons:
                 context.log.error(f"Opt-outs cannot be heard in {reason}")
+        systems.ledger.troubles.report(
+            company.key, "mailchimp_opt_outs", context.run.run_id, not_heard(company, heard)
+        )
         # Before a table is made: loading what makes tables takes a second. The next user says what failed.
         with suppress(OdooError):
             systems.odoo(company)
@@ -111,6 +115,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
     def odoo_opt_outs(
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult:
+        from mc_pipeline.defs.consent.troubles import ODOO, not_carried, waiting_for_a_release
         from mc_pipeline.domain.old_opt_outs import people_that_wait
         from mc_pipeline.domain.opt_out_numbers import carried_numbers
         from mc_pipeline.ledger import LeaseHeldError, LeaseLostError
@@ -136,6 +141,12 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         conflicts = systems.ledger.due_in_odoo.of(company.key, CONFLICT)
         numbers = carried_numbers(rows)
         waiting = systems.ledger.old_opt_outs.waiting(company.key)
+        systems.ledger.troubles.report(
+            company.key,
+            "odoo_opt_outs",
+            context.run.run_id,
+            [*not_carried(company, ODOO, done.troubles, undone(rows)), *waiting_for_a_release(waiting)],
+        )
         return dg.MaterializeResult(
             value=table,
             metadata=table_metadata(table)
@@ -169,6 +180,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
     def mailchimp_unsubscribes(
         context: dg.AssetExecutionContext, odoo_opt_outs: Table, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult:
+        from mc_pipeline.defs.consent.troubles import not_unsubscribed
         from mc_pipeline.domain.odoo_opt_outs import LIFT
         from mc_pipeline.ledger import LeaseHeldError, LeaseLostError
         from mc_pipeline.sync.opt_outs.into_mailchimp import (
@@ -203,6 +215,12 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         for trouble in troubles:
             context.log.error(f"Not everybody is unsubscribed yet; the next run tries again. {trouble}")
         done = carried.rows
+        systems.ledger.troubles.report(
+            company.key,
+            "mailchimp_unsubscribes",
+            context.run.run_id,
+            not_unsubscribed(company, carried.troubles, undone(done)),
+        )
         table = _table(done, began, troubles)
         conflicts = done[done["cause"] == "resubscribed_unproven"]
         return dg.MaterializeResult(
@@ -239,6 +257,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         systems: dg.ResourceParam[Systems],
     ) -> dg.MaterializeResult:
         from mc_pipeline.defs.audience.observing import Audiences
+        from mc_pipeline.defs.consent.troubles import BOTH, not_carried
         from mc_pipeline.ledger import LeaseHeldError, LeaseLostError
         from mc_pipeline.sync.opt_outs.comparing import Observed, carry_what_was_missed, nothing_compared
         from mc_pipeline.sync.opt_outs.lease import opt_out_lease
@@ -263,6 +282,12 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
             context.log.error(f"An opt-out could not be carried; the next run tries again. {trouble}")
         if missed.without_note:
             context.log.warning(missed.without_note)
+        systems.ledger.troubles.report(
+            company.key,
+            "missed_opt_outs",
+            context.run.run_id,
+            not_carried(company, BOTH, missed.troubles, undone(missed.rows)),
+        )
         table = _table(missed.rows, odoo_blacklist.observed_at, missed.troubles)
         return dg.MaterializeResult(
             value=table,
@@ -280,6 +305,11 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         )
 
     return [mailchimp_opt_outs, odoo_opt_outs, mailchimp_unsubscribes, missed_opt_outs]
+
+
+def undone(rows: "pd.DataFrame") -> int:
+    """Count the opt-outs that are still to be carried."""
+    return int(rows["outcome"].isin(["rejected", "deferred", "unknown", "not_sent"]).sum())
 
 
 def _table(

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from mc_pipeline.defs.check_specs import company_check_spec
-from mc_pipeline.defs.consent.assets import FIRST_READ, LAST_DAY, TROUBLE, USUAL
+from mc_pipeline.defs.consent.assets import FIRST_READ, LAST_DAY, TROUBLE, USUAL, undone
 from mc_pipeline.defs.presentation import (
     counts,
     old_opt_outs_metadata,
@@ -121,15 +121,15 @@ def consent_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDef
 def opt_outs_are_carried(asset: str, table: Table) -> dg.AssetCheckResult:
     """Say what could not be asked or written, and whose opt-outs are still to be carried."""
     rows = table.rows
-    undone = int(rows["outcome"].isin(["rejected", "deferred", "unknown", "not_sent"]).sum())
-    said = [table.facts[TROUBLE], f"{undone:,} opt-outs are not carried yet." if undone else ""]
+    not_carried = undone(rows)
+    said = [table.facts[TROUBLE], f"{not_carried:,} opt-outs are not carried yet." if not_carried else ""]
     return dg.AssetCheckResult(
         check_name=OPT_OUTS_ARE_CARRIED,
         asset_key=asset,
         passed=not any(said),
         severity=dg.AssetCheckSeverity.ERROR,
         description=" ".join(filter(None, said)) or f"{len(rows):,} rows, all of them carried.",
-        metadata={"not_carried": undone},
+        metadata={"not_carried": not_carried},
     )
 
 

@@ -7,6 +7,7 @@ import dagster as dg
 
 from mc_pipeline.defs.odoo.months import MonthsAgain
 from mc_pipeline.defs.odoo.snapshots import StoredSnapshots
+from mc_pipeline.defs.odoo.troubles import release_of, report_read
 from mc_pipeline.defs.partitions import CHANGES, READ_TAG
 from mc_pipeline.defs.presentation import (
     SAMPLE_ROWS,
@@ -73,6 +74,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
             return answer
 
         table = _observe(systems, company, schemas.ODOO_PARTNERS, read)
+        report_read(context, systems, company, schemas.ODOO_PARTNERS.name, table)
         _remember(systems, stored, reading, table)
         rows = table.rows
         return dg.MaterializeResult(
@@ -131,6 +133,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
                 reading=reading,
             )
         )
+        report_read(context, systems, company, schemas.ODOO_REFUNDS.name, read, order_lines)
         table = read.derive(match_credits(read.rows, order_lines.rows), order_lines)
         _remember(systems, stored, reading, table)
         documents = table.rows.drop_duplicates("move_id")
@@ -183,6 +186,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         )
         credited = odoo_refunds.rows["order_id"].dropna().unique()
         lines = _table(read_order_lines(odoo, company.odoo_company_id, map(int, credited), reading=reading))
+        report_read(context, systems, company, schemas.ODOO_ORDERS.name, read, lines)
         _remember(systems, stored, reading, read.derive(read.rows, lines))
         kept = kept_by_order(read.rows, lines.rows, odoo_refunds.rows)
         table = read.derive(read.rows.join(kept.drop(columns="order_id")), lines, odoo_refunds)
@@ -233,6 +237,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
                 orders_again=of_months.tolist(),
             ),
         )
+        report_read(context, systems, company, schemas.ODOO_ORDER_LINES.name, read)
         _remember(systems, stored, reading, read)
         # An order confirmed after the orders were read is none of theirs yet.
         rows = read.rows.merge(odoo_orders.rows[["order_id", "month"]], on="order_id")
@@ -268,6 +273,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
             schemas.ODOO_PRODUCTS,
             lambda: read_products(systems.odoo(company), company.odoo_company_id, map(int, ordered)),
         )
+        report_read(context, systems, company, schemas.ODOO_PRODUCTS.name, read)
         table = read.derive(read.rows, odoo_order_lines)
         rows = table.rows
         return dg.MaterializeResult(
@@ -298,6 +304,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         table = _observe(
             systems, company, schemas.ODOO_BLACKLIST, lambda: read_blacklist(systems.odoo(company))
         )
+        report_read(context, systems, company, schemas.ODOO_BLACKLIST.name, table)
         return dg.MaterializeResult(
             value=table,
             metadata=_metadata(systems, company, table) | {"active": int(table.rows["active"].sum())},
@@ -372,4 +379,4 @@ def shrunk_since(systems: Systems, company: CompanySettings, name: str, rows: in
     """Say that a table of so many rows shrank too much since its last complete read; empty: it did not."""
     last = systems.ledger.reads.last_complete(company.key, name)
     shrunk = shrunk_because(rows, last.rows if last else None)
-    return f"{name}: {shrunk} (mc-pipeline approve --read {company.key}/{name})" if shrunk else ""
+    return f"{name}: {shrunk} ({release_of(company.key, name)})" if shrunk else ""

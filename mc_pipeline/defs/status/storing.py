@@ -1,0 +1,67 @@
+"""Stores the table ``company_status``, and finds it again.
+
+Not through the I/O manager of the other tables: that one asks the ledger who was erased, and this table is
+stored also where the ledger cannot be opened. Its sentences name nobody.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import dagster as dg
+
+from mc_pipeline.defs.status.reading import JOB, RUN_ID, SYNCED_AT
+from mc_pipeline.domain.company_status import BROKEN, DATA_ENGINEERING, StatusRow
+from mc_pipeline.masking import mask_text
+from mc_pipeline.tables import Table, schemas
+from mc_pipeline.tables.parquet import storage_folder, stored_table, write_table
+
+_LAST_WRITTEN = "order_push"
+"""A run without it stopped before, as one up to the plan does."""
+
+
+def store_status(company: str, table: Table) -> list[StatusRow]:
+    """Store the table; return why that failed as a further row, or nothing."""
+    try:
+        write_table(
+            schemas.COMPANY_STATUS,
+            table,
+            storage_folder() / schemas.COMPANY_STATUS.name / f"{company}.parquet",
+        )
+    except Exception as error:
+        words = mask_text(str(error)) or type(error).__name__
+        return [
+            StatusRow(
+                kind=BROKEN,
+                part="tables",
+                place=schemas.COMPANY_STATUS.name,
+                code="not_stored",
+                sentence=f"The status of the company cannot be stored: {words}",
+                what_to_do="Make room in the folder of the tables, and see that it can be written.",
+                owner=DATA_ENGINEERING,
+                step=schemas.COMPANY_STATUS.name,
+                since=table.observed_at,
+                seen_at=table.observed_at,
+                new=True,
+                of_this_run=True,
+            )
+        ]
+    return []
+
+
+def stored_status(company: str) -> Table | None:
+    """Return the company's table as it was last stored; None when it never was, or is damaged."""
+    try:
+        return stored_table(schemas.COMPANY_STATUS, company)
+    except (ValueError, KeyError, OSError):
+        return None
+
+
+def facts_of(run: dg.DagsterRun, company: str, now: datetime) -> Mapping[str, str]:
+    """Say by which run the table is made, and when everything of the company was last looked at."""
+    from mc_pipeline.defs.jobs import SYNC_COMPANY
+
+    before = stored_status(company)
+    chosen = run.asset_selection
+    is_whole = run.job_name == SYNC_COMPANY and (not chosen or dg.AssetKey(_LAST_WRITTEN) in chosen)
+    synced_at = now.isoformat() if is_whole else before.facts.get(SYNCED_AT, "") if before else ""
+    return {RUN_ID: run.run_id, JOB: run.job_name, SYNCED_AT: synced_at}
