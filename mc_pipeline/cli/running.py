@@ -71,12 +71,12 @@ def run_company(
         run_config={"loggers": {"console": {}}},
         asset_selection=_assets_up_to_the_plan(job) if plan_only else None,
     )
-    if result.success:
-        rest = Outcome.DONE
+    if not result.success:
+        rest = Outcome.FAILED
     elif _waits_for_approval(result):
         rest = Outcome.WAITS_FOR_APPROVAL
     else:
-        rest = Outcome.FAILED
+        rest = Outcome.DONE
     failed = failed_steps(result.all_events) if rest is Outcome.FAILED else []
     reasons = _told_once(failed + failed_parts(result))
     outcome = Outcome.FAILED if reasons else rest
@@ -106,16 +106,16 @@ def _told_once(failed: Sequence[tuple[str, str]]) -> list[str]:
 def failed_parts(result: dg.ExecuteInProcessResult) -> list[tuple[str, str]]:
     """Say which assets failed a check of severity ERROR, though their steps did not fail, and why.
 
-    The checks of the plan are none of them: a leak fails its step, and what waits for a person is no failure.
+    A leak is none of them: it fails its step.
     """
-    from mc_pipeline.defs.audience.checks import NO_LEAKS, WITHIN_GUARDS
+    from mc_pipeline.defs.audience.checks import NO_LEAKS
 
     return [
         (evaluation.asset_key.to_user_string(), mask_text(str(evaluation.description)))
         for evaluation in result.get_asset_check_evaluations()
         if not evaluation.passed
         and evaluation.severity == dg.AssetCheckSeverity.ERROR
-        and evaluation.check_name not in (NO_LEAKS, WITHIN_GUARDS)
+        and evaluation.check_name != NO_LEAKS
     ]
 
 
@@ -146,13 +146,10 @@ def _assets_up_to_the_plan(job: dg.JobDefinition) -> list[dg.AssetKey]:
 
 
 def _waits_for_approval(result: dg.ExecuteInProcessResult) -> bool:
-    """Tell a plan that waits for a person from a run that broke: only the guards' check failed."""
-    from mc_pipeline.defs.audience.checks import NO_LEAKS, WITHIN_GUARDS
+    """Tell whether something of the plan waits for a person."""
+    from mc_pipeline.defs.audience.checks import WITHIN_GUARDS
 
-    failed = [event.step_key for event in result.all_events if event.is_step_failure]
-    blocking = [
-        evaluation.check_name
+    return any(
+        not evaluation.passed and evaluation.check_name == WITHIN_GUARDS
         for evaluation in result.get_asset_check_evaluations()
-        if not evaluation.passed and evaluation.check_name in (NO_LEAKS, WITHIN_GUARDS)
-    ]
-    return failed == ["audience_plan_checks"] and blocking == [WITHIN_GUARDS]
+    )

@@ -8,7 +8,7 @@ import pandas as pd
 
 from mc_pipeline.defs.audience.planning import identity_of, judge_plan
 from mc_pipeline.defs.systems import Systems
-from mc_pipeline.domain.guards import push_refusal
+from mc_pipeline.domain.guards import GuardReport, push_refusal
 from mc_pipeline.ledger import Lease
 from mc_pipeline.masking import mask_text
 from mc_pipeline.settings import CompanySettings
@@ -27,14 +27,15 @@ def apply_plan(
     lease: Lease,
     context: dg.AssetExecutionContext,
 ) -> "Pushed":
-    """Push a plan; an audience that cannot take its merge fields holds up no other.
+    """Push a plan but for what waits; an audience that cannot take its merge fields holds up no other.
 
     Raises:
-        dagster.Failure: the plan may not be applied; nothing was written.
+        dagster.Failure: nothing of the plan may be applied; nothing was written.
     """
     from mc_pipeline.defs.audience.observing import Audiences
     from mc_pipeline.domain.changes_of_audience import waiting_for_creations
     from mc_pipeline.domain.first_loads import still_loading
+    from mc_pipeline.domain.waiting_rows import with_waiting
     from mc_pipeline.push.plan import MEMBER_NOT_CREATED, push_plan
     from mc_pipeline.push.writes import MemberWrites
     from mc_pipeline.sync.opt_outs.since import AskedSince
@@ -50,7 +51,6 @@ def apply_plan(
     newest = systems.ledger.reads.latest(company.key, schemas.MAILCHIMP_MEMBERS.name)
     refusal = push_refusal(
         identity,
-        judge_plan(systems, company, rows, members.rows),
         plan.observed_at,
         systems.now(),
         newest.observed_at if newest else None,
@@ -59,10 +59,13 @@ def apply_plan(
     if refusal:
         raise dg.Failure(refusal, allow_retries=False)
 
+    judged = judge_plan(systems, company, rows, members.rows)
+    # What waits is not there for this push: nothing is prepared for it, and it holds up nothing.
+    going = rows[judged.why_rows_wait == ""]
     client = systems.mailchimp(company)
-    lists = [audience.list_id for audience in company.audiences.values()]
-    trouble = _prepare_merge_fields(systems, company, rows)
-    due = rows.assign(held_back_because=waiting_for_creations(rows, trouble))
+    lists = {audience.list_id for audience in company.audiences.values()}
+    trouble = _prepare_merge_fields(systems, company, going)
+    due = going.assign(held_back_because=waiting_for_creations(going, trouble))
     total = int((due["held_back_because"] == "").sum())
     writes = MemberWrites(
         client,
@@ -73,7 +76,7 @@ def apply_plan(
         progress=_Progress(context, total),
         since=AskedSince(systems, company, context.run.run_id),
     )
-    outcome = push_plan(
+    pushed = push_plan(
         due,
         writes,
         client,
@@ -85,9 +88,11 @@ def apply_plan(
         observed_at=plan.observed_at,
         now=systems.now(),
     )
+    outcome = with_waiting(rows, pushed, judged.why_rows_wait, identity)
     plans.mark_applied(
         identity,
         plan.observed_at,
+        in_part=judged.report.needs_approval,
         still_loading=still_loading(
             outcome,
             plans.first_load_row_keys(company.key),
@@ -97,16 +102,29 @@ def apply_plan(
             open_lists={
                 intent.list_id for intent in systems.ledger.intents.open(company.key, path=lease.path)
             },
-        ),
+        )
+        # What a person opens while this push runs has its first load still to come.
+        | (lists - judged.opened_audiences),
     )
-    return Pushed(outcome.assign(held_back_because=rows["held_back_because"]), trouble)
+    return Pushed(
+        outcome.assign(held_back_because=rows["held_back_because"]), identity, judged.report, trouble
+    )
 
 
 @dataclass(frozen=True)
 class Pushed:
-    """The plan's rows with their outcomes, and which audiences took nothing, by name, and why."""
+    """What came of a push.
+
+    Attributes:
+        rows: the plan's rows with their outcomes; ``waits`` where an approval is missing.
+        plan_id: the plan to approve for them.
+        report: what waits, by the plan's guards.
+        trouble: which audiences took nothing, by name, and why.
+    """
 
     rows: pd.DataFrame
+    plan_id: str
+    report: GuardReport
     trouble: Mapping[str, str]
 
 
