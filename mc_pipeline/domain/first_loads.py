@@ -25,7 +25,8 @@ def still_loading(
     """Return the list ids for which writes of their first load are still to come.
 
     What waits for an approval, or is held back, although it was never part of a first plan, such as
-    somebody's archiving, does not count. A creation always does: whoever is not there yet belongs to the load.
+    somebody's archiving, does not count. A creation always does: whoever is not there yet belongs to the
+    load.
 
     Args:
         outcome: the rows of a plan that was pushed to its end, with ``outcome`` and ``detail``.

@@ -59,7 +59,7 @@ from mc_pipeline_tests.properties.oracle import (
     Truth,
     tell_truth,
 )
-from mc_pipeline_tests.properties.runs import Death, MortalSystems, Run, run_company
+from mc_pipeline_tests.properties.runs import Death, Killed, MortalSystems, Run, run_company
 from mc_pipeline_tests.properties.town_clock import TownClock
 from mc_pipeline_tests.webhooks.receiving import receiving
 
@@ -230,6 +230,14 @@ class SmallWorld:
         if not only_opt_outs:
             self.last_runs[company] = run
         return run
+
+    def run_up_to_the_push(self) -> Run:
+        """Sync until the plan is made and judged; the process dies before anything of it is applied."""
+
+        def die() -> None:
+            raise Killed("before the push")
+
+        return self.run(before={"audience_push": die})
 
     def begin_run(self, company: str = COMPANY) -> RunMark:
         """Note what the world is like now, for the auditor: a run begins."""

@@ -133,10 +133,12 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
         old_opt_outs = systems.ledger.old_opt_outs.waiting(company.key)
         told = [verdict]
         if report.needs_approval:
-            waiting = int((judged.why_rows_wait != "").sum())
-            told.append(f"{waiting:,} of {len(audience_plan.rows):,} rows wait, and the others are applied.")
             told += [what_waits(each) for each in old_opt_outs]
-            told.append(f"Release the plan with the job approve_plan, or: mc-pipeline approve {identity}")
+            told.append(f"Release the plan with the job approve_plan, or: mc-pipeline approve {identity}.")
+            waiting = int((judged.why_rows_wait != "").sum())
+            told.append(
+                f"Until then {waiting:,} of {len(audience_plan.rows):,} rows wait; the others are applied."
+            )
         yield dg.AssetCheckResult(
             check_name=WITHIN_GUARDS,
             asset_key="audience_plan",
