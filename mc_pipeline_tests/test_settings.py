@@ -455,6 +455,8 @@ def test_the_good_file_survives_yaml_anchors(tmp_path: Path) -> None:
         ({}, "moved", 2, 20),
         ({}, "email_changes", 2, 20),
         ({}, "tags_removed", 10, 20),
+        ({}, "upgrades", 10, 100),
+        ({}, "permissions", 10, 100),
         ({"created": "5%"}, "created", 5, 100),
         ({"archived": " 0.5 % "}, "archived", 0.5, 20),
         ({"archived": {"percent": 3}}, "archived", 3, 20),

@@ -325,10 +325,12 @@ def _planned(
 def _state_of_plan(ledger: Ledger, company: str, plan_id: str) -> ExplanationStep:
     record = ledger.plans.get(plan_id)
     waiting = {each.plan_id for each in ledger.plans.waiting(company)}
-    if record is not None and record.applied_at is not None:
-        return ExplanationStep("plan", plan_id, f"Applied {moment(record.applied_at)}.")
+    applied = "" if record is None or record.applied_at is None else f"Applied {moment(record.applied_at)}"
     if plan_id in waiting:
-        return ExplanationStep("plan", plan_id, f"Waits for: mc-pipeline approve {plan_id}")
+        rest = f"{applied} but for what waits for" if applied else "Waits for"
+        return ExplanationStep("plan", plan_id, f"{rest}: mc-pipeline approve {plan_id}")
+    if applied:
+        return ExplanationStep("plan", plan_id, f"{applied}.")
     return ExplanationStep("plan", plan_id, f"Not applied yet: mc-pipeline sync {company}")
 
 

@@ -90,8 +90,8 @@ def company_jobs(companies: dg.StaticPartitionsDefinition) -> Sequence[Any]:
             selection=dg.AssetSelection.all(),
             config=tagged_by_company(companies, COMPANY_TAG, SYNC_TAG),
             description="Everything for one company: read both systems, apply opt-outs, plan, push.\n\n"
-            "*Materialize all…*, choose one company, *Launch run*. A plan that changes much, or loads an "
-            "audience for the first time, waits for a person: the check `within_guards` says what to do.",
+            "*Materialize all…*, choose one company, *Launch run*. What changes much, or loads an audience "
+            "for the first time, waits for a person: the check `within_guards` says what to do.",
         ),
         dg.define_asset_job(
             OPT_OUTS,

@@ -9,6 +9,8 @@ from collections.abc import Collection
 
 import pandas as pd
 
+from mc_pipeline.domain.waiting_rows import WAITS
+
 _NOT_KNOWN = ("unknown", "not_sent")
 
 
@@ -22,8 +24,9 @@ def still_loading(
 ) -> set[str]:
     """Return the list ids for which writes of their first load are still to come.
 
-    What waits although it was never part of a first plan, such as somebody's archiving that a guard holds
-    back, does not count. A creation always does: whoever is not there yet belongs to the load.
+    What waits for an approval, or is held back, although it was never part of a first plan, such as
+    somebody's archiving, does not count. A creation always does: whoever is not there yet belongs to the
+    load.
 
     Args:
         outcome: the rows of a plan that was pushed to its end, with ``outcome`` and ``detail``.
@@ -33,6 +36,7 @@ def still_loading(
         open_lists: list ids of audiences with writes of which nobody knows yet whether they were applied.
     """
     waits = (outcome["outcome"] == "held_back") & ~outcome["detail"].isin(list(known_details))
+    waits |= outcome["outcome"] == WAITS
     waits &= (outcome["operation"] == "create") | outcome["row_key"].isin(list(released))
     waits |= outcome["outcome"].isin(_NOT_KNOWN)
     return {*unread, *open_lists, *outcome.loc[waits, "list_id"]}

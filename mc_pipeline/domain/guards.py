@@ -1,7 +1,7 @@
 """How much a plan may change before a person has to look at it, and when a plan may be applied at all.
 
-Guards count rows that would be sent and that nobody approved yet (rules 7.1 to 7.3). Opt-outs are not in the
-plan and have no guard.
+Guards count rows that would be sent and that nobody approved yet (rules 7.1 to 7.3). What waits because of
+them is in ``waiting_rows``. Opt-outs are not in the plan and have no guard.
 """
 
 from collections.abc import Callable, Mapping, Set
@@ -39,6 +39,10 @@ class GuardSettingsLike(Protocol):
     def email_changes(self) -> GuardLike: ...
     @property
     def tags_removed(self) -> GuardLike: ...
+    @property
+    def upgrades(self) -> GuardLike: ...
+    @property
+    def permissions(self) -> GuardLike: ...
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,9 @@ class GuardReport:
 
     Attributes:
         guards: company first, then per audience; the guards that were not exceeded too.
-        first_load_audiences: audiences that the plan writes to for the first time without an approval.
-        needs_approval: whether a person has to approve the plan before it is applied.
+        first_load_audiences: audiences that nobody ever approved and that the plan, or the push of their
+            store, would write to.
+        needs_approval: whether something waits until a person approves the plan.
         sentence: what a person should know about it, in one sentence.
     """
 
@@ -68,6 +73,13 @@ class GuardReport:
     first_load_audiences: tuple[str, ...]
     needs_approval: bool
     sentence: str
+
+    @property
+    def tripped(self) -> tuple[GuardResult, ...]:
+        """The guards that were exceeded, each told once: by audience where that is known, else as a whole."""
+        exceeded = [guard for guard in self.guards if guard.exceeded]
+        of_audiences = {guard.name for guard in exceeded if guard.audience}
+        return tuple(guard for guard in exceeded if guard.audience or guard.name not in of_audiences)
 
 
 def _created(plan: pd.DataFrame) -> pd.Series:
@@ -90,15 +102,30 @@ def _tags_removed(plan: pd.DataFrame) -> pd.Series:
     return (plan["operation"] == "untag") & (plan["tag"] != NOT_QUALIFYING_TAG)
 
 
+def _upgrades(plan: pd.DataFrame) -> pd.Series:
+    return plan["operation"] == "upgrade"
+
+
+def _permissions(plan: pd.DataFrame) -> pd.Series:
+    return plan["operation"] == "permit"
+
+
 _WORDS: Mapping[str, tuple[Callable[[pd.DataFrame], pd.Series], str, bool]] = {
     "created": (_created, "contacts would be created", False),
     "archived": (_archived, "members would be archived", True),
     "moved": (_moved, "members would leave for another audience", True),
     "email_changes": (_email_changes, "e-mail addresses would change", True),
     "tags_removed": (_tags_removed, "members would lose a tag", True),
+    "upgrades": (_upgrades, "transactional members would become subscribed", False),
+    "permissions": (_permissions, "members would be given marketing permissions", False),
 }
 """Guard -> (which rows, in words, whether it is judged per audience too). Removals are: a small audience
 emptied by mistake would go unnoticed beside a large one."""
+
+
+def rows_of_guard(name: str, plan: pd.DataFrame) -> pd.Series:
+    """Tell of every row of a plan whether this guard counts it."""
+    return _WORDS[name][0](plan).astype(bool)
 
 
 def evaluate_guards(
@@ -107,36 +134,44 @@ def evaluate_guards(
     guards: GuardSettingsLike,
     approved_row_keys: Set[str] = frozenset(),
     opened_audiences: Set[str] = frozenset(),
+    stores_to_open: Set[str] = frozenset(),
 ) -> GuardReport:
     """Judge a plan.
+
+    An audience that was never approved waits as a whole: its rows, and its members, count in no guard, so
+    that its first load holds back no other audience.
 
     Args:
         plan: rows of ``audience_plan``; held-back rows do not count, since they are not sent.
         audience_sizes: audience (its name in the settings) -> number of its members now, archived ones aside.
         guards: the company's settings.
         approved_row_keys: rows that a person has approved; they count in no guard.
-        opened_audiences: list ids of audiences that were written to with an approval before.
+        opened_audiences: list ids of audiences whose first load a person has approved, at any time.
+        stores_to_open: audiences that were never approved and whose store would be filled, though the plan
+            may have no row for them.
 
     Returns:
         The report. People are counted, not rows: a member who loses two tags counts once.
     """
     sent = plan[plan["held_back_because"] == ""]
-    counted = sent[~sent["row_key"].isin(approved_row_keys)]
-    total = sum(audience_sizes.values())
+    closed = ~sent["list_id"].isin(opened_audiences)
+    first = tuple(sorted({*sent.loc[closed, "audience"], *stores_to_open}))
+    counted = sent[~closed & ~sent["row_key"].isin(approved_row_keys)]
+    sizes = {audience: size for audience, size in audience_sizes.items() if audience not in first}
+    total = sum(sizes.values())
     results = []
-    for name, (rows_of, words, per_audience) in _WORDS.items():
+    for name, (_, words, per_audience) in _WORDS.items():
         guard: GuardLike = getattr(guards, name)
-        rows = counted[rows_of(counted).astype(bool)]
+        rows = counted[rows_of_guard(name, counted)]
         people = rows[["audience", "list_id", "email"]].drop_duplicates()
         results.append(_judge(name, "", len(people), guard.limit(total), total, words))
         if per_audience:
             per = people.groupby("audience").size()
-            for audience in sorted(audience_sizes.keys() | set(per.index)):
-                size = audience_sizes.get(audience, 0)
+            for audience in sorted(sizes.keys() | set(per.index)):
+                size = sizes.get(audience, 0)
                 results.append(
                     _judge(name, audience, int(per.get(audience, 0)), guard.limit(size), size, words)
                 )
-    first = tuple(sorted(counted.loc[~counted["list_id"].isin(opened_audiences), "audience"].unique()))
     exceeded = [result for result in results if result.exceeded]
     reasons = [f"{', '.join(first)}: first load"] if first else []
     reasons += [result.because for result in exceeded]
@@ -167,21 +202,22 @@ def _judge(name: str, audience: str, count: int, limit: int, size: int, words: s
 
 def push_refusal(
     plan_id: str,
-    report: GuardReport,
     observed_at: datetime,
     now: datetime,
     newest_observation_at: datetime | None,
     applied: bool,
 ) -> str | None:
-    """Say why a plan may not be applied, or None when it may (rule 7.1).
+    """Say why nothing of a plan may be applied, or None when it may (rule 7.1).
+
+    A plan that needs an approval is applied but for what waits: ``waiting_rows``.
 
     Args:
         plan_id: the plan.
-        report: its guards, judged with the approvals that exist now.
         observed_at: when its Mailchimp members were read, UTC.
         now: the present time, UTC.
         newest_observation_at: when the company's members were read last, as the ledger knows it.
-        applied: whether the plan was applied from this same observation already.
+        applied: whether the plan was applied from this same observation already, in part or as a whole. What
+            was left out of it is in the plan of the next observation.
     """
     if applied:
         return f"Plan {plan_id} has been applied already; make a new plan."
@@ -193,8 +229,6 @@ def push_refusal(
         )
     if newest_observation_at is not None and newest_observation_at > observed_at:
         return f"Mailchimp was observed again after plan {plan_id} was made; apply the newer plan."
-    if report.needs_approval:
-        return f"Plan {plan_id}: {report.sentence} Release it with: mc-pipeline approve {plan_id}"
     return None
 
 

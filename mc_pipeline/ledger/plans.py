@@ -36,6 +36,7 @@ class PlanRecord:
     needs_approval         a guard is broken, or it is the first load of an audience
     first_load_audiences   list ids that an approval opens
     applied_at             when it was applied; None: not since this observation
+    applied_in_part        then, what waited for an approval was left out, and waits
     """
 
     plan_id: str
@@ -49,6 +50,7 @@ class PlanRecord:
     first_load_audiences: Collection[str] = ()
     saved_at: datetime | None = None
     applied_at: datetime | None = None
+    applied_in_part: bool = False
 
     def __repr__(self) -> str:
         return f"PlanRecord({self.plan_id}, company={self.company!r}, rows={self.row_count})"
@@ -124,7 +126,7 @@ class Plans:
             companies = [company] if company is not None else _companies(connection)
             for name in companies:
                 row = _latest(connection, name)
-                if row is None or not row["needs_approval"] or _is_applied(row):
+                if row is None or not row["needs_approval"] or _is_done(row):
                     continue
                 if row["observed_at"] + self._lifetime <= now:
                     continue
@@ -135,7 +137,9 @@ class Plans:
     def approve(self, plan_id: str, by: str, reason: str) -> Approval:
         """Release the rows of a plan and open the audiences that it would load for the first time.
 
-        Raises ``PlanError`` when the plan is unknown, applied already or expired, or when nobody or no
+        Of a plan that was applied in part, the rows that waited are in the next plan, and released there.
+
+        Raises ``PlanError`` when the plan is unknown, applied as a whole or expired, or when nobody or no
         reason is named.
         """
         if not by.strip() or not reason.strip():
@@ -147,7 +151,7 @@ class Plans:
                 raise PlanError(
                     f"there is no plan {plan_id}; sync the company with --plan to see its present plan"
                 )
-            if _is_applied(row):
+            if _is_done(row):
                 raise PlanError(
                     f"plan {plan_id} of company {row['company']} was applied at "
                     f"{row['applied_at']:%Y-%m-%d %H:%M} UTC: there is nothing left to approve"
@@ -251,9 +255,16 @@ class Plans:
         return {key for blob in blobs for key in expand_keys(blob)}
 
     def mark_applied(
-        self, plan_id: str, observed_at: datetime, *, still_loading: Collection[str] = ()
+        self,
+        plan_id: str,
+        observed_at: datetime,
+        *,
+        still_loading: Collection[str] = (),
+        in_part: bool = False,
     ) -> None:
         """The plan, as observed then, was applied to its end: not due again before a newer observation.
+
+        ``in_part``: what waits for an approval was left out, so that it can still be approved.
 
         It finishes the first load of the company's opened audiences, but for those ``still_loading`` (list
         ids): a later plan has the rest of their writes. Which those are: ``domain.first_loads``.
@@ -266,7 +277,7 @@ class Plans:
             connection.execute(
                 update(plan)
                 .where(plan.c.plan_id == plan_id)
-                .values(applied_at=now, applied_observed_at=observed_at)
+                .values(applied_at=now, applied_observed_at=observed_at, applied_in_part=in_part)
             )
             connection.execute(
                 update(opened_audience)
@@ -279,7 +290,7 @@ class Plans:
             )
 
     def is_applied(self, plan_id: str) -> bool:
-        """Whether the plan was applied since it was last made."""
+        """Whether the plan was applied since it was last made, as a whole or but for what waits."""
         with self._database.read() as connection:
             row = _find(connection, plan_id)
         return row is not None and _is_applied(row)
@@ -325,6 +336,11 @@ def _is_applied(row: RowMapping) -> bool:
     return row["applied_observed_at"] is not None and row["applied_observed_at"] >= row["observed_at"]
 
 
+def _is_done(row: RowMapping) -> bool:
+    """Whether the plan was applied and nothing of it waits for an approval."""
+    return _is_applied(row) and not row["applied_in_part"]
+
+
 def _record(row: RowMapping) -> PlanRecord:
     return PlanRecord(
         plan_id=row["plan_id"],
@@ -338,6 +354,7 @@ def _record(row: RowMapping) -> PlanRecord:
         first_load_audiences=tuple(json.loads(row["first_load_audiences_json"])),
         saved_at=row["saved_at"],
         applied_at=row["applied_at"] if _is_applied(row) else None,
+        applied_in_part=_is_applied(row) and bool(row["applied_in_part"]),
     )
 
 

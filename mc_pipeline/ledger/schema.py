@@ -509,6 +509,7 @@ plan = Table(
     Column("row_keys", LargeBinary()),
     Column("applied_at", UtcDateTime()),
     Column("applied_observed_at", UtcDateTime()),
+    Column("applied_in_part", Boolean()),
     Index("ix_ledger_plan_company_observed_at", "company", "observed_at"),
 )
 

@@ -280,6 +280,8 @@ _GUARDS = {
     "moved": {"percent": 2, "at_least": 20},
     "email_changes": {"percent": 2, "at_least": 20},
     "tags_removed": {"percent": 10, "at_least": 20},
+    "upgrades": {"percent": 10, "at_least": 100},
+    "permissions": {"percent": 10, "at_least": 100},
 }
 
 
@@ -291,6 +293,8 @@ class GuardSettings(_Model):
     moved: Guard
     email_changes: Guard
     tags_removed: Guard
+    upgrades: Guard
+    permissions: Guard
 
     @model_validator(mode="before")
     @classmethod

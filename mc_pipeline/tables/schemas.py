@@ -446,7 +446,18 @@ OUTCOME = (
     Column("detail", TEXT, "what Mailchimp said", True),
 )
 
-AUDIENCE_PUSH = TableColumns("audience_push", (*AUDIENCE_PLAN.columns, *OUTCOME))
+AUDIENCE_PUSH = TableColumns(
+    "audience_push",
+    (
+        *AUDIENCE_PLAN.columns,
+        Column(
+            "outcome",
+            TEXT,
+            "applied, unchanged, rejected, deferred, held_back, waits (for an approval) or unknown",
+        ),
+        Column("detail", TEXT, "what Mailchimp said, or which plan waits and why", True),
+    ),
+)
 
 MAILCHIMP_UNSUBSCRIBES = TableColumns(
     "mailchimp_unsubscribes",

@@ -39,7 +39,6 @@ def test_a_plan_that_waits_says_how_to_release_it(page: Page, dagster_ui: Dagste
     assert dagster_ui.run.outcome is Outcome.WAITS_FOR_APPROVAL
     open_check(page, dagster_ui, "audience_plan", "within_guards")
     for text in (
-        "This is a blocking asset check.",
         "Needs approval: retail, wholesale: first load",
         "acme_uk",
     ):

@@ -93,6 +93,41 @@ def test_an_applied_plan_cannot_be_approved(ledger: Ledger) -> None:
         ledger.plans.approve("plan-1", "mia", "fine")
 
 
+def test_of_a_plan_that_was_applied_in_part_the_rest_can_be_approved_and_is_applied_once(
+    ledger: Ledger, clock: Clock
+) -> None:
+    ledger.plans.save(a_plan(row_keys=["k1", "k2", "k3"], first_load_audiences=["list1"]))
+    ledger.plans.mark_applied("plan-1", START, in_part=True, still_loading=["list1"])
+    assert ledger.plans.is_applied("plan-1"), "not pushed again from the same observation"
+    (waiting,) = ledger.plans.waiting("acme")
+    assert (waiting.plan_id, waiting.applied_at, waiting.applied_in_part) == ("plan-1", START, True)
+
+    rest = a_plan("plan-2", row_keys=["k2", "k3"], observed_at=clock.pass_time(hours=1))
+    ledger.plans.save(rest)
+    ledger.plans.mark_applied("plan-2", rest.observed_at, in_part=True)
+    assert [plan.plan_id for plan in ledger.plans.waiting("acme")] == ["plan-2"]
+    ledger.plans.approve("plan-1", "mia", "the first one will do")
+    assert ledger.plans.approved_row_keys("acme") == {"k1", "k2", "k3"}
+    assert ledger.plans.opened_audiences("acme") == {"list1"}
+
+    again = a_plan(
+        "plan-2", row_keys=["k2", "k3"], observed_at=clock.pass_time(hours=1), needs_approval=False
+    )
+    ledger.plans.save(again)
+    assert not ledger.plans.is_applied("plan-2")
+    ledger.plans.mark_applied("plan-2", again.observed_at)
+    assert ledger.plans.waiting("acme") == []
+    with pytest.raises(PlanError, match="nothing left to approve"):
+        ledger.plans.approve("plan-2", "mia", "fine")
+
+
+def test_a_plan_that_is_approved_while_it_is_applied_in_part_is_not_asked_for_again(ledger: Ledger) -> None:
+    ledger.plans.save(a_plan())
+    ledger.plans.approve("plan-1", "mia", "fine")
+    ledger.plans.mark_applied("plan-1", START, in_part=True)
+    assert ledger.plans.waiting("acme") == []
+
+
 def test_an_expired_plan_cannot_be_approved(ledger: Ledger, clock: Clock) -> None:
     ledger.plans.save(a_plan())
     clock.pass_time(hours=24)

@@ -126,7 +126,7 @@ class MortalSystems(Systems):
 
 @dataclass
 class Run:
-    """A run that is over: its tables and metadata, as far as it came, and what ended it.
+    """A run that is over: its tables, metadata and checks of the plan, as far as it came, and what ended it.
 
     ``steps`` are those that succeeded, ``failed_step`` is the one that did not.
     """
@@ -136,6 +136,7 @@ class Run:
     failed_step: str | None = None
     tables: dict[str, Table] = field(default_factory=dict)
     metadata: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    checks: dict[str, dg.AssetCheckResult] = field(default_factory=dict)
     failure: BaseException | None = None
 
     @property
@@ -144,8 +145,8 @@ class Run:
 
     @property
     def needs_approval(self) -> bool:
-        """Whether nothing but a person's approval was missing."""
-        return isinstance(self.failure, BlockedError) and self.failure.names == ["within_guards"]
+        """Whether something of the plan waits for a person."""
+        return "within_guards" in self.checks and not self.checks["within_guards"].passed
 
 
 def run_company(
@@ -170,7 +171,7 @@ def run_company(
     run = Run(run_id=f"run-{next(_run_numbers)}")
     if go_on_from is not None:
         run.steps, run.tables = list(go_on_from.steps), dict(go_on_from.tables)
-        run.metadata = dict(go_on_from.metadata)
+        run.metadata, run.checks = dict(go_on_from.metadata), dict(go_on_from.checks)
     context = SimpleNamespace(
         partition_key=company,
         run=dg.DagsterRun(
@@ -254,6 +255,8 @@ def _take(run: Run, step: str, results: list[Any]) -> None:
             name = result.asset_key.path[-1] if result.asset_key else step
             run.tables[name] = result.value
             run.metadata[name] = result.metadata or {}
+        elif isinstance(result, dg.AssetCheckResult):
+            run.checks[str(result.check_name)] = result
     failed = [
         result
         for result in results

@@ -23,6 +23,7 @@ from mc_pipeline.defs.presentation import (
     unless_empty,
 )
 from mc_pipeline.defs.systems import Systems
+from mc_pipeline.ledger.troubles import Trouble
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table, schemas
 from mc_pipeline.tables.parquet import COLUMNS
@@ -39,6 +40,8 @@ ONLY_WHICH_AUDIENCES: Mapping[str, Any] = {COLUMNS: ["list_id"]}
 them."""
 TROUBLE = "trouble"
 """Fact of the table audience_push: which audiences took nothing, and why."""
+PUSHED_PLAN = "plan_id"
+"""Fact of the table audience_push: the plan that a person may approve for what waits."""
 CONFIRMED_ABSENCES = 200
 """Members asked for one by one in a run, when they have disappeared from an audience (rule 1.3)."""
 
@@ -292,8 +295,9 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         group_name="audience",
         kinds={"mailchimp", "parquet"},
         owners=[DATA_ENGINEERS],
-        description="The plan applied to Mailchimp, with one outcome per row. Refuses a plan that is old, "
-        "replaced, applied already, or waits for approval, whoever starts it.",
+        description="The plan applied to Mailchimp, with one outcome per row. Rows that need an approval "
+        "wait, and the others are applied. Refuses a plan that is old, replaced or applied already, whoever "
+        "starts it.",
         metadata={"dagster/column_schema": column_schema(schemas.AUDIENCE_PUSH)},
     )
     def audience_push(
@@ -304,19 +308,27 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         systems: dg.ResourceParam[Systems],
     ) -> dg.MaterializeResult:
         from mc_pipeline.defs.audience.pushing import apply_plan
+        from mc_pipeline.defs.audience.waiting import what_waits
 
         refuse_another_ledger(systems.ledger)
         company = systems.company(context.partition_key)
         with company_lease(systems, company.key, context.run.run_id, context.log) as lease:
             pushed = apply_plan(systems, company, audience_plan, mailchimp_members, contacts, lease, context)
             found = _report_refusals(systems, company, contacts, pushed, context.run.run_id)
+        systems.ledger.troubles.report(
+            company.key,
+            "audience_push",
+            context.run.run_id,
+            what_waits(pushed.report, pushed.plan_id, company.key),
+        )
         outcome = pushed.rows
         table = replace(
-            audience_plan.derive(outcome), facts={TROUBLE: " ".join(each.sentence for each in found)}
+            audience_plan.derive(outcome),
+            facts={TROUBLE: " ".join(each.sentence for each in found), PUSHED_PLAN: pushed.plan_id},
         )
         if found:
             context.log.error(table.facts[TROUBLE])
-        trouble = outcome[~outcome["outcome"].isin(["applied", "unchanged"])]
+        trouble = not_applied(outcome)
         return dg.MaterializeResult(
             value=table,
             metadata=table_metadata(table)
@@ -334,6 +346,13 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         )
 
     return [mailchimp_members, contacts, audience_plan, audience_push]
+
+
+def not_applied(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the rows of ``audience_push`` that failed or were held back; what waits is none of them."""
+    from mc_pipeline.domain.waiting_rows import WAITS
+
+    return rows[~rows["outcome"].isin(["applied", "unchanged", WAITS])]
 
 
 def _hear_other_companies(

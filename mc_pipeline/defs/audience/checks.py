@@ -1,4 +1,4 @@
-"""Checks of the group ``audience``: nothing leaks, no guard is broken, and what Mailchimp refused."""
+"""Checks of the group ``audience``: nothing leaks, what waits for a person, and what Mailchimp refused."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from mc_pipeline.defs.audience.assets import TROUBLE, unread_table
+from mc_pipeline.defs.audience.assets import PUSHED_PLAN, TROUBLE, not_applied, unread_table
 from mc_pipeline.defs.check_specs import company_check_spec
 from mc_pipeline.defs.odoo.checks import READ_IS_COMPLETE
 from mc_pipeline.defs.presentation import (
@@ -52,10 +52,10 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
                 WITHIN_GUARDS,
                 asset="audience_plan",
                 judged_with=_JUDGED_WITH,
-                blocking=True,
                 description="The plan changes no more than the company's guards allow, or a person approved "
-                "it. For marketing ops: look at the plan, release it (job `approve_plan`, or "
-                "`mc-pipeline approve PLAN_ID`), and sync the company again.",
+                "it. Until then the rows that need it wait, and all others are applied. For marketing ops: "
+                "look at the plan, release it (job `approve_plan`, or `mc-pipeline approve PLAN_ID`), and "
+                "sync the company again.",
                 owner="marketing ops",
                 companies=companies,
             ),
@@ -126,19 +126,24 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
                 ),
             },
         )
-        report = judge_plan(systems, company, audience_plan.rows, mailchimp_members.rows)
+        judged = judge_plan(systems, company, audience_plan.rows, mailchimp_members.rows)
+        report = judged.report
         identity = identity_of(systems, company, audience_plan)
         verdict = f"{report.sentence} {mailed_by(systems, identity)}".strip()
         old_opt_outs = systems.ledger.old_opt_outs.waiting(company.key)
         told = [verdict]
         if report.needs_approval:
             told += [what_waits(each) for each in old_opt_outs]
-            told.append(f"Release the plan with the job approve_plan, or: mc-pipeline approve {identity}")
+            told.append(f"Release the plan with the job approve_plan, or: mc-pipeline approve {identity}.")
+            waiting = int((judged.why_rows_wait != "").sum())
+            told.append(
+                f"Until then {waiting:,} of {len(audience_plan.rows):,} rows wait; the others are applied."
+            )
         yield dg.AssetCheckResult(
             check_name=WITHIN_GUARDS,
             asset_key="audience_plan",
             passed=not report.needs_approval,
-            severity=dg.AssetCheckSeverity.ERROR,
+            severity=dg.AssetCheckSeverity.WARN,
             description=" ".join(told),
             metadata={
                 "plan_id": identity,
@@ -178,7 +183,8 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
                 description="Mailchimp took every row of the plan, and of earlier ones. For marketing ops: "
                 "correct the contact in Odoo where Mailchimp refused the person (it is tried again when it "
                 "changes); do what the reason says in Mailchimp where people are deferred (they are tried "
-                "again by themselves).",
+                "again by themselves). What says waits was not sent: `within_guards` of `audience_plan` says "
+                "how to release it.",
                 owner="marketing ops",
                 companies=companies,
             )
@@ -191,6 +197,7 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
         systems: dg.ResourceParam[Systems],
     ) -> Iterator[dg.AssetCheckResult]:
         from mc_pipeline.domain.rejections import open_refusals
+        from mc_pipeline.domain.waiting_rows import WAITS
 
         company = systems.company(context.partition_key)
         lists = {key: audience.list_id for key, audience in company.audiences.items()}
@@ -201,24 +208,32 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
             systems.ledger.consent.refused_for_good(),
         )
         rows = audience_push.rows
-        trouble = rows[~rows["outcome"].isin(["applied", "unchanged"])]
+        waiting = rows[rows["outcome"] == WAITS]
+        trouble = not_applied(rows)
         of_audiences = audience_push.facts.get(TROUBLE, "")
-        said = f"{len(trouble):,} of {len(rows):,} rows were not applied"
+        said = []
+        if len(trouble):
+            said.append(f"{len(trouble):,} of {len(rows):,} rows were not applied.")
         if len(refused):
-            said += f"; Mailchimp refused something of {refused['email'].nunique():,} people, and still does"
+            people = refused["email"].nunique()
+            said.append(f"Mailchimp refused something of {people:,} people, and still does.")
+        if of_audiences:
+            said.append(of_audiences)
+        if len(waiting):
+            said.append(
+                f"{len(waiting):,} of {len(rows):,} rows wait for the approval of plan "
+                f"{audience_push.facts[PUSHED_PLAN]}."
+            )
         yield dg.AssetCheckResult(
             check_name=EVERYTHING_APPLIED,
             asset_key="audience_push",
-            passed=trouble.empty and refused.empty,
+            passed=not said,
             severity=dg.AssetCheckSeverity.ERROR if of_audiences else dg.AssetCheckSeverity.WARN,
-            description=f"{len(rows):,} rows applied."
-            if trouble.empty and refused.empty
-            else f"{said}. {of_audiences}"
-            if of_audiences
-            else f"{said}.",
+            description=" ".join(said) or f"{len(rows):,} rows applied.",
             metadata={
                 "not_applied": len(trouble),
                 "open_refusals": len(refused),
+                "waiting": len(waiting),
                 **unless_empty(by_outcome=counts_table(counts(trouble["outcome"]), "outcome")),
                 **partners_in_odoo(
                     systems.settings,

@@ -12,6 +12,7 @@ from mc_pipeline.domain.changes import AudienceChanges, Completeness, decide_cha
 from mc_pipeline.domain.greetings import Greeting, greetings, verdict_on_greetings
 from mc_pipeline.domain.guards import GuardReport, evaluate_guards
 from mc_pipeline.domain.plan_rows import plan_id
+from mc_pipeline.domain.waiting_rows import why_rows_wait
 from mc_pipeline.ledger import PlanRecord
 from mc_pipeline.ledger.standing_opt_outs import EVIDENCE_WITHDRAWN
 from mc_pipeline.mailchimp.client import MailchimpClient
@@ -134,12 +135,13 @@ def make_plan(
         table.incomplete_because,
         facts=known_then | {PLAN_ID: identity},
     )
-    report = judge_plan(systems, company, plan, members.rows)
+    report = judge_plan(systems, company, plan, members.rows).report
     greeted = _greetings(
         client, {key: audiences[lists[key]] for key in lists if lists[key] in audiences}, plan, report
     )
     first_load = [
         _first_load(
+            key,
             audiences[lists[key]],
             plan[plan["audience"] == key],
             next(each for each in greeted if each.audience == key),
@@ -229,32 +231,53 @@ def opted_out_in_odoo(
     return frozenset(active | {email for email, action in latest.items() if action == "opt_out"})
 
 
+@dataclass(frozen=True)
+class Judged:
+    """A plan judged with the approvals that the ledger has now.
+
+    ``why_rows_wait``: per row of the plan why it waits, empty where it is applied. ``opened_audiences``: list
+    ids of the audiences whose first load a person approved.
+    """
+
+    report: GuardReport
+    why_rows_wait: pd.Series
+    opened_audiences: frozenset[str]
+
+
 def judge_plan(
     systems: Systems, company: CompanySettings, plan: pd.DataFrame, members: pd.DataFrame
-) -> GuardReport:
+) -> Judged:
     """Judge a plan by the company's guards and the approvals that the ledger has now."""
     present = members[members["status"] != "archived"].groupby("audience").size()
     # An audience that was not read is as large as it was: the limits of the others do not shrink with it.
     known = systems.ledger.members.counts([audience.list_id for audience in company.audiences.values()])
     plans = systems.ledger.plans
-    return evaluate_guards(
+    approved, opened = plans.approved_row_keys(company.key), plans.opened_audiences(company.key)
+    report = evaluate_guards(
         plan,
         {
             key: int(present.get(key, 0)) or known.get(audience.list_id, 0)
             for key, audience in company.audiences.items()
         },
         company.guards,
-        plans.approved_row_keys(company.key),
-        plans.opened_audiences(company.key),
+        approved,
+        opened,
+        # Members who are as they should be are in no row; their orders are written all the same.
+        stores_to_open={
+            key
+            for key, audience in company.audiences.items()
+            if audience.store is not None and key in present.index and audience.list_id not in opened
+        },
     )
+    return Judged(report, why_rows_wait(plan, report, approved), frozenset(opened))
 
 
-def _first_load(audience: Audience, plan: pd.DataFrame, greeting: Greeting) -> dict[str, Any]:
+def _first_load(key: str, audience: Audience, plan: pd.DataFrame, greeting: Greeting) -> dict[str, Any]:
     sent = plan[plan["held_back_because"] == ""]
     created = sent[sent["operation"] == "create"]
     tags = sent.loc[sent["operation"] == "tag", "tag"].value_counts()
     return {
-        "audience": plan["audience"].iloc[0],
+        "audience": key,
         "contacts now": audience.total_contacts,
         "contacts after": (audience.total_contacts or 0) + len(created),
         "created": len(created),

@@ -10,7 +10,7 @@ import pandas as pd
 
 from mc_pipeline.defs.audience.planning import identity_of, judge_plan
 from mc_pipeline.defs.systems import Systems
-from mc_pipeline.domain.guards import push_refusal
+from mc_pipeline.domain.guards import GuardReport, push_refusal
 from mc_pipeline.ledger import Lease
 from mc_pipeline.masking import mask_text
 from mc_pipeline.settings import CompanySettings
@@ -33,15 +33,16 @@ def apply_plan(
     lease: Lease,
     context: dg.AssetExecutionContext,
 ) -> "Pushed":
-    """Push a plan; an audience that cannot take its merge fields holds up no other.
+    """Push a plan but for what waits; an audience that cannot take its merge fields holds up no other.
 
     Raises:
-        dagster.Failure: the plan may not be applied; nothing was written.
+        dagster.Failure: nothing of the plan may be applied; nothing was written.
     """
     from mc_pipeline.defs.audience.observing import Audiences
     from mc_pipeline.domain.changes_of_audience import waiting_for_creations
     from mc_pipeline.domain.first_loads import still_loading
     from mc_pipeline.domain.refused_rows import rows_refused_before
+    from mc_pipeline.domain.waiting_rows import with_waiting
     from mc_pipeline.push.plan import MEMBER_NOT_CREATED, NEVER_TRIED, push_plan
     from mc_pipeline.push.writes import MemberWrites
     from mc_pipeline.sync.opt_outs.since import AskedSince
@@ -57,7 +58,6 @@ def apply_plan(
     newest = systems.ledger.reads.latest(company.key, schemas.MAILCHIMP_MEMBERS.name)
     refusal = push_refusal(
         identity,
-        judge_plan(systems, company, rows, members.rows),
         plan.observed_at,
         systems.now(),
         newest.observed_at if newest else None,
@@ -66,19 +66,22 @@ def apply_plan(
     if refusal:
         raise dg.Failure(refusal, allow_retries=False)
 
+    judged = judge_plan(systems, company, rows, members.rows)
+    # What waits is not there for this push: nothing is prepared for it, and it holds up nothing.
+    going = rows[judged.why_rows_wait == ""]
     client = systems.mailchimp(company)
-    lists = [audience.list_id for audience in company.audiences.values()]
+    lists = {audience.list_id for audience in company.audiences.values()}
     unread = {audience.list_id for audience in Audiences.of(members, company).unread}
-    prepared = _prepare_merge_fields(systems, company, rows, unread)
+    prepared = _prepare_merge_fields(systems, company, going, unread)
     refused_before = partial(
         rows_refused_before,
         refused=systems.ledger.members.refused(lists),
         definitions_changed_at=systems.ledger.field_definitions.changed_at(lists),
         now=systems.now(),
     )
-    creations = rows[(rows["operation"] == "create") & (rows["held_back_because"] == "")]
-    due = rows.assign(
-        held_back_because=waiting_for_creations(rows, prepared.unusable, refused_before(creations).said)
+    creations = going[(going["operation"] == "create") & (going["held_back_because"] == "")]
+    due = going.assign(
+        held_back_because=waiting_for_creations(going, prepared.unusable, refused_before(creations).said)
     )
     total = int((due["held_back_because"] == "").sum())
     writes = MemberWrites(
@@ -92,7 +95,7 @@ def apply_plan(
         fields=prepared.fields,
         by_audience=True,
     )
-    outcome = push_plan(
+    pushed = push_plan(
         due,
         writes,
         client,
@@ -106,10 +109,12 @@ def apply_plan(
         broken=prepared.broken,
         refused_before=refused_before,
     )
+    outcome = with_waiting(rows, pushed, judged.why_rows_wait, identity)
     never_tried = outcome["detail"].str.endswith(f"({NEVER_TRIED})")
     plans.mark_applied(
         identity,
         plan.observed_at,
+        in_part=judged.report.needs_approval,
         still_loading=still_loading(
             outcome.assign(outcome=outcome["outcome"].mask(never_tried, "held_back")),
             plans.first_load_row_keys(company.key),
@@ -119,10 +124,14 @@ def apply_plan(
             open_lists={
                 intent.list_id for intent in systems.ledger.intents.open(company.key, path=lease.path)
             },
-        ),
+        )
+        # What a person opens while this push runs has its first load still to come.
+        | (lists - judged.opened_audiences),
     )
     return Pushed(
         outcome.assign(held_back_because=rows["held_back_because"]),
+        identity,
+        judged.report,
         prepared.unusable,
         prepared.problems,
         list(writes.faults.values()),
@@ -131,16 +140,20 @@ def apply_plan(
 
 @dataclass(frozen=True)
 class Pushed:
-    """The plan's rows with their outcomes, and what was in the way.
+    """What came of a push, and what was in the way.
 
     Attributes:
-        rows: the plan's rows with ``outcome`` and ``detail``.
+        rows: the plan's rows with ``outcome`` and ``detail``; ``waits`` where an approval is missing.
+        plan_id: the plan to approve for them.
+        report: what waits, by the plan's guards.
         trouble: audiences that took nothing, by name, and why.
         problems: merge fields that cannot be written, by audience and tag.
         faults: audiences and tags at which writing ended.
     """
 
     rows: pd.DataFrame
+    plan_id: str
+    report: GuardReport
     trouble: Mapping[str, str]
     problems: "Mapping[str, Mapping[str, FieldProblem]]"
     faults: "Sequence[Fault]"

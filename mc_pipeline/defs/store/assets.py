@@ -154,10 +154,12 @@ def members_of(systems: Systems, company: CompanySettings) -> "pd.DataFrame":
     """Return who is in the company's audiences by now, whoever made them members: ``list_id``, ``email``.
 
     In whatever status but archived, and nobody under an address that its owner changed in Mailchimp. Of an
-    audience that the settings name no longer nobody is known: it is not read any more.
+    audience that the settings name no longer nobody is known: it is not read any more. Nor is anybody of one
+    that was never approved, whose store gets nothing (rule 7.6).
     """
 
     lists = {audience.list_id for audience in company.audiences.values()}
+    lists &= systems.ledger.plans.opened_audiences(company.key)
     known = systems.ledger.members.load(lists)
     there = known["last_status"].notna() & (known["last_status"] != "archived") & (known["absent_reads"] == 0)
     members = known.loc[there & ~known["vanished"], ["list_id", "email"]]

@@ -1,0 +1,41 @@
+"""Reports what of a plan waits for a person, one trouble for each audience and guard."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from mc_pipeline.ledger.troubles import Trouble, TroubleKind
+
+if TYPE_CHECKING:
+    from mc_pipeline.domain.guards import GuardReport
+
+_OWNER = "marketing ops"
+
+
+def what_waits(report: "GuardReport", plan_id: str, company: str) -> Iterator[Trouble]:
+    """Tell of each audience that waits for its first approval, and of each guard that tripped."""
+    what_to_do = (
+        f"Look at plan {plan_id} in the metadata of audience_plan in Dagster, release it with mc-pipeline "
+        f"approve {plan_id} or the job approve_plan, and sync {company} again."
+    )
+    for audience in report.first_load_audiences:
+        yield Trouble(
+            kind=TroubleKind.WAITS,
+            part="audience",
+            place=audience,
+            code="first_load",
+            sentence=f"The first load of the audience {audience} waits for approval; until then only "
+            "opt-outs are written to it, and nothing to its store.",
+            what_to_do=what_to_do,
+            owner=_OWNER,
+        )
+    for guard in report.tripped:
+        yield Trouble(
+            kind=TroubleKind.WAITS,
+            part="guard",
+            place=f"{guard.name} of {guard.audience or 'all audiences'}",
+            code="tripped",
+            sentence=f"{guard.because}: these changes wait for approval, and with them everybody whom the "
+            "plan would create, move, archive, rename, upgrade or permit.",
+            what_to_do=what_to_do,
+            owner=_OWNER,
+        )
