@@ -31,6 +31,7 @@ _MONTHS = {
     "mailchimp_goods": "Mailchimp goods",
     "mailchimp_shipping": "Mailchimp shipping",
     "left_alone": "not due",
+    "waiting": "waits",
     "difference": "difference",
     "orders_differing": "differ",
 }
@@ -50,7 +51,8 @@ def reconcile(company: str, month: str | None, orders: bool, csv_file: Path | No
     As the last sync found them, by month of the order, without tax. The CSV file has the steps from there to
     the books as well; it is for its owner only, and safe to open in a spreadsheet.
 
-    Exit code: 0 nothing differs, 1 an order differs, 2 nothing to show.
+    Exit code: 0 nothing differs, 1 an order differs, waits for approval or was not looked at, 2 nothing to
+    show.
     """
     from mc_pipeline.defs.revenue.report import Reconciliation, orders_differ
     from mc_pipeline.tables import schemas
@@ -81,10 +83,13 @@ def reconcile(company: str, month: str | None, orders: bool, csv_file: Path | No
         _show_months(console, months, found)
     said = "nothing differs" if differing.empty else orders_differ(len(differing))
     console.print(said[0].upper() + said[1:] + ".", style="green" if differing.empty else "red")
+    for word, named in (("Not looked at", found.not_looked_at), ("Waits for approval", found.waits)):
+        for each in named:
+            console.print(f"{word}: {each}", style="yellow", highlight=False)
     if csv_file:
         _write(csv_file, rows if orders else months, found)
         console.print(f"Written: {csv_file}", highlight=False, soft_wrap=True)
-    sys.exit(0 if differing.empty else 1)
+    sys.exit(1 if len(differing) or found.not_looked_at or found.waits else 0)
 
 
 def _write(file: Path, rows: "pd.DataFrame", found: "Reconciliation") -> None:

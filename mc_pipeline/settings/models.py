@@ -280,6 +280,7 @@ _GUARDS = {
     "moved": {"percent": 2, "at_least": 20},
     "email_changes": {"percent": 2, "at_least": 20},
     "tags_removed": {"percent": 10, "at_least": 20},
+    "orders_lowered": {"percent": 10, "at_least": 20},
 }
 
 
@@ -291,6 +292,8 @@ class GuardSettings(_Model):
     moved: Guard
     email_changes: Guard
     tags_removed: Guard
+    orders_lowered: Guard
+    """Of the orders that a store holds: how many are lowered or deleted."""
 
     @model_validator(mode="before")
     @classmethod
