@@ -53,6 +53,19 @@ def open_stores(
     return failures
 
 
+def stores_there(client: MailchimpClient, store_ids: Iterable[str]) -> set[str]:
+    """Return which of these stores the account has; also those of which nobody knows."""
+    found = set()
+    for store_id in store_ids:
+        try:
+            is_there = get_store(client, store_id) is not None
+        except MailchimpError:
+            is_there = True
+        if is_there:
+            found.add(store_id)
+    return found
+
+
 def _open_store(
     client: MailchimpClient, ledger: Ledger, lease: Lease, store: Store, is_erased: Callable[[str], bool]
 ) -> None:

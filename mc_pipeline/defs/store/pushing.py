@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mc_pipeline.ledger import Lease
+    from mc_pipeline.mailchimp.client import MailchimpClient
     from mc_pipeline.mailchimp.errors import MailchimpError
     from mc_pipeline.push.order_rows import OrderPush
     from mc_pipeline.push.store_settling import Settled
@@ -103,7 +104,7 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
                 writes, begun = _begin(systems, company, lease, context.run.run_id)
                 settled = begun.count
                 due = _due(store_orders.rows)
-                named = _stores_in_use(systems, company, due, closed)
+                named = _stores_in_use(systems, company, due, closed, writes.client)
                 failed = open_stores(
                     writes.client,
                     systems.ledger,
@@ -184,7 +185,7 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
             gone = [store.store_id for store in closed if store.is_gone]
             # With its audience, Mailchimp deletes a store: what it held may enter another one.
             not_asked = forget_deleted_stores(writes.client, systems.ledger, lease, gone)
-            named = _stores_in_use(systems, company, _due(store_orders.rows), closed)
+            named = _stores_in_use(systems, company, _due(store_orders.rows), closed, writes.client)
             failed = open_stores(
                 writes.client, systems.ledger, lease, named.values(), is_erased=systems.erased.includes
             )
@@ -295,17 +296,23 @@ def _begin(
 
 
 def _stores_in_use(
-    systems: Systems, company: CompanySettings, due: "pd.DataFrame", closed: Sequence[StoreLeftAlone]
+    systems: Systems,
+    company: CompanySettings,
+    due: "pd.DataFrame",
+    closed: Sequence[StoreLeftAlone],
+    client: "MailchimpClient",
 ) -> Mapping[str, "Store"]:
     """Stores that hold something or are about to, by id; one without any order yet is not made.
 
-    Without those that are left alone.
+    Without those that are left alone. A store that the ledger does not know may be there all the same.
     """
-    from mc_pipeline.push.stores import Store
+    from mc_pipeline.push.stores import Store, stores_there
 
+    named = {audience.store.id for audience in company.audiences.values() if audience.store is not None}
     wanted = set(due["store_id"]) | {
         store.store_id for store in systems.ledger.stores.of_company(company.key)
     }
+    wanted |= stores_there(client, named - wanted - {store.store_id for store in closed})
     return {
         audience.store.id: Store(
             store_id=audience.store.id,
