@@ -8,8 +8,10 @@ from rich.console import Console
 
 from mc_pipeline.cli.home import dagster_home
 from mc_pipeline.defs.known_ledger import what_to_do
+from mc_pipeline.domain import store_guards
 from mc_pipeline.ledger import Ledger, LedgerError, PlanRecord
 from mc_pipeline.ledger.old_opt_outs import PREFIX, OldOptOutsRecord
+from mc_pipeline.ledger.store_plans import StorePlan
 
 
 @click.command()
@@ -53,6 +55,12 @@ def approve(plan_id: str | None, read: str | None, reason: str, by: str | None) 
                 f"released by {who}: {released.people:,} people. "
                 f"Opt them out in Odoo: mc-pipeline sync --opt-outs {released.company}"
             )
+        elif plan_id and plan_id.startswith(store_guards.PREFIX):
+            orders = ledger.store_plans.approve(plan_id, by=who, reason=reason)
+            console.print(
+                f"{orders.orders:,} orders of store {orders.store_id} may be lowered or deleted, approved by "
+                f"{who}. Apply them: mc-pipeline sync {orders.company}"
+            )
         elif plan_id:
             approval = ledger.plans.approve(plan_id, by=who, reason=reason)
             console.print(
@@ -60,7 +68,12 @@ def approve(plan_id: str | None, read: str | None, reason: str, by: str | None) 
                 f"Apply them: mc-pipeline sync {approval.company}"
             )
         else:
-            _list_what_waits(console, ledger.plans.waiting(), ledger.old_opt_outs.waiting())
+            _list_what_waits(
+                console,
+                ledger.plans.waiting(),
+                ledger.old_opt_outs.waiting(),
+                ledger.store_plans.waiting(),
+            )
 
 
 def _refuse_another(ledger: Ledger) -> None:
@@ -74,17 +87,24 @@ def _refuse_another(ledger: Ledger) -> None:
 
 
 def _list_what_waits(
-    console: Console, plans: Sequence[PlanRecord], old_opt_outs: Sequence[OldOptOutsRecord]
+    console: Console,
+    plans: Sequence[PlanRecord],
+    old_opt_outs: Sequence[OldOptOutsRecord],
+    orders: Sequence[StorePlan],
 ) -> None:
     """Show company by company what a person can release, each with what its release does."""
-    from mc_pipeline.cli.summary import show_waiting_opt_outs, show_waiting_plan
+    from mc_pipeline.cli.summary import show_waiting_opt_outs, show_waiting_orders, show_waiting_plan
 
-    if not plans and not old_opt_outs:
-        console.print("No plan and no old opt-out waits for approval.")
-    for company in sorted({each.company for each in plans} | {each.company for each in old_opt_outs}):
+    if not plans and not old_opt_outs and not orders:
+        console.print("No plan, no old opt-out and no order waits for approval.")
+    waiting: list[PlanRecord | OldOptOutsRecord | StorePlan] = [*plans, *old_opt_outs, *orders]
+    for company in sorted({each.company for each in waiting}):
         for record in plans:
             if record.company == company:
                 show_waiting_plan(console, record)
         for each in old_opt_outs:
             if each.company == company:
                 show_waiting_opt_outs(console, each)
+        for store_plan in orders:
+            if store_plan.company == company:
+                show_waiting_orders(console, store_plan)

@@ -70,7 +70,9 @@ class TerminalProgress(logging.Handler):
         name = materialization.asset_key.path[-1]
         if name == COMPANY_STATUS:
             return  # it has said its line itself
-        rows = materialization.metadata.get("dagster/row_count")
+        # Of what is pushed, the rows that were written count; others only say why not.
+        written = materialization.metadata.get("written")
+        rows = written or materialization.metadata.get("dagster/row_count")
         count = f"{rows.value:>8,}" if rows is not None else " " * 8
         words, done = _WORDS.get(name, name), True
         if name == "odoo_opt_outs":

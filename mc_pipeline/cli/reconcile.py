@@ -36,6 +36,7 @@ _MONTHS = {
     "mailchimp_goods": "Mailchimp goods",
     "mailchimp_shipping": "Mailchimp shipping",
     "left_alone": "not due",
+    "waiting": "waits",
     "difference": "difference",
     "orders_differing": "differ",
 }
@@ -88,15 +89,20 @@ def reconcile(company: str, month: str | None, orders: bool, csv_file: Path | No
         _show_months(console, months, found)
     said = "nothing differs" if differing.empty else orders_differ(len(differing))
     in_doubt = _open_in_stores(key)
-    if differing.empty and in_doubt:
+    not_known = [*found.not_looked_at, *found.waits]
+    if differing.empty and (in_doubt or not_known):
         said = "of what was looked at, nothing differs"
-    style = "red" if not differing.empty else "yellow" if in_doubt else "green"
+    style = "red" if not differing.empty else "yellow" if in_doubt or not_known else "green"
     console.print(said[0].upper() + said[1:] + ".", style=style)
     show_open(console, in_doubt)
+    # What is open says it with what to do; without such a row, the reconciliation itself does.
+    for word, named in (("Not looked at", found.not_looked_at), ("Waits for approval", found.waits)):
+        for each in named if not in_doubt else ():
+            console.print(f"{word}: {each}", style="yellow", highlight=False)
     if csv_file:
         _write(csv_file, rows if orders else months, found)
         console.print(f"Written: {csv_file}", highlight=False, soft_wrap=True)
-    sys.exit(0 if differing.empty and not in_doubt else 1)
+    sys.exit(0 if differing.empty and not in_doubt and not not_known else 1)
 
 
 def _open_in_stores(company: str) -> "list[StatusRow]":

@@ -13,6 +13,7 @@ from mc_pipeline.domain.not_taken_back import NOT_TAKEN_BACK
 from mc_pipeline.domain.rejections import NOT_THERE
 from mc_pipeline.ledger import PlanRecord
 from mc_pipeline.ledger.old_opt_outs import OldOptOutsRecord
+from mc_pipeline.ledger.store_plans import StorePlan
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table, schemas
 from mc_pipeline.tables.parquet import stored_table
@@ -91,6 +92,20 @@ def show_waiting_opt_outs(console: Console, waiting: OldOptOutsRecord) -> None:
     console.print(
         "    Released, the next sync opts them out in Odoo and in every audience of the company. Until then "
         "Odoo may write to them.",
+        highlight=False,
+    )
+
+
+def show_waiting_orders(console: Console, waiting: StorePlan) -> None:
+    """Show orders of a store that wait: their id, how many, and what a release does."""
+    console.print(
+        f"{waiting.plan_id}  {waiting.company}  {waiting.orders:,} of {waiting.held:,} orders of store "
+        f"{waiting.store_id} would be lowered or deleted",
+        highlight=False,
+    )
+    console.print(
+        f"    Released, the next sync of {waiting.company} writes them. Until then Mailchimp reports more "
+        "revenue than Odoo kept.",
         highlight=False,
     )
 

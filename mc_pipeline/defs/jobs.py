@@ -32,7 +32,8 @@ class ApprovePlan(dg.Config):
 
     plan_id: str = Field(
         description="Of the plan that waits: in the metadata of the check within_guards. Old opt-outs of an "
-        "audience have one too: in the check opt_outs_agree."
+        "audience have one too: in the check opt_outs_agree. So have orders of a store: in the check "
+        "orders_applied."
     )
     approved_by: str = Field(description="Your name; kept with the approval.")
     reason: str = Field(description="Why; kept with the approval.")
@@ -43,6 +44,7 @@ def release_plan(
     context: dg.OpExecutionContext, config: ApprovePlan, systems: dg.ResourceParam[Systems]
 ) -> None:
     """Approve the plan of the config; the next sync of its company pushes it."""
+    from mc_pipeline.domain import store_guards
     from mc_pipeline.ledger import PlanError
     from mc_pipeline.ledger.old_opt_outs import PREFIX
 
@@ -56,10 +58,23 @@ def release_plan(
                 "out in Odoo."
             )
             return
+        if config.plan_id.startswith(store_guards.PREFIX):
+            orders = systems.ledger.store_plans.approve(
+                config.plan_id, by=config.approved_by, reason=config.reason
+            )
+            context.log.info(
+                f"{orders.orders:,} orders of store {orders.store_id} may be lowered or deleted, approved by "
+                f"{config.approved_by}. Sync the company {orders.company} to write them."
+            )
+            return
         approval = plans.approve(config.plan_id, by=config.approved_by, reason=config.reason)
     except PlanError as error:
         waiting = [f"{plan.plan_id} ({plan.company}, {plan.row_count:,} changes)" for plan in plans.waiting()]
         waiting += [f"{each.plan_id} ({each.company}, {each.people:,} people)" for each in old.waiting()]
+        waiting += [
+            f"{each.plan_id} ({each.company}, {each.orders:,} orders)"
+            for each in systems.ledger.store_plans.waiting()
+        ]
         raise dg.Failure(
             f"{error}. Plans that wait: {', '.join(waiting) or 'none'}.", allow_retries=False
         ) from None

@@ -16,6 +16,7 @@ from mc_pipeline.domain.columns import require_unique, texts, times
 from mc_pipeline.domain.errors import RuleError
 from mc_pipeline.domain.money import units
 from mc_pipeline.domain.store_changes import KEPT_RIGHT, STAYS
+from mc_pipeline.domain.store_guards import WAITS as WAITS_IN_WORDS
 from mc_pipeline.masking import mask_text
 
 BELOW_ZERO = "below_zero"
@@ -25,7 +26,8 @@ NOT_LOOKED_AT = "not_looked_at"
 LEFT_OUT = reasons.EXCLUDED | {
     BELOW_ZERO: "more was given back than the order says; a store holds zero",
     FIXED_RATE: "the order is in another currency and stays at the rate of its first push",
-    NOT_LOOKED_AT: "the store's audience could not be read, so the store was not looked at in this run",
+    NOT_LOOKED_AT: "the store was not looked at in this run: it or its audience could not be read, or the "
+    "first load of the audience waits for approval",
 }
 """Why a part of the kept revenue is in no store: code and sentence."""
 
@@ -40,6 +42,8 @@ NOT_KNOWN = "not_known_to_odoo"
 OTHER_CURRENCY = "other_currency"
 AMOUNT = "amount_differs"
 CANCELLED_STATE = "cancelled_state_differs"
+DATE = "date_differs"
+WAITS = "waits_for_approval"
 LEFT_ALONE = "left_alone"
 
 DIFFERENCES = {
@@ -49,6 +53,8 @@ DIFFERENCES = {
     OTHER_CURRENCY: "the store holds the order in another currency; its amounts are not added up",
     AMOUNT: "the amounts are not the same",
     CANCELLED_STATE: "the order is cancelled in one of the two only",
+    DATE: "the store holds the order under another date",
+    WAITS: "the store holds more of the order than it should, until somebody approves the correction",
     LEFT_ALONE: "the store holds an order that is due no more, with what is kept of it; or with less, as to "
     "write it could bring the person back",
 }
@@ -95,9 +101,9 @@ def reconcile(
     if not store_orders["currency"].isin([currency]).all():
         raise RuleError(f"store_orders holds amounts that are not in {currency}, the company's currency")
     scale = 10**decimal_places
-    odoo = _odoo_side(store_orders, scale)
+    odoo = _odoo_side(store_orders, scale, timezone)
     mailchimp = _mailchimp_side(held, currency, scale, timezone)
-    due = odoo[odoo["is_due"]].merge(mailchimp.drop(columns="held_month"), how="left", on=_KEY)
+    due = odoo[odoo["is_due"]].merge(mailchimp, how="left", on=_KEY)
     extra = _held_though_not_due(odoo, mailchimp, currency)
     rows = pd.concat([due, odoo[~odoo["is_due"]], extra], ignore_index=True)
     for column in _amount_columns():
@@ -114,7 +120,10 @@ def reconcile(
 
 
 def without_stores(store_orders: pd.DataFrame, store_ids: Collection[str]) -> pd.DataFrame:
-    """Return the rows for :func:`reconcile`, with the orders of these stores as not looked at."""
+    """Return the rows for :func:`reconcile`, with the orders of these stores as not looked at.
+
+    What the stores hold is not to be given to it either.
+    """
     concerned = store_orders["store_id"].isin(list(store_ids)) & (store_orders["excluded_because"] == "")
     because = store_orders["excluded_because"].mask(concerned, NOT_LOOKED_AT)
     return store_orders.assign(excluded_because=because)
@@ -131,8 +140,10 @@ def by_month(rows: pd.DataFrame, decimal_places: int) -> pd.DataFrame:
         One row per month: ``orders``, ``ordered``, ``given_back`` (credited or cancelled), ``kept`` (these
         without tax, by Odoo), ``left_out`` (of what is kept, in no store), ``due_goods``, ``due_shipping``,
         ``orders_held``, ``mailchimp_goods`` (Mailchimp's revenue), ``mailchimp_shipping``, ``left_alone``
-        (goods and shipping of orders that stay though they are due no more), ``difference``
-        (Mailchimp's goods and shipping less what is due and left alone; 0), ``orders_differing``.
+        (goods and shipping of orders that stay though they are due no more), ``waiting`` (what Mailchimp
+        holds too much until somebody approves corrections), ``difference`` (Mailchimp's goods and shipping
+        less what is due, left alone and waiting; 0), ``orders_differing``. An order whose date differs is in
+        the month that it has in Odoo.
     """
     scale = 10**decimal_places
     amounts = {
@@ -151,22 +162,26 @@ def by_month(rows: pd.DataFrame, decimal_places: int) -> pd.DataFrame:
     sums["left_alone"] = (sums["mailchimp_goods"] + sums["mailchimp_shipping"]).where(
         rows["differs_because"] == LEFT_ALONE, 0
     )
+    extra = sums["mailchimp_goods"] + sums["mailchimp_shipping"] - sums["due_goods"] - sums["due_shipping"]
+    sums["waiting"] = extra.where(rows["differs_because"] == WAITS, 0)
     sums["orders_differing"] = differing(rows).astype("int64")
     months = sums.groupby(rows["month"], sort=True).sum()
     held = months["mailchimp_goods"] + months["mailchimp_shipping"]
-    months["difference"] = held - months["due_goods"] - months["due_shipping"] - months["left_alone"]
-    for column in [*amounts, "left_alone", "difference"]:
+    explained = months["due_goods"] + months["due_shipping"] + months["left_alone"] + months["waiting"]
+    months["difference"] = held - explained
+    for column in [*amounts, "left_alone", "waiting", "difference"]:
         months[column] = months[column] / scale
     order = [
         "orders", "ordered", "given_back", "kept", "left_out", "due_goods", "due_shipping", "orders_held",
-        "mailchimp_goods", "mailchimp_shipping", "left_alone", "difference", "orders_differing",
+        "mailchimp_goods", "mailchimp_shipping", "left_alone", "waiting", "difference", "orders_differing",
     ]  # fmt: skip
     return months[order].rename_axis("month").reset_index()
 
 
 def differing(rows: pd.DataFrame) -> pd.Series:
-    """Mark the rows whose store is not as it should be; what is left alone on purpose is none of them."""
-    return ~rows["differs_because"].isin(["", LEFT_ALONE])
+    """Mark the rows whose store is not as it should be; what is left alone on purpose, or waits for a person,
+    is none of them."""
+    return ~rows["differs_because"].isin(["", LEFT_ALONE, WAITS])
 
 
 def left_out(rows: pd.DataFrame, decimal_places: int) -> pd.DataFrame:
@@ -198,7 +213,7 @@ def left_out_share(rows: pd.DataFrame) -> float:
     return float(asked["left_out_untaxed"].abs().sum() / kept) if kept else 0.0
 
 
-def _odoo_side(store_orders: pd.DataFrame, scale: int) -> pd.DataFrame:
+def _odoo_side(store_orders: pd.DataFrame, scale: int, timezone: str) -> pd.DataFrame:
     """What Odoo keeps of each order, and what a store should hold of it, in smallest units."""
     because = texts(store_orders, "excluded_because").fillna("")
     due = because == ""
@@ -219,6 +234,8 @@ def _odoo_side(store_orders: pd.DataFrame, scale: int) -> pd.DataFrame:
             "foreign_order_id": texts(store_orders, "foreign_order_id"),
             "orders": 1,
             "is_due": due,
+            "moment": times(store_orders, "processed_at").dt.floor("s"),
+            "moment_month": _months(times(store_orders, "processed_at"), timezone),
             "ordered": units(store_orders["ordered_untaxed_company"], scale),
             "kept": kept,
             "left_out_because": because.mask(due & (not_sent != 0), partly),
@@ -244,7 +261,6 @@ def _mailchimp_side(held: pd.DataFrame, currency: str, scale: int, timezone: str
     for name in ("order_total", "tax_total", "shipping_total"):
         sent = held[name].astype("float64").fillna(0.0) * scale
         exact &= (sent - sent.round()).abs() <= _NOISE
-    month = times(held, "processed_at").dt.tz_convert(timezone).dt.strftime("%Y-%m")
     return pd.DataFrame(
         {
             "store_id": texts(held, "store_id"),
@@ -256,9 +272,16 @@ def _mailchimp_side(held: pd.DataFrame, currency: str, scale: int, timezone: str
             "held_currency": texts(held, "currency"),
             "held_exact": exact | ~comparable,
             "held_cancelled": times(held, "cancelled_at").notna(),
-            "held_month": month.where(month.notna(), "").astype(object),
+            "held_moment": times(held, "processed_at").dt.floor("s"),
+            "held_month": _months(times(held, "processed_at"), timezone),
         }
     )
+
+
+def _months(moments: pd.Series, timezone: str) -> pd.Series:
+    """The months (YYYY-MM) of moments in a timezone; empty where there is none."""
+    months = moments.dt.tz_convert(timezone).dt.strftime("%Y-%m")
+    return months.where(months.notna(), "").astype(object)
 
 
 def _held_though_not_due(odoo: pd.DataFrame, mailchimp: pd.DataFrame, currency: str) -> pd.DataFrame:
@@ -273,7 +296,9 @@ def _held_though_not_due(odoo: pd.DataFrame, mailchimp: pd.DataFrame, currency: 
     audience_of = (
         odoo.dropna(subset=["store_id"]).drop_duplicates("store_id").set_index("store_id")["audience"]
     )
-    return extra.drop(columns="held_month").assign(
+    return extra.assign(
+        moment=own["moment"],
+        moment_month=own["moment_month"],
         order_id=own["order_id"].astype("Int64"),
         name=own["name"],
         month=own["month"].where(own["month"].notna(), extra["held_month"]),
@@ -283,7 +308,9 @@ def _held_though_not_due(odoo: pd.DataFrame, mailchimp: pd.DataFrame, currency: 
         is_due=False,
         left_out_because="",
         not_due_because=own["left_out_because"].where(own["left_out_because"].notna(), None),
-        as_kept=_holds(extra, own, "kept") & (extra["held_cancelled"] == (own["state"] == "cancel")),
+        as_kept=_holds(extra, own, "kept")
+        & (extra["held_cancelled"] == (own["state"] == "cancel"))
+        & (extra["held_moment"] == own["moment"]),
         at_most_kept=~is_more & (extra["held_cancelled"] | (own["state"] != "cancel")),
     )
 
@@ -306,8 +333,10 @@ def _differences(rows: pd.DataFrame, currency: str) -> np.ndarray:
     # What no write would put right is no difference, as long as it holds nothing that was given back.
     untouchable = rows["at_most_kept"] & (rows["push_because"] == STAYS)
     worth = rows[[f"held_{part}" for part in _PARTS]].any(axis=1)
+    waits = rows["push_detail"].astype(object).fillna("").str.startswith(WAITS_IN_WORDS)
     return np.select(
         [
+            rows["held"] & waits & (extra | ~same | (rows["held_cancelled"] != (rows["state"] == "cancel"))),
             rows["is_due"] & ~rows["held"],
             # What counts as revenue no more stays in its store, worth nothing.
             extra & rows["not_due_because"].isin([reasons.NOT_INVOICED, reasons.NOT_PAID]) & ~worth,
@@ -317,8 +346,9 @@ def _differences(rows: pd.DataFrame, currency: str) -> np.ndarray:
             both & (rows["held_currency"] != currency),
             both & ~same,
             both & (rows["held_cancelled"] != (rows["state"] == "cancel")),
+            both & (rows["held_moment"] != rows["moment"]),
         ],
-        [MISSING, "", LEFT_ALONE, NOT_DUE, NOT_KNOWN, OTHER_CURRENCY, AMOUNT, CANCELLED_STATE],
+        [WAITS, MISSING, "", LEFT_ALONE, NOT_DUE, NOT_KNOWN, OTHER_CURRENCY, AMOUNT, CANCELLED_STATE, DATE],
         "",
     )
 
@@ -389,10 +419,17 @@ def _details(rows: pd.DataFrame, scale: int) -> list[str | None]:
                 if row[f"held_{part}"] != row[f"due_{part}"]
             ]
             said += f": {', '.join(parts) or 'Mailchimp holds fractions of the smallest coin'}"
+        elif row["differs_because"] == DATE:
+            said += f": {_day(row['held_moment'], row['held_month'])} in place of "
+            said += _day(row["moment"], row["moment_month"])
         elif row["differs_because"] == CANCELLED_STATE:
             said += f": in {'Mailchimp' if row['held_cancelled'] else 'Odoo'}"
         details[position] = said
     return details
+
+
+def _day(moment: pd.Timestamp, month: str) -> str:
+    return "none" if pd.isna(moment) else f"{moment:%Y-%m-%d %H:%M:%S} UTC ({month})"
 
 
 def _places(scale: int) -> int:

@@ -92,7 +92,7 @@ def order_steps(
     if held.sent_json == after:
         return None
     present: Document = json.loads(held.sent_json or "{}")
-    why = _why_replaced(present, wanted)
+    why = why_replaced(present, wanted)
     if why:
         create = Step("create", after, body=order_body(order_id, wanted, restore or {}))
         return Steps("replace", why, after, (Step("delete", None), create))
@@ -113,14 +113,20 @@ def product_steps(product_id: str, wanted: Document, held: HeldOrder | None) -> 
         steps.append(Step("update", text_of(document), body={"title": wanted["title"]}))
         why.append("title")
     for name, variant in wanted["variants"].items():
-        if document["variants"].get(name) != variant:
+        if _with_defaults(document["variants"].get(name)) != _with_defaults(variant):
             document = {**document, "variants": {**document["variants"], name: variant}}
             steps.append(Step("put_variant", text_of(document), name, {"id": name, **variant}))
             why.append(f"variant {name}")
     return Steps("update", f"differs: {', '.join(why)}", final, tuple(steps)) if steps else None
 
 
-def _why_replaced(present: Document, wanted: Document) -> str:
+def _with_defaults(variant: Document | None) -> Document | None:
+    """A variant as Mailchimp answers it: what was not sent is empty, or 0."""
+    return None if variant is None else {"sku": "", "price": 0.0, **variant}
+
+
+def why_replaced(present: Document, wanted: Document) -> str:
+    """Why an order has to be deleted and created again; empty: corrections are enough."""
     if present.get("customer") != wanted["customer"]:
         return "it is of another customer of the store"
     if "cancelled_at_foreign" in present and "cancelled_at_foreign" not in wanted:
@@ -171,12 +177,16 @@ def _difference(name: str, before: Any, after: Any) -> str:
 
 @dataclass(frozen=True)
 class Departure:
-    """An order that leaves a store. ``asked``: Odoo has to be asked for it by id before it does."""
+    """An order that leaves a store.
+
+    ``asked``: Odoo has to be asked for it by id before it does. ``detail``: what else there is to say of it.
+    """
 
     store_id: str
     order_id: int
     month: str
     because: str
+    detail: str = ""
 
     @property
     def asked(self) -> bool:
@@ -252,6 +262,13 @@ def is_given_back(present: Document, kept: Document) -> bool:
         return True
     before, after = amounts_of(present), amounts_of(kept)
     return any(before[part] - after[part] > _NOISE for part in after)
+
+
+def kept_rest(kept: Document) -> str:
+    """Say how much is kept of an order that leaves its store as a part of it was given back."""
+    amounts = amounts_of(kept)
+    rest = round(amounts["goods"] + amounts["shipping"], 4)
+    return f"{rest:,} {kept['currency_code']} of it, without tax, are kept and in no store" if rest else ""
 
 
 def gone_for_good(states: Mapping[int, str], asked: Iterable[int]) -> frozenset[int]:

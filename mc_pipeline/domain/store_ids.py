@@ -4,6 +4,9 @@ An id is made from Odoo's own, so that the same record is always the same thing 
 called. All are short (Mailchimp takes 50 characters), have no slash, and never hold the word "server".
 """
 
+_DIGITS = 18
+"""More digits no id in Odoo has, nor does a 64-bit number."""
+
 FREE_TEXT = "free-text"
 """Product and variant of lines without a product in Odoo."""
 ADJUSTMENT = "adjustment"
@@ -13,6 +16,13 @@ ADJUSTMENT = "adjustment"
 def order_id(sale_order: int) -> str:
     """Return the id of an order."""
     return f"o{sale_order}"
+
+
+def sale_order_of(identity: str) -> int | None:
+    """Return the id in Odoo of the order with this id in a store; None for an order that is not ours."""
+    number = identity[1:]
+    ours = identity[:1] == "o" and number.isascii() and number.isdigit() and not number.startswith("0")
+    return int(number) if ours and len(number) <= _DIGITS else None
 
 
 def line_id(sale_order_line: int) -> str:

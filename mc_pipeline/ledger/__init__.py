@@ -59,12 +59,13 @@ from mc_pipeline.ledger.observing import Finding, StatusChange
 from mc_pipeline.ledger.plans import Approval, PlanRecord
 from mc_pipeline.ledger.reads import Observation
 from mc_pipeline.ledger.runs import RunBeat
-from mc_pipeline.ledger.store_intents import OpenStoreIntent, StoreIntent
+from mc_pipeline.ledger.store_intents import AboutOrder, OpenStoreIntent, StoreIntent
 from mc_pipeline.ledger.store_records import StoreRecord
 from mc_pipeline.ledger.stores import StoreState
 from mc_pipeline.ledger.troubles import OpenTrouble, Trouble, TroubleKind
 
 __all__ = [
+    "AboutOrder",
     "Approval",
     "ConnectionSlotsBusyError",
     "ConsentEvent",

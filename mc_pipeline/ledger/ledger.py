@@ -30,6 +30,7 @@ from mc_pipeline.ledger.reads import Reads
 from mc_pipeline.ledger.runs import Runs
 from mc_pipeline.ledger.standing_opt_outs import StandingOptOuts
 from mc_pipeline.ledger.store_intents import StoreIntents
+from mc_pipeline.ledger.store_plans import StorePlans
 from mc_pipeline.ledger.stores import Stores
 from mc_pipeline.ledger.tombstones import TombstoneFile
 from mc_pipeline.ledger.troubles import Troubles
@@ -70,6 +71,7 @@ class Ledger:
         self.erasures = Erasures(database, tombstones)
         self.stores = Stores(database)
         self.store_intents = StoreIntents(database)
+        self.store_plans = StorePlans(database)
         self.troubles = Troubles(database)
         self.identities = Identities(database)
 

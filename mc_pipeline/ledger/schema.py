@@ -675,6 +675,18 @@ store_order = Table(
     Index("ix_ledger_store_order_store_id_customer_id", "store_id", "customer_id"),
 )
 
+store_plan = Table(
+    "ledger_store_plan",
+    metadata,
+    Column("company", Text(), primary_key=True),
+    Column("store_id", Text(), primary_key=True),
+    Column("plan_id", Text(), nullable=False),
+    Column("saved_at", UtcDateTime(), nullable=False),
+    Column("orders", Integer(), nullable=False),
+    Column("held", Integer(), nullable=False),
+    Column("row_keys", LargeBinary()),
+)
+
 store_intent = Table(
     "ledger_store_intent",
     metadata,

@@ -5,8 +5,9 @@ anything else is written about it.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, RowMapping, Select, bindparam, func, insert, select, update
@@ -18,7 +19,15 @@ from mc_pipeline.ledger.leases import require
 from mc_pipeline.ledger.projection import OUTCOMES
 from mc_pipeline.ledger.schema import store_intent
 from mc_pipeline.ledger.statements import chunks
-from mc_pipeline.ledger.store_records import TABLES, StoreRecords, after_outcome, as_read, digest, told
+from mc_pipeline.ledger.store_records import (
+    TABLES,
+    StoreRecord,
+    StoreRecords,
+    after_outcome,
+    as_read,
+    digest,
+    told,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +60,15 @@ class StoreIntent:
     order_id: int | None = None
     month: str | None = None
     customer_id: str | None = None
+    rate: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AboutOrder:
+    """What no store says of an order: its id in Odoo, its month (YYYY-MM), the rate it is converted at."""
+
+    order_id: int
+    month: str
     rate: float | None = None
 
 
@@ -132,11 +150,13 @@ class StoreIntents:
         company: str,
         fence: int,
         found: Mapping[tuple[str, str, str], tuple[str | None, str | None]],
+        about: Mapping[tuple[str, str, str], AboutOrder | None] = MappingProxyType({}),
     ) -> None:
         """Take over how things are in Mailchimp, and settle the open intents about them.
 
         ``found``: (kind, store, id) to the thing's document and, of an order, its customer; (None, None):
-        it is not there. What is not seen to be applied counts as not sent.
+        it is not there. What is not seen to be applied counts as not sent. ``about``: what is taken over
+        though the ledger does not know it, and what it should know of an order; None for a product.
         """
         with self._database.write() as connection:
             now = self._database.now()
@@ -159,6 +179,8 @@ class StoreIntents:
                     )
                 )
             for key, (document, customer_id) in found.items():
+                if key not in records and key in about and document is not None:
+                    records.put(_adopted(company, key, about[key]))
                 if key in records:
                     records.put(as_read(records[key], document, customer_id))
             records.save()
@@ -194,6 +216,14 @@ class StoreIntents:
             batch_id=found["batch_id"].astype(object).fillna(""),
             outcome=found["outcome"].astype(object).fillna("open"),
         )
+
+
+def _adopted(company: str, key: tuple[str, str, str], about: AboutOrder | None) -> StoreRecord:
+    kind, store_id, object_id = key
+    record = StoreRecord(kind=kind, store_id=store_id, object_id=object_id, company=company)
+    if about is None:
+        return record
+    return replace(record, order_id=about.order_id, month=about.month, rate=about.rate)
 
 
 def _row(intent: StoreIntent) -> dict[str, Any]:

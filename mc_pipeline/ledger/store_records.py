@@ -7,7 +7,7 @@ it, as far as it answered; nothing here asks Mailchimp or a clock.
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Table, select, tuple_
@@ -18,6 +18,10 @@ from mc_pipeline.ledger.statements import chunks, insert_or_replace
 
 TABLES: Mapping[str, Table] = {"product": store_product, "customer": store_customer, "order": store_order}
 """Kind of thing to the table of its records."""
+
+TRIED_AGAIN_AFTER = timedelta(days=1)
+"""What Mailchimp refused is tried again as often as this, though it did not change: the cause may be
+elsewhere, in the account for instance."""
 
 Key = tuple[str, str, str]  # (kind, store_id, object_id)
 
@@ -30,7 +34,7 @@ class StoreRecord:
     present            Mailchimp has it
     sent_json          how Mailchimp has it: canonical JSON of the document that was accepted last
     refused_digest     of the document that Mailchimp refused last; refused_detail: in its words
-    retry_at           when what was refused for now may be sent again, UTC
+    retry_at           when it is sent again unchanged, UTC
     order_id, month, customer_id    of an order: id in Odoo, its month (YYYY-MM), the customer it was sent for
     rate               of an order in another currency: its currency per unit of the store's, once for ever
     attribution_json   of an order that was taken out: what to restore when it comes back
@@ -63,7 +67,11 @@ class StoreRecord:
 
     def is_refused(self, wanted: str, now: datetime) -> bool:
         """Whether Mailchimp refused just this document, and it is not yet time to try it again."""
-        return self.refused_digest == digest(wanted) and (self.retry_at is None or self.retry_at > now)
+        return self.was_refused(wanted) and (self.retry_at is None or self.retry_at > now)
+
+    def was_refused(self, wanted: str) -> bool:
+        """Whether Mailchimp refused just this document, however long ago."""
+        return self.refused_digest == digest(wanted)
 
     def __repr__(self) -> str:
         return f"StoreRecord({self.kind} {self.object_id} in {self.store_id}, present={self.present})"
@@ -74,7 +82,7 @@ def digest(document: str) -> str:
     return hashlib.sha256(document.encode()).hexdigest()
 
 
-_NOT_REFUSED: dict[str, Any] = {
+NOT_REFUSED: Mapping[str, Any] = {
     "refused_digest": None,
     "refused_detail": None,
     "refused_attempts": 0,
@@ -87,18 +95,19 @@ def after_outcome(
 ) -> StoreRecord:
     """The record after a write to it; ``write`` is a row of ``ledger_store_intent``."""
     if outcome in ("applied", "unchanged"):
-        return replace(_accepted(record, write), **_NOT_REFUSED)
+        return replace(_accepted(record, write), **NOT_REFUSED)
     if outcome in ("rejected", "deferred"):
         again = record.refused_digest == write["wanted_digest"]
         attempts = record.refused_attempts + 1 if again else 1
-        waits = DEFERRALS[attempts - 1] if outcome == "deferred" and attempts <= len(DEFERRALS) else None
+        is_soon = outcome == "deferred" and attempts <= len(DEFERRALS)
+        waits = DEFERRALS[attempts - 1] if is_soon else TRIED_AGAIN_AFTER
         return replace(
             record,
             **_about(record, write),
             refused_digest=write["wanted_digest"],
             refused_detail=detail,
             refused_attempts=attempts,
-            retry_at=None if waits is None else at + waits,
+            retry_at=at + waits,
         )
     return record
 

@@ -1,6 +1,7 @@
 """The stores of all companies, and what each holds by our own writes."""
 
 import json
+import re
 import secrets
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from mc_pipeline.ledger.database import Database
 from mc_pipeline.ledger.leases import require
 from mc_pipeline.ledger.schema import store, store_customer, store_order, store_product
 from mc_pipeline.ledger.serialization import address_key
-from mc_pipeline.ledger.statements import chunks, insert_new
-from mc_pipeline.ledger.store_records import StoreRecord, of_row
+from mc_pipeline.ledger.statements import chunks, insert_new, insert_or_replace
+from mc_pipeline.ledger.store_records import NOT_REFUSED, TABLES, Key, StoreRecord, of_row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,13 +72,27 @@ class Stores:
             connection.execute(update(store).where(store.c.store_id == store_id).values(loaded_at=now))
 
     def mark_gone(self, company: str, fence: int, store_id: str) -> None:
-        """Remember that Mailchimp has no such store any more, nor anything that was in it."""
+        """Remember that Mailchimp has no such store any more, nor anything that was in it.
+
+        What it refused is forgotten: a store that is made again is asked anew.
+        """
         now = self._database.now()
         with self._database.write() as connection:
             require(connection, company, fence, now)
             connection.execute(update(store).where(store.c.store_id == store_id).values(loaded_at=None))
             for table in (store_product, store_customer, store_order):
-                connection.execute(update(table).where(table.c.store_id == store_id).values(present=False))
+                gone = {"present": False, **NOT_REFUSED}
+                connection.execute(update(table).where(table.c.store_id == store_id).values(gone))
+
+    def forget_refusals(self, company: str, fence: int, keys: Collection[Key]) -> None:
+        """Forget what Mailchimp refused of these things (kind, store, id): they are sent again unchanged."""
+        now = self._database.now()
+        with self._database.write() as connection:
+            require(connection, company, fence, now)
+            for kind, store_id, object_id in keys:
+                table = TABLES[kind]
+                this = (table.c.store_id == store_id) & (table.c.object_id == object_id)
+                connection.execute(update(table).where(this).values(NOT_REFUSED))
 
     def products(self, store_id: str) -> dict[str, StoreRecord]:
         """Records of all products of a store, by id."""
@@ -179,11 +194,56 @@ class Stores:
                 query = (
                     select(store_customer)
                     .where(store_customer.c.store_id == store_id, store_customer.c.email.in_(chunk))
-                    .order_by(store_customer.c.generation)
+                    .order_by(store_customer.c.present, store_customer.c.generation)
                 )
                 for row in connection.execute(query).mappings():
                     found[row["email"]] = of_row("customer", row)
         return found
+
+    def customers_present(self, store_id: str, customer_ids: Collection[str]) -> frozenset[str]:
+        """Which of these customers a store has, as far as the ledger knows."""
+        found: set[str] = set()
+        with self._database.read() as connection:
+            for chunk in chunks(sorted(customer_ids)):
+                query = select(store_customer.c.object_id).where(
+                    store_customer.c.store_id == store_id,
+                    store_customer.c.object_id.in_(chunk),
+                    store_customer.c.present,
+                )
+                found.update(connection.execute(query).scalars())
+        return frozenset(found)
+
+    def adopt_customers(self, company: str, fence: int, store_id: str, found: Mapping[str, str]) -> None:
+        """Take over customers that a store has, whoever made them: id to address.
+
+        An id that the ledger knows under another address is passed over.
+        """
+        now = self._database.now()
+        with self._database.write() as connection:
+            require(connection, company, fence, now)
+            known: dict[str, Any] = {}
+            for chunk in chunks(sorted(found)):
+                query = select(store_customer).where(
+                    store_customer.c.store_id == store_id, store_customer.c.object_id.in_(chunk)
+                )
+                known.update((row["object_id"], dict(row)) for row in connection.execute(query).mappings())
+            rows = []
+            for identity, address in found.items():
+                email, ours = address_key(address), _OUR_CUSTOMER.fullmatch(identity)
+                before = known.get(identity, {"email": email})
+                if before["email"] != email:
+                    continue
+                row = {
+                    "store_id": store_id,
+                    "object_id": identity,
+                    "company": company,
+                    "email": email,
+                    "person": ours["person"] if ours else secrets.token_hex(8),
+                    "generation": int(ours["generation"]) if ours else 1,
+                }
+                rows.append({**row, **before, **NOT_REFUSED, "present": True})
+            for part in chunks(rows):
+                insert_or_replace(connection, store_customer, part)
 
     def name_customers(
         self, company: str, fence: int, store_id: str, formerly: Mapping[str, str | None]
@@ -245,7 +305,11 @@ class Stores:
     def customers_without_orders(
         self, company: str, store_id: str, but: Collection[str]
     ) -> list[StoreRecord]:
-        """Customers whom a store holds for no order that it holds, but those with these addresses."""
+        """Customers whom a store holds for no order that it holds, but those with these addresses.
+
+        Only such as this program made, as others may have orders that the ledger does not know, and those of
+        people who were erased.
+        """
         has_orders = exists().where(
             store_order.c.store_id == store_customer.c.store_id,
             store_order.c.customer_id == store_customer.c.object_id,
@@ -259,9 +323,20 @@ class Stores:
         )
         with self._database.read() as connection:
             found = [of_row("customer", row) for row in connection.execute(query).mappings()]
-        return [record for record in found if record.email not in but]
+        return [
+            record
+            for record in found
+            if record.email is not None
+            and record.email not in but
+            and ("@" not in record.email or _OUR_CUSTOMER.fullmatch(record.object_id) is not None)
+        ]
+
+
+_OUR_CUSTOMER = re.compile(r"c-(?P<person>[0-9a-f]+)-(?P<generation>[0-9]{1,9})")
+"""The id of a customer that this program made: the person, and the number of their address."""
 
 
 def _person_of(customer_id: str | None) -> str | None:
-    """The person's name within a customer id, ``c-<person>-<generation>``."""
-    return None if customer_id is None else customer_id.split("-")[1]
+    """The person's name within a customer id of ours; None of another program's."""
+    ours = None if customer_id is None else _OUR_CUSTOMER.fullmatch(customer_id)
+    return None if ours is None else ours["person"]

@@ -1,9 +1,10 @@
-"""Orders of a store as Mailchimp holds them: one by one with their lines, or all of them without.
+"""What a store holds, as Mailchimp says: one thing by its id, or all of a kind.
 
 Mailchimp API: pages have no fixed order that changes keep; an order deleted meanwhile shifts the rest.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -13,6 +14,8 @@ from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpNotFoundError, MailchimpServerError
 
 _PAGE_SIZE = 1000
+# An order with its lines is a few kilobytes.
+_WHOLE_PAGE_SIZE = 250
 _READS = 3
 
 _FIELDS = (
@@ -25,6 +28,22 @@ ORDER_COLUMNS = (
     "store_id", "foreign_order_id", "customer_id", "currency", "order_total", "tax_total", "shipping_total",
     "discount_total", "cancelled_at", "processed_at", "campaign_id", "updated_at",
 )  # fmt: skip
+
+
+_WHOLE_FIELDS = (
+    "id", "customer.id", "customer.email_address", "currency_code", "order_total", "tax_total",
+    "shipping_total", "processed_at_foreign", "cancelled_at_foreign", "lines",
+)  # fmt: skip
+_CUSTOMER_FIELDS = ("id", "email_address", "orders_count")
+
+
+@dataclass(frozen=True)
+class StoreCustomer:
+    """A customer as a store has it."""
+
+    customer_id: str
+    email: str
+    orders: int
 
 
 def read_store_orders(client: MailchimpClient, store_id: str) -> pd.DataFrame:
@@ -47,6 +66,34 @@ def read_store_orders(client: MailchimpClient, store_id: str) -> pd.DataFrame:
         detail=f"{len(found)} orders were read, Mailchimp counts {total}",
         path=f"/ecommerce/stores/{store_id}/orders",
     )
+
+
+def read_whole_orders(client: MailchimpClient, store_id: str) -> Iterator[Sequence[Mapping[str, Any]]]:
+    """Read all orders of a store with their lines, page by page, as Mailchimp answers them."""
+    yield from _pages(client.ecommerce.get_store_orders, "orders", store_id, _WHOLE_FIELDS, _WHOLE_PAGE_SIZE)
+
+
+def read_whole_products(client: MailchimpClient, store_id: str) -> Iterator[Sequence[Mapping[str, Any]]]:
+    """Read all products of a store with their variants, page by page, as Mailchimp answers them."""
+    ask = client.ecommerce.get_all_store_products
+    yield from _pages(ask, "products", store_id, ("id", "title", "variants"), _WHOLE_PAGE_SIZE)
+
+
+def read_store_customers(client: MailchimpClient, store_id: str) -> list[StoreCustomer]:
+    """Read all customers of a store."""
+    pages = _pages(
+        client.ecommerce.get_all_store_customers, "customers", store_id, _CUSTOMER_FIELDS, _PAGE_SIZE
+    )
+    return [_customer(each) for page in pages for each in page]
+
+
+def customers_of_address(client: MailchimpClient, store_id: str, email: str) -> list[StoreCustomer]:
+    """Read the customers that a store has for an address; another program may have made more than one."""
+    page = client.ecommerce.get_all_store_customers(
+        store_id, email_address=email, fields=[f"customers.{name}" for name in _CUSTOMER_FIELDS]
+    )
+    found = (_customer(each) for each in require(page, "customers", list))
+    return [each for each in found if each.email.lower() == email.lower()]
 
 
 def get_order(client: MailchimpClient, store_id: str, order_id: str) -> Mapping[str, Any] | None:
@@ -77,6 +124,31 @@ def get_customer(client: MailchimpClient, store_id: str, customer_id: str) -> Ma
         return None
     require(answer, "id", str, path=f"/ecommerce/stores/{store_id}/customers/{customer_id}")
     return dict(answer)
+
+
+def _pages(
+    ask: Any, name: str, store_id: str, fields: Sequence[str], size: int
+) -> Iterator[Sequence[Mapping[str, Any]]]:
+    offset, total = 0, 1
+    while offset < total:
+        page = ask(
+            store_id,
+            count=size,
+            offset=offset,
+            fields=[*(f"{name}.{field}" for field in fields), "total_items"],
+        )
+        total = require(page, "total_items", int)
+        found = require(page, name, list)
+        if not found:
+            return
+        yield found
+        offset += len(found)
+
+
+def _customer(answer: Mapping[str, Any]) -> StoreCustomer:
+    return StoreCustomer(
+        str(answer["id"]), str(answer.get("email_address") or ""), int(answer.get("orders_count") or 0)
+    )
 
 
 def _read_once(client: MailchimpClient, store_id: str) -> tuple[dict[str, dict[str, Any]], int]:

@@ -1,13 +1,16 @@
 """Settles what an interrupted run left open in the stores: its batches first, the rest by reading back."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from mc_pipeline.domain.store_documents import order_document_of, product_document_of, text_of
-from mc_pipeline.ledger import Lease, Ledger, OpenStoreIntent, Outcome
+from mc_pipeline.ledger import AboutOrder, Lease, Ledger, OpenStoreIntent, Outcome
 from mc_pipeline.mailchimp.batches import PollPolicy
 from mc_pipeline.mailchimp.client import MailchimpClient
+from mc_pipeline.mailchimp.errors import MailchimpError
 from mc_pipeline.mailchimp.parallel import run_concurrently
 from mc_pipeline.mailchimp.store_reading import get_customer, get_order, get_product
 from mc_pipeline.push.batching import PATIENCE, Results, interrupted_batches
@@ -17,6 +20,14 @@ ObjectKey = tuple[str, str, str]
 Found = tuple[str | None, str | None]
 
 
+@dataclass(frozen=True)
+class Settled:
+    """How many open writes were settled, and of which stores some could not be asked about, by store id."""
+
+    count: int = 0
+    failures: Mapping[str, MailchimpError] = field(default_factory=dict)
+
+
 def settle_store_writes(
     client: MailchimpClient,
     ledger: Ledger,
@@ -24,33 +35,56 @@ def settle_store_writes(
     *,
     workers: int = 4,
     patience: PollPolicy = PATIENCE,
-) -> int:
-    """Settle the open writes of earlier runs; return how many.
+) -> Settled:
+    """Settle the open writes of earlier runs, each store by itself.
 
-    A batch that does not end within ``patience`` holds nothing up: its intents stay open, and while they do,
-    nothing is written about the things they are about.
+    A batch that does not end within ``patience`` holds nothing up, nor does a store that cannot be read:
+    their intents stay open, and while they do, nothing is written about the things they are about.
     """
     before = ledger.store_intents.open(lease.company)
     if not before:
-        return 0
+        return Settled()
     nameless = [intent.recorded_at for intent in before if not intent.batch_id]
     known = {intent.batch_id for intent in before if intent.batch_id}
     under_way: set[int] = set()
-    for batch_id, results in interrupted_batches(client, known, min(nameless, default=None), patience):
-        if results is None:
-            under_way |= {intent.id for intent in before if intent.batch_id in (batch_id, None)}
-        else:
-            _settle_from(results, before, ledger, lease)
+    failures: dict[str, MailchimpError] = {}
+    try:
+        for batch_id, results in interrupted_batches(client, known, min(nameless, default=None), patience):
+            if results is None:
+                under_way |= {intent.id for intent in before if intent.batch_id in (batch_id, None)}
+            else:
+                _settle_from(results, before, ledger, lease)
+    except MailchimpError as error:
+        # Nobody knows which of these writes are still to come.
+        failures = dict.fromkeys((intent.store_id for intent in before), error)
+        return Settled(len(before) - len(ledger.store_intents.open(lease.company)), failures)
     still_open = ledger.store_intents.open(lease.company)
     waiting = {intent.key for intent in still_open if intent.id in under_way}
-    read_back(client, ledger, lease, {intent.key for intent in still_open} - waiting, workers=workers)
-    return len(before) - len(ledger.store_intents.open(lease.company))
+    for store_id in sorted({intent.store_id for intent in still_open}):
+        keys = {intent.key for intent in still_open if intent.store_id == store_id} - waiting
+        try:
+            read_back(client, ledger, lease, keys, workers=workers)
+        except MailchimpError as error:
+            failures[store_id] = error
+    return Settled(len(before) - len(ledger.store_intents.open(lease.company)), failures)
 
 
 def read_back(
-    client: MailchimpClient, ledger: Ledger, lease: Lease, keys: Collection[ObjectKey], *, workers: int = 4
+    client: MailchimpClient,
+    ledger: Ledger,
+    lease: Lease,
+    keys: Collection[ObjectKey],
+    *,
+    about: Mapping[ObjectKey, AboutOrder | None] = MappingProxyType({}),
+    workers: int = 4,
 ) -> None:
-    """Ask Mailchimp how these things are (kind, store, id), and settle the open writes about them by that."""
+    """Ask Mailchimp how these things are (kind, store, id), and settle the open writes about them by that.
+
+    ``about``: what is taken over though the ledger does not know it (``StoreIntents.settle_as_read``).
+
+    Raises:
+        MailchimpError: one of them could not be read.
+    """
     if not keys:
         return
     found: dict[ObjectKey, Found] = {}
@@ -61,7 +95,7 @@ def read_back(
         on_result=lambda read: found.update([read]),
     )
     lease.check()
-    ledger.store_intents.settle_as_read(lease.company, lease.fence, found)
+    ledger.store_intents.settle_as_read(lease.company, lease.fence, found, about)
 
 
 def _read(client: MailchimpClient, key: ObjectKey) -> tuple[ObjectKey, Found]:

@@ -53,13 +53,15 @@ class StoreResult:
     """What came of a change: ``outcome`` as in ``push.writes.Result``, of the last step that was tried.
 
     ``to_read``: what Mailchimp said does not go with what the ledger knows; reading it back says how it is.
-    ``lacks_product``: it was refused because a product of it is not in the store.
+    ``lacks_product``: it was refused because a product of it is not in the store. ``not_found``: something
+    that the request names is not in the store, and Mailchimp does not say what.
     """
 
     outcome: str
     detail: str = ""
     to_read: bool = False
     lacks_product: bool = False
+    not_found: bool = False
 
     @property
     def is_done(self) -> bool:
@@ -207,7 +209,7 @@ def judge(error: MailchimpError, kind: str, operation: str) -> StoreResult | Non
     if error.status == 404:
         if operation in ("delete", "remove_line"):
             return StoreResult("unchanged", "it was not there any more")
-        return StoreResult("unknown", detail, to_read=True)
+        return StoreResult("unknown", detail, to_read=True, not_found=True)
     if _ALREADY_THERE.search(error.detail) and operation in ("create", "add_line"):
         if kind == "customer":
             return StoreResult("unchanged", "it was there already")

@@ -1,12 +1,14 @@
 """Opens the stores of a company before anything is written to them, and ends their first load."""
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from mc_pipeline.ledger import Lease, Ledger
 from mc_pipeline.mailchimp.client import MailchimpClient
+from mc_pipeline.mailchimp.errors import MailchimpError
 from mc_pipeline.mailchimp.stores import end_syncing, ensure_store, get_store
+from mc_pipeline.push.store_adoption import adopt_store
 
 _log = logging.getLogger(__name__)
 
@@ -23,45 +25,86 @@ class Store:
     order_notifications: bool = False
 
 
-def open_stores(client: MailchimpClient, ledger: Ledger, lease: Lease, stores: Iterable[Store]) -> None:
-    """Make the stores that are missing, and check the others.
+def open_stores(
+    client: MailchimpClient,
+    ledger: Ledger,
+    lease: Lease,
+    stores: Iterable[Store],
+    *,
+    is_erased: Callable[[str], bool] = lambda email: False,
+) -> dict[str, MailchimpError]:
+    """Make the stores that are missing, and check the others, each by itself.
 
-    A store that somebody deleted in Mailchimp is made again, empty, and loaded from the start.
+    A store that somebody deleted in Mailchimp is made again, empty, and loaded from the start. One that is
+    there and that the ledger does not know is taken over with what it holds (``store_adoption``); of people
+    who were erased nothing is kept (``is_erased``, of an address).
 
-    Raises:
-        StoreMismatchError: a store is bound to another audience, or has another currency.
+    Returns:
+        Why a store cannot be used, by its id: StoreMismatchError (bound to another audience, or in another
+        currency), or what Mailchimp answered.
     """
+    failures = {}
     for store in stores:
         lease.check()
-        known = ledger.stores.get(store.store_id)
-        found, is_new = ensure_store(
-            client, store.store_id, list_id=store.list_id, name=store.name, currency=store.currency
+        try:
+            _open_store(client, ledger, lease, store, is_erased)
+        except MailchimpError as error:
+            failures[store.store_id] = error
+    return failures
+
+
+def stores_there(client: MailchimpClient, store_ids: Iterable[str]) -> set[str]:
+    """Return which of these stores the account has; also those of which nobody knows."""
+    found = set()
+    for store_id in store_ids:
+        try:
+            is_there = get_store(client, store_id) is not None
+        except MailchimpError:
+            is_there = True
+        if is_there:
+            found.add(store_id)
+    return found
+
+
+def _open_store(
+    client: MailchimpClient, ledger: Ledger, lease: Lease, store: Store, is_erased: Callable[[str], bool]
+) -> None:
+    known = ledger.stores.get(store.store_id)
+    found, is_new = ensure_store(
+        client, store.store_id, list_id=store.list_id, name=store.name, currency=store.currency
+    )
+    if known is None:
+        if not is_new:
+            adopt_store(client, ledger, lease, store.store_id, is_erased)
+        ledger.stores.add(
+            lease.company,
+            lease.fence,
+            store.store_id,
+            list_id=store.list_id,
+            currency=store.currency,
+            loaded=not found.is_syncing,
         )
-        if known is None:
-            ledger.stores.add(
-                lease.company,
-                lease.fence,
-                store.store_id,
-                list_id=store.list_id,
-                currency=store.currency,
-                loaded=not found.is_syncing,
-            )
-        elif is_new:
-            _log.warning(
-                "store %s was deleted in Mailchimp: it is made again and loaded anew", store.store_id
-            )
-            ledger.stores.mark_gone(lease.company, lease.fence, store.store_id)
+    elif is_new:
+        _log.warning("store %s was deleted in Mailchimp: it is made again and loaded anew", store.store_id)
+        ledger.stores.mark_gone(lease.company, lease.fence, store.store_id)
 
 
 def forget_deleted_stores(
     client: MailchimpClient, ledger: Ledger, lease: Lease, store_ids: Iterable[str]
-) -> None:
-    """Forget what these stores hold, where Mailchimp has no such store any more."""
+) -> dict[str, MailchimpError]:
+    """Forget what these stores hold, where Mailchimp has no such store any more; return which failed."""
+    failures = {}
     for store_id in store_ids:
         lease.check()
-        if ledger.stores.get(store_id) is not None and get_store(client, store_id) is None:
+        try:
+            is_gone = ledger.stores.get(store_id) is not None and get_store(client, store_id) is None
+        except MailchimpError as error:
+            failures[store_id] = error
+            continue
+        if is_gone:
             _log.warning("store %s was deleted in Mailchimp with its audience", store_id)
             ledger.stores.mark_gone(lease.company, lease.fence, store_id)
+    return failures
 
 
 def end_first_loads(
@@ -70,20 +113,28 @@ def end_first_loads(
     lease: Lease,
     stores: Collection[Store],
     unfinished: Collection[str],
-) -> list[str]:
-    """Take the stores out of their first load, but for those ``unfinished`` (ids); return whose it was.
+) -> tuple[list[str], dict[str, MailchimpError]]:
+    """Take the stores out of their first load, but for those ``unfinished`` (ids).
+
+    Returns whose first load is over, and what Mailchimp answered where it could not be said, by store id.
 
     A store waits for its audience: as long as that is not loaded, most of its people are no members yet, and
     their orders of years are still to come.
     """
-    ended = []
+    ended: list[str] = []
+    failures: dict[str, MailchimpError] = {}
     loading = ledger.plans.in_first_load(lease.company, {store.list_id for store in stores})
     for store in stores:
         state = ledger.stores.get(store.store_id)
         if state is None or state.loaded_at is not None or store.store_id in unfinished:
             continue
-        if store.list_id not in loading:
+        if store.list_id in loading:
+            continue
+        try:
             end_syncing(client, store.store_id)
-            ledger.stores.mark_loaded(lease.company, lease.fence, store.store_id)
-            ended.append(store.store_id)
-    return ended
+        except MailchimpError as error:
+            failures[store.store_id] = error
+            continue
+        ledger.stores.mark_loaded(lease.company, lease.fence, store.store_id)
+        ended.append(store.store_id)
+    return ended, failures

@@ -282,6 +282,7 @@ _GUARDS = {
     "tags_removed": {"percent": 10, "at_least": 20},
     "upgrades": {"percent": 10, "at_least": 100},
     "permissions": {"percent": 10, "at_least": 100},
+    "orders_lowered": {"percent": 10, "at_least": 20},
 }
 
 
@@ -295,6 +296,8 @@ class GuardSettings(_Model):
     tags_removed: Guard
     upgrades: Guard
     permissions: Guard
+    orders_lowered: Guard
+    """Of the orders that a store holds: how many are lowered or deleted."""
 
     @model_validator(mode="before")
     @classmethod

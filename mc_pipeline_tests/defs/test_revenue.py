@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from mc_pipeline.cli.main import commands
 from mc_pipeline.domain.reconciliation import AMOUNT, MISSING, NOT_KNOWN
 from mc_pipeline.ledger import Ledger, Trouble, TroubleKind
+from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline.sandbox.mailchimp import SandboxMailchimp
 from mc_pipeline.sandbox.odoo import SandboxOdoo
 from mc_pipeline_tests.world import World, set_environment
@@ -150,8 +151,7 @@ def test_what_somebody_changed_in_mailchimp_is_found_and_put_right_by_the_next_s
     held = shop.held()
     held["stranger"] = {**held[edited], "id": "stranger", "order_total": 7.0, "lines": {}}
     held[edited]["order_total"] += 10
-    shop.mailchimp.store(STORE).customers[held[deleted]["customer_id"]].orders.discard(deleted)
-    del held[deleted]
+    shop.mailchimp.delete_order(STORE, deleted)
     result = shop.run()
     assert shop.went_through(result), "a difference stops nothing"
     assert shop.differences() == {edited: AMOUNT, deleted: MISSING, "stranger": NOT_KNOWN}
@@ -183,9 +183,9 @@ def test_what_somebody_changed_in_mailchimp_is_found_and_put_right_by_the_next_s
 def test_an_order_that_mailchimp_refuses_is_told_with_its_words(shop: Shop):
     shop.order("ada@example.com", "Book", 50.0)
     shop.sync()
-    shop.mailchimp.store(STORE).products.clear()
-    refused = f"o{shop.order('grace@example.com', 'Book', 20.0)}"
-    assert shop.went_through(shop.run())
+    refused = f"o{shop.order('grace@example.com', 'Pen', 20.0)}"
+    shop.mailchimp.faults.add(Fault("html_403", "POST", "/products$", times=None, match_body_regex="Pen"))
+    shop.sync()
     assert shop.differences() == {refused: MISSING}
     row = shop.table("revenue_reconciliation").rows.set_index("foreign_order_id").loc[refused]
     assert row["push_outcome"] not in ("applied", "unchanged")

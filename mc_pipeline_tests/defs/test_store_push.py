@@ -1,7 +1,10 @@
-"""What becomes of an order in a store once it is due in none any more, end to end."""
+"""Stores end to end: orders that are due no more, stores that are broken, corrections that wait."""
 
 from datetime import UTC, datetime
 
+import dagster as dg
+
+from mc_pipeline.ledger import TroubleKind
 from mc_pipeline_tests.world import World
 
 STORE = "acme-retail"
@@ -80,3 +83,116 @@ def test_money_that_was_given_back_is_never_counted_whatever_became_of_its_perso
     }
     assert sync() == []
     assert mailchimp.journal.writes == []
+
+
+WHOLESALE = "acme-wholesale"
+
+
+def two_stores(world: World) -> World:
+    """A company with a store for companies and one for everybody else, and a person and a firm who bought."""
+    world.configure(
+        "  acme:\n    odoo_company_id: 1\n    mailchimp: main\n    timezone: Europe/Paris\n"
+        "    audiences:\n      wholesale:\n        list_id: wholesale1\n"
+        "        when: {company_type: company}\n"
+        f"        store: {{id: {WHOLESALE}, name: Acme, currency: EUR}}\n"
+        "      retail:\n        list_id: retail1\n        when: {}\n"
+        f"        store: {{id: {STORE}, name: Acme, currency: EUR}}\n"
+    )
+    buy(world, "ada@example.com")
+    buy(world, "firm@example.com", is_company=True)
+    return world
+
+
+def buy(world: World, email: str, *, is_company: bool = False, price: float = 100.0) -> str:
+    """An order of somebody who may be new; its id in a store."""
+    known = world.odoo.search("res.partner", [("email", "=", email)])
+    partner = (
+        known[0] if known else world.odoo.add_partner(name="Ada Lovelace", email=email, is_company=is_company)
+    )
+    lines = [{"name": "Machine", "price_unit": price}]
+    return f"o{world.odoo.add_order(partner, lines=lines, date_order=ORDERED)}"
+
+
+def open_troubles(world: World) -> dict[tuple[str, str], TroubleKind]:
+    """What is open in the ledger, by step and code."""
+    with world.systems() as systems:
+        return {
+            (each.step, each.trouble.code): each.trouble.kind for each in systems.ledger.troubles.open("acme")
+        }
+
+
+def held(world: World, store: str) -> dict[str, float]:
+    """Total without tax of each order in a store."""
+    orders = world.mailchimp.store(store).orders if store in world.mailchimp.state.stores else {}
+    return {name: order["order_total"] - order["tax_total"] for name, order in orders.items()}
+
+
+def compared(world: World) -> tuple[set[str], set[str]]:
+    """How stores differ by the reconciliation, and why kept revenue is in none."""
+    rows = world.table("revenue_reconciliation").rows
+    return set(rows["differs_because"]) - {""}, set(rows["left_out_because"]) - {""}
+
+
+def in_another_currency(world: World) -> None:
+    body = {"id": STORE, "list_id": "retail1", "name": "x", "currency_code": "USD"}
+    with world.systems() as systems:
+        systems.mailchimp(systems.company("acme")).ecommerce.add_store(body)
+
+
+def test_a_store_that_cannot_be_opened_holds_up_no_other_and_is_told_by_name(world: World):
+    two_stores(world)
+    in_another_currency(world)
+    result = world.sync()
+    assert held(world, WHOLESALE) == {"o2": 100.0}
+    assert held(world, STORE) == {}
+    checks = world.checks(result)
+    products = checks["product_push/products_applied"]
+    assert (products.passed, products.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert "its currency is USD, companies.yaml says EUR" in str(products.description)
+    holds = checks[HOLDS]
+    assert (holds.passed, holds.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "Not looked at: acme-retail" in str(holds.description)
+    assert compared(world) == (set(), {"not_looked_at"})
+
+
+def test_corrections_of_too_many_orders_wait_until_somebody_releases_them(world: World):
+    two_stores(world)
+    orders = [buy(world, "ada@example.com") for _ in range(25)]
+    world.sync()
+    number = len(held(world, STORE))
+    for order in orders:
+        world.odoo.write(
+            "sale.order.line",
+            world.odoo.search("sale.order.line", [("order_id", "=", int(order[1:]))]),
+            {"price_unit": 40.0},
+        )
+    new = buy(world, "ada@example.com", price=70.0)
+    world.odoo.write(
+        "sale.order.line", world.odoo.search("sale.order.line", [("order_id", "=", 2)]), {"price_unit": 10.0}
+    )
+    world.mailchimp.journal.clear()
+    result = world.run()
+    assert result.success, world.failures(result)
+    assert held(world, STORE) == {**dict.fromkeys(["o1", *orders], 100.0), new: 70.0}
+    assert held(world, WHOLESALE) == {"o2": 10.0}, "the other store is corrected"
+    assert not [entry for entry in world.mailchimp.journal.writes if entry.method in ("PATCH", "DELETE")
+                and f"/stores/{STORE}/" in entry.path]  # fmt: skip
+    checks = world.checks(result)
+    for name in ("order_push/orders_applied", HOLDS):
+        assert (checks[name].passed, checks[name].severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert compared(world) == ({"waits_for_approval"}, set())
+    assert open_troubles(world) == {("order_push", "orders_lowered"): TroubleKind.WAITS}
+    with world.systems() as systems:
+        (waiting,) = systems.ledger.store_plans.waiting()
+        assert (waiting.store_id, waiting.orders, waiting.held) == (STORE, 25, number)
+        assert waiting.plan_id in str(checks["order_push/orders_applied"].description)
+        systems.ledger.store_plans.approve(waiting.plan_id, by="finance", reason="a new price list")
+        assert systems.ledger.store_plans.waiting() == []
+    assert world.checks(world.sync())[HOLDS].passed
+    assert held(world, STORE) == {**dict.fromkeys(orders, 40.0), "o1": 100.0, new: 70.0}
+    assert open_troubles(world) == {}
+    with world.systems() as systems:
+        assert systems.ledger.store_plans.waiting() == []
+    world.mailchimp.journal.clear()
+    world.sync()
+    assert world.mailchimp.journal.writes == []

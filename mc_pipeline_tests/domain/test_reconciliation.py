@@ -15,12 +15,14 @@ from mc_pipeline.domain.reconciliation import (
     AMOUNT,
     BELOW_ZERO,
     CANCELLED_STATE,
+    DATE,
     FIXED_RATE,
     LEFT_ALONE,
     MISSING,
     NOT_DUE,
     NOT_KNOWN,
     OTHER_CURRENCY,
+    WAITS,
     by_month,
     left_out,
     left_out_share,
@@ -28,6 +30,7 @@ from mc_pipeline.domain.reconciliation import (
 )
 from mc_pipeline.domain.reconciliation import differing as differs
 from mc_pipeline.domain.store_changes import KEPT_RIGHT, STAYS
+from mc_pipeline.domain.store_guards import WAITS as WAITS_IN_WORDS
 from mc_pipeline.domain.store_orders import BEFORE_ORDERS_SINCE, ERASED, NO_AUDIENCE, NOT_A_MEMBER, NOT_PAID
 from mc_pipeline.tables import schemas
 
@@ -113,7 +116,8 @@ def test_a_store_that_holds_what_is_due_does_not_differ():
     assert month == {
         "month": "2024-06", "orders": 1, "ordered": 105.0, "given_back": 0.0, "kept": 105.0, "left_out": 0.0,
         "due_goods": 100.0, "due_shipping": 5.0, "orders_held": 1, "mailchimp_goods": 100.0,
-        "mailchimp_shipping": 5.0, "left_alone": 0.0, "difference": 0.0, "orders_differing": 0,
+        "mailchimp_shipping": 5.0, "left_alone": 0.0, "waiting": 0.0, "difference": 0.0,
+        "orders_differing": 0,
     }  # fmt: skip
 
 
@@ -126,6 +130,12 @@ CHANGES: dict[str, tuple[Row, Row | None, str, str]] = {
     "a cent": (ORDER, holds(ORDER, order_total=125.01), AMOUNT, "goods 100.01 in place of 100.00"),
     "less than a cent": (ORDER, holds(ORDER, order_total=125.002), AMOUNT, "fractions"),
     "currency": (ORDER, holds(ORDER, currency="USD"), OTHER_CURRENCY, "in another currency; its amounts are"),
+    "date": (
+        ORDER, holds(ORDER, processed_at="2024-05-31T22:30:00Z"), DATE,
+        "2024-05-31 22:30:00 UTC (2024-06) in place of",
+    ),
+    "date of another month": (ORDER, holds(ORDER, processed_at="2024-03-01T00:00:00Z"), DATE, "(2024-03) in"),
+    "no date": (ORDER, holds(ORDER, processed_at=None), DATE, "none in place of"),
     "cancelled in Mailchimp": (
         ORDER, holds(ORDER, cancelled_at="2024-07-01T00:00:00Z"), CANCELLED_STATE, "in Mailchimp"
     ),
@@ -306,6 +316,20 @@ def push_said(because: str, outcome: str = "held_back") -> Row:
         "store_id": "s", "audience": "retail", "order_id": 1, "foreign_order_id": "o1", "month": "2024-06",
         "operation": "update", "because": because, "outcome": outcome, "detail": "words",
     }  # fmt: skip
+
+
+def test_a_correction_that_waits_for_a_person_is_no_difference_and_is_summed_up():
+    lowered, gone = due(1, 60.0), holds(due(2))
+    waits = [
+        {**push_said("order_total 125.0 → 85.0"), "detail": f"{WAITS_IN_WORDS} as orders-s-1"},
+        {**push_said("gone"), "foreign_order_id": "o2", "order_id": 2, "detail": f"{WAITS_IN_WORDS} as x"},
+    ]
+    rows = reconciled([lowered], [holds(due(1)), gone], waits)
+    assert differing(rows) == {"o1": WAITS, "o2": WAITS}
+    (month,) = by_month(rows, 2).to_dict("records")
+    assert (month["waiting"], month["difference"], month["orders_differing"]) == (40.0 + 105.0, 0.0, 0)
+    # As soon as it is as it should be, nothing waits any more.
+    assert differing(reconciled([lowered], [holds(lowered)], waits[:1])) == {}
 
 
 @pytest.mark.parametrize(

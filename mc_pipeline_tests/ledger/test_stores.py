@@ -70,24 +70,27 @@ def test_an_order_that_is_taken_out_keeps_what_it_was_attributed_to(ledger: Ledg
     assert record(ledger, 1).attribution_json is None
 
 
-def test_what_mailchimp_refused_is_refused_until_it_changes(ledger: Ledger, lease: Lease):
+def test_what_mailchimp_refused_is_refused_until_it_changes_or_a_day_later(ledger: Ledger, lease: Lease):
     write(ledger, lease, order(1), "rejected", "no such currency")
     held, now = record(ledger, 1), START
-    assert held.is_refused('{"order_total":10}', now + timedelta(days=365))
+    assert held.is_refused('{"order_total":10}', now + timedelta(hours=23))
+    assert not held.is_refused('{"order_total":10}', now + timedelta(hours=25))
+    assert held.was_refused('{"order_total":10}')
     assert not held.is_refused('{"order_total":11}', now)
     assert (held.present, held.refused_detail) == (False, "no such currency")
     write(ledger, lease, order(1), "applied")
     assert record(ledger, 1).refused_digest is None
 
 
-def test_what_is_refused_for_now_is_due_again_later_and_in_the_end_refused(ledger: Ledger, lease: Lease):
+def test_what_is_refused_for_now_is_due_again_later_and_in_the_end_daily(ledger: Ledger, lease: Lease):
     write(ledger, lease, order(1), "deferred")
     held, now = record(ledger, 1), START
     assert held.is_refused('{"order_total":10}', now)
     assert not held.is_refused('{"order_total":10}', now + timedelta(minutes=6))
     for _ in range(4):
         write(ledger, lease, order(1), "deferred")
-    assert record(ledger, 1).is_refused('{"order_total":10}', now + timedelta(days=365))
+    assert record(ledger, 1).is_refused('{"order_total":10}', now + timedelta(hours=23))
+    assert not record(ledger, 1).is_refused('{"order_total":10}', now + timedelta(hours=25))
 
 
 def test_a_write_without_outcome_is_open_until_it_is_read_back(ledger: Ledger, lease: Lease):

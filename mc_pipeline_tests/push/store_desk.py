@@ -7,7 +7,7 @@ are pushed, then orders, and the first load ends.
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,8 @@ from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.connections import InProcessSlots
 from mc_pipeline.mailchimp.retry import RetryPolicy
 from mc_pipeline.mailchimp.store_reading import read_store_orders
-from mc_pipeline.push.orders import OrderPush, OrderPusher, Orders
+from mc_pipeline.push.order_rows import OrderPush
+from mc_pipeline.push.orders import OrderPusher, Orders
 from mc_pipeline.push.products import push_products
 from mc_pipeline.push.store_settling import settle_store_writes
 from mc_pipeline.push.store_writes import StoreWrites
@@ -138,6 +139,9 @@ class StoreDesk:
     states: dict[int, str] = field(default_factory=dict)
     products: pd.DataFrame = field(default_factory=products)
     timeout_seconds: float = 20
+    lowered_limit: Callable[[int], int] = lambda held: held
+    failed: list[str] = field(default_factory=list)
+    """Stores that the last push could not open."""
 
     @property
     def stores(self) -> list[Store]:
@@ -211,7 +215,10 @@ class StoreDesk:
             due = rows[rows["excluded_because"] == ""]
             used = set(due["store_id"]) | {store.store_id for store in ledger.stores.of_company(COMPANY)}
             stores = [store for store in self.stores if store.store_id in used]
-            open_stores(client, ledger, lease, stores)
+            failed = open_stores(client, ledger, lease, stores)
+            stores = [store for store in stores if store.store_id not in failed]
+            self.failed = [*failed]
+            due = due[due["store_id"].isin([store.store_id for store in stores])]
             excluded = held_though_excluded(rows, ledger.stores.orders_present(COMPANY), self.members())
             supplied = pd.concat([due, excluded[excluded["is_member"]]])
             push_products(supplied, self.products, writes, self.now())
@@ -222,6 +229,9 @@ class StoreDesk:
                 rates=self.rates,
                 states_of=lambda ids: {each: self.states[each] for each in ids if each in self.states},
                 incomplete_because="a page is missing",
+                stores_left_alone=frozenset(failed),
+                lowered_limit=self.lowered_limit,
+                approved_row_keys=lambda: ledger.plans.approved_row_keys(COMPANY),
             )
             push = OrderPusher(wanted, stores, writes, self.now()).push()
             end_first_loads(client, ledger, lease, stores, push.unfinished_stores(stores))

@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 
 from mc_pipeline.domain.store_changes import GIVEN_BACK, KEPT_RIGHT, STAYS
-from mc_pipeline.mailchimp.stores import StoreMismatchError
 from mc_pipeline.push.orders import Orders
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline_tests.push.store_desk import RETAIL, WHOLESALE, Order, StoreDesk, products
@@ -29,6 +28,20 @@ def loaded(desk: StoreDesk, count: int = 3) -> list[Order]:
     assert desk.held() == desk.should_hold(orders)
     desk.mailchimp.journal.clear()
     return orders
+
+
+def check_nothing_is_left(desk: StoreDesk, orders: list[Order]) -> None:
+    """A further push finds nothing to do."""
+    desk.mailchimp.journal.clear()
+    assert desk.push(orders).rows.empty
+    assert desk.writes() == []
+
+
+def forget_the_ledger(desk: StoreDesk) -> None:
+    """The ledger is lost; a person approves both audiences anew."""
+    for file in desk.folder.glob("ledger.db*"):
+        file.unlink()
+    desk.open_audiences()
 
 
 def test_a_first_load_makes_store_customers_products_and_orders_in_this_order(desk: StoreDesk):
@@ -269,7 +282,7 @@ def test_an_order_that_somebody_deleted_in_mailchimp_is_not_brought_back_when_it
     desk: StoreDesk,
 ):
     first, *rest = loaded(desk)
-    del desk.mailchimp.state.stores["acme-retail"].orders["o1"]
+    desk.mailchimp.delete_order("acme-retail", "o1")
     lower = replace(first, prices={1: 1.0}, excluded="not_a_contact")
     push = desk.push([lower, *rest])
     assert push.rows["outcome"].tolist() == ["unchanged"]
@@ -339,42 +352,229 @@ def test_a_product_that_somebody_deleted_in_mailchimp_comes_back_and_its_orders_
     orders = loaded(desk)
     del desk.mailchimp.state.stores["acme-retail"].products["p1"]
     more = [*orders, Order(4)]
-    assert desk.push(more).rows["outcome"].tolist() == ["deferred"]
-    desk.later = timedelta(minutes=10)
     assert desk.push(more).rows["outcome"].tolist() == ["applied"]
     assert desk.held() == desk.should_hold(more)
+    check_nothing_is_left(desk, more)
 
 
 def test_an_order_that_somebody_deleted_in_mailchimp_comes_back_once_it_changes(desk: StoreDesk):
     first, *rest = loaded(desk)
-    del desk.mailchimp.state.stores["acme-retail"].orders["o1"]
+    desk.mailchimp.delete_order("acme-retail", "o1")
     changed = replace(first, prices={1: 3.0})
     push = desk.push([changed, *rest])
     assert push.rows["outcome"].tolist() == ["applied"]
     assert desk.held() == desk.should_hold([changed, *rest])
 
 
-def test_a_store_that_a_lost_ledger_filled_is_taken_over_without_duplicates(desk: StoreDesk):
-    orders = loaded(desk, 20)
-    for file in desk.folder.glob("ledger.db*"):
+@pytest.mark.parametrize("count", [6, 40], ids=["asked one by one", "read by the page"])
+def test_an_older_ledger_doubles_nobody_and_sends_nothing_again(desk: StoreDesk, count: int):
+    """A day's work is done, then the ledger of before is put back."""
+    orders = loaded(desk, 4)
+    old = (desk.folder / "ledger.db").read_bytes()
+    renamed = [
+        replace(order, email="ada-new@example.com") if "ada" in order.email else order for order in orders
+    ]
+    for email in ("ada-new@example.com", *(f"new{number}@example.com" for number in range(count))):
+        desk.mailchimp.add_member(RETAIL.list_id, email, "transactional")
+    new = [Order(100 + number, email=f"new{number}@example.com") for number in range(count)]
+    today = [replace(renamed[0], prices={1: 4.0, 2: 5.0}), *renamed[1:], *new]
+    desk.push(today)
+    customers = {**desk.mailchimp.store("acme-retail").customers}
+    for file in desk.folder.glob("ledger.db-*"):
         file.unlink()
-    desk.open_audiences()
-    push = desk.push(orders)
-    assert set(push.rows["outcome"]) == {"applied"}
-    assert desk.held() == desk.should_hold(orders)
+    (desk.folder / "ledger.db").write_bytes(old)
+    desk.mailchimp.journal.clear()
+    desk.push(today)
+    assert [line for line in desk.written() if "DELETE" in line or "POST" in line] == []
+    assert desk.mailchimp.store("acme-retail").customers.keys() == customers.keys()
+    assert desk.held() == desk.should_hold(today)
+    check_nothing_is_left(desk, today)
+
+
+def test_a_store_that_a_lost_ledger_filled_is_taken_over_without_a_write(desk: StoreDesk):
+    orders = [*loaded(desk, 20)]
+    orders[0] = replace(orders[0], cancelled=True)
+    desk.push(orders)
+    forget_the_ledger(desk)
+    desk.mailchimp.journal.clear()
     assert desk.push(orders).rows.empty
-    assert len(desk.mailchimp.state.stores["acme-retail"].customers) == 4
+    assert desk.writes() == []
+    changed = [replace(orders[1], prices={1: 1.0}), *orders[2:]]
+    desk.push([orders[0], *changed])
+    assert desk.held() == desk.should_hold([orders[0], *changed])
+    assert len(desk.mailchimp.store("acme-retail").customers) == 2
 
 
-def test_a_store_of_another_audience_is_refused_before_anything_is_written(desk: StoreDesk):
+def test_an_order_of_somebody_archived_is_left_alone_after_a_lost_ledger(desk: StoreDesk):
+    """An administrator archived the person: no write may bring them back, nor is one needed."""
+    first, *rest = loaded(desk)
+    archive(desk, first.email)
+    forget_the_ledger(desk)
+    desk.mailchimp.journal.clear()
+    orders = [replace(order, excluded="not_a_member") if order.email == first.email else order
+              for order in (first, *rest)]  # fmt: skip
+    push = desk.push(orders)
+    left_alone = [order.number for order in orders if order.excluded]
+    assert push.rows["order_id"].tolist() == left_alone
+    assert set(push.rows["because"]) == {STAYS}
+    assert desk.writes() == []
+
+
+def test_the_customer_of_another_program_is_adopted_and_never_deleted(desk: StoreDesk):
+    loaded(desk, 1)
+    with desk.client() as client:
+        body = {"id": "their-7", "email_address": "eve@example.com", "opt_in_status": False}
+        client.ecommerce.add_store_customer("acme-retail", body)
+    order = Order(7, email="eve@example.com")
+    desk.push([Order(1, email="bob@example.com"), order])
+    assert desk.mailchimp.store("acme-retail").orders["o7"]["customer_id"] == "their-7"
+    desk.push([Order(1, email="bob@example.com")])
+    assert "their-7" in desk.mailchimp.store("acme-retail").customers
+    assert "o7" not in desk.held()
+
+
+def test_a_store_of_another_audience_is_left_alone_and_the_others_are_complete(desk: StoreDesk):
     with desk.client() as client:
         client.ecommerce.add_store(
             {"id": "acme-retail", "list_id": "wholesale1", "name": "x", "currency_code": "EUR"}
         )
     desk.mailchimp.journal.clear()
-    with pytest.raises(StoreMismatchError, match="its audience is wholesale1"):
-        desk.push([Order(1)])
-    assert desk.writes() == []
+    orders = [Order(1), Order(2, store=WHOLESALE)]
+    desk.push(orders)
+    assert desk.failed == ["acme-retail"]
+    assert not [line for line in desk.written() if "acme-retail" in line]
+    assert desk.held(WHOLESALE) == desk.should_hold(orders, WHOLESALE)
+
+
+@pytest.mark.parametrize("kind", ["json_500", "html_403", "json_429"])
+def test_a_store_that_fails_holds_up_no_other_in_any_month(desk: StoreDesk, kind: Any):
+    orders = [
+        Order(number, month=f"2026-0{number % 2 + 1}", store=(RETAIL, WHOLESALE)[number % 4 // 2])
+        for number in range(1, 9)
+    ]
+    desk.mailchimp.faults.add(Fault(kind, None, "/stores/acme-retail/orders", times=None))
+    push = desk.push(orders)
+    assert desk.held(WHOLESALE) == desk.should_hold(orders, WHOLESALE)
+    assert {failure.store_id for failure in push.failures} == {"acme-retail"}
+    assert push.unfinished_stores(desk.stores) == {"acme-retail"}
+    desk.mailchimp.faults.clear()
+    desk.push(orders)
+    assert desk.held() == desk.should_hold(orders)
+    check_nothing_is_left(desk, orders)
+
+
+def test_an_order_stays_where_it_is_while_the_store_that_it_moves_to_cannot_be_written(desk: StoreDesk):
+    first, *rest = loaded(desk)
+    desk.push([*rest, first, Order(9, store=WHOLESALE)])
+    moved = replace(first, store=WHOLESALE)
+    desk.mailchimp.faults.add(Fault("json_429", None, "/stores/acme-wholesale/", times=None))
+    desk.push([moved, *rest, Order(9, store=WHOLESALE)])
+    assert "o1" in desk.held()
+    desk.mailchimp.faults.clear()
+    orders = [moved, *rest, Order(9, store=WHOLESALE)]
+    desk.push(orders)
+    assert desk.held() == desk.should_hold(orders)
+    assert desk.held(WHOLESALE) == desk.should_hold(orders, WHOLESALE)
+
+
+def test_an_order_that_the_new_store_refused_stays_in_the_old_one_and_moves_once_it_is_taken(desk: StoreDesk):
+    """It moved, was refused there, and moved back: it is in one of the two at any time."""
+    first, *rest = loaded(desk)
+    poisoned = replace(first, store=WHOLESALE, currency="euro")
+    desk.push([poisoned, *rest])
+    assert "o1" not in desk.held(), "nobody knew that it would be refused"
+    desk.push([first, *rest])
+    assert desk.held() == desk.should_hold([first, *rest])
+    desk.later = timedelta(days=3)
+    push = desk.push([poisoned, *rest])
+    assert desk.held() == desk.should_hold([first, *rest])
+    said = dict(zip(push.rows["store_id"], push.rows["detail"], strict=True))
+    assert "store acme-wholesale does not take it: refused before" in said["acme-retail"]
+    moved = replace(first, store=WHOLESALE)
+    desk.push([moved, *rest])
+    assert desk.held(WHOLESALE) == desk.should_hold([moved], WHOLESALE)
+    assert "o1" not in desk.held()
+
+
+def test_an_order_whose_customer_the_new_store_refuses_stays_in_the_old_one(desk: StoreDesk):
+    first, *rest = loaded(desk)
+    moved = replace(first, store=WHOLESALE)
+    other = Order(9, email="eve@example.com", store=WHOLESALE)
+    fault = Fault("empty_429", "POST", "/stores/acme-wholesale/customers", times=None)
+    desk.push([first, *rest, other])
+    desk.mailchimp.faults.add(fault)
+    desk.push([moved, *rest, other])
+    assert "o1" in desk.held()
+    desk.mailchimp.faults.clear()
+    desk.push([moved, *rest, other])
+    assert desk.held(WHOLESALE) == desk.should_hold([moved, other], WHOLESALE)
+
+
+def test_a_customer_whom_somebody_deleted_is_made_again_with_all_their_orders(desk: StoreDesk):
+    orders = [*loaded(desk), Order(50, month="2025-11"), Order(51, month="2026-02")]
+    desk.push(orders)
+    desk.mailchimp.delete_customers("acme-retail", "ada@example.com")
+    later = [*orders, Order(60, month="2026-01")]
+    push = desk.push(later)
+    assert set(push.rows["outcome"]) == {"applied"}
+    assert desk.held() == desk.should_hold(later)
+    check_nothing_is_left(desk, later)
+
+
+def test_an_order_that_changes_after_its_customer_was_deleted_comes_back(desk: StoreDesk):
+    first, *rest = loaded(desk)
+    desk.mailchimp.delete_customers("acme-retail", first.email)
+    changed = replace(first, prices={1: 3.0})
+    assert set(desk.push([changed, *rest]).rows["outcome"]) == {"applied"}
+    assert desk.held() == desk.should_hold([changed, *rest])
+
+
+def test_the_orders_of_a_deleted_customer_come_back_in_batches_too(desk: StoreDesk):
+    orders = loaded(desk, 30)
+    desk.mailchimp.delete_customers("acme-retail", "ada@example.com")
+    more = [*orders, *(Order(100 + number) for number in range(30))]
+    desk.push(more)
+    assert desk.held() == desk.should_hold(more)
+    check_nothing_is_left(desk, more)
+
+
+def test_a_person_moves_away_and_back_and_the_store_was_deleted_meanwhile(desk: StoreDesk):
+    first, *rest = loaded(desk)
+    moved = replace(first, store=WHOLESALE)
+    desk.push([moved, *rest])
+    desk.mailchimp.delete_store("acme-wholesale")
+    desk.push([first, *rest])
+    assert desk.held() == desk.should_hold([first, *rest])
+    desk.push([moved, *rest])
+    desk.mailchimp.delete_store("acme-retail")
+    desk.push([moved, *rest])
+    orders = [first, *rest, Order(8)]
+    desk.push(orders)
+    assert desk.held() == desk.should_hold(orders)
+    check_nothing_is_left(desk, orders)
+
+
+def test_what_a_store_refused_is_forgotten_with_the_store(desk: StoreDesk):
+    orders = loaded(desk)
+    desk.mailchimp.take_for_fake("nobody@example.com")
+    refused = Order(4, email="nobody@example.com")
+    desk.push([*orders, refused])
+    desk.mailchimp.state.fake_addresses.clear()
+    assert set(desk.push([*orders, refused]).rows["outcome"]) == {"held_back"}
+    desk.mailchimp.delete_store("acme-retail")
+    desk.push([*orders, refused])
+    assert desk.held() == desk.should_hold([*orders, refused])
+
+
+def test_what_was_refused_is_tried_again_a_day_later(desk: StoreDesk):
+    orders = loaded(desk)
+    desk.mailchimp.take_for_fake("nobody@example.com")
+    refused = Order(4, email="nobody@example.com")
+    desk.push([*orders, refused])
+    desk.mailchimp.state.fake_addresses.clear()
+    desk.later = timedelta(days=1, minutes=1)
+    desk.push([*orders, refused])
+    assert desk.held() == desk.should_hold([*orders, refused])
 
 
 def test_a_store_that_somebody_deleted_is_made_again_as_syncing_and_loaded(desk: StoreDesk):

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from mc_pipeline.defs.audience.assets import ONLY_WHICH_AUDIENCES
 from mc_pipeline.defs.company_lease import company_lease
 from mc_pipeline.defs.presentation import (
     LISTED_ROWS,
@@ -18,7 +17,8 @@ from mc_pipeline.defs.presentation import (
     unless_empty,
 )
 from mc_pipeline.defs.revenue.report import Reconciliation, bridge_steps, report_markdown
-from mc_pipeline.defs.store.assets import said_of_stores, stores_left_alone
+from mc_pipeline.defs.store.assets import said_of_stores
+from mc_pipeline.defs.store.left_alone import not_looked_at
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table, schemas
@@ -26,6 +26,8 @@ from mc_pipeline.tables.parquet import storage_folder
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from mc_pipeline.push.order_rows import StoreFailure
 
 FINANCE = "team:finance"
 _READ_AGAIN_AT_MOST = 1000
@@ -44,7 +46,6 @@ def revenue_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         group_name="revenue",
         kinds={"mailchimp", "pandas", "parquet"},
         owners=[FINANCE],
-        ins={"mailchimp_members": dg.AssetIn(metadata=ONLY_WHICH_AUDIENCES)},
         description="Odoo's kept revenue beside what Mailchimp's stores hold, read back from them, order by "
         "order and month by month, and the way from there to the revenue in the books.\n\n"
         "*report*, in the metadata, has the chart and the tables of the months.",
@@ -57,22 +58,28 @@ def revenue_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         odoo_orders: Table,
         odoo_order_lines: Table,
         odoo_refunds: Table,
-        mailchimp_members: Table,
         systems: dg.ResourceParam[Systems],
     ) -> dg.MaterializeResult:
+        from mc_pipeline.defs.store.troubles import (
+            broken_stores,
+            of_differences,
+            of_failures,
+            of_left_alone,
+        )
         from mc_pipeline.domain.ledger_bridge import bridge_to_ledger, documents_without_order
         from mc_pipeline.domain.reconciliation import reconcile, without_stores
         from mc_pipeline.odoo.income import read_income
 
         company = systems.company(context.partition_key)
         currency, decimal_places = _currency(company, odoo_orders.rows)
-        closed = stores_left_alone(mailchimp_members, company)
-        held = _held(systems, company, {store.store_id for store in closed})
+        closed = not_looked_at(order_push)
+        held, failures = _held(systems, company, {store.store_id for store in closed})
+        unseen = [*closed, *broken_stores({each.store_id: each.error for each in failures}, company)]
         books = read_income(systems.odoo(company), company.odoo_company_id)
         of_odoo = (odoo_orders.rows, odoo_order_lines.rows, odoo_refunds.rows)
         found = Reconciliation(
             reconcile(
-                without_stores(store_orders.rows, {store.store_id for store in closed}),
+                without_stores(store_orders.rows, {store.store_id for store in unseen}),
                 held,
                 order_push.rows,
                 currency=currency,
@@ -82,8 +89,16 @@ def revenue_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
             bridge_to_ledger(*of_odoo, books.rows, decimal_places),
             currency,
             decimal_places,
+            tuple(f"{store.store_id}: {store.because}" for store in unseen),
+            tuple(_what_waits(systems, company)),
         )
-        read_again = _read_again(context, systems, company, found)
+        read_again, not_read = _read_again(context, systems, company, found)
+        reported = [
+            *of_failures([*failures, *not_read]),
+            *of_left_alone(closed, "compared"),
+            *of_differences(found.differing),
+        ]
+        systems.ledger.troubles.report(company.key, "revenue_reconciliation", context.run.run_id, reported)
         derived = store_orders.derive(found.rows, odoo_orders, odoo_order_lines, odoo_refunds)
         table = Table(
             derived.rows, derived.observed_at, derived.complete, derived.incomplete_because, found.facts
@@ -100,7 +115,7 @@ def revenue_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
                 "move_id",
                 lambda move_id: document_link(systems.settings, move_id),
             )
-            | said_of_stores(closed)
+            | said_of_stores(unseen)
             | {"read_again_for_the_next_push": read_again, "notes": "; ".join(books.notes) or "none"}
             | _csv_files(company, found),
         )
@@ -159,20 +174,23 @@ def _currency(company: CompanySettings, orders: "pd.DataFrame") -> tuple[str, in
     return (stores[0] if stores else ""), 2
 
 
-def _held(systems: Systems, company: CompanySettings, left_alone: Collection[str]) -> "pd.DataFrame":
+def _held(
+    systems: Systems, company: CompanySettings, left_alone: Collection[str]
+) -> "tuple[pd.DataFrame, list[StoreFailure]]":
     """Read back what the company's stores hold, those too that the settings name no longer.
 
-    Not those that are left alone, whose orders count as not looked at. A store that is not there yet holds
-    nothing.
+    Not those that are left alone, nor those that cannot be read: their orders count as not looked at. A store
+    that is not there yet holds nothing.
     """
     import pandas as pd
 
-    from mc_pipeline.mailchimp.errors import MailchimpNotFoundError
+    from mc_pipeline.mailchimp.errors import MailchimpError, MailchimpNotFoundError
     from mc_pipeline.mailchimp.store_reading import ORDER_COLUMNS, read_store_orders
+    from mc_pipeline.push.order_rows import StoreFailure
 
     named = [audience.store.id for audience in company.audiences.values() if audience.store]
     known = [store.store_id for store in systems.ledger.stores.of_company(company.key)]
-    found = []
+    found, failures = [], []
     for store_id in dict.fromkeys([*named, *known]):
         if store_id in left_alone:
             continue
@@ -180,29 +198,55 @@ def _held(systems: Systems, company: CompanySettings, left_alone: Collection[str
             found.append(read_store_orders(systems.mailchimp(company), store_id))
         except MailchimpNotFoundError:
             continue
+        except MailchimpError as error:
+            failures.append(StoreFailure(store_id, "", error))
     full = [rows for rows in found if len(rows)]
-    return pd.concat(full, ignore_index=True) if full else pd.DataFrame(columns=list(ORDER_COLUMNS))
+    held = pd.concat(full, ignore_index=True) if full else pd.DataFrame(columns=list(ORDER_COLUMNS))
+    return held, failures
+
+
+def _what_waits(systems: Systems, company: CompanySettings) -> list[str]:
+    """Say what of the company waits for a person: for that, a store may hold too little or too much."""
+    plans = [
+        f"plan {plan.plan_id} ({plan.row_count:,} changes): orders of people who are to become members wait "
+        "with them"
+        for plan in systems.ledger.plans.waiting(company.key)
+    ]
+    return plans + [
+        f"{each.plan_id}: {each.orders:,} orders of store {each.store_id} are to be lowered or deleted"
+        for each in systems.ledger.store_plans.waiting(company.key)
+    ]
 
 
 def _read_again(
     context: dg.AssetExecutionContext, systems: Systems, company: CompanySettings, found: Reconciliation
-) -> int:
+) -> "tuple[int, list[StoreFailure]]":
     """Let the ledger know how the orders that differ really are, so that the next push puts them right.
 
-    Somebody edited or deleted them in Mailchimp: the push compares with what it remembers.
+    Somebody edited or deleted them in Mailchimp, or the ledger was replaced by an older copy: the push
+    compares with what it remembers. Returns how many were read, and which stores could not be.
     """
+    from mc_pipeline.ledger import AboutOrder
+    from mc_pipeline.mailchimp.errors import MailchimpError
+    from mc_pipeline.push.order_rows import StoreFailure
     from mc_pipeline.push.store_settling import read_back
 
     orders = found.differing.dropna(subset=["order_id"]).head(_READ_AGAIN_AT_MOST)
-    if orders.empty:
-        return 0
-    keys = [
-        ("order", store_id, order_id)
-        for store_id, order_id in zip(orders["store_id"], orders["foreign_order_id"], strict=True)
-    ]
-    with company_lease(systems, company.key, context.run.run_id, context.log) as lease:
-        read_back(systems.mailchimp(company), systems.ledger, lease, keys)
-    return len(keys)
+    read, failures = 0, []
+    for store_id, of_store in orders.groupby("store_id", sort=True):
+        about: dict[tuple[str, str, str], AboutOrder | None] = {
+            ("order", str(store_id), str(foreign)): AboutOrder(order_id=int(order), month=str(month))
+            for foreign, order, month in zip(
+                of_store["foreign_order_id"], of_store["order_id"], of_store["month"], strict=True
+            )
+        }
+        with company_lease(systems, company.key, context.run.run_id, context.log) as lease:
+            try:
+                read_back(systems.mailchimp(company), systems.ledger, lease, about.keys(), about=about)
+                read += len(about)
+            except MailchimpError as error:
+                failures.append(StoreFailure(str(store_id), "", error))
+    return read, failures
 
 
 def _csv_files(company: CompanySettings, found: Reconciliation) -> dict[str, dg.MetadataValue]:

@@ -22,8 +22,8 @@ _ASSET = schemas.REVENUE_RECONCILIATION.name
 _FINANCE = "finance"
 _WHAT_TO_DO = {
     MAILCHIMP_HOLDS_WHAT_IS_DUE: "sync the company again, which corrects what somebody edited in Mailchimp; "
-    "what still differs was refused by Mailchimp, and push_detail has its words: correct the order in Odoo "
-    "by them.",
+    "what still differs was not taken by Mailchimp: the check orders_applied says why, and where to put it "
+    "right.",
     LITTLE_IS_LEFT_OUT: "see in left_out which reason is dear, and correct the customers in Odoo (address) "
     "or the rules and stores in companies.yaml.",
     BOOKS_ARE_EXPLAINED: "sync again, for somebody may have posted meanwhile; what stays is in Odoo under "
@@ -70,17 +70,26 @@ def revenue_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDef
 def _holds_what_is_due(systems: Systems, found: Reconciliation) -> dg.AssetCheckResult:
     differing = found.differing
     counted = differing.groupby("differs_because", as_index=False).size()
+    said = []
+    if len(differing):
+        said.append(
+            f"{orders_differ(len(differing))}. What to do: {_WHAT_TO_DO[MAILCHIMP_HOLDS_WHAT_IS_DUE]}"
+        )
+    if found.not_looked_at:
+        said.append(f"Not looked at: {'; '.join(found.not_looked_at)}.")
+    if found.waits or len(found.waiting):
+        said.append(f"Waits for approval: {'; '.join(found.waits) or f'{len(found.waiting):,} orders'}.")
     return dg.AssetCheckResult(
         check_name=MAILCHIMP_HOLDS_WHAT_IS_DUE,
         asset_key=_ASSET,
-        passed=differing.empty,
-        severity=dg.AssetCheckSeverity.ERROR,
-        description="Every order is in Mailchimp as it should be."
-        if differing.empty
-        else f"{orders_differ(len(differing))}. What to do: {_WHAT_TO_DO[MAILCHIMP_HOLDS_WHAT_IS_DUE]}",
+        passed=not said,
+        severity=dg.AssetCheckSeverity.WARN if differing.empty else dg.AssetCheckSeverity.ERROR,
+        description=" ".join(said) or "Every order is in Mailchimp as it should be.",
         metadata={
             "owner": _FINANCE,
             "offenders": len(differing),
+            "waiting": len(found.waiting),
+            "stores_not_looked_at": len(found.not_looked_at),
             **({} if differing.empty else {"by_difference": records_table(counted)}),
             **differing_orders(systems, found),
         },

@@ -14,16 +14,23 @@ SHOWN_MONTHS = 24
 _BRIDGE_MONTHS = 6
 _STEP_COLUMNS = {"month": "month", "books": "books"}
 _CURRENCY, _DECIMAL_PLACES, _BRIDGE = "currency", "decimal_places", "bridge"
+_UNSEEN, _WAITS = "stores_not_looked_at", "waits"
 
 
 @dataclass(frozen=True)
 class Reconciliation:
-    """One company's reconciliation: rows of ``revenue_reconciliation`` and of the bridge to the books."""
+    """One company's reconciliation: rows of ``revenue_reconciliation`` and of the bridge to the books.
+
+    ``not_looked_at``: stores that were not compared, each with the reason. ``waits``: what of the company
+    waits for a person.
+    """
 
     rows: "pd.DataFrame"
     bridge: "pd.DataFrame"
     currency: str
     decimal_places: int
+    not_looked_at: tuple[str, ...] = ()
+    waits: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, table: Table) -> Self:
@@ -34,7 +41,8 @@ class Reconciliation:
         bridge = pd.DataFrame(json.loads(facts[_BRIDGE]))
         amounts = bridge.columns.drop("month")
         bridge[amounts] = bridge[amounts].astype("float64")
-        return cls(table.rows, bridge, facts[_CURRENCY], int(facts[_DECIMAL_PLACES]))
+        unseen, waits = (tuple(json.loads(facts.get(name, "[]"))) for name in (_UNSEEN, _WAITS))
+        return cls(table.rows, bridge, facts[_CURRENCY], int(facts[_DECIMAL_PLACES]), unseen, waits)
 
     @property
     def facts(self) -> dict[str, str]:
@@ -43,6 +51,8 @@ class Reconciliation:
             _CURRENCY: self.currency,
             _DECIMAL_PLACES: str(self.decimal_places),
             _BRIDGE: json.dumps(self.bridge.to_dict("list")),
+            _UNSEEN: json.dumps(self.not_looked_at),
+            _WAITS: json.dumps(self.waits),
         }
 
     @property
@@ -65,6 +75,13 @@ class Reconciliation:
         from mc_pipeline.domain.reconciliation import differing
 
         return _latest_first(self.rows[differing(self.rows)])
+
+    @property
+    def waiting(self) -> "pd.DataFrame":
+        """The orders whose correction waits for a person, the latest month first."""
+        from mc_pipeline.domain.reconciliation import WAITS
+
+        return _latest_first(self.rows[self.rows["differs_because"] == WAITS])
 
     @property
     def left_alone(self) -> "pd.DataFrame":
@@ -162,6 +179,7 @@ _MONTHS = {
     "mailchimp_goods": "Mailchimp: goods",
     "mailchimp_shipping": "Mailchimp: shipping",
     "left_alone": "stays, not due",
+    "waiting": "waits",
     "difference": "difference",
     "orders_differing": "orders that differ",
 }
@@ -171,10 +189,17 @@ _LEFT_OUT = {"in_words": "because", "orders": "orders", "kept_untaxed": "kept"}
 def _verdict(reconciliation: Reconciliation, months: "pd.DataFrame") -> str:
     differing, gaps = len(reconciliation.differing), len(reconciliation.not_explained)
     orders = int(months["orders"].sum())
+    unseen = (
+        f" Not looked at: {'; '.join(reconciliation.not_looked_at)}." if reconciliation.not_looked_at else ""
+    )
+    waits = f" Waits for approval: {'; '.join(reconciliation.waits)}." if reconciliation.waits else ""
     said = [
         f"**Mailchimp's stores hold exactly what is due; {orders:,} orders were looked at.**"
+        if not (differing or unseen or waits)
+        else f"**Nothing differs in what could be looked at.**{unseen}{waits}"
         if not differing
-        else f"**{orders_differ(differing)} between Odoo and Mailchimp: see `differing_orders_in_odoo`.**",
+        else f"**{orders_differ(differing)} between Odoo and Mailchimp: see `differing_orders_in_odoo`.**"
+        f"{unseen}{waits}",
         "The books are explained to the cent."
         if not gaps
         else f"In {gaps:,} months the books hold something that no step explains.",

@@ -1,7 +1,6 @@
 """Assets of the group ``store``: the orders as Mailchimp's stores should hold them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -16,6 +15,7 @@ from mc_pipeline.defs.presentation import (
     table_metadata,
     unless_empty,
 )
+from mc_pipeline.defs.store.left_alone import StoreLeftAlone
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.settings import CompanySettings, Settings
 from mc_pipeline.tables import Table, schemas
@@ -167,32 +167,6 @@ def members_of(systems: Systems, company: CompanySettings) -> "pd.DataFrame":
     left = {(each.list_id, each.former) for each in systems.ledger.changed_addresses.open(company.key)}
     taken = [place in left for place in zip(members["list_id"], members["email"], strict=True)]
     return members.drop(members.index[taken])
-
-
-@dataclass(frozen=True)
-class StoreLeftAlone:
-    """A store that a run neither writes nor reads, as nobody knows who is in its audience.
-
-    ``is_gone``: the audience is not in Mailchimp any more.
-    """
-
-    store_id: str
-    audience: str
-    because: str
-    is_gone: bool
-
-
-def stores_left_alone(members: Table, company: CompanySettings) -> list[StoreLeftAlone]:
-    """Return the stores of audiences that were not read (rules 1.2 and 9.1); ``members``: the table
-    mailchimp_members."""
-    from mc_pipeline.defs.audience.observing import Audiences
-
-    found = []
-    for unread in Audiences.of(members, company).unread:
-        store = company.audiences[unread.name].store
-        if store is not None:
-            found.append(StoreLeftAlone(store.id, unread.name, unread.because, unread.gone))
-    return found
 
 
 def said_of_stores(stores: Sequence[StoreLeftAlone]) -> dict[str, dg.MetadataValue]:

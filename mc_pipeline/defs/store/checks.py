@@ -1,6 +1,6 @@
 """Checks of the group ``store``: what the stores did not take."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
@@ -11,12 +11,15 @@ from mc_pipeline.defs.presentation import (
     counts_table,
     listed,
     order_link,
+    records_table,
     unless_empty,
 )
+from mc_pipeline.defs.store.left_alone import troubles_of
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.tables import Table
 
 ORDERS_APPLIED = "orders_applied"
+PRODUCTS_APPLIED = "products_applied"
 
 
 def store_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefinition]:
@@ -28,10 +31,9 @@ def store_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefin
             company_check_spec(
                 ORDERS_APPLIED,
                 asset="order_push",
-                description="The stores hold every order that is due, as it should be. For finance: open "
-                "the named order in Odoo and correct what Mailchimp's words say; it is tried again when it "
-                "changes. What says deferred or not sent is tried again by itself; what says held back names "
-                "what it waits for.",
+                description="The stores hold every order that is due, as it should be. For finance: "
+                "*troubles* says what is wrong and what to do, in Odoo, Mailchimp or companies.yaml. "
+                "What waits for approval is released with mc-pipeline approve, or the job approve_plan.",
                 owner="finance",
                 companies=companies,
             )
@@ -45,17 +47,19 @@ def store_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefin
         left_alone = order_push.rows["because"].isin([KEPT_RIGHT, STAYS])
         rows = order_push.rows[~left_alone]
         trouble = rows[~rows["outcome"].isin(["applied", "unchanged"])]
+        told = troubles_of(order_push)
         yield dg.AssetCheckResult(
             check_name=ORDERS_APPLIED,
             asset_key="order_push",
-            passed=trouble.empty,
-            severity=dg.AssetCheckSeverity.WARN,
+            passed=trouble.empty and not told,
+            severity=_severity(told),
             description=f"{len(rows):,} orders differed, all are applied."
-            if trouble.empty
-            else f"{len(trouble):,} of {len(rows):,} orders that differ were not applied.",
+            if trouble.empty and not told
+            else _sentence(told) or f"{len(trouble):,} of {len(rows):,} orders that differ were not applied.",
             metadata={
                 "not_applied": len(trouble),
                 "left_as_they_are": int(left_alone.sum()),
+                **_listed(told),
                 **unless_empty(by_outcome=counts_table(counts(trouble["outcome"]), "outcome")),
                 **listed(
                     "which",
@@ -67,4 +71,55 @@ def store_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefin
             },
         )
 
-    return [order_push_checks]
+    @dg.multi_asset_check(
+        name="product_push_checks",
+        specs=[
+            company_check_spec(
+                PRODUCTS_APPLIED,
+                asset="product_push",
+                description="Every store could be opened and holds the products that its orders name. For "
+                "marketing ops: *troubles* says what is wrong with which store or product, and what to do.",
+                owner="marketing ops",
+                companies=companies,
+            )
+        ],
+    )
+    def product_push_checks(
+        context: dg.AssetCheckExecutionContext, product_push: Table
+    ) -> Iterator[dg.AssetCheckResult]:
+        told = troubles_of(product_push)
+        yield dg.AssetCheckResult(
+            check_name=PRODUCTS_APPLIED,
+            asset_key="product_push",
+            passed=not told,
+            severity=_severity(told),
+            description=_sentence(told) or f"{len(product_push.rows):,} products differed, all are applied.",
+            metadata=_listed(told),
+        )
+
+    return [order_push_checks, product_push_checks]
+
+
+_Told = Sequence[tuple[str, str, str]]
+_BROKEN, _WAITS, _NOT_LOOKED_AT = "broken", "waits", "not_looked_at"
+
+
+def _severity(told: _Told) -> dg.AssetCheckSeverity:
+    """What is broken is an error; what waits, or was not looked at for something else, is a warning."""
+    broken = any(kind == _BROKEN for kind, _, _ in told)
+    return dg.AssetCheckSeverity.ERROR if broken else dg.AssetCheckSeverity.WARN
+
+
+def _sentence(told: _Told) -> str:
+    """The worst of what was told, with what to do; empty where there is nothing."""
+    order = (_BROKEN, _WAITS, _NOT_LOOKED_AT)
+    worst = sorted(told, key=lambda each: order.index(each[0]))
+    return " ".join(f"{sentence.rstrip('.')}. {what_to_do}".strip() for _, sentence, what_to_do in worst)
+
+
+def _listed(told: _Told) -> dict[str, dg.MetadataValue]:
+    import pandas as pd
+
+    if not told:
+        return {}
+    return {"troubles": records_table(pd.DataFrame(list(told), columns=["kind", "what", "what to do"]))}

@@ -1,11 +1,14 @@
 """Assets that write to the stores: the products that orders name, then the orders, month by month.
 
-Neither waits for an approval of its own. Orders go only to people who are members, whose first load a
-person approved (rule 7.3); and an order mails nobody: a store that is loading runs no automation, and no
-order says a financial status unless the settings ask for it.
+Orders go only to people who are members, whose first load a person approved (rule 7.3); and an order mails
+nobody: a store that is loading runs no automation, and no order says a financial status unless the settings
+ask for it. Where more orders of a store than the guard allows would be lowered or deleted, these wait for an
+approval (rule 7.2). What is wrong with a store, a month or a product is told in the ledger, and holds up
+nothing else.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,11 +27,11 @@ from mc_pipeline.defs.presentation import (
     table_metadata,
     unless_empty,
 )
-from mc_pipeline.defs.store.assets import (
-    FINANCE,
+from mc_pipeline.defs.store.assets import FINANCE, members_of, said_of_stores
+from mc_pipeline.defs.store.left_alone import (
     StoreLeftAlone,
-    members_of,
-    said_of_stores,
+    remember_not_looked_at,
+    remember_troubles,
     stores_left_alone,
 )
 from mc_pipeline.defs.systems import Systems
@@ -40,7 +43,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mc_pipeline.ledger import Lease
-    from mc_pipeline.push.orders import OrderPush
+    from mc_pipeline.mailchimp.client import MailchimpClient
+    from mc_pipeline.mailchimp.errors import MailchimpError
+    from mc_pipeline.push.order_rows import OrderPush
+    from mc_pipeline.push.store_settling import Settled
     from mc_pipeline.push.store_writes import StoreWrites
     from mc_pipeline.push.stores import Store
 
@@ -53,6 +59,7 @@ _COLUMNS_OF_ORDERS = (
 )  # fmt: skip
 _COLUMNS_OF_PRODUCTS = ("order_id", "store_id", "email", "lines_json", "excluded_because")
 _COLUMNS_OF_RATES = ("order_id", "currency", "company_currency", "currency_rate")
+_ONLY_WHICH_LISTS = {COLUMNS: ["list_id"]}
 _MONTHS_LISTED = 240
 
 
@@ -67,6 +74,7 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
         ins={
             "store_orders": dg.AssetIn(metadata={COLUMNS: list(_COLUMNS_OF_PRODUCTS)}),
             "mailchimp_members": dg.AssetIn(metadata=ONLY_WHICH_AUDIENCES),
+            "audience_plan": dg.AssetIn(metadata=_ONLY_WHICH_LISTS),
         },
         description="The products that orders of a store name, with their variants, brought into it. Makes "
         "the store first, bound to its audience and syncing. Settles what an interrupted run left open.",
@@ -77,36 +85,53 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
         store_orders: Table,
         odoo_products: Table,
         mailchimp_members: Table,
+        audience_plan: Table,
         systems: dg.ResourceParam[Systems],
     ) -> dg.MaterializeResult:
         import pandas as pd
 
+        from mc_pipeline.defs.store.troubles import broken_stores, of_failures, of_products
+        from mc_pipeline.push.order_rows import StoreFailure
         from mc_pipeline.push.products import push_products
         from mc_pipeline.push.stores import open_stores
 
         company = systems.company(context.partition_key)
         rows = schemas.PRODUCT_PUSH.empty()
         settled = 0
-        closed = stores_left_alone(mailchimp_members, company)
+        by_store: dict[str, MailchimpError] = {}
+        closed = _left_alone(systems, company, mailchimp_members, audience_plan)
         if has_stores(systems, company):
             with company_lease(systems, company.key, context.run.run_id, context.log) as lease:
-                writes, settled = _begin(systems, company, lease, context.run.run_id)
+                writes, begun = _begin(systems, company, lease, context.run.run_id)
+                settled = begun.count
                 due = _due(store_orders.rows)
-                stores = _stores_in_use(systems, company, due, closed)
-                open_stores(writes.client, systems.ledger, lease, stores.values())
+                named = _stores_in_use(systems, company, due, closed, writes.client)
+                failed = open_stores(
+                    writes.client,
+                    systems.ledger,
+                    lease,
+                    named.values(),
+                    is_erased=systems.erased.includes,
+                )
+                stores = {name: store for name, store in named.items() if name not in failed}
                 due = due[due["store_id"].isin(list(stores))]
                 kept_right = _kept_right(systems, company, store_orders.rows)
                 kept_right = kept_right[kept_right["store_id"].isin(list(stores))]
                 due = pd.concat([due, kept_right]) if len(kept_right) else due
-                rows = push_products(due, odoo_products.rows, writes, systems.now())
-                rows = _with_templates(rows, stores)
-        table = store_orders.derive(rows, odoo_products)
+                push = push_products(due, odoo_products.rows, writes, systems.now())
+                rows = _with_templates(push.rows, stores)
+                by_store = {**begun.failures, **push.failures, **failed}
+        failures = [StoreFailure(name, "", error) for name, error in by_store.items()]
+        found = [*of_failures(failures), *of_products(rows)]
+        systems.ledger.troubles.report(company.key, "product_push", context.run.run_id, found)
+        table = replace(store_orders.derive(rows, odoo_products), facts=remember_troubles(found))
         return dg.MaterializeResult(
             value=table,
             metadata=table_metadata(table)
             | {
                 "settled_from_an_interrupted_run": settled,
-                **said_of_stores(closed),
+                "written": int((rows["outcome"] == "applied").sum()),
+                **said_of_stores([*closed, *broken_stores(by_store, company)]),
                 **unless_empty(
                     by_outcome=count_by(rows, "store_id", "operation", "outcome", of="products"),
                     not_applied=records_table(_trouble(rows)),
@@ -123,6 +148,7 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
             "store_orders": dg.AssetIn(metadata={COLUMNS: list(_COLUMNS_OF_ORDERS)}),
             "odoo_orders": dg.AssetIn(metadata={COLUMNS: list(_COLUMNS_OF_RATES)}),
             "mailchimp_members": dg.AssetIn(metadata=ONLY_WHICH_AUDIENCES),
+            "audience_plan": dg.AssetIn(metadata=_ONLY_WHICH_LISTS),
         },
         deps=["product_push"],
         description="The orders brought into the stores, month by month, with one outcome per order that "
@@ -135,23 +161,36 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
         store_orders: Table,
         odoo_orders: Table,
         mailchimp_members: Table,
+        audience_plan: Table,
         systems: dg.ResourceParam[Systems],
     ) -> dg.MaterializeResult:
+        from mc_pipeline.defs.store.troubles import (
+            broken_stores,
+            of_failures,
+            of_left_alone,
+            of_lowered,
+            of_orders,
+        )
+        from mc_pipeline.push.order_rows import StoreFailure
         from mc_pipeline.push.orders import OrderPusher, Orders
         from mc_pipeline.push.stores import end_first_loads, forget_deleted_stores, open_stores
         from mc_pipeline.sync.opt_outs.since import AskedAudiences
 
         company = systems.company(context.partition_key)
         if not has_stores(systems, company):
+            systems.ledger.troubles.report(company.key, "order_push", context.run.run_id, [])
             return _nothing_to_push(store_orders)
-        closed = stores_left_alone(mailchimp_members, company)
+        closed = _left_alone(systems, company, mailchimp_members, audience_plan)
         with company_lease(systems, company.key, context.run.run_id, context.log) as lease:
-            writes, _ = _begin(systems, company, lease, context.run.run_id)
+            writes, begun = _begin(systems, company, lease, context.run.run_id)
             gone = [store.store_id for store in closed if store.is_gone]
             # With its audience, Mailchimp deletes a store: what it held may enter another one.
-            forget_deleted_stores(writes.client, systems.ledger, lease, gone)
-            stores = _stores_in_use(systems, company, _due(store_orders.rows), closed)
-            open_stores(writes.client, systems.ledger, lease, stores.values())
+            not_asked = forget_deleted_stores(writes.client, systems.ledger, lease, gone)
+            named = _stores_in_use(systems, company, _due(store_orders.rows), closed, writes.client)
+            failed = open_stores(
+                writes.client, systems.ledger, lease, named.values(), is_erased=systems.erased.includes
+            )
+            stores = {name: store for name, store in named.items() if name not in failed}
             orders = Orders(
                 rows=store_orders.rows,
                 members=members_of(systems, company),
@@ -160,21 +199,39 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
                 states_of=partial(_states_of, systems, company),
                 not_there=AskedAudiences(systems, company, context.run.run_id).not_there,
                 incomplete_because=store_orders.incomplete_because,
-                stores_left_alone=frozenset(store.store_id for store in closed),
+                stores_left_alone=frozenset({store.store_id for store in closed} | failed.keys()),
+                lowered_limit=company.guards.orders_lowered.limit,
+                approved_row_keys=partial(systems.ledger.plans.approved_row_keys, company.key),
             )
             pusher = OrderPusher(orders, stores.values(), writes, systems.now(), report=context.log.info)
             push = pusher.push()
+            _keep_what_waits(systems, company, lease, push)
             unfinished = push.unfinished_stores(stores.values())
-            loaded = end_first_loads(writes.client, systems.ledger, lease, stores.values(), unfinished)
+            loaded, not_ended = end_first_loads(
+                writes.client, systems.ledger, lease, stores.values(), unfinished
+            )
         rows = push.rows.assign(audience=push.rows["store_id"].map(_audiences(stores)).fillna(""))
-        table = store_orders.derive(rows)
+        broken = broken_stores(failed, company)
+        about_stores = {**begun.failures, **not_asked, **not_ended, **failed}
+        failures = [StoreFailure(name, "", error) for name, error in about_stores.items()] + [*push.failures]
+        told = _told_with_the_products(systems, company)
+        found = [
+            *of_failures([each for each in failures if each.month or each.store_id not in told]),
+            *of_left_alone([*closed, *(each for each in broken if each.store_id in told)], "written"),
+            *of_orders(rows),
+            *of_lowered(push.waiting),
+        ]
+        systems.ledger.troubles.report(company.key, "order_push", context.run.run_id, found)
+        facts = remember_not_looked_at([*closed, *broken]) | remember_troubles(found)
+        table = replace(store_orders.derive(rows), facts=facts)
         trouble = _trouble(rows)
         return dg.MaterializeResult(
             value=table,
             metadata=table_metadata(table)
             | {
                 "first_load_ended": ", ".join(loaded) or "of no store",
-                **said_of_stores(closed),
+                "written": int((rows["outcome"] == "applied").sum()),
+                **said_of_stores([*closed, *broken]),
                 **unless_empty(
                     by_month=_by_month(push, systems.ledger.store_intents.progress(company.key, lease.owner)),
                     by_outcome=count_by(rows, "store_id", "operation", "outcome", of="orders"),
@@ -192,6 +249,34 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
     return [product_push, order_push]
 
 
+def _left_alone(
+    systems: Systems, company: CompanySettings, members: Table, plan: Table
+) -> list[StoreLeftAlone]:
+    opened = systems.ledger.plans.opened_audiences(company.key)
+    return stores_left_alone(members, company, opened, set(plan.rows["list_id"]))
+
+
+def _told_with_the_products(systems: Systems, company: CompanySettings) -> set[str]:
+    """Return the stores of which the products' push told that they are broken."""
+    return {
+        each.trouble.place
+        for each in systems.ledger.troubles.open(company.key)
+        if (each.step, each.trouble.part) == ("product_push", "store")
+    }
+
+
+def _keep_what_waits(systems: Systems, company: CompanySettings, lease: "Lease", push: "OrderPush") -> None:
+    """Keep which orders of which stores wait, so that a person can release them."""
+    systems.ledger.store_plans.replace(
+        company.key,
+        lease.fence,
+        [
+            (each.plan_id, each.store_id, each.held, [each.row_keys[order] for order in each.waiting])
+            for each in push.waiting
+        ],
+    )
+
+
 def has_stores(systems: Systems, company: CompanySettings) -> bool:
     """Say whether the company has a store, or had one that still holds something of ours."""
     named = any(audience.store is not None for audience in company.audiences.values())
@@ -200,8 +285,8 @@ def has_stores(systems: Systems, company: CompanySettings) -> bool:
 
 def _begin(
     systems: Systems, company: CompanySettings, lease: "Lease", run_id: str
-) -> tuple["StoreWrites", int]:
-    """Settle what an interrupted run left open, and return how to write and how many it were."""
+) -> tuple["StoreWrites", "Settled"]:
+    """Settle what an interrupted run left open, and return how to write, and what was settled."""
     from mc_pipeline.push.store_settling import settle_store_writes
     from mc_pipeline.push.store_writes import StoreWrites
 
@@ -213,17 +298,23 @@ def _begin(
 
 
 def _stores_in_use(
-    systems: Systems, company: CompanySettings, due: "pd.DataFrame", closed: Sequence[StoreLeftAlone]
+    systems: Systems,
+    company: CompanySettings,
+    due: "pd.DataFrame",
+    closed: Sequence[StoreLeftAlone],
+    client: "MailchimpClient",
 ) -> Mapping[str, "Store"]:
     """Stores that hold something or are about to, by id; one without any order yet is not made.
 
-    Without those that are left alone.
+    Without those that are left alone. A store that the ledger does not know may be there all the same.
     """
-    from mc_pipeline.push.stores import Store
+    from mc_pipeline.push.stores import Store, stores_there
 
+    named = {audience.store.id for audience in company.audiences.values() if audience.store is not None}
     wanted = set(due["store_id"]) | {
         store.store_id for store in systems.ledger.stores.of_company(company.key)
     }
+    wanted |= stores_there(client, named - wanted - {store.store_id for store in closed})
     return {
         audience.store.id: Store(
             store_id=audience.store.id,

@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 
 from mc_pipeline.sandbox.faults import Faults, Latency
 from mc_pipeline.sandbox.journal import Journal
-from mc_pipeline.sandbox.mailchimp import members, merge_fields, segments
+from mc_pipeline.sandbox.mailchimp import members, merge_fields, segments, stores
 from mc_pipeline.sandbox.mailchimp.api import Api
 from mc_pipeline.sandbox.mailchimp.app import create_app
 from mc_pipeline.sandbox.mailchimp.people import People
@@ -258,6 +258,32 @@ class SandboxMailchimp(People):
         """Let the webhooks of an audience be older than signatures: their deliveries carry none."""
         for webhook in self.state.audiences[list_id].webhooks.values():
             webhook.signing_secret = ""
+
+    # --- what people do in a store ------------------------------------------------------------------
+
+    def delete_order(self, store_id: str, order_id: str) -> None:
+        """Somebody deletes an order by hand."""
+        with self.state.lock:
+            store = self.state.stores[store_id]
+            stores.delete_order(store, store.orders[order_id])
+
+    def delete_customers(self, store_id: str, email: str) -> None:
+        """Somebody deletes the customers with an address by hand; their orders go with them."""
+        with self.state.lock:
+            store = self.state.stores[store_id]
+            for customer_id in list(store.customers_by_email[email.lower()]):
+                stores.delete_customer(store, store.customers[customer_id])
+
+    def delete_store(self, store_id: str) -> None:
+        """Somebody deletes a store by hand, with all that it holds."""
+        with self.state.lock:
+            stores.delete_store(self.state, self.state.stores[store_id])
+
+    def edit_order(self, store_id: str, order_id: str, **details: Any) -> None:
+        """Another program writes an order: its totals or dates, by their names in the API."""
+        with self.state.lock:
+            store = self.state.stores[store_id]
+            stores.change_order(self.state, store, store.orders[order_id], details)
 
     # --- looking ------------------------------------------------------------------------------------
 
