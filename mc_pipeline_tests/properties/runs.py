@@ -23,7 +23,7 @@ from upath import UPath
 
 from mc_pipeline.definitions import build_defs
 from mc_pipeline.defs.jobs import OPT_OUT_ASSETS, SYNC_COMPANY
-from mc_pipeline.defs.partitions import CHANGES, READ_TAG
+from mc_pipeline.defs.partitions import CHANGES, COMPANY_STATUS, READ_TAG
 from mc_pipeline.defs.systems import Systems, utc_now
 from mc_pipeline.ledger import Ledger
 from mc_pipeline.mailchimp.connections import ConnectionSlots, InProcessSlots
@@ -293,6 +293,8 @@ def _steps(settings: Settings) -> Mapping[str, Callable[..., Any]]:
         _made[key] = {}
         urgency = {each.op.name: int(each.op.tags.get("dagster/priority", 0)) for each in step_of.values()}
         for name in _in_order(graph, urgency):
+            if name == COMPANY_STATUS:
+                continue  # it tells what Dagster recorded of a run, and these runs have no record
             _made[key][name] = functions[name]
             if name == "audience_plan":
                 _made[key][checks.op.name] = checks.op.compute_fn.decorated_fn
