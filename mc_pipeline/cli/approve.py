@@ -96,7 +96,7 @@ def _list_what_waits(
     from mc_pipeline.cli.summary import show_waiting_opt_outs, show_waiting_orders, show_waiting_plan
 
     if not plans and not old_opt_outs and not orders:
-        console.print("No plan, no old opt-out and no order waits for approval.")
+        console.print("No plan and no old opt-out waits for approval.")
     waiting: list[PlanRecord | OldOptOutsRecord | StorePlan] = [*plans, *old_opt_outs, *orders]
     for company in sorted({each.company for each in waiting}):
         for record in plans:
