@@ -45,6 +45,7 @@ def troubles_of_push(
     problems: Mapping[str, Mapping[str, ProblemLike]],
     faults: Sequence[FaultLike],
     names: Mapping[str, str],
+    unanswered: pd.DataFrame | None = None,
 ) -> list[Trouble]:
     """Return what is open after a push, one trouble for each cause and place.
 
@@ -54,6 +55,7 @@ def troubles_of_push(
         problems: merge fields that cannot be written, by audience and tag.
         faults: audiences and tags at which writing ended.
         names: an audience's name in the settings by its list id.
+        unanswered: rows of the push of which nobody knows whether they were applied: audience, tag, detail.
     """
     found = [
         _broken(
@@ -99,6 +101,7 @@ def troubles_of_push(
                 TRIED_AGAIN,
             )
         )
+    found += _of_lost_answers(unanswered) if unanswered is not None else []
     outside = open_refusals[open_refusals["reason"] == DEFERRED]
     by_place = outside.fillna({"field": ""}).groupby(["audience", "cause", "field"])
     for (where, why, tag), rows in by_place:
@@ -114,6 +117,24 @@ def troubles_of_push(
                 f"{sentence[:1].upper()}{sentence[1:]}; {people}.",
                 what_to_change(cause, field),
                 owner=MARKETING,
+            )
+        )
+    return found
+
+
+def _of_lost_answers(rows: pd.DataFrame) -> list[Trouble]:
+    """One trouble for each audience, and for each of its tags, whose changes got no answer."""
+    found = []
+    for (audience, tag), of_place in rows.fillna({"tag": ""}).groupby(["audience", "tag"]):
+        changes = "1 change" if len(of_place) == 1 else f"{len(of_place):,} changes"
+        place = f"tag {tag} of audience {audience}" if tag else f"audience {audience}"
+        found.append(
+            _broken(
+                "tag" if tag else "audience",
+                f"{audience}/{tag}" if tag else str(audience),
+                "answer_lost",
+                f"It is not known whether Mailchimp made {changes} of {place}: {of_place['detail'].iloc[0]}",
+                "The next sync reads them back, and makes what is missing.",
             )
         )
     return found

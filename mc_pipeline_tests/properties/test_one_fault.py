@@ -85,16 +85,17 @@ PLACES = [
     Place(
         "the list of an audience",
         _always("html_503", f"/lists/{WHOLESALE}"),
-        # People who would be subscribed are held everywhere: who opted out there is not known.
+        # People who would be subscribed are held everywhere: who opted out there is not known. So no first
+        # load ends.
         state=rf"^{WHOLESALE} |^store {STORE}|^mail.blacklist refusing|{MOVING}|{SUBSCRIBED}",
-        writes=rf"^{WHOLESALE} |^store {STORE}|{MOVING}|{SUBSCRIBED}",
+        writes=rf"^{WHOLESALE} |\bstore {STORE}|{MOVING}|{SUBSCRIBED}|is_syncing",
         people=("Turning", "Cleo", "Ann", "Eve"),
     ),
     Place(
         "the page of its members",
         _always("truncated", f"/lists/{WHOLESALE}/members"),
         state=rf"^{WHOLESALE} |^store {STORE}|^mail.blacklist refusing|{MOVING}|{SUBSCRIBED}",
-        writes=rf"^{WHOLESALE} |^store {STORE}|{MOVING}|{SUBSCRIBED}",
+        writes=rf"^{WHOLESALE} |\bstore {STORE}|{MOVING}|{SUBSCRIBED}|is_syncing",
         people=("Turning", "Cleo", "Ann", "Eve"),
     ),
     Place(
@@ -110,12 +111,14 @@ PLACES = [
         _always("json_500", rf"/lists/{WHOLESALE}/(segments|members/\w+/tags)", "POST"),
         state=rf"^{WHOLESALE} ",
         writes=rf"^{WHOLESALE} \S+ (members_to_|POST tags)|^{WHOLESALE} segments",
+        # The tags of a first load go through /batches, whose operations no fault reaches.
+        situations=(CHANGED_DAY,),
     ),
     Place(
         "a store",
         _store_answers_errors,
         state=rf"^store {STORE}",
-        writes=rf"^store {STORE}|^POST store {STORE}",
+        writes=rf"\bstore {STORE}",
         people=("Turning", "Cleo"),
     ),
     Place(

@@ -213,7 +213,9 @@ def test_the_first_load_of_an_audience_waits_beside_one_that_is_approved(town: S
     run = town.run()
     assert run.succeeded, run.failure
     assert run.needs_approval
-    assert what_is_open(town) == [(TroubleKind.WAITS, "wholesale", "first_load")]
+    assert [each for each in what_is_open(town) if each[0] != TroubleKind.NOT_LOOKED_AT] == [
+        (TroubleKind.WAITS, "wholesale", "first_load")
+    ]
     (opt_out,) = [each for each in written(town, before) if WHOLESALE in each]
     assert opt_out.startswith("PATCH")
     assert town.mailchimp.status(WHOLESALE, "saidno@example.com") == "unsubscribed"

@@ -75,3 +75,23 @@ def test_where_writing_ended_is_named_by_audience_and_tag():
         ("tag", "retail/VIP", "Tag VIP "),
         ("audience", "retail", "Audience"),
     ]
+
+
+def test_changes_without_an_answer_are_one_trouble_for_each_audience_and_tag():
+    rows = pd.DataFrame(
+        [
+            ("retail", "VIP", "POST: 500"),
+            ("retail", "VIP", "POST: 500"),
+            ("retail", None, "PATCH: reset"),
+            ("wholesale", None, "PATCH: reset"),
+        ],
+        columns=["audience", "tag", "detail"],
+    )
+    found = troubles_of_push(refusals(), {}, {}, [], NAMES, rows)
+    assert [(each.part, each.place, each.code) for each in found] == [
+        ("audience", "retail", "answer_lost"),
+        ("tag", "retail/VIP", "answer_lost"),
+        ("audience", "wholesale", "answer_lost"),
+    ]
+    assert "2 changes of tag VIP of audience retail: POST: 500" in found[1].sentence
+    assert troubles_of_push(refusals(), {}, {}, [], NAMES, rows.iloc[:0]) == []

@@ -433,6 +433,7 @@ def _report_refusals(
         pushed.problems,
         pushed.faults,
         {list_id: key for key, list_id in lists.items()},
+        pushed.rows[pushed.rows["outcome"] == "unknown"],
     )
     systems.ledger.troubles.report(company.key, "audience_push_refused", run_id, found)
     return found
