@@ -337,7 +337,7 @@ class SmallWorld:
         raise AssertionError("approvals are asked for again and again")
 
     def approve_what_waits(self, run: Run, company: str = COMPANY) -> bool:
-        """Approve plans, old opt-outs and partial reads; return whether anything waited."""
+        """Approve plans, orders of stores, old opt-outs and partial reads; return whether anything waited."""
         with self._ledger_of_a_person() as systems:
             plans, old, reads = systems.ledger.plans, systems.ledger.old_opt_outs, systems.ledger.reads
             waiting = plans.waiting(company)
@@ -348,6 +348,9 @@ class SmallWorld:
             old_ones = old.waiting(company)
             for each in old_ones:
                 old.approve(each.plan_id, by="marketing", reason="looks right")
+            of_stores = systems.ledger.store_plans.waiting(company)
+            for of_store in of_stores:
+                systems.ledger.store_plans.approve(of_store.plan_id, by="finance", reason="looks right")
             partial = [
                 name
                 for name, table in run.tables.items()
@@ -355,7 +358,7 @@ class SmallWorld:
             ]
             for name in partial:
                 reads.approve_read(company, name, by="marketing", reason="deleted on purpose")
-        return bool(waiting or old_ones or partial)
+        return bool(waiting or old_ones or of_stores or partial)
 
     @contextmanager
     def _ledger_of_a_person(self) -> Iterator[MortalSystems]:

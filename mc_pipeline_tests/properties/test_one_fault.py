@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from mc_pipeline.sandbox.faults import Fault
+from mc_pipeline.settings.models import Guard
 from mc_pipeline_tests.properties.fault_matrix import _differences
 from mc_pipeline_tests.properties.one_fault import (
     CHANGED_DAY,
@@ -29,6 +30,7 @@ from mc_pipeline_tests.properties.small_world import COMPANY, SmallWorld
 STORE = f"store-of-{WHOLESALE}"
 NOTHING = r"(?!)"
 MOVING = r"(turning|cleo)@example\.com"
+NEWCOMERS = r"(newfirm|dan|eve|turning|cleo)@example\.com"
 SUBSCRIBED = r"(firm|ann|eve)@example\.com"
 
 
@@ -81,6 +83,29 @@ def _damage_a_month(world: SmallWorld) -> None:
     files[0].write_bytes(b"PAR1 and then nothing that anybody could read")
 
 
+def _guards(world: SmallWorld, **limits: Guard) -> None:
+    company = world.settings.companies[COMPANY]
+    guards = company.guards.model_copy(update=limits)
+    companies = {**world.settings.companies, COMPANY: company.model_copy(update={"guards": guards})}
+    world.settings = world.settings.model_copy(update={"companies": companies})
+
+
+def _no_archives(world: SmallWorld) -> None:
+    _guards(world, archived=Guard(percent=0, at_least=0))
+
+
+def _no_orders_lowered(world: SmallWorld) -> None:
+    _guards(world, orders_lowered=Guard(percent=0, at_least=0))
+
+
+def _plan_of_mailchimp_is_full(world: SmallWorld) -> None:
+    world.mailchimp.limit_contacts(1)
+
+
+def _plan_of_mailchimp_takes_more(world: SmallWorld) -> None:
+    world.mailchimp.limit_contacts(None)
+
+
 PLACES = [
     Place(
         "the list of an audience",
@@ -129,6 +154,31 @@ PLACES = [
         people=("Lighting",),
     ),
     Place(
+        "the contacts of the plan",
+        _plan_of_mailchimp_is_full,
+        state=NEWCOMERS,
+        writes=rf"{NEWCOMERS}|merge-fields|is_syncing",
+        people=("Newfirm", "Dan", "Eve", "Turning", "Cleo"),
+        mend=_plan_of_mailchimp_takes_more,
+        situations=(CHANGED_DAY,),
+    ),
+    Place(
+        "a guard of the audiences",
+        _no_archives,
+        state=rf"{NEWCOMERS}|(closing|ben)@example\.com",
+        writes=rf"{NEWCOMERS}|(closing|ben)@example\.com",
+        people=("Newfirm", "Dan", "Eve", "Turning", "Cleo"),
+        situations=(CHANGED_DAY,),
+    ),
+    Place(
+        "a guard of the stores",
+        _no_orders_lowered,
+        state=NOTHING,
+        writes=NOTHING,
+        people=("Firm Limited", "Ann King"),
+        situations=(CHANGED_DAY,),
+    ),
+    Place(
         "a month's file",
         _damage_a_month,
         state=NOTHING,
@@ -165,7 +215,7 @@ def test_what_does_not_hang_on_the_broken_place_is_as_if_nothing_were_broken(
         pytest.skip(f"{place.name}: not before a {town.situation}")
     world = town.world
     town.begin_again()
-    people = place.people
+    people, settings = place.people, world.settings
     place.breaks(world)
     before = world.mailchimp.journal.last_number
     run = town.run()
@@ -181,6 +231,7 @@ def test_what_does_not_hang_on_the_broken_place_is_as_if_nothing_were_broken(
     assert not [each for each in said if "@" in each]
 
     place.mend(world)
+    world.settings = settings
     world.run_until_done()
     assert not _differences(town.end, state_of(world))
     world.check_nothing_is_left_to_do()
@@ -190,6 +241,6 @@ def test_what_does_not_hang_on_the_broken_place_is_as_if_nothing_were_broken(
 
 def test_the_table_has_every_kind_of_place_in_both_situations(town: Town):
     cells = [place for place in PLACES if town.situation in place.situations]
-    assert len(cells) >= (7 if town.situation == CHANGED_DAY else 5)
+    assert len(cells) >= (10 if town.situation == CHANGED_DAY else 4)
     assert town.writes, "an undisturbed run writes"
     assert town.situation in (FIRST_LOAD, CHANGED_DAY)
