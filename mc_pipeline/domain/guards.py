@@ -206,6 +206,7 @@ def push_refusal(
     now: datetime,
     newest_observation_at: datetime | None,
     applied: bool,
+    leaking: int = 0,
 ) -> str | None:
     """Say why nothing of a plan may be applied, or None when it may (rule 7.1).
 
@@ -218,7 +219,13 @@ def push_refusal(
         newest_observation_at: when the company's members were read last, as the ledger knows it.
         applied: whether the plan was applied from this same observation already, in part or as a whole. What
             was left out of it is in the plan of the next observation.
+        leaking: how many of its rows would harm somebody.
     """
+    if leaking:
+        return (
+            f"Plan {plan_id} has {leaking:,} rows that would harm somebody: nothing of it is pushed. That is "
+            "a fault of the program; report it with the plan's id. The check no_leaks lists the rows."
+        )
     if applied:
         return f"Plan {plan_id} has been applied already; make a new plan."
     if now - observed_at > OLDEST_OBSERVATION:

@@ -209,6 +209,12 @@ def test_a_push_refuses_whatever_is_old_overtaken_or_applied(age, newest, applie
     assert said is None if refusal is None else refusal in said
 
 
+def test_a_push_refuses_a_plan_that_would_harm_somebody():
+    said = push_refusal("abc123", NOW, NOW, None, False, leaking=2)
+    assert said is not None
+    assert "abc123 has 2 rows that would harm somebody" in said
+
+
 @pytest.mark.parametrize(("minutes", "needed"), [(0, False), (10, False), (11, True)])
 def test_nobody_is_subscribed_on_an_observation_older_than_ten_minutes(minutes, needed):
     assert creates_need_new_observation(NOW - timedelta(minutes=minutes), NOW) is needed

@@ -4,6 +4,7 @@ Two audiences with a store each. What waits is released by its plan or by a late
 """
 
 import shutil
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
@@ -260,3 +261,22 @@ def test_the_store_of_an_audience_that_is_as_it_should_be_waits_for_its_approval
         assert not done.needs_approval
         assert held(world, RETAIL) == {"ann": 100.0}
         assert waiting(world) == []
+
+
+def test_a_plan_that_would_harm_somebody_is_not_pushed_by_whoever_starts_the_push(town: SmallWorld):
+    buy(town, customer(town, "Ann"))
+    town.run_until_done()
+    buy(town, customer(town, "Dan"))
+    before = town.mailchimp.journal.last_number
+    run = town.run(before={"audience_push": lambda: say_that_it_leaks(town)})
+    assert run.failed_step == "audience_push"
+    assert "has 1 rows that would harm somebody" in str(getattr(run.failure, "description", ""))
+    assert written(town, before) == []
+    town.run_until_done()
+    assert town.mailchimp.status(RETAIL, "dan@example.com") == "transactional"
+
+
+def say_that_it_leaks(town: SmallWorld) -> None:
+    """No plan of ours is known to leak: the ledger is made to say so."""
+    with sqlite3.connect(town.folder / "ledger.db") as ledger:
+        ledger.execute("UPDATE ledger_plan SET counts_json = json_set(counts_json, '$.leaking', 1)")

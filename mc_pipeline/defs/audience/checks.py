@@ -1,7 +1,6 @@
 """Checks of the group ``audience``: nothing leaks, what waits for a person, and what Mailchimp refused."""
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -82,31 +81,12 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
         mailchimp_members: Table,
         systems: dg.ResourceParam[Systems],
     ) -> Iterator[dg.AssetCheckResult]:
-        from mc_pipeline.defs.audience.planning import (
-            LAST_EVENT,
-            MADE_AT,
-            identity_of,
-            judge_plan,
-            mailed_by,
-            opted_out_in_odoo,
-        )
-        from mc_pipeline.domain.leaks import find_leaks
+        from mc_pipeline.defs.audience.planning import identity_of, judge_plan, leaks_of, mailed_by
         from mc_pipeline.domain.old_opt_outs import what_waits
 
         company = systems.company(context.partition_key)
-        leaks = find_leaks(
-            audience_plan.rows,
-            contacts.rows,
-            odoo_partners.rows,
-            company,
-            systems.ledger.consent.ever_opted_out(up_to_event=int(audience_plan.facts[LAST_EVENT])),
-            mailchimp_members.rows,
-            opted_out_in_odoo(
-                systems,
-                company,
-                odoo_blacklist,
-                until=datetime.fromisoformat(audience_plan.facts[MADE_AT]),
-            ),
+        leaks = leaks_of(
+            systems, company, audience_plan, contacts, odoo_partners, odoo_blacklist, mailchimp_members
         )
         yield dg.AssetCheckResult(
             check_name=NO_LEAKS,

@@ -26,8 +26,9 @@ LAST_EVENT, MADE_AT, PLAN_ID = "last_event", "made_at", "plan_id"
 if TYPE_CHECKING:
     from mc_pipeline.mailchimp.client import MailchimpClient
 
-GREETINGS = "greetings"
-"""Key of a saved plan's counts: whom it would have mailed by welcome automations, in words."""
+GREETINGS, LEAKING = "greetings", "leaking"
+"""Keys of a saved plan's counts: whom it would have mailed by welcome automations, in words; how many rows of
+it would harm somebody."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,7 @@ def make_plan(
         table.incomplete_because,
         facts=known_then | {PLAN_ID: identity},
     )
+    leaks = leaks_of(systems, company, table, contacts, partners, blacklist, members)
     report = judge_plan(systems, company, plan, members.rows).report
     greeted = _greetings(
         client, {key: audiences[lists[key]] for key in lists if lists[key] in audiences}, plan, report
@@ -160,6 +162,7 @@ def make_plan(
                 "first_load": first_load,
                 "verdict": report.sentence,
                 GREETINGS: mailed,
+                LEAKING: int(leaks["row_key"].nunique()),
             },
             row_keys=plan["row_key"].tolist(),
             guards=[vars(guard) for guard in report.guards],
@@ -168,6 +171,29 @@ def make_plan(
         )
     )
     return MadePlan(identity, table, changes, report, f"{report.sentence} {mailed}".strip(), first_load)
+
+
+def leaks_of(
+    systems: Systems,
+    company: CompanySettings,
+    plan: Table,
+    contacts: Table,
+    partners: Table,
+    blacklist: Table,
+    members: Table,
+) -> pd.DataFrame:
+    """Find the rows of a plan that would harm somebody, by what was known when it was made."""
+    from mc_pipeline.domain.leaks import find_leaks
+
+    return find_leaks(
+        plan.rows,
+        contacts.rows,
+        partners.rows,
+        company,
+        systems.ledger.consent.ever_opted_out(up_to_event=int(plan.facts[LAST_EVENT])),
+        members.rows,
+        opted_out_in_odoo(systems, company, blacklist, until=datetime.fromisoformat(plan.facts[MADE_AT])),
+    )
 
 
 def identity_of(systems: Systems, company: CompanySettings, plan: Table) -> str:

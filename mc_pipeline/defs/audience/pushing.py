@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import pandas as pd
 
-from mc_pipeline.defs.audience.planning import identity_of, judge_plan
+from mc_pipeline.defs.audience.planning import LEAKING, identity_of, judge_plan
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.domain.guards import GuardReport, push_refusal
 from mc_pipeline.ledger import Lease
@@ -50,7 +50,8 @@ def apply_plan(
     plans = systems.ledger.plans
     rows = plan.rows
     identity = identity_of(systems, company, plan)
-    if plans.get(identity) is None:
+    record = plans.get(identity)
+    if record is None:
         raise dg.Failure(
             f"Plan {identity} is not in the ledger: materialise audience_plan again, then this asset.",
             allow_retries=False,
@@ -62,6 +63,7 @@ def apply_plan(
         systems.now(),
         newest.observed_at if newest else None,
         plans.is_applied(identity),
+        leaking=int(record.counts.get(LEAKING, 0)),
     )
     if refusal:
         raise dg.Failure(refusal, allow_retries=False)
