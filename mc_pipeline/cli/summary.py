@@ -11,6 +11,7 @@ from rich.table import Table as Grid
 from mc_pipeline.domain.company_status import BROKEN, NOT_LOOKED_AT, WAITS, StatusRow
 from mc_pipeline.domain.not_taken_back import NOT_TAKEN_BACK
 from mc_pipeline.domain.rejections import NOT_THERE
+from mc_pipeline.domain.waiting_rows import WAITS as WAITING
 from mc_pipeline.ledger import PlanRecord
 from mc_pipeline.ledger.old_opt_outs import OldOptOutsRecord
 from mc_pipeline.ledger.store_plans import StorePlan
@@ -188,7 +189,7 @@ def _counted(rows: pd.DataFrame, wanted: set[str], refused: set[str]) -> dict[st
         str(name): int(count) for name, count in applied["operation"].map(_OPERATIONS).value_counts().items()
     }
     failed = _people(rows[rows["outcome"].isin(_FAILED)]) | (wanted & refused - _people(applied))
-    waiting = _people(rows[rows["outcome"] == "held_back"]) - failed
+    waiting = _people(rows[rows["outcome"].isin([WAITING, "held_back"])]) - failed
     unchanged = wanted - _people(rows) - failed
     return {**done, "waits": len(waiting), "failed": len(failed), "unchanged": len(unchanged)}
 

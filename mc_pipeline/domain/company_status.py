@@ -24,6 +24,9 @@ DATA_ENGINEERING = "data engineering"
 STEP, CHECK = "step", "check"
 """Parts of what is found in the run itself."""
 
+REPORTED_BY = {"audience_plan": "audience_push"}
+"""Assets of which another step reports what waits, when it runs."""
+
 _SHORTEST_CAUSE = 20
 _OF_ONE_REQUEST = re.compile(r" \((?:tried \d+ times|X-Request-Id [^)]*)\)")
 _AGAIN = "The next run tries again. If it fails again: mc-pipeline doctor {company}."
@@ -132,7 +135,8 @@ def found_in_run(
     found: dict[str, list[Finding]] = {step: [] for step in events.ran}
     checks_of = {check.step for check in events.checks}
     for check in events.checks:
-        if (check.asset, _kind(check)) not in reported:
+        by_whom = {check.asset, REPORTED_BY.get(check.asset, check.asset) if check.waits else check.asset}
+        if not any((step, _kind(check)) in reported for step in by_whom):
             found.setdefault(check.step, []).append(_of_check(check))
     causes: dict[tuple[str, ...], list[FailedStep]] = {}
     for failed in events.failed:
@@ -262,6 +266,8 @@ def _by_cause(reports: Sequence[Report]) -> list[list[Report]]:
 def _is_same(one: Report, other: Report) -> bool:
     if (one.part, one.place, one.code) == (other.part, other.place, other.code):
         return True
+    if {one.kind, other.kind} == {NOT_LOOKED_AT}:
+        return (one.part, one.place) == (other.part, other.place)
     if {one.kind, other.kind} != {BROKEN}:
         return False  # of two things that wait, each has a release of its own
     shorter, longer = sorted((plain_words(one.sentence), plain_words(other.sentence)), key=len)

@@ -71,7 +71,7 @@ def test_trouble_in_several_parts_at_once_is_one_line_each_everywhere(shop: Worl
     assert any("retail: complaints cannot be asked for" in line for line in broken)
     assert len(waiting) == 2, finished.output
     assert any("1 person who opted out of retail before it was first read waits" in line for line in waiting)
-    assert any("Needs approval" in line for line in waiting)
+    assert any("The first load of the audience retail waits for approval" in line for line in waiting)
 
     status = mc_pipeline("status", "acme")
     assert status.exit_code == 1

@@ -22,7 +22,7 @@ HEAVY = {
 }
 NO_COMMANDS = {
     *("__init__", "main", "at_once", "dagster_dev", "home", "interrupts", "person", "progress"),
-    *("receiving", "running", "stand_ins", "summary"),
+    *("receiving", "running", "stand_ins", "storage_trouble", "summary"),
 }
 """Modules beside the commands that hold none."""
 

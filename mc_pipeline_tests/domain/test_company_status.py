@@ -295,3 +295,25 @@ def test_a_plan_that_somebody_tells_of_is_not_told_again():
     told = report(kind=WAITS, sentence="12 people wait: mc-pipeline approve 0123456789ab")
     broken = report(kind=BROKEN, sentence="ba9876543210 cannot be read")
     assert [each.place for each in without_what_is_told(waiting, [told, broken])] == ["ba9876543210"]
+
+
+def test_what_waits_of_a_plan_is_told_by_its_push_when_that_runs():
+    waits, leaks = check("within_guards", waits=True), check()
+    found = found_in_run("acme", events(checks=(waits,)), {("audience_push", WAITS)})
+    assert found["audience_plan_checks"] == []
+    found = found_in_run("acme", events(checks=(waits,)), set())
+    assert len(found["audience_plan_checks"]) == 1
+    found = found_in_run("acme", events(checks=(leaks,)), {("audience_push", BROKEN)})
+    assert len(found["audience_plan_checks"]) == 1, "a leak is told by nobody else"
+
+
+def test_a_store_that_two_steps_did_not_look_at_is_one_row():
+    steps = (("order_push", "not_written"), ("revenue_reconciliation", "not_compared"))
+    found = rows(
+        *(report("shop", kind=NOT_LOOKED_AT, part="store", code=code, step=step) for step, code in steps),
+        report("shop", kind=WAITS, part="store", code="orders_lowered"),
+    )
+    assert [(row.kind, row.step) for row in found] == [
+        (WAITS, "audience_push"),
+        (NOT_LOOKED_AT, "order_push, revenue_reconciliation"),
+    ]

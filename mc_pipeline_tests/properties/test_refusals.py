@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 
 from mc_pipeline.definitions import build_defs
+from mc_pipeline.ledger import TroubleKind
 from mc_pipeline.ledger.troubles import Trouble
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline.sandbox.journal import JournalEntry
@@ -51,7 +52,7 @@ def troubles(world: SmallWorld) -> list[Trouble]:
         return [
             each.trouble
             for each in systems.ledger.troubles.open(COMPANY)
-            if each.step == "audience_push_refused"
+            if each.step == "audience_push" and each.trouble.kind == TroubleKind.BROKEN
         ]
 
 

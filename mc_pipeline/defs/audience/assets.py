@@ -314,12 +314,12 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         company = systems.company(context.partition_key)
         with company_lease(systems, company.key, context.run.run_id, context.log) as lease:
             pushed = apply_plan(systems, company, audience_plan, mailchimp_members, contacts, lease, context)
-            found = _report_refusals(systems, company, contacts, pushed, context.run.run_id)
+            found = _what_is_broken(systems, company, contacts, pushed)
         systems.ledger.troubles.report(
             company.key,
             "audience_push",
             context.run.run_id,
-            what_waits(pushed.report, pushed.plan_id, company.key),
+            [*found, *what_waits(pushed.report, pushed.plan_id, company.key)],
         )
         outcome = pushed.rows
         table = replace(
@@ -333,6 +333,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
             value=table,
             metadata=table_metadata(table)
             | {
+                "written": int((outcome["outcome"] == "applied").sum()),
                 **unless_empty(
                     by_outcome=count_by(outcome, "audience", "operation", "outcome", of="rows"),
                     requests=_progress(systems.ledger.intents.progress(company.key, context.run.run_id)),
@@ -414,15 +415,15 @@ def _confirm_absences(
     return vanished
 
 
-def _report_refusals(
-    systems: Systems, company: CompanySettings, contacts: Table, pushed: "Pushed", run_id: str
+def _what_is_broken(
+    systems: Systems, company: CompanySettings, contacts: Table, pushed: "Pushed"
 ) -> "list[Trouble]":
-    """Keep what holds people back in the audiences, for the whole company: also that nothing does."""
+    """Say what holds people back in the company's audiences, since this push or an earlier one."""
     from mc_pipeline.domain.rejections import open_refusals
     from mc_pipeline.sync.audience_troubles import troubles_of_push
 
     lists = {key: audience.list_id for key, audience in company.audiences.items()}
-    found = troubles_of_push(
+    return troubles_of_push(
         open_refusals(
             contacts.rows,
             systems.ledger.members.refused(lists.values()),
@@ -435,8 +436,6 @@ def _report_refusals(
         {list_id: key for key, list_id in lists.items()},
         pushed.rows[pushed.rows["outcome"] == "unknown"],
     )
-    systems.ledger.troubles.report(company.key, "audience_push_refused", run_id, found)
-    return found
 
 
 def _reasons(aside: "pd.DataFrame") -> dg.MetadataValue:

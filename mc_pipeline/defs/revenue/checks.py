@@ -76,7 +76,7 @@ def _holds_what_is_due(systems: Systems, found: Reconciliation) -> dg.AssetCheck
             f"{orders_differ(len(differing))}. What to do: {_WHAT_TO_DO[MAILCHIMP_HOLDS_WHAT_IS_DUE]}"
         )
     if found.not_looked_at:
-        said.append(f"Not looked at: {'; '.join(found.not_looked_at)}.")
+        said.append(f"Not looked at: {'; '.join(each.rstrip('.') for each in found.not_looked_at)}.")
     if found.waits or len(found.waiting):
         said.append(f"Waits for approval: {'; '.join(found.waits) or f'{len(found.waiting):,} orders'}.")
     return dg.AssetCheckResult(
