@@ -56,7 +56,7 @@ class CompanyRun:
     def outcome(self) -> Outcome:
         """Broken, waiting, or done: the worst of what this run found."""
         outcome = _OUTCOMES[state_of(self.of_this_run)]
-        return Outcome.FAILED if outcome is Outcome.DONE and not self.succeeded else outcome
+        return outcome if self.succeeded else Outcome.FAILED
 
     @property
     def reasons(self) -> list[str]:

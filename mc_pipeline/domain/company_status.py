@@ -133,7 +133,8 @@ def found_in_run(
     asset says only what was reported already, part by part.
     """
     found: dict[str, list[Finding]] = {step: [] for step in events.ran}
-    checks_of = {check.step for check in events.checks}
+    # What waits fails no step: a step that failed beside such a check has another reason.
+    checks_of = {check.step for check in events.checks if not check.waits}
     for check in events.checks:
         by_whom = {check.asset, REPORTED_BY.get(check.asset, check.asset) if check.waits else check.asset}
         if not any((step, _kind(check)) in reported for step in by_whom):

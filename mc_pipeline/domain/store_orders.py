@@ -167,7 +167,7 @@ def build_store_orders(
 def _in_units(parts: pd.DataFrame, orders: pd.DataFrame) -> pd.DataFrame:
     """Turn the amounts of the orders' parts into whole smallest units of the order's currency."""
     scale = scale_of(orders.set_index("order_id")["decimal_places"]).reindex(parts["order_id"]).array
-    names = [f"{what}_{amount}" for what in ("ordered", "invoiced", "kept") for amount in ("untaxed", "tax")]
+    names = [f"{what}_{amount}" for what in ("ordered", "sold", "kept") for amount in ("untaxed", "tax")]
     return parts[["order_id", "line_id", "is_delivery"]].assign(
         **{name: units(parts[name], scale) for name in names}
     )

@@ -39,6 +39,9 @@ NOT_TRIED_AGAIN = "not tried again in this run"
 NEVER_TRIED = "not tried yet, like others whom Mailchimp refused for the same reason"
 """Why a row is not sent: it would be refused, too."""
 
+_REFUSED_AS_THEY_ARE = (*_WITH_FIELDS, "upgrade", "permit")
+"""Operations whose rows are known again by their body when Mailchimp refused them before."""
+
 _ON_EVIDENCE = ("subscribed", "pending")
 
 MEMBER_NOT_CREATED = "the member could not be created"
@@ -98,7 +101,7 @@ def push_plan(
     behind = contacts.drop_duplicates("email").set_index("email")[["name", "evidence_json"]]
     for operations in PHASES:
         rows = sent[due & plan["operation"].isin(operations)]
-        waiting = refused_before(rows) if set(operations) <= set(_WITH_FIELDS) else Waiting()
+        waiting = refused_before(rows) if set(operations) <= set(_REFUSED_AS_THEY_ARE) else Waiting()
 
         def send(part: pd.DataFrame, operations: tuple[str, ...] = operations) -> list[Result]:
             return [

@@ -9,6 +9,7 @@ import logging
 from dataclasses import asdict, dataclass
 
 from mc_pipeline.tables.files import storage_folder, whole_file
+from mc_pipeline.tables.schemas import COMPANY_STATUS
 
 _NAME = "ledger.json"
 _log = logging.getLogger(__name__)
@@ -48,5 +49,8 @@ def write_mark(mark: TablesMark) -> None:
 
 
 def has_tables() -> bool:
-    """Whether any table is stored."""
-    return any(True for _ in storage_folder().glob("*/*.parquet"))
+    """Whether any table is stored that a ledger's history belongs to.
+
+    How a company stands is stored without a ledger too: it says why none could be opened.
+    """
+    return any(path.parent.name != COMPANY_STATUS.name for path in storage_folder().glob("*/*.parquet"))

@@ -69,7 +69,7 @@ class ErasedByNow(Protocol):
         ...
 
     def mark_tables(self) -> None:
-        """Note beside the tables, after one was stored, which ledger they belong to."""
+        """Note beside the tables, before one is stored, which ledger they belong to."""
         ...
 
 
@@ -98,10 +98,12 @@ class ParquetTables(dg.UPathIOManager):
                 f"asset {context.asset_key.to_user_string()} returned {type(obj).__name__}, not a Table"
             )
         columns = schemas.ALL[context.asset_key.path[-1]]
+        if self._people is not None:
+            # First: whoever opens the ledger now finds no table that it would not know.
+            self._people.mark_tables()
         changed, stored = store_table(columns, obj, path, self._people)
         if self._people is not None:
             self._people.forget_again()
-            self._people.mark_tables()
         if columns.by_month:
             context.add_output_metadata({"months_written": ", ".join(changed) or "none"})
             _show_months(context, stored, changed)

@@ -13,11 +13,11 @@ ADA, GRACE = "ada@example.com", "grace@example.com"
 
 
 def run(world: World, company: str = "acme") -> dg.ExecuteInProcessResult:
-    """Only the opt-outs; they must always come to their end."""
+    """Only the opt-outs; they must always come to their end, whatever trouble the last step tells of."""
     result = world.definitions.resolve_job_def(OPT_OUTS).execute_in_process(
         partition_key=company, instance=world.instance, raise_on_error=False
     )
-    assert result.success, world.failures(result)
+    assert result.success or world.went_through(result), world.failures(result)
     return result
 
 

@@ -317,3 +317,9 @@ def test_a_store_that_two_steps_did_not_look_at_is_one_row():
         (WAITS, "audience_push"),
         (NOT_LOOKED_AT, "order_push, revenue_reconciliation"),
     ]
+
+
+def test_a_step_that_fails_beside_what_waits_is_told_too():
+    broke = failed("audience_plan_checks", "the ledger is locked")
+    found = found_in_run("acme", events(broke, checks=(check("within_guards", waits=True),)), set())
+    assert sorted(each.kind for each in found["audience_plan_checks"]) == [BROKEN, WAITS]

@@ -219,11 +219,11 @@ def _prepare(world: SmallWorld) -> None:
     firms = {name: customer(name, is_company=True) for name in names}
     odoo.subscribe(world.newsletter, "quitting@example.com")
     odoo.subscribe(world.newsletter, "optingout@example.com")
-    mailchimp.sign_up(RETAIL, "no@example.com")
-    mailchimp.unsubscribe(RETAIL, "no@example.com")
     odoo.blacklist("never@example.com")
     odoo.unblacklist("never@example.com")
     world.run_until_done()
+    mailchimp.sign_up(RETAIL, "no@example.com")
+    mailchimp.unsubscribe(RETAIL, "no@example.com")
 
     odoo.edit_partner(firms["Renamed"], name="Renamed Limited")
     odoo.edit_partner(firms["Moved"], email="moved.away@example.com")

@@ -112,13 +112,15 @@ def apply_plan(
         refused_before=refused_before,
     )
     outcome = with_waiting(rows, pushed, judged.why_rows_wait, identity)
-    never_tried = outcome["detail"].str.endswith(f"({NEVER_TRIED})")
+    # Who is not let in for a cause outside of them is still to come, and so are those who were not tried.
+    to_come = (outcome["operation"] == "create") & (outcome["outcome"] == "deferred")
+    to_come |= outcome["detail"].str.endswith(f"({NEVER_TRIED})")
     plans.mark_applied(
         identity,
         plan.observed_at,
         in_part=judged.report.needs_approval,
         still_loading=still_loading(
-            outcome.assign(outcome=outcome["outcome"].mask(never_tried, "held_back")),
+            outcome.assign(outcome=outcome["outcome"].mask(to_come, "held_back")),
             plans.first_load_row_keys(company.key),
             # What became of these is known: they come back as newcomers, if at all.
             known_details={MEMBER_NOT_CREATED},

@@ -52,8 +52,10 @@ def stores_left_alone(
     from mc_pipeline.defs.audience.observing import Audiences
 
     found: dict[str, StoreLeftAlone] = {}
+    # Members who are as they should be are in no row of the plan.
+    closed = {*planned, *members.rows["list_id"].unique()} - set(opened)
     for name, audience in company.audiences.items():
-        if audience.store is not None and audience.list_id in set(planned) - set(opened):
+        if audience.store is not None and audience.list_id in closed:
             because = f"the first load of the audience {name} waits for approval"
             found[name] = StoreLeftAlone(audience.store.id, name, because, waits=True)
     for unread in Audiences.of(members, company).unread:
