@@ -218,9 +218,14 @@ def _of_check(check: FailedCheck) -> Finding:
         place=f"{check.asset}/{check.name}",
         code="failed",
         sentence=check.sentence,
-        what_to_do=check.what_to_do,
+        # Some checks say what to do in their own sentence.
+        what_to_do="" if _says(check.sentence, check.what_to_do) else check.what_to_do,
         owner=check.owner,
     )
+
+
+def _says(sentence: str, what_to_do: str) -> bool:
+    return bool(what_to_do) and what_to_do.rstrip(".").lower() in sentence.lower()
 
 
 def _of_step(company: str, failed: FailedStep, held_up: Sequence[str]) -> Finding:

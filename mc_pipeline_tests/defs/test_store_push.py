@@ -142,7 +142,7 @@ def in_another_currency(world: World) -> None:
 def test_a_store_that_cannot_be_opened_holds_up_no_other_and_is_told_by_name(world: World):
     two_stores(world)
     in_another_currency(world)
-    result = world.sync()
+    result = world.sync(in_trouble=True)
     assert held(world, WHOLESALE) == {"o2": 100.0}
     assert held(world, STORE) == {}
     checks = world.checks(result)

@@ -195,8 +195,9 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
         if len(trouble):
             said.append(f"{len(trouble):,} of {len(rows):,} rows were not applied.")
         if len(refused):
-            people = refused["email"].nunique()
-            said.append(f"Mailchimp refused something of {people:,} people, and still does.")
+            number = refused["email"].nunique()
+            people = "1 person" if number == 1 else f"{number:,} people"
+            said.append(f"Mailchimp refused something of {people}, and still does.")
         if of_audiences:
             said.append(of_audiences)
         if len(waiting):
