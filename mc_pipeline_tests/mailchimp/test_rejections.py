@@ -85,6 +85,7 @@ def test_the_same_text_without_its_title_as_bulk_creation_gives_it(title, detail
         (None, "whatever", "ERROR_TOO_MANY_RECENT_SIGNUPS", None, "deferred"),
         (None, "plan.limit@contacts.com looks fake or invalid", "ERROR_GENERIC", None, "invalid"),
         (None, "contacts-limit@example.com cannot be added", "ERROR_GENERIC", None, "other"),
+        (None, "Please enter a valid phone number for this member", "ERROR_GENERIC", None, "other"),
         ("MEMBER EXISTS", None, None, None, "exists"),
         ("Invalid Resource", "something new", None, None, "invalid"),
         ("Invalid Resource", "new@example.com is already in this list with another id", None, None, "exists"),

@@ -188,6 +188,25 @@ def test_a_contact_limit_is_probed_and_the_rest_follows_when_it_is_raised(world:
     assert not world.violations()
 
 
+def test_a_first_load_lasts_until_the_plan_takes_everybody(world: SmallWorld):
+    people = [f"person{number}@example.com" for number in range(4)]
+    for email in people:
+        customer(world, email)
+    assert world.approve_what_waits(world.run())
+    world.mailchimp.limit_contacts(2)
+    run(world)
+    assert len(world.mailchimp.statuses(RETAIL)) == 2
+    with world._ledger_of_a_person() as systems:
+        assert systems.ledger.plans.in_first_load(COMPANY, [RETAIL]) == {RETAIL}
+    world.mailchimp.limit_contacts(None)
+    world.run_until_done()
+    assert set(world.mailchimp.statuses(RETAIL)) == set(people)
+    assert all(world.mailchimp.tags(RETAIL, email) == ["B2C"] for email in people)
+    assert [mail.kind for mail in world.mailchimp.mails] == [], "tags of a first load start no automation"
+    with world._ledger_of_a_person() as systems:
+        assert systems.ledger.plans.in_first_load(COMPANY, [RETAIL]) == set()
+
+
 def test_a_phone_field_in_us_format_holds_back_the_number_alone(world: SmallWorld):
     world.settings = with_fields(world, "retail", FNAME="name", PHONE="phone")
     loaded(world, ANN)
