@@ -43,7 +43,8 @@ _KIND_OF_DETAIL: tuple[tuple[re.Pattern[str], RejectionKind], ...] = (
         re.compile(
             r"\b(contacts?|subscribers?|members?|audiences?|plan|account|billing)\b.{0,60}\b(limit|maximum|quota)"
             r"|\b(limit|quota)\b.{0,60}\b(contacts?|subscribers?|members?|plan|account)\b"
-            r"|\b(exceed\w*|over) (your|the) .{0,30}\b(plan|contacts?|subscribers?)\b|\bupgrade your (plan|account)\b",
+            r"|\b(exceed\w*|over) (your|the) .{0,30}\b(plan|contacts?|subscribers?)\b"
+            r"|\bupgrade your (plan|account)\b",
             re.I,
         ),
         "limit",
