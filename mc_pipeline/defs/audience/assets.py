@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from mc_pipeline.defs.audience.pushing import Pushed
     from mc_pipeline.ledger.troubles import Trouble
 
-ONLY_WHICH_AUDIENCES: Mapping[str, Any] = {COLUMNS: ["list_id"]}
-"""Metadata of the input mailchimp_members where it is needed for which audiences were read, not for who is in
-them."""
+ONLY_WHICH_AUDIENCES: Mapping[str, Any] = {COLUMNS: ["list_id", "status"]}
+"""Metadata of the input mailchimp_members where it is needed for which audiences were read, and whether
+anybody is in them, not for who."""
 TROUBLE = "trouble"
 """Fact of the table audience_push: which audiences took nothing, and why."""
 PUSHED_PLAN = "plan_id"

@@ -53,7 +53,8 @@ def stores_left_alone(
 
     found: dict[str, StoreLeftAlone] = {}
     # Members who are as they should be are in no row of the plan.
-    closed = {*planned, *members.rows["list_id"].unique()} - set(opened)
+    there = members.rows.loc[members.rows["status"] != "archived", "list_id"]
+    closed = {*planned, *there.unique()} - set(opened)
     for name, audience in company.audiences.items():
         if audience.store is not None and audience.list_id in closed:
             because = f"the first load of the audience {name} waits for approval"
