@@ -41,6 +41,7 @@ def apply_plan(
     from mc_pipeline.defs.audience.observing import Audiences
     from mc_pipeline.domain.changes_of_audience import waiting_for_creations
     from mc_pipeline.domain.first_loads import still_loading
+    from mc_pipeline.domain.refusal_causes import OUTSIDE_THE_PERSON
     from mc_pipeline.domain.refused_rows import rows_refused_before
     from mc_pipeline.domain.waiting_rows import with_waiting
     from mc_pipeline.push.plan import MEMBER_NOT_CREATED, NEVER_TRIED, push_plan
@@ -113,7 +114,12 @@ def apply_plan(
     )
     outcome = with_waiting(rows, pushed, judged.why_rows_wait, identity)
     # Who is not let in for a cause outside of them is still to come, and so are those who were not tried.
+    refused = systems.ledger.members.refused(lists)
+    outside = refused[refused["rejection_cause"].isin(list(OUTSIDE_THE_PERSON))]
     to_come = (outcome["operation"] == "create") & (outcome["outcome"] == "deferred")
+    to_come &= pd.MultiIndex.from_frame(outcome[["list_id", "email"]].astype(object)).isin(
+        list(zip(outside["list_id"], outside["email"], strict=True))
+    )
     to_come |= outcome["detail"].str.endswith(f"({NEVER_TRIED})")
     plans.mark_applied(
         identity,
