@@ -375,7 +375,7 @@ def _kept(ledger: Ledger, company: CompanySettings, address: str) -> Iterator[Ex
             again = (
                 "it is never sent again, only the person can sign up again"
                 if address in refused_for_good
-                else "it is no fault of the person's, and tried again when that may be put right in Mailchimp"
+                else "the cause is in the audience or the account; retried when it may be corrected"
                 if row["rejection_cause"] in OUTSIDE_THE_PERSON
                 else f"tried again after {moment(row['retry_at'])}"
                 if _is_there(row["retry_at"])

@@ -50,7 +50,7 @@ class Standing:
 def status(companies: tuple[str, ...], as_json: bool) -> None:
     """Say how companies stand: what is broken, what waits for a person, what was not looked at.
 
-    As the last run of each found it, whoever started it; nothing is asked of Odoo or Mailchimp. Without
+    As the last run of each left it; no request is sent to Odoo or Mailchimp. Without
     COMPANY, of all.
 
     Exit code: 0 nothing is broken and nothing waits, 1 something is broken, 3 something waits for a person;

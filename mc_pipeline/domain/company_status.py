@@ -1,8 +1,7 @@
 """What is open in a company after a run: one row for each cause, however many steps met it.
 
 Steps report what is wrong with a part (``ledger.troubles``), and go on. What nobody reports is found in the
-run itself: steps that failed, checks that failed. Here both become rows, and what hangs on one cause is told
-once.
+run itself: steps that failed, checks that failed. Here both become rows, one for each cause.
 """
 
 import re

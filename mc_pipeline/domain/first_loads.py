@@ -24,9 +24,8 @@ def still_loading(
 ) -> set[str]:
     """Return the list ids for which writes of their first load are still to come.
 
-    What waits for an approval, or is held back, although it was never part of a first plan, such as
-    somebody's archiving, does not count. A creation always does: whoever is not there yet belongs to the
-    load.
+    Rows that wait for approval or are held back do not count when they were never part of a first plan, such
+    as an archive. A creation always counts: a person who is not a member yet belongs to the load.
 
     Args:
         outcome: the rows of a plan that was pushed to its end, with ``outcome`` and ``detail``.

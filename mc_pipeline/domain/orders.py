@@ -5,7 +5,7 @@ Per order line, for untaxed amount and tax alike, in the order's currency:
     kept = O - max(0, R - max(0, I - O))
 
 O is the line as ordered now, I what posted documents sell of it, and R what they give back. Which of the two
-a document does is told by the sign of what it holds of the line, not by its type: where a down payment is
+a document does depends on the sign of its amounts for the line, not on its type: where a down payment is
 larger than a part delivery, Odoo makes a credit note of the delivery's invoice, with the goods below zero.
 What one document holds of a line is summed first, so a return inside an invoice counts against the same
 invoice. A credit note that only brings an over-invoiced line back to what the order already says is not

@@ -62,7 +62,7 @@ class Blame:
 
     @property
     def is_outside(self) -> bool:
-        """Whether it is no fault of the person's."""
+        """Whether the cause is outside the person's own data."""
         return self.cause in OUTSIDE_THE_PERSON
 
 

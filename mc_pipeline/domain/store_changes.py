@@ -265,7 +265,7 @@ def is_given_back(present: Document, kept: Document) -> bool:
 
 
 def kept_rest(kept: Document) -> str:
-    """Say how much is kept of an order that leaves its store as a part of it was given back."""
+    """Say how much of a partly refunded order is kept, when the order is deleted from its store."""
     amounts = amounts_of(kept)
     rest = round(amounts["goods"] + amounts["shipping"], 4)
     return f"{rest:,} {kept['currency_code']} of it, without tax, are kept and in no store" if rest else ""

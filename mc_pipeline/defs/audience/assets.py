@@ -296,8 +296,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         kinds={"mailchimp", "parquet"},
         owners=[DATA_ENGINEERS],
         description="The plan applied to Mailchimp, with one outcome per row. Rows that need an approval "
-        "wait, and the others are applied. Refuses a plan that is old, replaced or applied already, whoever "
-        "starts it.",
+        "wait, and the others are applied. Refuses a plan that is old, replaced or applied already.",
         metadata={"dagster/column_schema": column_schema(schemas.AUDIENCE_PUSH)},
     )
     def audience_push(

@@ -111,7 +111,7 @@ def _severity(told: _Told) -> dg.AssetCheckSeverity:
 
 
 def _sentence(told: _Told) -> str:
-    """The worst of what was told, with what to do; empty where there is nothing."""
+    """The most severe trouble with what to do; empty if there is none."""
     order = (_BROKEN, _WAITS, _NOT_LOOKED_AT)
     worst = sorted(told, key=lambda each: order.index(each[0]))
     return " ".join(f"{sentence.rstrip('.')}. {what_to_do}".strip() for _, sentence, what_to_do in worst)

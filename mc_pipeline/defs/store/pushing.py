@@ -3,7 +3,7 @@
 Orders go only to people who are members, whose first load a person approved (rule 7.3); and an order mails
 nobody: a store that is loading runs no automation, and no order says a financial status unless the settings
 ask for it. Where more orders of a store than the guard allows would be lowered or deleted, these wait for an
-approval (rule 7.2). What is wrong with a store, a month or a product is told in the ledger, and holds up
+approval (rule 7.2). What is wrong with a store, a month or a product is recorded in the ledger, and holds up
 nothing else.
 """
 
