@@ -24,6 +24,8 @@ class Mending:
         self._looked_at: set[tuple[str, str]] = set()
         self.deleted: set[tuple[str, int]] = set()
         """Store and order (id in Odoo) of orders that were deleted with their customer."""
+        self.missing_customers: set[tuple[str, str]] = set()
+        """Store and id of customers that were there and are not: their people may be gone as well."""
 
     def mend(self, store_id: str, refused: Iterable[tuple[str, str, Mapping[str, Any]]]) -> frozenset[str]:
         """Put right what refused orders lack; return those of them that can be sent again.
@@ -64,6 +66,7 @@ class Mending:
             for record in ledger.stores.orders_of_customer(store_id, customer)
         }
         self._read(orders.keys())
+        self.missing_customers |= {(store_id, customer) for customer in missing}
         for customer in missing:
             there = {record.key for record in ledger.stores.orders_of_customer(store_id, customer)}
             self.deleted |= {

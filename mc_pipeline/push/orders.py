@@ -53,6 +53,7 @@ from mc_pipeline.mailchimp.errors import (
     MailchimpError,
     MailchimpPermissionError,
 )
+from mc_pipeline.mailchimp.members import get_member, subscriber_hash
 from mc_pipeline.mailchimp.parallel import run_concurrently
 from mc_pipeline.mailchimp.store_reading import get_customer, get_order
 from mc_pipeline.mailchimp.store_writing import customer_body
@@ -697,6 +698,8 @@ class OrderPusher:
                 failed[place] = StoreResult(
                     "held_back", f"its customer was refused: {customer.refused_detail}"
                 )
+            elif self._left_with_customer(customer):
+                failed[place] = StoreResult("held_back", _LEFT)
             else:
                 body = customer_body(customer.object_id, customer.email)
                 wanted[place] = StoreChange(
@@ -728,6 +731,14 @@ class OrderPusher:
             else:
                 month.add(each.change.store_id, each.order_id, each.operation, each.because, why_not)
         return going
+
+    def _left_with_customer(self, customer: StoreRecord) -> bool:
+        """Whether a customer was deleted in Mailchimp together with the member (rule 9.1)."""
+        if (customer.store_id, customer.object_id) not in self._mending.missing_customers:
+            return False
+        list_id = self._stores[customer.store_id].list_id
+        member = get_member(self._writes.client, list_id, subscriber_hash(str(customer.email)))
+        return member is None or member["status"] == "archived"
 
     def _products_of(self, store_id: str) -> Mapping[str, Collection[str]]:
         if store_id not in self._products:
@@ -818,6 +829,7 @@ class _Prepared:
 
 _NOT_SENT = StoreResult("not_sent", "the push ended before")
 _NOT_KNOWN = "what became of an earlier write to it is not known yet"
+_LEFT = "the person is not a member any more: the order would bring them back as a contact"
 
 
 def _former_customers(due: pd.DataFrame, held: pd.DataFrame) -> dict[tuple[str, str], str]:

@@ -216,6 +216,23 @@ def test_a_customer_and_a_store_that_people_deleted_come_back(town: Town):
     town.check_nothing_is_left()
 
 
+def test_an_order_brings_nobody_back_who_was_deleted_with_their_customer(town: Town):
+    town.sync()
+    town.buy("ada@example.com")
+
+    def delete_everything() -> None:
+        town.mailchimp.delete_permanently(RETAIL, "ada@example.com")
+        town.mailchimp.delete_customers(STORE, "ada@example.com")
+        town.mailchimp.journal.clear()
+
+    run = town.world.run(before={"order_push": delete_everything})
+    assert run.succeeded, run.failure
+    assert town.mailchimp.status(RETAIL, "ada@example.com") is None
+    assert not [each for each in town.writes() if each.endswith("/customers")]
+    details = run.tables["order_push"].rows["detail"]
+    assert details.str.contains("the person is not a member any more").any()
+
+
 def test_the_store_of_an_audience_that_nobody_approved_gets_nothing(town: Town):
     town.mailchimp.add_member(RETAIL, "ada@example.com", "subscribed")
     town.buy("eve@example.com")
