@@ -252,7 +252,7 @@ def test_refused_people_stay_listed_until_they_are_taken(world: SmallWorld):
     assert world.mailchimp.status(RETAIL, BOB) == "transactional"
     assert listed(done, BOB) == []
     assert [reason for reason, _, _ in listed(done, CLEO)] == ["refused"]
-    assert "refused something of 1 people" in str(everything_applied(world, done).description)
+    assert "refused something of 1 person, and still does" in str(everything_applied(world, done).description)
 
 
 def test_an_address_that_no_list_shows_is_asked_for_once_in_seven_days(world: SmallWorld):
