@@ -71,12 +71,30 @@ def order_document_of(answer: Mapping[str, Any]) -> Document:
 
 
 def attribution_of(answer: Mapping[str, Any]) -> Document:
-    """What Mailchimp attributes an order to; empty where to nothing. Only ever given back as it was."""
+    """What Mailchimp attributes an order to; empty where to nothing.
+
+    Never sent, not even to restore it: Mailchimp attributes by tracked clicks, which a sent ``campaign_id``
+    would override (facts/mailchimp.md). It is kept to list the orders that lost it.
+    """
     return {name: answer[name] for name in ("campaign_id", "outreach") if answer.get(name)}
 
 
+def lost_attribution(attribution: str | None) -> str:
+    """Say what an order that was taken out is not attributed to any more; empty where it was to nothing.
+
+    Args:
+        attribution: ``attribution_of`` the order as canonical JSON.
+    """
+    lost = json.loads(attribution or "{}")
+    if not lost:
+        return ""
+    if campaign := lost.get("campaign_id"):
+        return f"Mailchimp attributed it to campaign {campaign}; it does not any more"
+    return "Mailchimp attributed it to an outreach; it does not any more"
+
+
 def order_body(order_id: str, document: Document, more: Mapping[str, Any]) -> Document:
-    """The body that creates an order; ``more``: what is restored or said of it only now."""
+    """The body that creates an order; ``more``: what is said of it only now."""
     fields = {name: value for name, value in document.items() if name not in ("customer", "lines")}
     return {
         "id": order_id,

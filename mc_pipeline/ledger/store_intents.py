@@ -45,7 +45,7 @@ class StoreIntent:
     operation         create | update | delete | add_line | change_line | remove_line | put_variant
     after             how the thing is once the write is accepted (canonical JSON); None for a deletion
     wanted            how it should be after all writes to it: what is not sent again if Mailchimp refuses it
-    attribution       of an order that is deleted: what to restore when it comes back (canonical JSON)
+    attribution       of an order that is deleted: what Mailchimp attributes it to (canonical JSON)
     order_id, month, customer_id, rate   of an order; see ``StoreRecord``
     """
 

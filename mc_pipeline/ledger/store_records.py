@@ -37,7 +37,8 @@ class StoreRecord:
     retry_at           when it is sent again unchanged, UTC
     order_id, month, customer_id    of an order: id in Odoo, its month (YYYY-MM), the customer it was sent for
     rate               of an order in another currency: its currency per unit of the store's, once for ever
-    attribution_json   of an order that was taken out: what to restore when it comes back
+    attribution_json   of an order that was taken out: what Mailchimp attributed it to until then, and no
+                       longer does; {} where to nothing
     email, person, generation    of a customer: address, a name of ours for the person, how many addresses
                        the person had in our stores by then
     """
@@ -116,19 +117,17 @@ def as_read(record: StoreRecord, document: str | None, customer_id: str | None) 
     """The record after Mailchimp was asked for the thing; ``document`` None: it is not there."""
     if document is None:
         return replace(record, present=False, sent_json=None)
-    return replace(record, present=True, sent_json=document, customer_id=customer_id, attribution_json=None)
+    return replace(record, present=True, sent_json=document, customer_id=customer_id)
 
 
 def _accepted(record: StoreRecord, write: Mapping[str, Any]) -> StoreRecord:
     if write["operation"] == "delete":
-        return replace(record, present=False, sent_json=None, attribution_json=write["attribution_json"])
-    return replace(
-        record,
-        **_about(record, write),
-        present=True,
-        sent_json=write["after_json"],
-        attribution_json=None,
-    )
+        # An order that comes back and leaves again is attributed to nothing: what it lost before stays known.
+        lost = write["attribution_json"]
+        if lost == "{}" and record.attribution_json:
+            lost = record.attribution_json
+        return replace(record, present=False, sent_json=None, attribution_json=lost)
+    return replace(record, **_about(record, write), present=True, sent_json=write["after_json"])
 
 
 def told(record: StoreRecord, write: Mapping[str, Any]) -> StoreRecord:

@@ -173,6 +173,17 @@ class Stores:
         with self._database.read() as connection:
             return {row.order_id: row.rate for row in connection.execute(query)}
 
+    def lost_attributions(self, company: str) -> dict[int, str]:
+        """Order id in Odoo to what Mailchimp attributed it to before it was taken out of a store (JSON)."""
+        query = select(store_order.c.order_id, store_order.c.attribution_json).where(
+            store_order.c.company == company,
+            store_order.c.order_id.is_not(None),
+            store_order.c.attribution_json.is_not(None),
+            store_order.c.attribution_json != "{}",
+        )
+        with self._database.read() as connection:
+            return {row.order_id: row.attribution_json for row in connection.execute(query)}
+
     def cancelled_since(self, company: str) -> dict[int, datetime]:
         """Order id in Odoo to the moment since when it is cancelled, as a store holds it by our own write."""
         query = select(store_order.c.order_id, store_order.c.sent_json).where(

@@ -109,15 +109,21 @@ def _check_customers(method: str, path: str, rest: list[str], body: Any) -> None
 def _check_order(method: str, path: str, rest: list[str], body: Mapping[str, Any]) -> None:
     if "fulfillment_status" in body:
         _refuse(method, path, "fulfillment_status mails customers and is never sent")
+    for name in ("campaign_id", "outreach"):
+        if name in body:
+            _refuse(
+                method,
+                path,
+                f"{name} is never sent: Mailchimp attributes by tracked clicks",
+            )
     if len(rest) > 3:
-        for name in ("customer", "financial_status", "campaign_id", "outreach"):
+        for name in ("customer", "financial_status"):
             if name in body:
                 _refuse(method, path, f"{name} belongs to a new order: a correction says nothing of it")
-    elif "financial_status" in body:
-        if body["financial_status"] != "pending" or body.get("cancelled_at_foreign"):
-            _refuse(method, path, "a new order is announced as pending, or not at all: others mail customers")
-        if "campaign_id" in body or "outreach" in body:
-            _refuse(method, path, "an order that comes back is no new one: it is not announced again")
+    elif "financial_status" in body and (
+        body["financial_status"] != "pending" or body.get("cancelled_at_foreign")
+    ):
+        _refuse(method, path, "a new order is announced as pending, or not at all: others mail customers")
 
 
 def _check_nested_customers(method: str, path: str, body: Any) -> None:

@@ -42,6 +42,7 @@ from mc_pipeline.domain.store_documents import (
     Document,
     attribution_of,
     kept_document,
+    lost_attribution,
     text_of,
 )
 from mc_pipeline.domain.store_guards import LoweredOrders, judge_lowered, row_key
@@ -416,7 +417,7 @@ class OrderPusher:
         self._open = frozenset(intent.key for intent in self._ledger.store_intents.open(self._company))
 
     def _take_out(self, month: Month, leaving: Sequence[Departure], due: pd.DataFrame) -> None:
-        """Delete orders of a store, and remember what Mailchimp attributed them to."""
+        """Delete orders of a store, and keep what Mailchimp attributed them to."""
         self._look_at_open_writes()
         staying = self._not_taken_elsewhere(month, leaving, due)
         going = []
@@ -428,6 +429,7 @@ class OrderPusher:
             else:
                 going.append((departure, key))
         results: dict[Hashable, StoreResult] = {}
+        changes: list[StoreChange] = []
         try:
             attributions = self._attributions([key for _, key in going])
             changes = [
@@ -445,10 +447,13 @@ class OrderPusher:
             ]
             self._writes.carry_out(changes, results)
         finally:
+            by_key = {change.key: change for change in changes}
             for departure, key in going:
                 result = results.get(key, _NOT_SENT)
                 if departure.detail and result.is_done:
                     result = replace(result, detail=departure.detail)
+                if key in by_key:
+                    result = _with_loss(result, by_key[key])
                 month.add(departure.store_id, departure.order_id, "delete", departure.because, result)
 
     def _not_taken_elsewhere(
@@ -500,7 +505,7 @@ class OrderPusher:
         results: dict[Hashable, StoreResult] = {}
         again: set[int] = set()
         try:
-            changes = self._restoring(changes)
+            changes = self._with_attributions(changes)
             changes = self._with_customers(month, changes)
             self._writes.carry_out([each.change for each in changes], results)
             unclear = {key for key, result in results.items() if result.to_read}
@@ -519,7 +524,7 @@ class OrderPusher:
         finally:
             for each in changes:
                 if each.order_id not in again:
-                    result = results.get(each.change.key, _NOT_SENT)
+                    result = _with_loss(results.get(each.change.key, _NOT_SENT), each.change)
                     month.add(each.change.store_id, each.order_id, each.operation, each.because, result)
         return again
 
@@ -577,9 +582,7 @@ class OrderPusher:
                     month.add(row.store_id, order_id, operation, because, gone)
                 continue
             wanted = kept_document(row, customer.object_id)
-            steps = order_steps(
-                row.foreign_order_id, wanted, held, self._said_once(row, wanted, held, records)
-            )
+            steps = order_steps(row.foreign_order_id, wanted, held, self._announcement(row, wanted, records))
             if steps is None:
                 if order_id in month.read_back:
                     operation, because = month.read_back[order_id]
@@ -602,12 +605,8 @@ class OrderPusher:
             )
         return prepared
 
-    def _said_once(
-        self, row: Any, wanted: Document, held: StoreRecord | None, records: Sequence[StoreRecord]
-    ) -> Mapping[str, Any]:
-        """What a creation says that no later write does: what it was attributed to, or that it is new."""
-        if held is not None and held.attribution_json:
-            return json.loads(held.attribution_json)
+    def _announcement(self, row: Any, wanted: Document, records: Sequence[StoreRecord]) -> Mapping[str, Any]:
+        """What a creation says that no later write does: that the order is new, where customers are told."""
         is_new = not any(record.present or record.sent_json or record.attribution_json for record in records)
         if not is_new:
             return {}
@@ -666,12 +665,12 @@ class OrderPusher:
             rate=self._orders.rates.get(int(row.order_id)),
         )
 
-    def _restoring(self, prepared: list["_Prepared"]) -> list["_Prepared"]:
-        """Have orders that are replaced take along what Mailchimp attributes them to."""
+    def _with_attributions(self, prepared: list["_Prepared"]) -> list["_Prepared"]:
+        """Have the ledger keep what Mailchimp attributes orders to that are replaced: they lose it."""
         replaced = [each.change.object_key for each in prepared if each.operation == "replace"]
         attributions = self._attributions(replaced)
         return [
-            each.restoring(attributions[each.change.object_key]) if each.operation == "replace" else each
+            each.losing(attributions[each.change.object_key]) if each.operation == "replace" else each
             for each in prepared
         ]
 
@@ -818,18 +817,20 @@ class _Prepared:
     def because(self) -> str:
         return self.steps.because
 
-    def restoring(self, attribution: Document) -> "_Prepared":
-        """The same, and its creation gives back what Mailchimp attributed it to."""
-        steps = tuple(
-            replace(step, body={**(step.body or {}), **attribution}) if step.operation == "create" else step
-            for step in self.change.steps
-        )
-        return replace(self, change=replace(self.change, steps=steps, attribution=text_of(attribution)))
+    def losing(self, attribution: Document) -> "_Prepared":
+        """The same, with what Mailchimp attributes it to until it is replaced."""
+        return replace(self, change=replace(self.change, attribution=text_of(attribution)))
 
 
 _NOT_SENT = StoreResult("not_sent", "the push ended before")
 _NOT_KNOWN = "what became of an earlier write to it is not known yet"
 _LEFT = "the person is not a member any more: the order would bring them back as a contact"
+
+
+def _with_loss(result: StoreResult, change: StoreChange) -> StoreResult:
+    """The result of taking an order out, with what its campaign loses by it."""
+    lost = lost_attribution(change.attribution) if result.is_done else ""
+    return replace(result, detail="; ".join(filter(None, [result.detail, lost]))) if lost else result
 
 
 def _former_customers(due: pd.DataFrame, held: pd.DataFrame) -> dict[tuple[str, str], str]:

@@ -67,7 +67,8 @@ def test_an_order_that_is_taken_out_keeps_what_it_was_attributed_to(ledger: Ledg
     assert (held.present, held.sent_json, held.attribution_json) == (False, None, '{"campaign_id":"x"}')
     assert ledger.stores.held_orders("acme") == frozenset()
     write(ledger, lease, order(1), "applied")
-    assert record(ledger, 1).attribution_json is None
+    write(ledger, lease, order(1, None, "delete", attribution="{}"), "applied")
+    assert record(ledger, 1).attribution_json == '{"campaign_id":"x"}', "of before it came back"
 
 
 def test_what_mailchimp_refused_is_refused_until_it_changes_or_a_day_later(ledger: Ledger, lease: Lease):

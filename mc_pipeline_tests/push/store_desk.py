@@ -271,6 +271,18 @@ class StoreDesk:
             for identity, order in sorted(found.orders.items() if found else ())
         }
 
+    def attributed(self, store: Store = RETAIL) -> dict[str, str]:
+        """Orders of the store that Mailchimp attributes to a campaign."""
+        orders = self.mailchimp.state.stores[store.store_id].orders
+        return {
+            identity: order["campaign_id"] for identity, order in orders.items() if order.get("campaign_id")
+        }
+
+    def lost_attributions(self) -> dict[int, Any]:
+        """What orders were attributed to before they left their store, by their id in Odoo."""
+        with self.ledger() as ledger:
+            return {key: json.loads(lost) for key, lost in ledger.stores.lost_attributions(COMPANY).items()}
+
     def should_hold(self, orders: Sequence[Order], store: Store = RETAIL) -> dict[str, Any]:
         """The same, by the orders written down."""
         found = {}

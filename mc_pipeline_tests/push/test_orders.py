@@ -12,6 +12,8 @@ from mc_pipeline.push.orders import Orders
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline_tests.push.store_desk import RETAIL, WHOLESALE, Order, StoreDesk, products
 
+LOST = "Mailchimp attributed it to campaign campaign7; it does not any more"
+
 
 @pytest.fixture
 def desk(store_desk: StoreDesk) -> StoreDesk:
@@ -96,9 +98,7 @@ def test_a_full_refund_keeps_the_lines_at_price_zero(desk: StoreDesk):
     assert desk.held()["o1"] == (0.0, 0.0, {"l101": 0.0, "l102": 0.0}, False)
 
 
-def test_a_cancelled_order_stays_with_nothing_and_comes_back_as_a_new_one_attributed_as_before(
-    desk: StoreDesk,
-):
+def test_a_cancelled_order_stays_with_nothing_and_comes_back_as_a_new_one(desk: StoreDesk):
     first, *rest = loaded(desk)
     desk.push([replace(first, cancelled=True), *rest])
     assert desk.held()["o1"] == (0.0, 0.0, {"l101": 0.0, "l102": 0.0}, True)
@@ -107,11 +107,12 @@ def test_a_cancelled_order_stays_with_nothing_and_comes_back_as_a_new_one_attrib
     push = desk.push([first, *rest])
     assert desk.written() == ["DELETE acme-retail/orders/o1", "POST acme-retail/orders"]
     assert desk.held() == desk.should_hold([first, *rest])
-    assert desk.mailchimp.state.stores["acme-retail"].orders["o1"]["campaign_id"] == "campaign7"
     assert push.rows["operation"].tolist() == ["replace"]
+    assert push.rows["detail"].tolist() == [LOST]
+    assert desk.attributed() == {}
 
 
-def test_an_order_that_died_between_leaving_and_coming_back_is_still_attributed(desk: StoreDesk):
+def test_an_order_that_died_between_leaving_and_coming_back_keeps_what_it_lost(desk: StoreDesk):
     first, *rest = loaded(desk)
     desk.push([replace(first, cancelled=True), *rest])
     desk.mailchimp.state.stores["acme-retail"].orders["o1"]["campaign_id"] = "campaign7"
@@ -120,8 +121,9 @@ def test_an_order_that_died_between_leaving_and_coming_back_is_still_attributed(
     assert push.rows["outcome"].tolist() == ["unknown"]
     desk.mailchimp.faults.clear()
     desk.push([first, *rest])
-    assert desk.mailchimp.state.stores["acme-retail"].orders["o1"]["campaign_id"] == "campaign7"
     assert desk.held() == desk.should_hold([first, *rest])
+    assert desk.attributed() == {}
+    assert desk.lost_attributions() == {1: {"campaign_id": "campaign7"}}
 
 
 def test_a_new_address_is_the_persons_next_customer_and_the_old_one_leaves(desk: StoreDesk):
@@ -236,6 +238,7 @@ def test_an_order_of_somebody_who_was_archived_leaves_when_less_is_kept_and_retu
     desk.complete = True
     push = desk.push(orders)
     assert push.rows[["because", "outcome"]].values.tolist() == [[GIVEN_BACK, "applied"]]
+    assert push.rows["detail"].str.endswith(LOST).all()
     assert desk.written()[0] == "DELETE acme-retail/orders/o1"
     assert desk.held() == desk.should_hold(rest)
     assert desk.mailchimp.status("retail1", first.email) == "archived"
@@ -246,7 +249,8 @@ def test_an_order_of_somebody_who_was_archived_leaves_when_less_is_kept_and_retu
     back = replace(first, prices={1: 10.0, 2: 4.0})
     desk.push([back, *rest])
     assert desk.held() == desk.should_hold([back, *rest])
-    assert desk.mailchimp.state.stores["acme-retail"].orders["o1"]["campaign_id"] == "campaign7"
+    assert desk.attributed() == {}
+    assert desk.lost_attributions() == {1: {"campaign_id": "campaign7"}}
 
 
 def test_an_order_that_is_due_no_more_is_kept_right_while_its_person_is_a_member(desk: StoreDesk):

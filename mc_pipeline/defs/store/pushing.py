@@ -243,10 +243,28 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
                     "order_id",
                     lambda order_id: order_link(systems.settings, order_id),
                 ),
+                **listed(
+                    "lost_their_campaign",
+                    _lost_their_campaign(systems, company),
+                    LISTED_ROWS,
+                    "order_id",
+                    lambda order_id: order_link(systems.settings, order_id),
+                ),
             },
         )
 
     return [product_push, order_push]
+
+
+def _lost_their_campaign(systems: Systems, company: CompanySettings) -> "pd.DataFrame":
+    """List orders that Mailchimp attributes to no campaign any more, since they left their store once."""
+    import pandas as pd
+
+    from mc_pipeline.domain.store_documents import lost_attribution
+
+    lost = systems.ledger.stores.lost_attributions(company.key)
+    rows = [{"order_id": order_id, "detail": lost_attribution(lost[order_id])} for order_id in sorted(lost)]
+    return pd.DataFrame(rows, columns=["order_id", "detail"])
 
 
 def _left_alone(
