@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from mc_pipeline.cli.home import dagster_home
 from mc_pipeline.cli.sync import chosen
+from mc_pipeline.ledger.old_opt_outs import PREFIX
 from mc_pipeline.settings import CompanySettings, load_settings
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class Standing:
     synced_at  when the whole sync last ran to its end (UTC); None: it has not
     under_way  what runs now: job and since when
     unfinished a run that began after ``read_at``, is over, and told nothing: it was interrupted or killed
+    rows       what is open, without what a person approved since then
+    approved   ids of what a person approved since then: the next sync applies it
     """
 
     company: str
@@ -42,6 +45,7 @@ class Standing:
     under_way: "tuple[RunBeat, ...]"
     unfinished: "RunBeat | None"
     rows: "tuple[StatusRow, ...]"
+    approved: tuple[str, ...] = ()
 
 
 @click.command()
@@ -78,12 +82,15 @@ def standing_of(company: str, ledger: "Ledger") -> Standing:
     """Say how a company stands by what its last run stored."""
     from mc_pipeline.defs.status.reading import SYNCED_AT, rows_of
     from mc_pipeline.defs.status.storing import stored_status
-    from mc_pipeline.domain.company_status import NEVER_RUN, state_of
+    from mc_pipeline.domain.company_status import NEVER_RUN, approval_ids, state_of
 
     stored = stored_status(company)
     read_at = stored.observed_at if stored is not None else None
     synced_at = stored.facts.get(SYNCED_AT) if stored is not None else None
-    rows = rows_of(stored) if stored is not None else []
+    told = rows_of(stored) if stored is not None else []
+    waited = frozenset[str]().union(*(approval_ids(row) for row in told))
+    approved = _approved_since(company, ledger, waited, read_at)
+    rows = [row for row in told if not approval_ids(row) or approval_ids(row) - approved]
     last = ledger.runs.last(company)
     alive = tuple(ledger.runs.alive(company))
     is_alive = last is not None and last.run_id in {run.run_id for run in alive}
@@ -96,7 +103,19 @@ def standing_of(company: str, ledger: "Ledger") -> Standing:
         under_way=alive,
         unfinished=last if is_untold and not is_alive else None,
         rows=tuple(rows),
+        approved=tuple(sorted(approved)),
     )
+
+
+def _approved_since(
+    company: str, ledger: "Ledger", waited: "Set[str]", read_at: datetime | None
+) -> "Set[str]":
+    """Return which of the ids that waited then are approved by now."""
+    if not waited:
+        return frozenset()
+    old_opt_outs = {each for each in waited if each.startswith(PREFIX)}
+    released = old_opt_outs - {each.plan_id for each in ledger.old_opt_outs.waiting(company)}
+    return waited & {each.plan_id for each in ledger.plans.approvals(company, since=read_at)} | released
 
 
 def _show(console: Console, company: CompanySettings, standing: Standing, now: datetime) -> None:
@@ -121,6 +140,10 @@ def said_first(standing: Standing, timezone: ZoneInfo, now: datetime) -> Sequenc
         if read_at is not None
         else f"{key}: no run has told how it stands yet: mc-pipeline sync {key} --plan"
     ]
+    if standing.approved:
+        said.append(
+            f"  Approved since then: {', '.join(standing.approved)}. Apply it: mc-pipeline sync {key}"
+        )
     said += [f"  {run.job} is under way since {clock(run.started_at)}." for run in standing.under_way]
     if standing.unfinished is not None:
         said.append(
@@ -146,6 +169,7 @@ def _as_json(standing: Standing) -> dict[str, Any]:
             {"run_id": run.run_id, "job": run.job, "since": moment(run.started_at)}
             for run in standing.under_way
         ],
+        "approved": list(standing.approved),
         "interrupted_run": standing.unfinished.run_id if standing.unfinished else None,
         "rows": [
             {

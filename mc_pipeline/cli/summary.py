@@ -23,12 +23,13 @@ _COLUMNS = (
     "created",
     "updated",
     "archived",
-    "tag changes",
-    "e-mail changes",
+    "tags",
+    "addresses",
     "waits",
     "failed",
     "unchanged",
 )
+_ALWAYS_SHOWN = ("created", "updated", "unchanged")
 _FAILED = ("rejected", "deferred", "unknown", "not_sent")
 _OPERATIONS = {
     "create": "created",
@@ -36,9 +37,9 @@ _OPERATIONS = {
     "upgrade": "updated",
     "permit": "updated",
     "archive": "archived",
-    "tag": "tag changes",
-    "untag": "tag changes",
-    "change_email": "e-mail changes",
+    "tag": "tags",
+    "untag": "tags",
+    "change_email": "addresses",
 }
 
 
@@ -169,16 +170,24 @@ def show_set_aside(console: Console, company: CompanySettings) -> None:
 def _show(console: Console, company: CompanySettings, rows: pd.DataFrame, title: str) -> None:
     contacts = read_stored("contacts", company.key)
     refused = _refused(company)
-    grid = Grid(title=title, title_justify="left", box=None, pad_edge=False)
-    grid.add_column("audience")
-    for column in _COLUMNS:
-        grid.add_column(column, justify="right")
+    counted = {}
     for key in company.audiences:
         wanted = (
             set() if contacts is None else set(contacts.rows.loc[contacts.rows["audience"] == key, "email"])
         )
-        numbers = _counted(rows[rows["audience"] == key], wanted, refused)
-        grid.add_row(key, *(f"{int(numbers.get(column, 0)):,}" for column in _COLUMNS))
+        counted[key] = _counted(rows[rows["audience"] == key], wanted, refused)
+    # Only what there is: all columns at once do not fit into a terminal of 80 characters.
+    shown = [
+        column
+        for column in _COLUMNS
+        if column in _ALWAYS_SHOWN or any(numbers.get(column) for numbers in counted.values())
+    ]
+    grid = Grid(title=title, title_justify="left", box=None, pad_edge=False)
+    grid.add_column("audience")
+    for column in shown:
+        grid.add_column(column, justify="right")
+    for key, numbers in counted.items():
+        grid.add_row(key, *(f"{int(numbers.get(column, 0)):,}" for column in shown))
     console.print(grid)
 
 

@@ -28,6 +28,7 @@ REPORTED_BY = {"audience_plan": "audience_push"}
 
 _SHORTEST_CAUSE = 20
 _OF_ONE_REQUEST = re.compile(r" \((?:tried \d+ times|X-Request-Id [^)]*)\)")
+_RELEASED_BY = re.compile(r"mc-pipeline approve ([\w-]+)")
 _AGAIN = "The next run tries again. If it fails again: mc-pipeline doctor {company}."
 
 
@@ -315,6 +316,15 @@ def without_what_is_told(waiting: Mapping[str, Finding], reports: Iterable[Repor
     """Return what waits, by the id that releases it, unless a report of something that waits names the id."""
     told = " ".join(f"{each.sentence} {each.what_to_do}" for each in reports if each.kind == WAITS)
     return [finding for plan_id, finding in waiting.items() if plan_id not in told]
+
+
+def approval_ids(row: StatusRow) -> frozenset[str]:
+    """Return the ids with which a person releases what a row tells."""
+    return (
+        frozenset(_RELEASED_BY.findall(f"{row.sentence} {row.what_to_do}"))
+        if row.kind == WAITS
+        else frozenset()
+    )
 
 
 def as_report(finding: Finding, *, step: str, run_id: str, at: datetime) -> Report:

@@ -76,6 +76,10 @@ def test_a_first_load_and_old_opt_outs_are_released_side_by_side(shop: World):
     assert "Released, the next sync opts them out in Odoo and in every audience of the company." in listed
 
     assert mc_pipeline("approve", plan).exit_code == 0
+    status = mc_pipeline("status", "acme")
+    assert f"Approved since then: {plan}. Apply it: mc-pipeline sync acme" in status.told
+    assert "Needs approval" not in status.told
+    assert status.exit_code == 3, "old opt-outs still wait"
     done = mc_pipeline("sync", "acme")
     assert done.exit_code == 3, "the plan is pushed, and old opt-outs still wait"
     assert "acme: done" in done.told
@@ -85,11 +89,44 @@ def test_a_first_load_and_old_opt_outs_are_released_side_by_side(shop: World):
     assert mc_pipeline("sync", "acme", "--plan").exit_code == 0, "a plan carries no opt-out"
 
     assert mc_pipeline("approve", "opt-outs-greeting1").exit_code == 0
+    assert mc_pipeline("status", "acme").exit_code == 0, "nothing waits for a person any more"
     finished = mc_pipeline("sync", "acme", "--opt-outs")
     assert finished.exit_code == 0, finished.output
     assert "✓ 2 people with an opt-out or a return in Mailchimp: 2 carried into Odoo" in finished.told
     assert shop.odoo.database.blacklisted() == set(OPTED_OUT)
     assert "No plan and no old opt-out waits for approval." in mc_pipeline("approve").told
+
+
+STORE = """
+        store: {id: acme-retail, name: Acme, currency: EUR}
+"""
+
+
+def test_orders_that_a_store_would_lose_wait_and_are_released_by_their_own_id(shop: World):
+    guards = "    guards: {orders_lowered: {percent: 10, at_least: 2}}"
+    configure(shop, audiences=guards + AUDIENCES.rstrip() + STORE)
+    mc_pipeline("approve", "opt-outs-greeting1")
+    mc_pipeline("approve", plan_of(mc_pipeline("sync", "acme")))
+    mc_pipeline("approve", "opt-outs-greeting1")
+    assert mc_pipeline("sync", "acme").exit_code == 0
+    orders = shop.mailchimp.store("acme-retail").orders
+    assert {order["order_total"] for order in orders.values()} == {100.0}
+
+    for order_id in shop.odoo.search("sale.order", []):
+        shop.odoo.cancel_order(order_id)
+    waits = mc_pipeline("sync", "acme")
+    assert waits.exit_code == 3, waits.output
+    found = re.search(r"mc-pipeline approve (orders-[\w-]+)", waits.told)
+    assert found, waits.output
+    assert {order["order_total"] for order in orders.values()} == {100.0}
+    assert f"{found[1]} acme 4 of 4 orders of store acme-retail would be lowered or deleted" in (
+        mc_pipeline("approve").told
+    )
+
+    assert mc_pipeline("approve", found[1]).exit_code == 0
+    assert f"Approved since then: {found[1]}." in mc_pipeline("status", "acme").told
+    assert mc_pipeline("sync", "acme").exit_code == 0
+    assert {order["order_total"] for order in orders.values()} == {0.0}
 
 
 def test_a_later_plan_says_too_whom_it_would_have_mailed(shop: World):
