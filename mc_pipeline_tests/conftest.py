@@ -1,7 +1,9 @@
 """What holds for every test: no environment of the person who runs it, and how Hypothesis searches."""
 
 import os
+import shutil
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -25,6 +27,21 @@ for _name in (
 ):
     os.environ.pop(_name, None)
 os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
+
+
+_MEMORY = Path("/dev/shm")
+_ENOUGH_BYTES = 6 * 2**30
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the folders of tests in memory where there is room: SQLite waits for the disk at each commit."""
+    is_chosen = config.option.basetemp is not None or "PYTEST_DEBUG_TEMPROOT" in os.environ
+    if (
+        not is_chosen
+        and os.access(_MEMORY, os.W_OK | os.X_OK)
+        and shutil.disk_usage(_MEMORY).free >= _ENOUGH_BYTES
+    ):
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(_MEMORY)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
