@@ -2,7 +2,8 @@
 
 Written by hand after Odoo Community 17, 18 and 19 with the modules sale, account and mass_mailing (and hr,
 delivery where asked for). Only fields that a reader of customers, orders and consent may want are here; a
-recording of a real server's ``fields_get`` replaces them.
+recording of a real server's ``fields_get`` replaces them. Recordings exist for 17, 18 and 19 alone: what
+later versions have (``_SINCE``, ``_GONE``) is made by hand after Odoo's source.
 """
 
 from __future__ import annotations
@@ -570,6 +571,21 @@ _ONLY: dict[int, dict[str, str]] = {
     },
 }
 
+_SINCE: dict[tuple[int, int], dict[str, str]] = {
+    (19, 1): {
+        "res.partner": "is_company boolean ro",
+    },
+    (20, 0): {
+        "res.partner": "has_vat boolean computed unsearchable",
+    },
+}
+"""Fields that a version after 19.0 added or changed. Made by hand, like ``_GONE``: nothing was recorded."""
+
+_GONE: dict[tuple[int, int], dict[str, tuple[str, ...]]] = {
+    (19, 1): {"res.partner": ("company_type",)},
+    (19, 4): {"res.partner": ("company_name",)},
+}
+
 _WITH_MODULE: dict[str, dict[str, str]] = {
     "delivery": {"sale.order.line": "is_delivery boolean"},
     "mass_mailing": {"mail.blacklist": "opt_out_reason_id many2one >mailing.subscription.optout"},
@@ -583,22 +599,30 @@ _WITH_MODULE: dict[str, dict[str, str]] = {
 }
 
 
-def built_in_models(major: int, modules: frozenset[str]) -> dict[str, Fields]:
+def built_in_models(version: tuple[int, int], modules: frozenset[str]) -> dict[str, Fields]:
     """Fields by model of a database of this version with these optional modules; the caller's to change."""
-    return {model: dict(fields) for model, fields in _models(major, modules).items()}
+    return {model: dict(fields) for model, fields in _models(version, modules).items()}
 
 
 @cache
-def _models(major: int, modules: frozenset[str]) -> dict[str, Fields]:
+def _models(version: tuple[int, int], modules: frozenset[str]) -> dict[str, Fields]:
+    only = _ONLY[min(version[0], max(_ONLY))]
     missing_models = {
         model for module, models in OPTIONAL_MODULES.items() if module not in modules for model in models
     }
     models: dict[str, Fields] = {}
-    for name in (*_MODELS, *(each for each in _ONLY[major] if each not in _MODELS)):
+    later = [_SINCE[since] for since in sorted(_SINCE) if since <= version]
+    for name in (*_MODELS, *(each for each in only if each not in _MODELS)):
         if name in missing_models:
             continue
-        declarations = _ALWAYS + _MODELS.get(name, "") + _ONLY[major].get(name, "")
+        declarations = _ALWAYS + _MODELS.get(name, "") + only.get(name, "")
         models[name] = {field.name: field for field in _parse(_tidy(declarations))}
+        for additions in later:
+            models[name] |= {field.name: field for field in _parse(_tidy(additions.get(name, "")))}
+    for since, gone in _GONE.items():
+        for name, fields in gone.items() if since <= version else ():
+            for field_name in fields if name in models else ():
+                models[name].pop(field_name, None)
     for module, additions in _WITH_MODULE.items():
         for name, declarations in additions.items():
             if name not in models:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mc_pipeline.sandbox.faults import Faults, Latency
 from mc_pipeline.sandbox.journal import Journal, utc_now
@@ -34,11 +34,22 @@ from mc_pipeline.sandbox.odoo.models.accounting import Move
 from mc_pipeline.sandbox.odoo.models.base import Model
 from mc_pipeline.sandbox.odoo.models.consent import Blacklist
 from mc_pipeline.sandbox.odoo.models.messages import Message
-from mc_pipeline.sandbox.odoo.models.partner import MergeWizard
+from mc_pipeline.sandbox.odoo.models.partner import MergeWizard, Partner
 from mc_pipeline.sandbox.odoo.models.sales import SaleOrder
 from mc_pipeline.sandbox.odoo.recorded import read_fields, read_records, take_records
 from mc_pipeline.sandbox.odoo.versions import Release
 from mc_pipeline.sandbox.serving import JournalLayer, TroubleLayer, control_routes, serve
+
+
+class _Latest:
+    """The application that serves at the moment: an upgrade puts another one in its place."""
+
+    def __init__(self, current: ASGIApp) -> None:
+        self.current = current
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.current(scope, receive, send)
+
 
 AModel = TypeVar("AModel", bound=Model)
 
@@ -48,7 +59,8 @@ DEFAULT_MODULES = frozenset({"sale", "account", "mass_mailing", "delivery"})
 class SandboxOdoo:
     """A stand-in Odoo server with one or more databases.
 
-    ``version`` is (17, 0), (18, 0) or (19, 0). ``modules`` are the optional ones that are installed.
+    ``version`` is (17, 0), (18, 0), (19, 0), (19, 1) to (19, 4) of Odoo Online, or (20, 0); what comes after
+    (19, 0) is made by hand after Odoo's source, without a recorded server. ``modules`` are the optional ones that are installed.
     ``fields`` are recorded definitions (a file or folder of them) in place of the built-in ones.
     ``clock`` gives the present moment, timezone-aware. Methods without ``database`` act on the first one.
 
@@ -75,7 +87,8 @@ class SandboxOdoo:
         self.faults = Faults()
         self.latency = Latency()
         self.url = ""
-        built_in = built_in_models(self.release.major, frozenset(modules))
+        self.modules = frozenset(modules)
+        built_in = built_in_models(version, self.modules)
         recorded = read_fields(fields, built_in) if fields is not None else {}
         self.databases: dict[str, Database] = {}
         for name in databases:
@@ -86,13 +99,14 @@ class SandboxOdoo:
             if basics:
                 put_basics(database)
         self.database = self.databases[databases[0]]
-        self.rpc = JsonRpc(self.release, self.databases)
-        self.json2 = Json2(self.release, self.databases)
-        self.app = self._application()
+        self.app = _Latest(self._application())
 
     # serving
 
     def _application(self) -> Starlette:
+        self.rpc = JsonRpc(self.release, self.databases)
+        self.json2 = Json2(self.release, self.databases)
+
         def watches(path: str) -> bool:
             return path.startswith(("/jsonrpc", "/web/", JSON2_PATH))
 
@@ -479,6 +493,31 @@ class SandboxOdoo:
     def opt_out(self, subscription_id: int) -> None:
         """The contact leaves the mailing list by its own link: the subscription stays, opted out."""
         self.write("mailing.subscription", subscription_id, {"opt_out": True})
+
+    # upgrading
+
+    def upgrade(self, version: tuple[int, int], *, companies_judged_anew: bool = True) -> None:
+        """Make this the server of a later version, on the same databases, address, logins and journal.
+
+        ``companies_judged_anew``: whether ``is_company`` of every partner is computed by the rules of 19.1
+        and later. Whether Odoo's own upgrade does so is not known: without it a partner keeps its old value
+        until its tax id or parent changes. Raises ValueError for a version that is not later.
+        """
+        if version <= self.version:
+            raise ValueError(f"version {version!r} is not later than {self.version!r}")
+        release, built_in = Release.of(version), built_in_models(version, self.modules)
+        before = built_in_models(self.version, self.modules)
+        self.release, self.version = release, version
+        for database in self.databases.values():
+            with database.lock:
+                definitions = {model: dict(each) for model, each in built_in.items()}
+                database.upgrade(release, definitions, before)
+                if release.since(19, 1) and companies_judged_anew:
+                    partners = database.models["res.partner"]
+                    assert isinstance(partners, Partner)
+                    for row in partners.table.rows.values():
+                        partners.judge_company(database.superuser(), row)
+        self.app.current = self._application()
 
     # keeping
 
