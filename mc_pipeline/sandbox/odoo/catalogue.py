@@ -24,9 +24,10 @@ OPTIONAL_MODULES = {
         "mailing.subscription",
         "mailing.subscription.optout",
     ),
-    "account": ("account.account", "account.move", "account.move.line", "account.tax"),
+    "account": ("account.account", "account.journal", "account.move", "account.move.line", "account.tax"),
     "sale": ("sale.order", "sale.order.line", "sale.order.cancel"),
     "delivery": (),
+    "point_of_sale": ("pos.config", "pos.session"),
 }
 """Modules that a database may lack, and the models that go with them. ``delivery`` only adds a field."""
 
@@ -297,6 +298,7 @@ _MODELS: dict[str, str] = {
         invoice_date date
         invoice_date_due date
         invoice_origin char ro
+        journal_id many2one >account.journal
         company_id many2one >res.company
         company_currency_id many2one >res.currency computed
         currency_id many2one >res.currency !
@@ -320,8 +322,27 @@ _MODELS: dict[str, str] = {
         code char
         account_type selection ! {_ACCOUNT_TYPES}
         """,
+    "account.journal": """
+        name char !
+        code char !
+        active boolean =True
+        type selection ! sale:Sales purchase:Purchase cash:Cash bank:Bank general:Miscellaneous
+        company_id many2one >res.company !
+        """,
+    "pos.config": """
+        name char !
+        active boolean =True
+        company_id many2one >res.company !
+        journal_id many2one >account.journal
+        invoice_journal_id many2one >account.journal
+        """,
+    "pos.session": """
+        name char !
+        config_id many2one >pos.config !
+        """,
     "account.move.line": f"""
         move_id many2one >account.move ! ro
+        journal_id many2one >account.journal ro
         move_type selection computed {_MOVE_TYPES}
         parent_state selection ro draft:Draft posted:Posted cancel:Cancelled
         name char
@@ -575,8 +596,28 @@ _SINCE: dict[tuple[int, int], dict[str, str]] = {
     (19, 1): {
         "res.partner": "is_company boolean ro",
     },
+    (19, 4): {
+        "ir.access": """
+            name char
+            active boolean =True
+            model_id many2one >ir.model !
+            operation char !
+            group_id many2one >res.groups
+            domain char
+            """,
+    },
     (20, 0): {
         "res.partner": "has_vat boolean computed unsearchable",
+        "sale.order.line": """
+            name text
+            label text computed unsearchable
+            """,
+        "product.template": "description_sale text",
+        "product.product": "description_sale text computed writable",
+        "pos.config": """
+            closing_journal_id many2one >account.journal !
+            default_partner_id many2one >res.partner
+            """,
     },
 }
 """Fields that a version after 19.0 added or changed. Made by hand, like ``_GONE``: nothing was recorded."""
@@ -584,7 +625,16 @@ _SINCE: dict[tuple[int, int], dict[str, str]] = {
 _GONE: dict[tuple[int, int], dict[str, tuple[str, ...]]] = {
     (19, 1): {"res.partner": ("company_type",)},
     (19, 4): {"res.partner": ("company_name",)},
+    (20, 0): {"pos.config": ("invoice_journal_id",)},
 }
+
+_MARKS_OF_TILLS = """
+pos_session_sales_id many2one >pos.session
+pos_session_refunds_id many2one >pos.session
+pos_session_correction_id many2one >pos.session
+reversed_pos_order_id many2one >pos.order
+"""
+"""What account.move has from 20 on where the point of sale is installed."""
 
 _WITH_MODULE: dict[str, dict[str, str]] = {
     "delivery": {"sale.order.line": "is_delivery boolean"},
@@ -612,7 +662,8 @@ def _models(version: tuple[int, int], modules: frozenset[str]) -> dict[str, Fiel
     }
     models: dict[str, Fields] = {}
     later = [_SINCE[since] for since in sorted(_SINCE) if since <= version]
-    for name in (*_MODELS, *(each for each in only if each not in _MODELS)):
+    new = {name: None for additions in (only, *later) for name in additions if name not in _MODELS}
+    for name in (*_MODELS, *new):
         if name in missing_models:
             continue
         declarations = _ALWAYS + _MODELS.get(name, "") + only.get(name, "")
@@ -623,6 +674,8 @@ def _models(version: tuple[int, int], modules: frozenset[str]) -> dict[str, Fiel
         for name, fields in gone.items() if since <= version else ():
             for field_name in fields if name in models else ():
                 models[name].pop(field_name, None)
+    if version >= (20, 0) and {"account", "point_of_sale"} <= modules:
+        models["account.move"] |= {field.name: field for field in _parse(_tidy(_MARKS_OF_TILLS))}
     for module, additions in _WITH_MODULE.items():
         for name, declarations in additions.items():
             if name not in models:

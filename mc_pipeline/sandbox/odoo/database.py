@@ -195,6 +195,9 @@ class Database:
         if secret not in account.api_keys:
             return False
         row = self.models["res.users.apikeys"].table.rows[account.api_keys[str(secret)]]
+        accepted = ("rpc",) if self.release.since(20) else (False, "rpc")
+        if row.get("scope", False) not in accepted:
+            return False
         return not row.get("expiration_date") or row["expiration_date"] >= self.now()
 
     def holder_of_key(self, key: str) -> Account | None:

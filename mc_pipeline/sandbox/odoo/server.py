@@ -60,7 +60,8 @@ class SandboxOdoo:
     """A stand-in Odoo server with one or more databases.
 
     ``version`` is (17, 0), (18, 0), (19, 0), (19, 1) to (19, 4) of Odoo Online, or (20, 0); what comes after
-    (19, 0) is made by hand after Odoo's source, without a recorded server. ``modules`` are the optional ones that are installed.
+    (19, 0) is made by hand after Odoo's source, without a recorded server. ``modules`` are the optional ones
+    that are installed.
     ``fields`` are recorded definitions (a file or folder of them) in place of the built-in ones.
     ``clock`` gives the present moment, timezone-aware. Methods without ``database`` act on the first one.
 
@@ -255,11 +256,17 @@ class SandboxOdoo:
         name: str = "integration",
         expires: datetime | None = None,
         database: str | None = None,
+        scope: str | None = None,
     ) -> str:
-        """A new API key of a user: 40 hexadecimal characters. From Odoo 18 on it may end at ``expires``."""
+        """A new API key of a user: 40 hexadecimal characters. From Odoo 18 on it may end at ``expires``.
+
+        ``scope``: what Odoo's own screen gives it unless named: none until 19, "rpc" from 20 on.
+        """
         key = secrets.token_hex(20)
         held = self.database if database is None else self.databases[database]
         values = {"name": name, "user_id": uid, "create_date": held.now()}
+        if scope := scope or ("rpc" if self.release.since(20) else None):
+            values["scope"] = scope
         if expires is not None:
             values["expiration_date"] = expires.astimezone(UTC).replace(tzinfo=None)
         held.accounts[uid].api_keys[key] = held.models["res.users.apikeys"].table.insert(values)
@@ -375,7 +382,7 @@ class SandboxOdoo:
             order = orders.table.rows[order_id]
             lines = [
                 {
-                    "name": line["name"],
+                    "name": line.get("name", ""),
                     "product_id": line.get("product_id", False),
                     "display_type": line.get("display_type") or "product",
                     "quantity": line.get("product_uom_qty", 0.0) - line.get("qty_invoiced", 0.0),
@@ -450,6 +457,68 @@ class SandboxOdoo:
         """Register a payment over what is open, or over ``amount``."""
         with self._as_person("pay", "account.move", id=move_id, amount=amount) as env:
             self._known("account.move", Move).pay(env, move_id, amount)
+
+    # point of sale
+
+    def add_till(self, name: str, *, company_id: int = 1) -> int:
+        """Add a shop of the point of sale with its journals; gives its id.
+
+        Until 19 ``journal_id`` holds the entries of its closings and ``invoice_journal_id`` its invoices;
+        from 20 on ``closing_journal_id`` holds the closings and ``journal_id`` the invoices.
+        """
+        closing, invoices = (
+            self.create(
+                "account.journal",
+                {"name": f"{name} {kind}", "code": code, "type": "sale", "company_id": company_id},
+            )
+            for kind, code in (("closings", "POSC"), ("invoices", "INV"))
+        )
+        journals = (
+            {"closing_journal_id": closing, "journal_id": invoices}
+            if self.release.since(20)
+            else {"journal_id": closing, "invoice_journal_id": invoices}
+        )
+        return self.create("pos.config", {"name": name, "company_id": company_id, **journals})
+
+    def close_till(
+        self, till: int, sales: float, refunds: float = 0.0, *, date: str | None = None
+    ) -> list[int]:
+        """Close a session of a shop, with what it sold and took back (company currency, untaxed); gives the
+        ids of what is booked: one entry until 19, from 20 on an invoice and, after refunds, a credit note."""
+        with self._as_person("close", "pos.config", id=till, sales=sales, refunds=refunds) as env:
+            config = self.model("pos.config").table.rows[till]
+            company = self.model("res.company").table.rows[config["company_id"]]
+            like = {
+                "company_id": company["id"],
+                "currency_id": company["currency_id"],
+                "partner_id": config.get("default_partner_id", False),
+            }
+            day = {"invoice_date": date} if date else {}
+            if not self.release.since(20):
+                line = {"name": "Sales", "price_unit": sales - refunds}
+                moves = [
+                    self._create_move(env, like, "entry", [line], journal_id=config["journal_id"], **day)
+                ]
+            else:
+                (session,) = self.model("pos.session").create_records(
+                    env, [{"name": f"POS/{till}", "config_id": till}]
+                )
+                booked = [("out_invoice", "sales", sales), ("out_refund", "refunds", refunds)]
+                moves = [
+                    self._create_move(
+                        env,
+                        like,
+                        move_type,
+                        [{"name": kind, "price_unit": amount}],
+                        journal_id=config["closing_journal_id"],
+                        **{f"pos_session_{kind}_id": session},
+                        **day,
+                    )
+                    for move_type, kind, amount in booked
+                    if amount
+                ]
+            self._known("account.move", Move).action_post(env, moves)
+        return moves
 
     # consent
 

@@ -32,9 +32,13 @@ class Release:
             raise ValueError(f"version {version!r} is not one that this stand-in can be; use one of {known}")
         return cls(*version)
 
+    @property
+    def version(self) -> tuple[int, int]:
+        return self.major, self.minor
+
     def since(self, major: int, minor: int = 0) -> bool:
         """Whether the release is this one or a later one."""
-        return (self.major, self.minor) >= (major, minor)
+        return self.version >= (major, minor)
 
     @property
     def is_online(self) -> bool:
@@ -78,6 +82,9 @@ class Release:
         if self.major >= 19:
             return f"Invalid operator in condition {leaf!r}"
         return f"Invalid leaf {leaf!r}"
+
+    def no_boolean(self, leaf: tuple[Any, Any, Any]) -> str:
+        return f"Invalid condition {leaf!r}: a boolean field is compared with True or False only"
 
     @property
     def _leaf(self) -> str:
