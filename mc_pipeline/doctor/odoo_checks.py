@@ -62,8 +62,8 @@ def _limits(systems: CheckupSystems) -> Iterator[Result]:
         yield ok(f"calls of one process: at most {' and '.join(limits)}")
     elif (urlsplit(odoo.url).hostname or "").endswith(".odoo.com"):
         yield ok(
-            "no limit on calls is set; Odoo Online is said to take one call a second and none in parallel: if "
-            "it refuses calls, set odoo.connections to 1 and odoo.calls_per_second to 1"
+            "no limit on calls is set; Odoo Online is said to take one call a second and none in parallel: "
+            "if it refuses calls, set odoo.connections to 1 and odoo.calls_per_second to 1"
         )
 
 

@@ -1,7 +1,7 @@
 """How many calls Odoo gets at a time, and how many a second, where the settings limit them.
 
-Odoo's source has no limit on calls; Odoo Online is said (by third parties, not by Odoo's documentation) to take
-one call a second and none in parallel.
+Odoo's source has no limit on calls; Odoo Online is said (by third parties, not by Odoo's documentation) to
+take one call a second and none in parallel.
 """
 
 import time

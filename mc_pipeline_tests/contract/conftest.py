@@ -1,7 +1,7 @@
 """The Odoo servers that the contract is held against, over each transport: the stand-in and a real one.
 
-The stand-in's 19.4 and 20 are made after Odoo's source: what they pass says how the client reads them, not yet
-what a server of these versions answers.
+The stand-in's 19.4 and 20 are made after Odoo's source: what they pass says how the client reads them, not
+yet what a server of these versions answers.
 
 A real server is used when ODOO_TEST_URL is set, with ODOO_TEST_DATABASE, ODOO_TEST_USER (default admin),
 ODOO_TEST_SECRET (its password, default admin) and ODOO_TEST_COMPANY (default 1); an Odoo 19 over JSON-2 too

@@ -27,7 +27,7 @@ OPTIONAL_MODULES = {
     "account": ("account.account", "account.journal", "account.move", "account.move.line", "account.tax"),
     "sale": ("sale.order", "sale.order.line", "sale.order.cancel"),
     "delivery": (),
-    "point_of_sale": ("pos.config", "pos.session"),
+    "point_of_sale": ("pos.config", "pos.session", "pos.order"),
 }
 """Modules that a database may lack, and the models that go with them. ``delivery`` only adds a field."""
 
@@ -339,6 +339,10 @@ _MODELS: dict[str, str] = {
     "pos.session": """
         name char !
         config_id many2one >pos.config !
+        """,
+    "pos.order": """
+        name char !
+        session_id many2one >pos.session !
         """,
     "account.move.line": f"""
         move_id many2one >account.move ! ro
