@@ -2,8 +2,8 @@
 
 From Odoo 20 on a line has no text of its own unless its product has a sales description (``sale.order.line``
 of 20.0: ``name`` is empty, ``label`` has the product's name above it). What a customer ordered is then the
-product. ``label`` is computed, so it is asked once per product and not per line, and Odoo refuses it where the
-user may not see one of the products.
+product. ``label`` is computed, so it is asked once per product and not per line, and Odoo refuses it where
+the user may not see one of the products.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,9 +26,9 @@ _NOT_TOLD = (OdooAccessError, OdooFieldMissingError, OdooServerError, OdooValida
 def texts_of_lines(client: OdooClient, lines: Sequence[Record]) -> tuple[dict[int, str], int]:
     """Texts, by line, for the ordinary lines that have none; and how many of them nothing is told of.
 
-    The line's ``label``, where Odoo has it and tells it; else the product's name; else ``UNTITLED``. Lines are
-    ``id``, ``name``, ``product_id`` and ``display_type``. Raises the client's errors when Odoo cannot be
-    reached; a text that it does not tell stops nothing.
+    The line's ``label``, where Odoo has it and tells it; else the product's name; else ``UNTITLED``. Lines
+    have ``id``, ``name``, ``product_id`` and ``display_type``. Raises OdooConnectionError and the like; a
+    text that Odoo does not tell stops nothing.
     """
     nameless = [line for line in lines if not line["name"] and not line["display_type"]]
     if not nameless:

@@ -1,9 +1,9 @@
 """The tills of a company: which journals hold their closings, and which documents are closings.
 
-Until Odoo 19 a session is closed by one journal entry in ``pos.config.journal_id``. From 20 on it is closed by
-an invoice and, after refunds, a credit note of a default customer, in ``closing_journal_id``; ``journal_id``
-holds the invoices made in a till there. Marks on the documents name the session (source of 20.0,
-``addons/point_of_sale``; not yet seen on a server).
+Until Odoo 19 a session is closed by one journal entry in ``pos.config.journal_id``. From 20 on it is closed
+by an invoice and, after refunds, a credit note of a default customer, in ``closing_journal_id``;
+``journal_id`` holds the invoices made in a till there. Marks on the documents name the session (source of
+20.0, ``addons/point_of_sale``; not yet seen on a server).
 """
 
 from collections.abc import Iterator, Sequence

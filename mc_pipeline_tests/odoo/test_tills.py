@@ -1,4 +1,4 @@
-"""Closings of tills: one entry until Odoo 19, an invoice and a credit note from 20 on; never sales of orders."""
+"""Closings of tills: an entry until Odoo 19, an invoice and a credit note from 20 on; no sales of orders."""
 
 from collections.abc import Iterator
 
@@ -106,8 +106,8 @@ def test_an_invoice_made_in_a_till_counts_to_its_order_and_one_without_an_order_
 
 
 def test_in_a_closing_journal_too_a_document_of_an_order_counts_to_it_and_so_does_its_credit_note(twenty):
-    """Somebody chose a journal of other invoices for the closings: nothing that was refunded may stay kept."""
-    order, invoice = invoiced_order(twenty)
+    """Somebody chose the journal of other invoices for closings: nothing refunded may stay kept."""
+    _, invoice = invoiced_order(twenty)
     till = twenty.add_till("Shop")
     closings = twenty.read("pos.config", till, "closing_journal_id")["closing_journal_id"]
     twenty.model("account.move").table.update(invoice, {"journal_id": closings})
