@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 from mc_pipeline.doctor.findings import Check, Result, not_known, ok, problem, warning
 from mc_pipeline.doctor.named_records_checks import NAMED_RECORDS_CHECKS
@@ -10,7 +11,7 @@ from mc_pipeline.doctor.subjects import CompanyInOdoo
 from mc_pipeline.doctor.systems import CheckupSystems
 from mc_pipeline.masking import mask_email
 from mc_pipeline.odoo.accounting import read_document_lines, read_documents
-from mc_pipeline.odoo.api_keys import read_api_keys
+from mc_pipeline.odoo.api_keys import new_key_advice, read_api_keys
 from mc_pipeline.odoo.blacklist import read_blacklist
 from mc_pipeline.odoo.errors import OdooAccessError, OdooFieldMissingError, OdooModelMissingError
 from mc_pipeline.odoo.fields import optional_model_fields
@@ -18,8 +19,11 @@ from mc_pipeline.odoo.orders import read_orders
 from mc_pipeline.odoo.partners import read_partners
 from mc_pipeline.odoo.reading import OdooRead
 from mc_pipeline.odoo.rights import Operation, may
+from mc_pipeline.odoo.session import version_name
 
 NEWEST_TESTED = (19, 0)
+NEWEST_KNOWN = (20, 0)
+"""Versions up to this one are built from Odoo's source; those after the tested one never ran on a server."""
 NEWEST_ORDERS = 1000
 SOON_DAYS = 14
 _API_KEY = re.compile(r"[0-9a-f]{40}")
@@ -29,16 +33,38 @@ _NO_ONE = "Correct odoo_company_id if this is not the company you mean; until th
 def check_connection(systems: CheckupSystems) -> Iterator[Result]:
     """Odoo answers in a version that is supported, and the user can log in."""
     client = systems.odoo_user()
-    version = ".".join(map(str, client.version))
+    version = version_name(client.version)
     user = mask_email(systems.settings.odoo.user)
     found = f"Odoo {version} at {client.address}, logged in as {user}, {client.transport_note}"
-    if client.version > NEWEST_TESTED:
-        tested = ".".join(map(str, NEWEST_TESTED))
+    if client.version > NEWEST_KNOWN:
+        known = version_name(NEWEST_KNOWN)
+        yield warning(found, f"Versions after {known} are not known: sync with --plan first and look at it.")
+    elif client.version > NEWEST_TESTED:
         yield warning(
-            found, f"Versions after {tested} are not tested: sync with --plan first and look at it."
+            found,
+            f"{version}: built from its source, not yet run against a server. Sync with --plan first and "
+            "look at it.",
         )
     else:
         yield ok(found)
+    yield from _limits(systems)
+
+
+def _limits(systems: CheckupSystems) -> Iterator[Result]:
+    """What the settings allow of calls to Odoo, and what is said of Odoo Online."""
+    odoo = systems.settings.odoo
+    limits = []
+    if odoo.connections is not None:
+        limits.append(f"{odoo.connections} at a time (odoo.connections)")
+    if odoo.calls_per_second is not None:
+        limits.append(f"{odoo.calls_per_second:g} a second (odoo.calls_per_second)")
+    if limits:
+        yield ok(f"calls of one process: at most {' and '.join(limits)}")
+    elif (urlsplit(odoo.url).hostname or "").endswith(".odoo.com"):
+        yield ok(
+            "no limit on calls is set; Odoo Online is said to take one call a second and none in parallel: "
+            "if it refuses calls, set odoo.connections to 1 and odoo.calls_per_second to 1"
+        )
 
 
 def check_api_key(systems: CheckupSystems) -> Iterator[Result]:
@@ -66,8 +92,8 @@ def check_api_key(systems: CheckupSystems) -> Iterator[Result]:
     else:
         yield warning(
             found,
-            "Make a new key in Odoo as that user (My Preferences, Security, Add API Key) and put it into the "
-            "variable that odoo.secret names; after that day every sync fails.",
+            f"{new_key_advice(systems.odoo_user().version)} and put it into the variable that odoo.secret "
+            "names; after that day every sync fails.",
         )
 
 

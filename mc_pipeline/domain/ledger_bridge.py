@@ -32,7 +32,7 @@ STEPS = {
     "cash_rounding": "cash rounding on documents",
     "not_on_income_accounts": "lines of documents that are not booked on an income account",
     "invoiced": "= invoices less credit notes of the month, on income accounts",
-    "point_of_sale": "closing entries of the point of sale",
+    "point_of_sale": "closings of the point of sale",
     "other_entries": "other entries on income accounts",
     "not_explained": "not explained",
     "books": "= revenue of the month in the books",

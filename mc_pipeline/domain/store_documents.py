@@ -5,7 +5,7 @@ store's currency, times ISO 8601 texts in UTC.
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +17,8 @@ from mc_pipeline.domain.columns import canonical_json, texts
 Document = dict[str, Any]
 
 TOTALS = ("order_total", "tax_total", "shipping_total")
+_LONGEST_TITLE = 100
+"""Of a text that somebody typed on an order line; names of products are never cut."""
 _STAND_INS = {store_ids.FREE_TEXT: "Free text", store_ids.ADJUSTMENT: "Adjustment"}
 
 
@@ -105,12 +107,13 @@ def order_body(order_id: str, document: Document, more: Mapping[str, Any]) -> Do
     }
 
 
-def product_documents(products: pd.DataFrame, ordered: Collection[tuple[str, str]]) -> dict[str, Document]:
+def product_documents(products: pd.DataFrame, ordered: Mapping[tuple[str, str], str]) -> dict[str, Document]:
     """How a store should hold each product that its orders name.
 
     Args:
         products: rows of ``odoo_products``.
-        ordered: ids of product and variant in the store, from the lines of its orders.
+        ordered: ids of product and variant in the store, from the lines of its orders, to the text by which
+            something was sold that is no product in Odoo; empty on others.
 
     Returns:
         Product id to document: title, variants (by id: title, and sku and price where Odoo has them).
@@ -125,9 +128,10 @@ def product_documents(products: pd.DataFrame, ordered: Collection[tuple[str, str
         if identity in wanted:
             document = documents.setdefault(identity, {"title": row.name, "variants": {}})
             document["variants"][store_ids.variant_id(int(row.product_id))] = _variant(row)
-    for product, variant in ordered:
+    for (product, variant), text in ordered.items():
         if product not in documents:
-            title = _STAND_INS.get(product, f"Deleted product {product.rpartition('-')[2]}")
+            deleted = f"Deleted product {product.rpartition('-')[2]}"
+            title = _shortened(text) or _STAND_INS.get(product, deleted)
             documents[product] = {"title": title, "variants": {variant: {"title": title}}}
     return documents
 
@@ -154,6 +158,10 @@ def product_body(product_id: str, document: Document) -> Document:
 def text_of(document: Document) -> str:
     """The document as canonical JSON text."""
     return canonical_json(document)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_TITLE else f"{text[: _LONGEST_TITLE - 1].rstrip()}…"
 
 
 def _line(line: Mapping[str, Any]) -> Document:

@@ -1,14 +1,17 @@
 """The ids that products, orders and lines have in a Mailchimp store; ids of customers are not made here.
 
 An id is made from Odoo's own, so that the same record is always the same thing in the store, whatever it is
-called. All are short (Mailchimp takes 50 characters), have no slash, and never hold the word "server".
+called; only what Odoo has no record of is known by its text. All are short (Mailchimp takes 50 characters),
+have no slash, and never hold the word "server".
 """
+
+import hashlib
 
 _DIGITS = 18
 """More digits no id in Odoo has, nor does a 64-bit number."""
 
 FREE_TEXT = "free-text"
-"""Product and variant of lines without a product in Odoo."""
+"""Product and variant of lines without a product in Odoo and without a text."""
 ADJUSTMENT = "adjustment"
 """Product, variant and line of amounts of an order that are on no line of it."""
 
@@ -38,6 +41,11 @@ def product_id(product_template: int) -> str:
 def variant_id(product: int) -> str:
     """Return the id of a variant; in Odoo, a product."""
     return f"v{product}"
+
+
+def text_product_id(text: str) -> str:
+    """Return the id, product and variant alike, of what was sold by this text, without a product in Odoo."""
+    return f"text-{hashlib.sha256(text.encode()).hexdigest()[:20]}" if text else FREE_TEXT
 
 
 def deleted_product_id(product: int) -> str:

@@ -5,13 +5,14 @@ whatever else takes from the order as a whole, is taken off the other lines in p
 beyond its lines is one line more. Shipping is no line.
 """
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from mc_pipeline.domain import store_ids
-from mc_pipeline.domain.columns import canonical_json, flags, ids
+from mc_pipeline.domain.columns import canonical_json, flags, ids, texts
 from mc_pipeline.domain.money import convert, scale_of, units
 
 
@@ -26,6 +27,8 @@ def store_lines(
 
     A line says the untaxed unit price after discount where all of it is kept and the quantity is whole;
     otherwise quantity 1 at the amount kept, and price 0 where nothing is. Lines of quantity 0 are left out.
+    A line without a product in Odoo (possible from 19.4 on) is a product of its own by its text, and has that
+    as ``title``: two texts are two products.
 
     Args:
         orders: rows of ``odoo_orders``, ``order_id`` in each once.
@@ -74,6 +77,7 @@ def _goods_lines(
             "order_id": own["order_id"].astype("int64"),
             "line_id": own["line_id"].astype("int64"),
             "product_id": ids(own, "product_id"),
+            "text": texts(own, "name"),
             "quantity": quantity,
             "amount": convert(kept, factor),
             "as_ordered": kept == ordered,
@@ -122,18 +126,21 @@ def _texts(goods: pd.DataFrame, scale: np.ndarray, products: pd.DataFrame) -> li
     says_quantity = (untouched.to_numpy() | (amount == 0)) & (amount % count == 0)
     count = np.where(says_quantity, count, 1)
     prices = amount // count / scale
-    product, variant = _product_ids(goods["product_id"], products)
+    product, variant, title = _product_ids(goods["product_id"], goods["text"], products)
     return [
         f'{{"id":"{store_ids.line_id(line)}","price":{price!r},"product_id":"{own}",'
-        f'"product_variant_id":"{of_variant}","quantity":{number}}}'
-        for line, price, own, of_variant, number in zip(
-            goods["line_id"].tolist(), prices.tolist(), product, variant, count.tolist(), strict=True
+        f'"product_variant_id":"{of_variant}","quantity":{number}'
+        + (f',"title":{json.dumps(text, ensure_ascii=False)}}}' if text else "}")
+        for line, price, own, of_variant, number, text in zip(
+            goods["line_id"].tolist(), prices.tolist(), product, variant, count.tolist(), title, strict=True
         )
     ]
 
 
-def _product_ids(named: pd.Series, products: pd.DataFrame) -> tuple[list[str], list[str]]:
-    """Ids of product and variant of each line: Odoo's, or those of a stand-in."""
+def _product_ids(
+    named: pd.Series, said: pd.Series, products: pd.DataFrame
+) -> tuple[list[str], list[str], list[str]]:
+    """Ids of product and variant of each line, Odoo's or those of a stand-in; and the text that is one."""
     templates = dict(zip(products["product_id"], products["product_template_id"], strict=True))
     ids_of: dict[int, tuple[str, str]] = {}
     for product in named.dropna().unique():
@@ -144,9 +151,16 @@ def _product_ids(named: pd.Series, products: pd.DataFrame) -> tuple[list[str], l
             )
         else:
             ids_of[int(product)] = (store_ids.deleted_product_id(int(product)),) * 2
-    free_text = (store_ids.FREE_TEXT, store_ids.FREE_TEXT)
-    found = [free_text if product is pd.NA else ids_of[product] for product in named]
-    return [product for product, _ in found], [variant for _, variant in found]
+    titles = [_one_line(text) if product is pd.NA else "" for product, text in zip(named, said, strict=True)]
+    found = [
+        (store_ids.text_product_id(title),) * 2 if product is pd.NA else ids_of[product]
+        for product, title in zip(named, titles, strict=True)
+    ]
+    return [product for product, _ in found], [variant for _, variant in found], titles
+
+
+def _one_line(text: str | None) -> str:
+    return " ".join((text or "").split())
 
 
 def _adjustment(price: float) -> str:

@@ -27,9 +27,9 @@ from mc_pipeline.odoo.reading import (
     texts,
     times,
 )
+from mc_pipeline.odoo.tills import DOCUMENT_TYPES, Tills, closing_documents, read_tills
 from mc_pipeline.odoo.visibility import hidden_sales_documents
 
-DOCUMENT_TYPES = ["out_invoice", "out_refund"]
 _DOCUMENT_FIELDS = (
     "move_type", "state", "name", "reversed_entry_id", "currency_id", "amount_untaxed", "amount_tax",
     "amount_total", "amount_total_signed", "date", "invoice_date", "payment_state", "write_date",
@@ -47,6 +47,7 @@ INCOME_ACCOUNTS = ("income", "income_other")
 def read_documents(client: OdooClient, company_id: int, *, reading: Reading | None = None) -> OdooRead:
     """Headers of all posted customer invoices and credit notes of the company.
 
+    Without the closings of tills, which are such documents from Odoo 20 on: they hold no sale of an order.
     ``reading`` may take unchanged ones from an earlier read.
 
     Columns: move_id int64, move_type ("out_invoice" or "out_refund"), state ("posted"), name,
@@ -61,7 +62,8 @@ def read_documents(client: OdooClient, company_id: int, *, reading: Reading | No
     """
     observed_at = now()
     limited = client.with_companies([company_id])
-    found, records = _documents(limited, company_id, reading or Reading())
+    tills = read_tills(limited, company_id)
+    found, records = _documents(limited, company_id, reading or Reading(), tills)
     currencies = read_currencies(limited)
     document_currencies = [currencies[record["currency_id"]] for record in records]
 
@@ -93,7 +95,7 @@ def read_documents(client: OdooClient, company_id: int, *, reading: Reading | No
         }
     )
     because = joined([found.incomplete_because, hidden_sales_documents(limited)])
-    return OdooRead(rows, observed_at, not because, because)
+    return OdooRead(rows, observed_at, not because, because, (tills.note,) if tills.note else ())
 
 
 def read_document_lines(
@@ -212,7 +214,9 @@ def _with_changed_ties(client: OdooClient, company_id: int, domain: Domain) -> S
     return stale
 
 
-def _documents(client: OdooClient, company_id: int, reading: Reading) -> tuple[PagedRead, list[Record]]:
+def _documents(
+    client: OdooClient, company_id: int, reading: Reading, tills: Tills
+) -> tuple[PagedRead, list[Record]]:
     found = reading.read(
         client,
         "account.move",
@@ -220,8 +224,12 @@ def _documents(client: OdooClient, company_id: int, reading: Reading) -> tuple[P
         available_fields(client, "account.move", _DOCUMENT_FIELDS),
         stale=_reversing_what_is_gone,
     )
+    # Asked anew in every run: a tie to an order made later leaves no date on the document.
+    closings = closing_documents(client, company_id, tills)
     # Read by id, a document reset to draft meanwhile comes too.
-    return found, [record for record in found.records if record["state"] == "posted"]
+    return found, [
+        record for record in found.records if record["state"] == "posted" and record["id"] not in closings
+    ]
 
 
 def _reversing_what_is_gone(known: Mapping[int, Record], listed: Sequence[int], since: datetime) -> set[int]:

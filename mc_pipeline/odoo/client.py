@@ -2,7 +2,7 @@
 
 ``connect`` gives an ``OdooClient``, over whichever transport; its protocol is what the rest of the package
 knows. Every call carries ``allowed_company_ids``: without it Odoo shows all companies of the user, with a
-company the user lacks it refuses (Odoo 17 to 19).
+company the user lacks it refuses (Odoo 17 to 20).
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from mc_pipeline.odoo.errors import (
     OdooModelMissingError,
     OdooServerError,
 )
+from mc_pipeline.odoo.pace import Pace
 from mc_pipeline.odoo.retrying import USUAL_RETRY, RetryPolicy
 from mc_pipeline.odoo.session import ConnectionSettings, Fields, OdooSession, TransportName
 
@@ -112,17 +113,20 @@ def connect(
     company_ids: Sequence[int],
     *,
     retry: RetryPolicy = USUAL_RETRY,
+    pace: Pace | None = None,
 ) -> "ConnectedClient":
     """Log in and check that the user has the companies.
 
     ``settings.api``: ``json2`` and ``jsonrpc`` force a transport; ``auto`` takes JSON-2 where the server is
-    Odoo 19 or newer and accepts the secret there (an API key), else JSON-RPC.
+    Odoo 19 or newer and accepts the secret there (an API key), else JSON-RPC. ``settings.connections`` and
+    ``settings.calls_per_second`` hold for every request of this process to the server, unless ``pace`` is
+    given.
 
     Raises OdooConnectionError (not reachable), OdooServerError (no Odoo there), OdooVersionError,
     OdooDatabaseError, OdooAuthenticationError, OdooAccessError (a company the user lacks),
     OdooCompanyArchivedError.
     """
-    session = OdooSession(settings, retry)
+    session = OdooSession(settings, retry, pace)
     try:
         client = ConnectedClient(session, tuple(company_ids))
         missing = sorted(set(company_ids) - set(client.user_company_ids))

@@ -21,6 +21,7 @@ from requests.auth import AuthBase
 
 from mc_pipeline.masking import mask_text
 from mc_pipeline.odoo.errors import OdooConnectionError, OdooError, OdooServerError, Retry
+from mc_pipeline.odoo.pace import Pace
 
 CONNECT_TIMEOUT_SECONDS = 10.0
 ADDRESS_FIX = (
@@ -33,16 +34,17 @@ _TITLE = re.compile(rb"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 
 
 class OdooConnection:
-    """The pooled session with one Odoo server.
+    """The pooled session with one Odoo server. Every request keeps ``pace``.
 
     Safe to use from several threads: the pool hands each its own connection. Certificates are checked against
     the file in REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or SSL_CERT_FILE, without them against the public ones.
     """
 
-    def __init__(self, url: str, connections: int, timeout_seconds: float) -> None:
+    def __init__(self, url: str, connections: int, timeout_seconds: float, pace: Pace | None = None) -> None:
         parts = urlsplit(url)
         self.base = url.rstrip("/")
         self.timeout_seconds = timeout_seconds
+        self._pace = pace or Pace()
         self.shown = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
         self.shown += parts.path.rstrip("/")
         self._session = requests.Session()
@@ -68,15 +70,16 @@ class OdooConnection:
         Raises OdooConnectionError when nothing (whole) came back.
         """
         try:
-            return self._session.request(
-                method,
-                self.base + path,
-                data=body,
-                headers=dict(headers or {}),
-                auth=auth,
-                timeout=(CONNECT_TIMEOUT_SECONDS, timeout_seconds or self.timeout_seconds),
-                allow_redirects=False,
-            )
+            with self._pace.call():
+                return self._session.request(
+                    method,
+                    self.base + path,
+                    data=body,
+                    headers=dict(headers or {}),
+                    auth=auth,
+                    timeout=(CONNECT_TIMEOUT_SECONDS, timeout_seconds or self.timeout_seconds),
+                    allow_redirects=False,
+                )
         except requests.RequestException as error:
             raise self._connection_error(error) from None
         except OSError:  # what requests raises when a file of certificates is not there

@@ -1,7 +1,7 @@
 """What can go wrong when speaking to Odoo, as one hierarchy a caller can branch on.
 
 Odoo tells the exception it ended with: over JSON-RPC in ``error.data`` of an HTTP 200 (``error.code`` says
-nothing: 200 in Odoo 17 and 18, 0 in 19), over JSON-2 as the body of an HTTP status. The exception's ``name``
+nothing: 200 in Odoo 17 and 18, 0 later), over JSON-2 as the body of an HTTP status. The exception's ``name``
 decides in both; the status does not (an unknown field is a 500). ``debug`` is the server's traceback and
 never leaves this module; messages are shortened, masked and stripped of record names, because they end in
 logs and in Dagster's events.
@@ -182,8 +182,9 @@ def from_exception(data: Mapping[str, Any], model: str, method: str) -> OdooErro
     if short == "Unauthorized":
         return OdooAuthenticationError(
             "Odoo refused odoo.secret over JSON-2: it takes API keys only, no password, and a key ends on "
-            "its day (keys of ordinary users last 90 days at most): make a new key as the user in odoo.user "
-            "(Preferences / Security), or set odoo.api to jsonrpc for a password",
+            "its day (keys of ordinary users last 90 days at most; Odoo 20 takes those of scope RPC only): "
+            "make a new key as the user in odoo.user (Preferences / Security), or set odoo.api to jsonrpc "
+            "for a password",
             model,
             method,
             name,
@@ -283,7 +284,8 @@ def _access_reason(message: str) -> str:
     groups = _list_after(lines, "groups:")
     if groups:
         return f"Odoo allows it to the groups {', '.join(groups)}"
-    rules = _list_after(lines, "rules:")
+    # Odoo 19.4 made record rules into accesses
+    rules = _list_after(lines, "rules:") or _list_after(lines, "accesses:")
     if rules:
         return f"Odoo's record rules forbid it: {', '.join(rules)}"
     return ""

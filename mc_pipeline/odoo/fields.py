@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from mc_pipeline.odoo.client import Fields, OdooClient
 from mc_pipeline.odoo.errors import OdooFieldMissingError, OdooModelMissingError, module_of
+from mc_pipeline.odoo.session import version_name
 
 # Fields that a module adds to another module's model.
 _FIELD_MODULES = {
@@ -37,7 +38,7 @@ def available_fields(
             else "install the module that brings it, or give the Odoo user the rights to see it"
         )
         raise OdooFieldMissingError(
-            f"Odoo {'.'.join(map(str, client.version))} has no field {', '.join(missing)} on {model} "
+            f"Odoo {version_name(client.version)} has no field {', '.join(missing)} on {model} "
             f"that its user may see: {fix}",
             model,
             "fields_get",

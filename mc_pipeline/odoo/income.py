@@ -4,8 +4,8 @@ from typing import Any
 
 from mc_pipeline.odoo.accounting import DOCUMENT_TYPES, INCOME_ACCOUNTS
 from mc_pipeline.odoo.client import Domain, OdooClient
-from mc_pipeline.odoo.errors import OdooAccessError, OdooModelMissingError
 from mc_pipeline.odoo.reading import OdooRead, frame, now, numbers, texts
+from mc_pipeline.odoo.tills import closing_documents, read_tills
 
 DOCUMENTS = "documents"
 POINT_OF_SALE = "point_of_sale"
@@ -19,7 +19,8 @@ def read_income(client: OdooClient, company_id: int) -> OdooRead:
     """Sum up the posted journal items on income accounts.
 
     Columns: month ("YYYY-MM"), kind (``documents``: customer invoices and credit notes; ``point_of_sale``:
-    entries of its journals; ``other_entries``: all else), amount (company currency, above zero: revenue).
+    its closings, entries and from Odoo 20 on documents; ``other_entries``: all else), amount (company
+    currency, above zero: revenue).
 
     Without the right to see the point of sale's settings, its entries are among the others; a note says so.
     Raises the client's errors.
@@ -33,18 +34,25 @@ def read_income(client: OdooClient, company_id: int) -> OdooRead:
     ]
     of_documents = ("move_id.move_type", "in", list(DOCUMENT_TYPES))
     of_others = ("move_id.move_type", "not in", list(DOCUMENT_TYPES))
-    journals, note = _point_of_sale_journals(limited, company_id)
-    domains: dict[str, Domain] = {DOCUMENTS: [*posted, of_documents]}
-    if journals:
-        domains[POINT_OF_SALE] = [*posted, of_others, ("journal_id", "in", journals)]
-        domains[OTHER_ENTRIES] = [*posted, of_others, ("journal_id", "not in", journals)]
-    else:
-        domains[OTHER_ENTRIES] = [*posted, of_others]
-    found = [
-        (month, kind, -balance)
-        for kind, domain in domains.items()
-        for month, balance in _balance_by_month(limited, domain)
+    tills = read_tills(limited, company_id)
+    closings = sorted(closing_documents(limited, company_id, tills))
+    of_closings = [("move_id", "in", closings)]
+    journals = list(tills.entry_journals)
+    kinds: list[tuple[str, Domain]] = [
+        (DOCUMENTS, [*posted, of_documents, *([("move_id", "not in", closings)] if closings else [])])
     ]
+    if closings:
+        kinds.append((POINT_OF_SALE, [*posted, *of_closings]))
+    if journals:
+        kinds.append((POINT_OF_SALE, [*posted, of_others, ("journal_id", "in", journals)]))
+        kinds.append((OTHER_ENTRIES, [*posted, of_others, ("journal_id", "not in", journals)]))
+    else:
+        kinds.append((OTHER_ENTRIES, [*posted, of_others]))
+    sums: dict[tuple[str, str], float] = {}
+    for kind, domain in kinds:
+        for month, balance in _balance_by_month(limited, domain):
+            sums[month, kind] = sums.get((month, kind), 0.0) - balance
+    found = [(month, kind, amount) for (month, kind), amount in sums.items()]
     rows = frame(
         {
             "month": texts(month for month, _, _ in found),
@@ -52,22 +60,7 @@ def read_income(client: OdooClient, company_id: int) -> OdooRead:
             "amount": numbers(amount for _, _, amount in found),
         }
     )
-    return OdooRead(rows, observed_at, notes=(note,) if note else ())
-
-
-def _point_of_sale_journals(client: OdooClient, company_id: int) -> tuple[list[int], str]:
-    try:
-        # Archived shops have booked too.
-        shops = client.search_read(
-            "pos.config",
-            [("company_id", "=", company_id), ("active", "in", [True, False])],
-            ["journal_id"],
-        )
-    except OdooModelMissingError:
-        return [], ""
-    except OdooAccessError:
-        return [], "the Odoo user may not see the point of sale: its entries are among the other entries"
-    return sorted({shop["journal_id"] for shop in shops if shop["journal_id"]}), ""
+    return OdooRead(rows, observed_at, notes=(tills.note,) if tills.note else ())
 
 
 def _balance_by_month(client: OdooClient, domain: Domain) -> list[tuple[str, float]]:

@@ -8,6 +8,7 @@ from mc_pipeline.odoo.changes import Reading, Stale
 from mc_pipeline.odoo.client import OdooClient, Record
 from mc_pipeline.odoo.currencies import company_currency, read_currencies
 from mc_pipeline.odoo.fields import available_fields
+from mc_pipeline.odoo.line_texts import UNTITLED, texts_of_lines
 from mc_pipeline.odoo.reading import (
     OdooRead,
     flags,
@@ -164,8 +165,10 @@ def read_order_lines(
     Named ones are read in whatever state their order is. ``reading`` may take unchanged lines from an earlier
     read, but none of the orders ``orders_again``.
 
-    Columns: line_id, order_id int64, product_id Int64 (missing on sections and notes), name, quantity (as
-    ordered now), price_unit, discount (percent), price_subtotal (untaxed), price_tax, price_total (order
+    Columns: line_id, order_id int64, product_id Int64 (missing on sections, notes and, from Odoo 19.4 on,
+    lines without a product), name (the line's text; from Odoo 20 on most lines have none, and it is the
+    product's: see ``texts_of_lines``; missing on sections and notes without a text), quantity (as ordered
+    now), price_unit, discount (percent), price_subtotal (untaxed), price_tax, price_total (order
     currency, each rounded by Odoo), is_downpayment bool, is_delivery bool (False where the module delivery is
     missing), display_type ("line_section", "line_note" and the like; missing on ordinary lines).
 
@@ -183,12 +186,13 @@ def read_order_lines(
         stale=_of_orders(frozenset(orders_again)),
     )
     records = found.records
+    titles, untitled = texts_of_lines(limited, records)
     rows = frame(
         {
             "line_id": ids(record["id"] for record in records),
             "order_id": ids(record["order_id"] for record in records),
             "product_id": optional_ids(record["product_id"] for record in records),
-            "name": texts(record["name"] for record in records),
+            "name": texts(titles.get(record["id"]) or record["name"] for record in records),
             "quantity": numbers(record["product_uom_qty"] for record in records),
             "price_unit": numbers(record["price_unit"] for record in records),
             "discount": numbers(record["discount"] for record in records),
@@ -201,7 +205,9 @@ def read_order_lines(
         }
     )
     because = joined([hidden_sales_documents(limited), found.incomplete_because])
-    return OdooRead(rows, observed_at, not because, because)
+    note = f"{untitled:,} order lines have no text, and a product that the Odoo user may not see: each is "
+    notes = (f'{note}called "{UNTITLED}"',) if untitled else ()
+    return OdooRead(rows, observed_at, not because, because, notes)
 
 
 def _of_orders(orders: Set[int]) -> Stale:

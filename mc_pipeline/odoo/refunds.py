@@ -35,4 +35,4 @@ def read_refunds(client: OdooClient, company_id: int, *, reading: Reading | None
         index=rows.index,
         dtype="object",
     )
-    return OdooRead(rows, lines.observed_at, lines.complete, lines.incomplete_because)
+    return OdooRead(rows, lines.observed_at, lines.complete, lines.incomplete_because, documents.notes)

@@ -22,6 +22,7 @@ from mc_pipeline.odoo.errors import (
 from mc_pipeline.odoo.json2 import FIRST_VERSION as FIRST_JSON2
 from mc_pipeline.odoo.json2 import Json2Transport, may_be_api_key
 from mc_pipeline.odoo.json_rpc import JsonRpcTransport
+from mc_pipeline.odoo.pace import Pace, shared_pace
 from mc_pipeline.odoo.retrying import RetryPolicy
 
 Fields = Mapping[str, Mapping[str, Any]]
@@ -60,6 +61,10 @@ class ConnectionSettings(Protocol):
     def api(self) -> str: ...
     @property
     def timeout_seconds(self) -> float: ...
+    @property
+    def connections(self) -> int | None: ...
+    @property
+    def calls_per_second(self) -> float | None: ...
 
 
 class Transport(Protocol):
@@ -78,11 +83,13 @@ class Transport(Protocol):
 class OdooSession:
     """Logged in to Odoo as the user of the settings, over the transport that they and the server allow.
 
+    ``pace`` in place of the one that all connections of this process to the server share.
+
     Raises OdooConnectionError (not reachable), OdooServerError (no Odoo there), OdooVersionError,
     OdooDatabaseError, OdooAuthenticationError.
     """
 
-    def __init__(self, settings: ConnectionSettings, retry: RetryPolicy) -> None:
+    def __init__(self, settings: ConnectionSettings, retry: RetryPolicy, pace: Pace | None = None) -> None:
         parts = urlsplit(settings.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise OdooConnectionError(
@@ -91,7 +98,13 @@ class OdooSession:
             )
         self._retry = retry
         self._open = True
-        self._connection = OdooConnection(settings.url, MOST_CONNECTIONS, settings.timeout_seconds)
+        limits = (settings.connections, settings.calls_per_second)
+        self._connection = OdooConnection(
+            settings.url,
+            settings.connections or MOST_CONNECTIONS,
+            settings.timeout_seconds,
+            pace or shared_pace(settings.url.rstrip("/"), *limits),
+        )
         self.address = self._connection.shown
         self.fields: dict[str, Fields | OdooModelMissingError] = {}
         self.fields_lock = Lock()
@@ -139,7 +152,7 @@ class OdooSession:
             self._know_version(self._retry.repeat(json2.asked_version, reads=True))
             if self.version < FIRST_JSON2:
                 raise OdooVersionError(
-                    f"Odoo {'.'.join(map(str, self.version))} at {self.address} has no JSON-2 (it came with "
+                    f"Odoo {version_name(self.version)} at {self.address} has no JSON-2 (it came with "
                     "Odoo 19): set odoo.api to auto or jsonrpc"
                 )
             self._log_in(json2, settings)
@@ -162,7 +175,7 @@ class OdooSession:
         A server that cannot be reached, and a key of another user, are errors over any transport.
         """
         if self.version < FIRST_JSON2:
-            return f"Odoo {'.'.join(map(str, self.version))} has no JSON-2"
+            return f"Odoo {version_name(self.version)} has no JSON-2"
         no_key = "odoo.secret is no valid API key, and JSON-2 takes nothing else"
         if not may_be_api_key(settings.secret.get_secret_value()):
             return no_key
@@ -215,3 +228,9 @@ def version_of(text: str) -> tuple[int, int]:
     if not found:
         raise OdooServerError(f"Odoo does not tell its version in a known form ({text[:40]!r})")
     return int(found[1]), int(found[2])
+
+
+def version_name(version: tuple[int, int]) -> str:
+    """How Odoo names a version: "20.0", or "saas~19.4" for one of Odoo Online alone."""
+    major, minor = version
+    return f"{'saas~' if minor else ''}{major}.{minor}"

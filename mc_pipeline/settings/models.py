@@ -69,6 +69,17 @@ class OdooSettings(_Model):
     api: Literal["auto", "jsonrpc", "json2"] = "auto"
     """jsonrpc: Odoo 14 to 21; json2: Odoo 19 and later; auto: what the server offers."""
     timeout_seconds: float = Field(60, gt=0, description="the seconds to wait for an answer, more than 0")
+    connections: int | None = Field(
+        None,
+        ge=1,
+        le=16,
+        description="a whole number from 1 to 16: how many calls to Odoo may be under way at the same time",
+    )
+    """Of one process; without it each connection of ours sends up to 4 at a time."""
+    calls_per_second: float | None = Field(
+        None, gt=0, description="a number above 0: how many calls a second Odoo may get at most"
+    )
+    """Of one process; without it nothing waits."""
 
 
 class MailchimpAccountSettings(_Model):

@@ -283,7 +283,7 @@ ODOO_ORDER_LINES = TableColumns(
         Column("order_id", INTEGER, "order that it is a line of"),
         Column("month", TEXT, "month of the order, YYYY-MM, in the company's timezone", repeats=True),
         Column("product_id", INTEGER, "product; empty on sections, notes and free text", True),
-        Column("name", TEXT, "text of the line"),
+        Column("name", TEXT, "text of the line, else its product's name; empty on some sections", True),
         Column("quantity", NUMBER, "quantity as ordered now"),
         Column("price_unit", NUMBER, "price of one, order currency"),
         Column("discount", NUMBER, "discount in per cent"),

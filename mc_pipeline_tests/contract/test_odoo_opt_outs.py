@@ -165,14 +165,14 @@ def test_a_mailing_list_is_found_by_name_or_id_and_never_guessed(odoo, mark):
 
 
 def test_a_field_is_unticked_on_every_partner_with_the_address(odoo, mark):
-    """``is_company`` is a boolean that every server has."""
+    """``employee`` is a boolean that every server has and lets be written."""
     addresses = [f"{mark}-1@example.com", f"{mark}-2@example.com"]
     ticked = [
-        odoo.create("res.partner", name=mark, email=email, is_company=True)
+        odoo.create("res.partner", name=mark, email=email, employee=True)
         for email in (addresses[0], addresses[0].upper())
     ]
-    other = odoo.create("res.partner", name=mark, email=f"{mark}-3@example.com", is_company=True)
-    results = clear_field(odoo.client, "is_company", addresses)
+    other = odoo.create("res.partner", name=mark, email=f"{mark}-3@example.com", employee=True)
+    results = clear_field(odoo.client, "employee", addresses)
     assert outcomes(results) == {addresses[0]: "applied", addresses[1]: "unchanged"}
-    read = odoo.client.read("res.partner", [*ticked, other], ["is_company"])
-    assert [row["is_company"] for row in read] == [False, False, True]
+    read = odoo.client.read("res.partner", [*ticked, other], ["employee"])
+    assert [row["employee"] for row in read] == [False, False, True]

@@ -204,7 +204,7 @@ def test_products_are_known_by_id_whatever_they_are_called_and_stand_ins_are_sta
     lines = [
         line(11, 1, 1.0, product_id=7),
         line(12, 1, 1.0, product_id=9),
-        line(13, 1, 1.0, product_id=None),
+        line(13, 1, 1.0, product_id=None, name=None),
         line(14, 1, 1.0, product_id=4711),
     ]
     renamed = products_table([(7, 70, True, "Another name"), (9, 90, False, "Archived")])
@@ -215,6 +215,23 @@ def test_products_are_known_by_id_whatever_they_are_called_and_stand_ins_are_sta
         ("free-text", "free-text"),
         ("deleted-4711", "deleted-4711"),
     ]
+
+
+def test_lines_without_a_product_are_each_a_product_by_their_text():
+    """Possible from Odoo 19.4 on: two texts never fall together, one text is the same thing everywhere."""
+    said = ["Work by the hour", "Work  by the\nhour ", 'A "quoted" text', "Server set-up"]
+    lines = [line(11 + n, 1, 1.0, product_id=None, name=text) for n, text in enumerate(said)]
+    told = json.loads(one(*lines)["lines_json"])
+    assert [each["title"] for each in told] == [said[0], said[0], *said[2:]]
+    identities = [each["product_id"] for each in told]
+    assert [each["product_variant_id"] for each in told] == identities
+    assert identities[0] == identities[1]
+    assert len(set(identities)) == 3
+    for identity in identities:
+        assert identity.startswith("text-")
+        assert len(identity) < 50
+        assert "server" not in identity
+        assert "/" not in identity
 
 
 @pytest.mark.parametrize(

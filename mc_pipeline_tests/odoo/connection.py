@@ -17,6 +17,8 @@ class OdooAt:
     secret: SecretStr = field(default_factory=lambda: SecretStr(SECRET))
     api: str = "auto"
     timeout_seconds: float = 5.0
+    connections: int | None = None
+    calls_per_second: float | None = None
 
 
 @dataclass

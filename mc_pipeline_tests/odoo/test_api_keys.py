@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mc_pipeline.odoo.api_keys import ApiKey, read_api_keys
+from mc_pipeline.odoo.api_keys import ApiKey, new_key_advice, read_api_keys
 from mc_pipeline.sandbox.odoo import SandboxOdoo
 from mc_pipeline_tests.odoo.conftest import logged_in
 
@@ -27,6 +27,26 @@ def test_the_key_that_ends_first_comes_first_and_ended_ones_not_at_all(major):
         with logged_in(odoo, "bot", key) as client:
             keys = read_api_keys(client)
     assert keys == [ApiKey("soon", soon), ApiKey("late", late), ApiKey("for ever", None)]
+
+
+def test_from_20_on_only_keys_of_the_scope_rpc_are_keys():
+    soon = in_days(9)
+    with SandboxOdoo((19, 0)).serve() as odoo:
+        uid = odoo.add_user("bot", "secret")
+        for name, scope in (("old", None), ("scoped", "rpc"), ("other", "mail")):
+            odoo.add_api_key(uid, name=name, scope=scope, expires=soon)
+        with logged_in(odoo, "bot", "secret") as client:
+            assert {key.name for key in read_api_keys(client)} == {"old", "scoped"}
+        odoo.upgrade((20, 0))
+        with logged_in(odoo, "bot", "secret") as client:
+            assert read_api_keys(client) == [ApiKey("scoped", soon)]
+
+
+@pytest.mark.parametrize(("version", "names_roles"), [((19, 0), False), ((19, 4), False), ((20, 0), True)])
+def test_how_to_make_a_key_is_told_by_version(version, names_roles):
+    advice = new_key_advice(version)
+    assert "Add API Key" in advice
+    assert ("Regular User 90 days" in advice and "scope RPC" in advice) is names_roles
 
 
 def test_an_administrator_is_told_its_own_keys_only():

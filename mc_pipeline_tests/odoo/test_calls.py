@@ -230,6 +230,11 @@ def test_the_name_of_odoos_exception_decides_the_error(name, message, kind, word
         "Due to security restrictions, you are not allowed to access 'Contact' (res.partner) records.\n\n"
         "Records: Jane Doe (id=10)\nUser: Mitchell Admin (id=2)\n\n"
         "This restriction is due to the following rules:\n- res.partner company\n",
+        # since 19.4 record rules are accesses
+        "Uh-oh! Looks like you have stumbled upon some top-secret records.\n\n"
+        "Sorry, Mitchell Admin (id=2) doesn't have 'read' access to:\n"
+        "- Contact, Jane Doe (res.partner: 10, company=ACME)\n\n"
+        "Blame the following accesses:\n- res.partner company\n",
     ],
 )
 def test_an_access_error_names_the_rules_and_never_records_or_users(message):

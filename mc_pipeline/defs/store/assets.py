@@ -32,8 +32,8 @@ FIRST_MONTH = "2015-01"
 """The first month shown, unless a company's settings say since when its orders count."""
 
 _LINE_COLUMNS = (
-    "line_id", "order_id", "product_id", "quantity", "price_subtotal", "price_tax", "is_downpayment",
-    "is_delivery", "display_type",
+    "line_id", "order_id", "product_id", "name", "quantity", "price_subtotal", "price_tax",
+    "is_downpayment", "is_delivery", "display_type",
 )  # fmt: skip
 _REFUND_COLUMNS = (
     "move_id", "move_type", "state", "reversed_entry_id", "currency", "amount_untaxed", "amount_tax",

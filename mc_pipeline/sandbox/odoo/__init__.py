@@ -1,4 +1,4 @@
-"""The stand-in Odoo server: JSON-RPC of versions 17, 18 and 19 over real HTTP, data in memory."""
+"""The stand-in Odoo server: JSON-RPC and JSON-2 of versions 17 to 20 over real HTTP, data in memory."""
 
 from mc_pipeline.sandbox.odoo.server import SandboxOdoo
 

@@ -78,6 +78,7 @@ _RIGHTS: dict[str, dict[str, tuple[Operation, ...]]] = {
     "hr.employee": {"hr": _ALL},
     "ir.module.module": {"admin": _READ},
     "ir.rule": {"admin": _READ},
+    "ir.access": {"admin": _READ},
 }
 _DEFAULT_RIGHTS: dict[str, tuple[Operation, ...]] = {"internal": _READ, "admin": _ALL}
 
@@ -87,7 +88,7 @@ class Account:
     """How a user logs in and what the user may do. Secrets are never shown.
 
     ``api_keys``: key to its row in res.users.apikeys, which tells when it ends. ``denied`` takes single
-    rights away from this user, as a customised database may.
+    rights away from this user, as a customised database may. ``debug``: the user works in debug mode.
     """
 
     uid: int
@@ -96,6 +97,7 @@ class Account:
     groups: frozenset[str]
     api_keys: dict[str, int] = field(default_factory=dict, repr=False)
     two_factor: bool = False
+    debug: bool = False
     denied: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -134,6 +136,11 @@ class RecordRule:
     model: str
     domain: Callable[[Environment], list[Any]]
     applies: Callable[[Environment], bool] | None = None
+
+    @property
+    def name(self) -> str:
+        """What an error text calls it."""
+        return f"{self.model} rule"
 
 
 def _own_company_or_shared(env: Environment) -> list[Any]:

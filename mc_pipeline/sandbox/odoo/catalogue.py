@@ -2,7 +2,8 @@
 
 Written by hand after Odoo Community 17, 18 and 19 with the modules sale, account and mass_mailing (and hr,
 delivery where asked for). Only fields that a reader of customers, orders and consent may want are here; a
-recording of a real server's ``fields_get`` replaces them.
+recording of a real server's ``fields_get`` replaces them. Recordings exist for 17, 18 and 19 alone: what
+later versions have (``_SINCE``, ``_GONE``) is made by hand after Odoo's source.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ OPTIONAL_MODULES = {
         "mailing.subscription",
         "mailing.subscription.optout",
     ),
-    "account": ("account.account", "account.move", "account.move.line", "account.tax"),
+    "account": ("account.account", "account.journal", "account.move", "account.move.line", "account.tax"),
     "sale": ("sale.order", "sale.order.line", "sale.order.cancel"),
     "delivery": (),
+    "point_of_sale": ("pos.config", "pos.session", "pos.order"),
 }
 """Modules that a database may lack, and the models that go with them. ``delivery`` only adds a field."""
 
@@ -296,6 +298,7 @@ _MODELS: dict[str, str] = {
         invoice_date date
         invoice_date_due date
         invoice_origin char ro
+        journal_id many2one >account.journal
         company_id many2one >res.company
         company_currency_id many2one >res.currency computed
         currency_id many2one >res.currency !
@@ -319,8 +322,31 @@ _MODELS: dict[str, str] = {
         code char
         account_type selection ! {_ACCOUNT_TYPES}
         """,
+    "account.journal": """
+        name char !
+        code char !
+        active boolean =True
+        type selection ! sale:Sales purchase:Purchase cash:Cash bank:Bank general:Miscellaneous
+        company_id many2one >res.company !
+        """,
+    "pos.config": """
+        name char !
+        active boolean =True
+        company_id many2one >res.company !
+        journal_id many2one >account.journal
+        invoice_journal_id many2one >account.journal
+        """,
+    "pos.session": """
+        name char !
+        config_id many2one >pos.config !
+        """,
+    "pos.order": """
+        name char !
+        session_id many2one >pos.session !
+        """,
     "account.move.line": f"""
         move_id many2one >account.move ! ro
+        journal_id many2one >account.journal ro
         move_type selection computed {_MOVE_TYPES}
         parent_state selection ro draft:Draft posted:Posted cancel:Cancelled
         name char
@@ -570,6 +596,50 @@ _ONLY: dict[int, dict[str, str]] = {
     },
 }
 
+_SINCE: dict[tuple[int, int], dict[str, str]] = {
+    (19, 1): {
+        "res.partner": "is_company boolean ro",
+    },
+    (19, 4): {
+        "ir.access": """
+            name char
+            active boolean =True
+            model_id many2one >ir.model !
+            operation char !
+            group_id many2one >res.groups
+            domain char
+            """,
+    },
+    (20, 0): {
+        "res.partner": "has_vat boolean computed unsearchable",
+        "sale.order.line": """
+            name text
+            label text computed unsearchable
+            """,
+        "product.template": "description_sale text",
+        "product.product": "description_sale text computed writable",
+        "pos.config": """
+            closing_journal_id many2one >account.journal !
+            default_partner_id many2one >res.partner
+            """,
+    },
+}
+"""Fields that a version after 19.0 added or changed. Made by hand, like ``_GONE``: nothing was recorded."""
+
+_GONE: dict[tuple[int, int], dict[str, tuple[str, ...]]] = {
+    (19, 1): {"res.partner": ("company_type",)},
+    (19, 4): {"res.partner": ("company_name",)},
+    (20, 0): {"pos.config": ("invoice_journal_id",)},
+}
+
+_MARKS_OF_TILLS = """
+pos_session_sales_id many2one >pos.session
+pos_session_refunds_id many2one >pos.session
+pos_session_correction_id many2one >pos.session
+reversed_pos_order_id many2one >pos.order
+"""
+"""What account.move has from 20 on where the point of sale is installed."""
+
 _WITH_MODULE: dict[str, dict[str, str]] = {
     "delivery": {"sale.order.line": "is_delivery boolean"},
     "mass_mailing": {"mail.blacklist": "opt_out_reason_id many2one >mailing.subscription.optout"},
@@ -583,22 +653,33 @@ _WITH_MODULE: dict[str, dict[str, str]] = {
 }
 
 
-def built_in_models(major: int, modules: frozenset[str]) -> dict[str, Fields]:
+def built_in_models(version: tuple[int, int], modules: frozenset[str]) -> dict[str, Fields]:
     """Fields by model of a database of this version with these optional modules; the caller's to change."""
-    return {model: dict(fields) for model, fields in _models(major, modules).items()}
+    return {model: dict(fields) for model, fields in _models(version, modules).items()}
 
 
 @cache
-def _models(major: int, modules: frozenset[str]) -> dict[str, Fields]:
+def _models(version: tuple[int, int], modules: frozenset[str]) -> dict[str, Fields]:
+    only = _ONLY[min(version[0], max(_ONLY))]
     missing_models = {
         model for module, models in OPTIONAL_MODULES.items() if module not in modules for model in models
     }
     models: dict[str, Fields] = {}
-    for name in (*_MODELS, *(each for each in _ONLY[major] if each not in _MODELS)):
+    later = [_SINCE[since] for since in sorted(_SINCE) if since <= version]
+    new = {name: None for additions in (only, *later) for name in additions if name not in _MODELS}
+    for name in (*_MODELS, *new):
         if name in missing_models:
             continue
-        declarations = _ALWAYS + _MODELS.get(name, "") + _ONLY[major].get(name, "")
+        declarations = _ALWAYS + _MODELS.get(name, "") + only.get(name, "")
         models[name] = {field.name: field for field in _parse(_tidy(declarations))}
+        for additions in later:
+            models[name] |= {field.name: field for field in _parse(_tidy(additions.get(name, "")))}
+    for since, gone in _GONE.items():
+        for name, fields in gone.items() if since <= version else ():
+            for field_name in fields if name in models else ():
+                models[name].pop(field_name, None)
+    if version >= (20, 0) and {"account", "point_of_sale"} <= modules:
+        models["account.move"] |= {field.name: field for field in _parse(_tidy(_MARKS_OF_TILLS))}
     for module, additions in _WITH_MODULE.items():
         for name, declarations in additions.items():
             if name not in models:

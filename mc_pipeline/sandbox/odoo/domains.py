@@ -174,7 +174,7 @@ def _leaf_test(model: Model, env: Environment, leaf: Leaf) -> Test:
     release = env.release
     if not isinstance(name, str):
         raise BuiltinError(ValueError, f"Invalid leaf {leaf!r}")
-    if operator_ not in OPERATORS:
+    if operator_ not in OPERATORS or (operator_ in ("<>", "==") and release.since(19, 1)):
         raise BuiltinError(ValueError, release.unknown_operator(leaf))
     operator_ = {"<>": "!=", "==": "="}.get(operator_, operator_)
     head, _, rest = name.partition(".")
@@ -285,6 +285,10 @@ def _relation_test(env: Environment, field: Field, get: Getter, operator_: str, 
 def _value_test(
     model: Model, env: Environment, field: Field, get: Getter, operator_: str, value: Any, leaf: Leaf
 ) -> Test:
+    if field.type == "boolean" and env.release.since(19, 1):
+        named = value if isinstance(value, (list, tuple, set)) else [value]
+        if not all(isinstance(each, bool) for each in named):
+            raise BuiltinError(ValueError, env.release.no_boolean(leaf))
     if field.type == "datetime":
         return _datetime_test(env, get, operator_, value)
     if field.type == "date":

@@ -40,8 +40,9 @@ class JsonRpc:
         self._services: dict[str, Callable[[str, list[Any]], Any]] = {
             "common": self._common,
             "object": self._object,
-            "db": self._db,
         }
+        if not release.since(19, 1):
+            self._services["db"] = self._db
 
     def routes(self) -> list[Route]:
         return [

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mc_pipeline.sandbox.faults import Faults, Latency
 from mc_pipeline.sandbox.journal import Journal, utc_now
@@ -34,11 +34,22 @@ from mc_pipeline.sandbox.odoo.models.accounting import Move
 from mc_pipeline.sandbox.odoo.models.base import Model
 from mc_pipeline.sandbox.odoo.models.consent import Blacklist
 from mc_pipeline.sandbox.odoo.models.messages import Message
-from mc_pipeline.sandbox.odoo.models.partner import MergeWizard
+from mc_pipeline.sandbox.odoo.models.partner import MergeWizard, Partner
 from mc_pipeline.sandbox.odoo.models.sales import SaleOrder
 from mc_pipeline.sandbox.odoo.recorded import read_fields, read_records, take_records
 from mc_pipeline.sandbox.odoo.versions import Release
 from mc_pipeline.sandbox.serving import JournalLayer, TroubleLayer, control_routes, serve
+
+
+class _Latest:
+    """The application that serves at the moment: an upgrade puts another one in its place."""
+
+    def __init__(self, current: ASGIApp) -> None:
+        self.current = current
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.current(scope, receive, send)
+
 
 AModel = TypeVar("AModel", bound=Model)
 
@@ -48,7 +59,9 @@ DEFAULT_MODULES = frozenset({"sale", "account", "mass_mailing", "delivery"})
 class SandboxOdoo:
     """A stand-in Odoo server with one or more databases.
 
-    ``version`` is (17, 0), (18, 0) or (19, 0). ``modules`` are the optional ones that are installed.
+    ``version`` is (17, 0), (18, 0), (19, 0), (19, 1) to (19, 4) of Odoo Online, or (20, 0); what comes after
+    (19, 0) is made by hand after Odoo's source, without a recorded server. ``modules`` are the optional ones
+    that are installed.
     ``fields`` are recorded definitions (a file or folder of them) in place of the built-in ones.
     ``clock`` gives the present moment, timezone-aware. Methods without ``database`` act on the first one.
 
@@ -75,7 +88,8 @@ class SandboxOdoo:
         self.faults = Faults()
         self.latency = Latency()
         self.url = ""
-        built_in = built_in_models(self.release.major, frozenset(modules))
+        self.modules = frozenset(modules)
+        built_in = built_in_models(version, self.modules)
         recorded = read_fields(fields, built_in) if fields is not None else {}
         self.databases: dict[str, Database] = {}
         for name in databases:
@@ -86,13 +100,14 @@ class SandboxOdoo:
             if basics:
                 put_basics(database)
         self.database = self.databases[databases[0]]
-        self.rpc = JsonRpc(self.release, self.databases)
-        self.json2 = Json2(self.release, self.databases)
-        self.app = self._application()
+        self.app = _Latest(self._application())
 
     # serving
 
     def _application(self) -> Starlette:
+        self.rpc = JsonRpc(self.release, self.databases)
+        self.json2 = Json2(self.release, self.databases)
+
         def watches(path: str) -> bool:
             return path.startswith(("/jsonrpc", "/web/", JSON2_PATH))
 
@@ -241,11 +256,17 @@ class SandboxOdoo:
         name: str = "integration",
         expires: datetime | None = None,
         database: str | None = None,
+        scope: str | None = None,
     ) -> str:
-        """A new API key of a user: 40 hexadecimal characters. From Odoo 18 on it may end at ``expires``."""
+        """A new API key of a user: 40 hexadecimal characters. From Odoo 18 on it may end at ``expires``.
+
+        ``scope``: what Odoo's own screen gives it unless named: none until 19, "rpc" from 20 on.
+        """
         key = secrets.token_hex(20)
         held = self.database if database is None else self.databases[database]
         values = {"name": name, "user_id": uid, "create_date": held.now()}
+        if scope := scope or ("rpc" if self.release.since(20) else None):
+            values["scope"] = scope
         if expires is not None:
             values["expiration_date"] = expires.astimezone(UTC).replace(tzinfo=None)
         held.accounts[uid].api_keys[key] = held.models["res.users.apikeys"].table.insert(values)
@@ -361,7 +382,7 @@ class SandboxOdoo:
             order = orders.table.rows[order_id]
             lines = [
                 {
-                    "name": line["name"],
+                    "name": line.get("name", ""),
                     "product_id": line.get("product_id", False),
                     "display_type": line.get("display_type") or "product",
                     "quantity": line.get("product_uom_qty", 0.0) - line.get("qty_invoiced", 0.0),
@@ -437,6 +458,68 @@ class SandboxOdoo:
         with self._as_person("pay", "account.move", id=move_id, amount=amount) as env:
             self._known("account.move", Move).pay(env, move_id, amount)
 
+    # point of sale
+
+    def add_till(self, name: str, *, company_id: int = 1) -> int:
+        """Add a shop of the point of sale with its journals; gives its id.
+
+        Until 19 ``journal_id`` holds the entries of its closings and ``invoice_journal_id`` its invoices;
+        from 20 on ``closing_journal_id`` holds the closings and ``journal_id`` the invoices.
+        """
+        closing, invoices = (
+            self.create(
+                "account.journal",
+                {"name": f"{name} {kind}", "code": code, "type": "sale", "company_id": company_id},
+            )
+            for kind, code in (("closings", "POSC"), ("invoices", "INV"))
+        )
+        journals = (
+            {"closing_journal_id": closing, "journal_id": invoices}
+            if self.release.since(20)
+            else {"journal_id": closing, "invoice_journal_id": invoices}
+        )
+        return self.create("pos.config", {"name": name, "company_id": company_id, **journals})
+
+    def close_till(
+        self, till: int, sales: float, refunds: float = 0.0, *, date: str | None = None
+    ) -> list[int]:
+        """Close a session of a shop, with what it sold and took back (company currency, untaxed); gives the
+        ids of what is booked: one entry until 19, from 20 on an invoice and, after refunds, a credit note."""
+        with self._as_person("close", "pos.config", id=till, sales=sales, refunds=refunds) as env:
+            config = self.model("pos.config").table.rows[till]
+            company = self.model("res.company").table.rows[config["company_id"]]
+            like = {
+                "company_id": company["id"],
+                "currency_id": company["currency_id"],
+                "partner_id": config.get("default_partner_id", False),
+            }
+            day = {"invoice_date": date} if date else {}
+            if not self.release.since(20):
+                line = {"name": "Sales", "price_unit": sales - refunds}
+                moves = [
+                    self._create_move(env, like, "entry", [line], journal_id=config["journal_id"], **day)
+                ]
+            else:
+                (session,) = self.model("pos.session").create_records(
+                    env, [{"name": f"POS/{till}", "config_id": till}]
+                )
+                booked = [("out_invoice", "sales", sales), ("out_refund", "refunds", refunds)]
+                moves = [
+                    self._create_move(
+                        env,
+                        like,
+                        move_type,
+                        [{"name": kind, "price_unit": amount}],
+                        journal_id=config["closing_journal_id"],
+                        **{f"pos_session_{kind}_id": session},
+                        **day,
+                    )
+                    for move_type, kind, amount in booked
+                    if amount
+                ]
+            self._known("account.move", Move).action_post(env, moves)
+        return moves
+
     # consent
 
     def blacklist(self, email: str) -> int:
@@ -479,6 +562,31 @@ class SandboxOdoo:
     def opt_out(self, subscription_id: int) -> None:
         """The contact leaves the mailing list by its own link: the subscription stays, opted out."""
         self.write("mailing.subscription", subscription_id, {"opt_out": True})
+
+    # upgrading
+
+    def upgrade(self, version: tuple[int, int], *, companies_judged_anew: bool = True) -> None:
+        """Make this the server of a later version, on the same databases, address, logins and journal.
+
+        ``companies_judged_anew``: whether ``is_company`` of every partner is computed by the rules of 19.1
+        and later. Whether Odoo's own upgrade does so is not known: without it a partner keeps its old value
+        until its tax id or parent changes. Raises ValueError for a version that is not later.
+        """
+        if version <= self.version:
+            raise ValueError(f"version {version!r} is not later than {self.version!r}")
+        release, built_in = Release.of(version), built_in_models(version, self.modules)
+        before = built_in_models(self.version, self.modules)
+        self.release, self.version = release, version
+        for database in self.databases.values():
+            with database.lock:
+                definitions = {model: dict(each) for model, each in built_in.items()}
+                database.upgrade(release, definitions, before)
+                if release.since(19, 1) and companies_judged_anew:
+                    partners = database.models["res.partner"]
+                    assert isinstance(partners, Partner)
+                    for row in partners.table.rows.values():
+                        partners.judge_company(database.superuser(), row)
+        self.app.current = self._application()
 
     # keeping
 

@@ -120,6 +120,10 @@ class Table:
         self.changes += 1
         self._indexes.clear()
 
+    def forget_indexes(self) -> None:
+        """After rows were changed directly: indexes are made anew when next needed."""
+        self._indexes.clear()
+
     def with_value(self, name: str, value: Any) -> set[int]:
         """Ids of rows whose field has this value, or whose tuple of ids holds it."""
         index = self._indexes.get(name)

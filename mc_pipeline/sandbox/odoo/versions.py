@@ -1,7 +1,10 @@
 """What differs between the Odoo versions that the stand-in can be: release strings and the wording of errors.
 
 Behaviour that differs (filters on datetimes, which change touches which ``write_date``) is decided where it
-happens, by ``Release.major``.
+happens, by ``Release.major``, and where a version of Odoo Online brought it by ``Release.since``.
+
+17, 18 and 19 are measured on real servers. 19.1 to 19.4 (Odoo Online) and 20 are made by hand after Odoo's
+source: no server of theirs was recorded.
 """
 
 from __future__ import annotations
@@ -9,7 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-SUPPORTED = (17, 18, 19)
+SUPPORTED = ((17, 0), (18, 0), (19, 0), (19, 1), (19, 2), (19, 3), (19, 4), (20, 0))
+MADE_BY_HAND = tuple(version for version in SUPPORTED if version > (19, 0))
+"""Versions after Odoo's source, without a recording of a server."""
 
 
 @dataclass(frozen=True)
@@ -17,29 +22,46 @@ class Release:
     """One Odoo release."""
 
     major: int
-    server_version: str
+    minor: int = 0
 
     @classmethod
     def of(cls, version: tuple[int, int]) -> Release:
         """Raises ValueError for a version that the stand-in does not know."""
-        if version[0] not in SUPPORTED or version[1] != 0:
-            known = ", ".join(f"({major}, 0)" for major in SUPPORTED)
+        if version not in SUPPORTED:
+            known = ", ".join(map(str, SUPPORTED))
             raise ValueError(f"version {version!r} is not one that this stand-in can be; use one of {known}")
-        names = {17: "17.0", 18: "18.0+e-20250520", 19: "19.0"}
-        return cls(version[0], names[version[0]])
+        return cls(*version)
+
+    @property
+    def version(self) -> tuple[int, int]:
+        return self.major, self.minor
+
+    def since(self, major: int, minor: int = 0) -> bool:
+        """Whether the release is this one or a later one."""
+        return self.version >= (major, minor)
+
+    @property
+    def is_online(self) -> bool:
+        """Whether this version is one of Odoo Online alone, whose names begin with "saas"."""
+        return self.minor > 0
 
     @property
     def serie(self) -> str:
-        return f"{self.major}.0"
+        return f"{'saas~' if self.is_online else ''}{self.major}.{self.minor}"
+
+    @property
+    def server_version(self) -> str:
+        return {18: "18.0+e-20250520"}.get(self.major, f"{self.serie}{'+e' if self.is_online else ''}")
 
     def version_info(self) -> dict[str, Any]:
         """The answer of ``/web/webclient/version_info`` and of ``common.version``."""
-        return {
+        major = f"saas~{self.major}" if self.is_online else self.major
+        info: dict[str, Any] = {
             "server_version": self.server_version,
-            "server_version_info": [self.major, 0, 0, "final", 0, ""],
+            "server_version_info": [major, self.minor, 0, "final", 0, "e" if self.is_online else ""],
             "server_serie": self.serie,
-            "protocol_version": 1,
         }
+        return info if self.since(20) else {**info, "protocol_version": 1}
 
     @property
     def error_code(self) -> int:
@@ -60,6 +82,9 @@ class Release:
         if self.major >= 19:
             return f"Invalid operator in condition {leaf!r}"
         return f"Invalid leaf {leaf!r}"
+
+    def no_boolean(self, leaf: tuple[Any, Any, Any]) -> str:
+        return f"Invalid condition {leaf!r}: a boolean field is compared with True or False only"
 
     @property
     def _leaf(self) -> str:

@@ -31,7 +31,7 @@ def switchboard() -> Iterator[tuple[Switchboard, str]]:
         yield board, url
 
 
-@pytest.fixture(params=[17, 18, 19], ids=lambda major: f"odoo{major}")
+@pytest.fixture(params=[17, 18, 19, 20], ids=lambda major: f"odoo{major}")
 def major(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 

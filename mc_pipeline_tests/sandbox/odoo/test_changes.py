@@ -96,7 +96,9 @@ def test_a_change_touches_what_it_touches_in_odoo(
     world = World(odoo)
     change(world)
     touched = {what: world.touched(what) for what in expected}
-    assert touched == {what: odoo.version[0] in versions for what, versions in expected.items()}
+    # 20 is made by hand, and touches what 19 does
+    like = min(odoo.version[0], 19)
+    assert touched == {what: like in versions for what, versions in expected.items()}
 
 
 def test_a_line_of_price_zero_comes_and_goes_unseen_by_the_order(odoo: SandboxOdoo) -> None:
@@ -301,7 +303,7 @@ def test_only_an_administrator_merges_different_addresses_and_never_more_than_th
 
 def test_exists_is_private_on_19_and_a_text_before(odoo: SandboxOdoo, admin: odoorpc.ODOO) -> None:
     partner = odoo.add_partner(name="A")
-    if odoo.version[0] == 19:
+    if odoo.version[0] >= 19:
         assert (
             error_of(lambda: admin.execute_kw("res.partner", "exists", [[partner]]))[0]
             == "odoo.exceptions.AccessError"

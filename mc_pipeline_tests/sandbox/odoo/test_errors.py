@@ -174,7 +174,7 @@ def test_a_body_that_is_no_json_is_a_bad_request(odoo: SandboxOdoo) -> None:
     assert requests.post(f"{odoo.url}/jsonrpc", data="{", timeout=10).status_code == 400
 
 
-@pytest.mark.parametrize("version", [(16, 0), (20, 0), (18, 3)])
+@pytest.mark.parametrize("version", [(16, 0), (21, 0), (18, 3)])
 def test_only_known_versions_can_be_stood_in_for(version: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=r"use one of \(17, 0\), \(18, 0\), \(19, 0\)"):
         SandboxOdoo(version)

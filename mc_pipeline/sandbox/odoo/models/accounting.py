@@ -266,6 +266,7 @@ class MoveLine(Model):
                 "partner_id": move.get("partner_id", False),
                 "parent_state": move.get("state", "draft"),
                 "date": move.get("date", False),
+                "journal_id": move.get("journal_id", False),
                 **values,
             }
         if not values.get("display_type") or values["display_type"] == "product":

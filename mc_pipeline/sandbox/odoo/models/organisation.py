@@ -61,12 +61,12 @@ class User(Model):
         row = self.table.rows[env.uid]
         return {"lang": self.compute_lang(env, row), "tz": self.compute_tz(env, row), "uid": env.uid}
 
-    @remote(until=17, name="has_group")
+    @remote(until=(17, 0), name="has_group")
     def has_group_myself(self, env: Environment, group_ext_id: str) -> bool:
         """Whether the calling user is in a group, by its external id."""
         return EXTERNAL_IDS.get(group_ext_id, "") in env.groups
 
-    @remote(on_records=True, since=18)
+    @remote(on_records=True, since=(18, 0))
     def has_group(self, env: Environment, ids: Sequence[int], group_ext_id: str) -> bool:
         """Whether a user is in a group, by its external id."""
         if len(ids) != 1:
@@ -167,6 +167,9 @@ class Product(Model):
     def compute_categ_id(self, env: Environment, row: Row) -> Any:
         return self._template(row).get("categ_id", row.get("categ_id", False))
 
+    def compute_description_sale(self, env: Environment, row: Row) -> Any:
+        return self._template(row).get("description_sale", False)
+
     def compute_company_id(self, env: Environment, row: Row) -> Any:
         return self._template(row).get("company_id", row.get("company_id", False))
 
@@ -177,7 +180,7 @@ class Product(Model):
     def before_create(self, env: Environment, values: dict[str, Any]) -> dict[str, Any]:
         of_template: dict[str, Any] = {
             name: values.pop(name)
-            for name in ("name", "list_price", "type", "categ_id", "company_id")
+            for name in ("name", "list_price", "type", "categ_id", "company_id", "description_sale")
             if name in values
         }
         if not values.get("product_tmpl_id"):

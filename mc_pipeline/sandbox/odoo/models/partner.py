@@ -13,6 +13,7 @@ from mc_pipeline.sandbox.odoo.tables import Row
 
 ADDRESS = ("street", "street2", "zip", "city", "state_id", "country_id")
 COMMERCIAL = ("vat", "industry_id")
+VOID_TAX_IDS = (False, "", "/", "na", "NA")
 
 
 class Partner(Model):
@@ -25,8 +26,10 @@ class Partner(Model):
     # names and hierarchy
 
     def compute_commercial_partner_id(self, env: Environment, row: Row) -> int:
+        """The first company upwards; from 19.1 on the topmost parent, whatever ``is_company`` says."""
         seen = {row["id"]}
-        while row.get("parent_id") and not row.get("is_company"):
+        topmost = env.release.since(19, 1)
+        while row.get("parent_id") and (topmost or not row.get("is_company")):
             parent = self.table.rows.get(row["parent_id"])
             if parent is None or parent["id"] in seen:
                 return row.get("commercial_partner_id") or row["id"]
@@ -35,7 +38,10 @@ class Partner(Model):
         return int(row["id"])
 
     def compute_commercial_company_name(self, env: Environment, row: Row) -> Any:
+        """From 19.4 on the commercial partner's name, also where that is a private person."""
         commercial = self.table.rows.get(self.compute_commercial_partner_id(env, row), row)
+        if env.release.since(19, 4):
+            return commercial.get("name", False)
         return (
             commercial.get("name", False) if commercial.get("is_company") else row.get("company_name", False)
         )
@@ -59,6 +65,19 @@ class Partner(Model):
 
     def compute_company_type(self, env: Environment, row: Row) -> str:
         return "company" if row.get("is_company") else "person"
+
+    def compute_has_vat(self, env: Environment, row: Row) -> bool:
+        return row.get("vat", False) not in VOID_TAX_IDS
+
+    def judge_company(self, env: Environment, row: Row) -> None:
+        """From 19.1 on ``is_company`` is stored and computed: its own commercial partner, with a tax id.
+
+        Which tax ids are a company's is refined by modules of some countries, which are not here.
+        """
+        own = self.compute_commercial_partner_id(env, row) == row["id"]
+        is_company = own and self.compute_has_vat(env, row)
+        if bool(row.get("is_company")) != is_company:
+            self.table.update(row["id"], {"is_company": is_company})
 
     def compute_country_code(self, env: Environment, row: Row) -> Any:
         countries = self.database.models["res.country"].table.rows
@@ -133,15 +152,17 @@ class Partner(Model):
 
     # changes
 
-    def _completed(self, values: dict[str, Any]) -> dict[str, Any]:
-        if "company_type" in values:
+    def _completed(self, env: Environment, values: dict[str, Any]) -> dict[str, Any]:
+        if env.release.since(19, 1):
+            values.pop("is_company", None)  # computed there: Odoo passes over what is written
+        elif "company_type" in values:
             values["is_company"] = values.pop("company_type") == "company"
         if "email" in values:
             values["email_normalized"] = normalized(values["email"])
         return values
 
     def before_create(self, env: Environment, values: dict[str, Any]) -> dict[str, Any]:
-        values = self._completed(values)
+        values = self._completed(env, values)
         parent = self.table.rows.get(values.get("parent_id") or 0)
         if parent is not None and values.get("type", "contact") == "contact":
             address = {name: parent.get(name, False) for name in ADDRESS}
@@ -154,6 +175,8 @@ class Partner(Model):
     def after_create(self, env: Environment, row: Row, values: Mapping[str, Any]) -> None:
         if not row.get("name") and row.get("type", "contact") == "contact":
             raise ValidationError("The operation cannot be completed: Contacts require a name")
+        if env.release.since(19, 1):
+            self.judge_company(env, row)
 
     def before_write(self, env: Environment, ids: Sequence[int], values: dict[str, Any]) -> dict[str, Any]:
         if values.get("active") is False:
@@ -165,13 +188,16 @@ class Partner(Model):
                     )
         if values.get("parent_id") in ids:
             raise ValidationError("You cannot create recursive Partner hierarchies.")
-        return self._completed(values)
+        return self._completed(env, values)
 
     def after_write(
         self, env: Environment, row: Row, before: Mapping[str, Any], values: Mapping[str, Any]
     ) -> None:
         changed = {name for name, old in before.items() if row.get(name, self.fields[name].default) != old}
         children = sorted(self.table.with_value("parent_id", row["id"]))
+        follows_parents = env.release.since(19, 1)
+        if follows_parents and changed & {"vat", "parent_id"}:
+            self.judge_company(env, row)
         if changed & {"name", "is_company", "company_name"}:
             self.touch(env, children)
         if "active" in values and env.release.major >= 18:
@@ -181,7 +207,7 @@ class Partner(Model):
             copied: dict[str, Any] = {}
             if changed & set(ADDRESS) and other.get("type", "contact") == "contact":
                 copied |= {name: row.get(name, False) for name in ADDRESS}
-            if changed & set(COMMERCIAL) and not other.get("is_company"):
+            if changed & set(COMMERCIAL) and (follows_parents or not other.get("is_company")):
                 copied |= {name: row.get(name, False) for name in COMMERCIAL}
             if copied:
                 self.write_records(env, [child], copied)

@@ -237,12 +237,24 @@ class SaleOrderLine(Model):
         products = self.database.models["product.product"].table.rows
         return products.get(row.get("product_id") or 0, {}).get("product_tmpl_id", False)
 
+    def compute_label(self, env: Environment, row: Row) -> Any:
+        """From 20 on: the product, and below it the line's text. Needs the right to see the product."""
+        products = self.database.models["product.product"]
+        product = products.table.rows.get(row.get("product_id") or 0)
+        if product is not None:
+            products.check_access(env, [product["id"]], "read")
+        parts = (product is not None and products.display_name(env, product), row.get("name", False))
+        return "\n".join(str(part) for part in parts if part) or False
+
     def _order(self, row: Mapping[str, Any]) -> Row:
         return self.database.models["sale.order"].table.rows[row["order_id"]]
 
     def before_create(self, env: Environment, values: dict[str, Any]) -> dict[str, Any]:
         products = self.database.models["product.product"]
         product = products.table.rows.get(values.get("product_id") or 0)
+        if env.release.since(20):  # no product name any more, only what the product says to customers
+            described = products.value(env, product, "description_sale") if product is not None else ""
+            values.setdefault("name", described or "")
         if product is not None:
             values.setdefault("name", products.display_name(env, product))
             values.setdefault("price_unit", products.value(env, product, "list_price"))

@@ -1,0 +1,59 @@
+"""What an order line without a text is called.
+
+From Odoo 20 on a line has no text of its own unless its product has a sales description (``sale.order.line``
+of 20.0: ``name`` is empty, ``label`` has the product's name above it). What a customer ordered is then the
+product. ``label`` is computed, so it is asked once per product and not per line, and Odoo refuses it where
+the user may not see one of the products.
+"""
+
+from collections.abc import Callable, Sequence
+
+from mc_pipeline.odoo.client import OdooClient, Record
+from mc_pipeline.odoo.errors import (
+    OdooAccessError,
+    OdooFieldMissingError,
+    OdooServerError,
+    OdooValidationError,
+)
+
+UNTITLED = "Order line"
+"""What a line is called of which nothing is told."""
+
+_AT_ONCE = 1000
+_NOT_TOLD = (OdooAccessError, OdooFieldMissingError, OdooServerError, OdooValidationError)
+
+
+def texts_of_lines(client: OdooClient, lines: Sequence[Record]) -> tuple[dict[int, str], int]:
+    """Texts, by line, for the ordinary lines that have none; and how many of them nothing is told of.
+
+    The line's ``label``, where Odoo has it and tells it; else the product's name; else ``UNTITLED``. Lines
+    have ``id``, ``name``, ``product_id`` and ``display_type``. Raises OdooConnectionError and the like; a
+    text that Odoo does not tell stops nothing.
+    """
+    nameless = [line for line in lines if not line["name"] and not line["display_type"]]
+    if not nameless:
+        return {}, 0
+    one_line_of = {line["product_id"]: line["id"] for line in reversed(nameless) if line["product_id"]}
+    names: dict[int, str] = {}
+    if "label" in client.fields_get("sale.order.line"):
+        labels = _told(client, "sale.order.line", sorted(one_line_of.values()), "label")
+        names = {product: labels[line] for product, line in one_line_of.items() if line in labels}
+    names |= _told(client, "product.product", sorted(one_line_of.keys() - names.keys()), "display_name")
+    texts = {line["id"]: names.get(line["product_id"], UNTITLED) for line in nameless}
+    return texts, sum(bool(line["product_id"]) and line["product_id"] not in names for line in nameless)
+
+
+def _told(client: OdooClient, model: str, ids: Sequence[int], field: str) -> dict[int, str]:
+    """A text field by id, without those that are empty or that Odoo does not tell."""
+    # A search leaves out what rules hide, where a read of it would fail.
+    ask: Callable[[Sequence[int]], list[Record]] = lambda some: client.search_read(  # noqa: E731
+        model, [("id", "in", list(some))], [field]
+    )
+    told: dict[int, str] = {}
+    for start in range(0, len(ids), _AT_ONCE):
+        try:
+            records = ask(ids[start : start + _AT_ONCE])
+        except _NOT_TOLD:
+            continue
+        told |= {record["id"]: str(record[field]).strip() for record in records if record[field]}
+    return {record: text for record, text in told.items() if text}
