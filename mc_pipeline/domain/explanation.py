@@ -135,10 +135,11 @@ def _company_steps(decision: Decision, address: str) -> Iterator[ExplanationStep
             told.add(number)
             kind = "company" if partners["is_company"][number] else "person"
             if because == MEMORY:
+                other = partners["commercial_partner_id"][number]
+                below = f" whose commercial partner is {other}" if other != number else ""
                 sentence = (
-                    f"Partner {number} counts as a {kind}, and partner "
-                    f"{partners['commercial_partner_id'][number]} as its commercial partner: "
-                    f"{kind} known from before the upgrade of Odoo; its tax id and parent are as they were."
+                    f"Partner {number} is a {kind}{below}, known from before the upgrade of Odoo: its tax id "
+                    "and parent are as they were."
                 )
                 if partners["differs_without_memory"][number]:
                     sentence += " Without that it would be judged otherwise."

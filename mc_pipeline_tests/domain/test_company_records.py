@@ -167,7 +167,7 @@ def after(parents: Parents, tax_ids: dict[int, str], shown=None):
 
 @given(trees(), st.data())
 def test_3_1_an_upgrade_of_odoo_changes_nobody_who_was_known(tree, data) -> None:
-    parents, ticked, tax_ids = tree
+    parents, _, tax_ids = tree
     memory = before(*tree)
     # Record rules of the upgraded Odoo may hide somebody in between.
     shown = data.draw(st.sets(st.sampled_from(sorted(parents)), min_size=1))
@@ -179,7 +179,7 @@ def test_3_1_an_upgrade_of_odoo_changes_nobody_who_was_known(tree, data) -> None
 
 @given(trees(), st.data())
 def test_3_1_nobody_is_judged_by_memory_whose_own_tax_id_or_parent_changed(tree, data) -> None:
-    parents, ticked, tax_ids = tree
+    parents, _, tax_ids = tree
     number = data.draw(st.sampled_from(sorted(parents)))
     changed = {**tax_ids, number: data.draw(st.sampled_from(["c", "d"]))}
     judged = judge_company_records(after(parents, changed), before(*tree))

@@ -1,4 +1,4 @@
-"""Odoo is upgraded to a version without company types: nobody who is known moves, and no company's name changes.
+"""Odoo is upgraded to a version without company types: nobody known moves, and no company's name changes.
 
 The same stand-in database before and after, over real HTTP, with whole runs of the pipeline.
 """
@@ -128,7 +128,7 @@ def test_an_upgrade_to_20_of_2000_partners_moves_nobody_and_changes_no_company()
         assert world.mailchimp.journal.writes == []
         rows = after.tables["odoo_partners"].rows
         assert len(rows[rows["company_known_by"] == "memory"]) >= 2000
-        # Companies without tax id and contacts, subsidiaries, their buyers, people with a tax id of their own.
+        # Companies without tax id and contacts, subsidiaries, their buyers, people with a tax id.
         assert rows["differs_without_memory"].sum() >= 100 + 200 + 200 + 100
 
 
@@ -215,7 +215,7 @@ def test_new_partners_are_companies_by_odoo_contacts_below_them_or_company_if(sm
     fields = {
         email: world.member_fields(audience, email)
         for audience, email in (
-            (WHOLESALE, "new.of.sub@example.com"),
+            (TRADE_EU, "new.of.sub@example.com"),
             (RETAIL, "with.address@example.com"),
             (RETAIL, "tess.typed@example.com"),
             (TRADE_EU, "taxed@example.com"),
