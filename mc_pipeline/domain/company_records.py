@@ -191,15 +191,18 @@ def with_company_records(
     partners = _partners_in_odoo(rows, company_if, known_tags)
     judged = judge_company_records(partners, memory)
     found = [judged[number] for number in partners]
-    columns: dict[str, tuple[list[Any], Any]] = {
-        "is_company": ([each.is_company for each in found], "bool"),
-        "commercial_partner_id": ([each.commercial_partner_id for each in found], "int64"),
-        "company_known_by": ([each.known_by for each in found], object),
-        "differs_without_memory": ([each.differs_without_memory for each in found], "bool"),
-        "company_name": (_company_names(rows, partners, judged, memory), object),
+    columns: dict[str, list[Any]] = {
+        "is_company": [each.is_company for each in found],
+        "commercial_partner_id": [each.commercial_partner_id for each in found],
+        "company_known_by": [each.known_by for each in found],
+        "differs_without_memory": [each.differs_without_memory for each in found],
+        "company_name": _company_names(rows, partners, judged, memory),
     }
     return rows.assign(
-        **{name: pd.Series(values, index=rows.index, dtype=kind) for name, (values, kind) in columns.items()}
+        **{
+            name: pd.Series(values, index=rows.index, dtype=rows[name].dtype)
+            for name, values in columns.items()
+        }
     )
 
 

@@ -472,7 +472,7 @@ def test_who_is_judged_by_what_odoo_said_before_its_upgrade_is_listed(tmp_path):
         by_memory, otherwise, others = told()
         assert "partners are judged by what Odoo said before its upgrade: " in by_memory
         assert by_memory.count(world.odoo.url) == 5
-        link = f"{world.odoo.url}/web#model=res.partner&view_type=form&id={bare}"
+        link = f"{world.odoo.url}/web#id={bare}&model=res.partner&view_type=form"
         assert otherwise.endswith(f"{bare} ({link})")
         assert others == "companies among the 1 others: 1 with a tax id"
         assert told("company_if") == ["tag B2B"]
