@@ -269,6 +269,14 @@ WRONG_VALUES: list[tuple[str, str, str, list[str]]] = [
     (WHEN, "when: {any_tag: [A], no_tag: [A]}", "wholesale.when",
      ["nobody can meet these conditions"]),
     (WHEN, "when: {}", "retail", ["no contact can reach this audience", "wholesale"]),
+    (WHEN, f"{WHEN}\n        restrictive: perhaps", "wholesale.restrictive", ["true or false"]),
+    (ZONE, f"{ZONE}\n    company_if: {{}}", "acme_uk.company_if",
+     ["has neither any_tag and field", "name exactly one"]),
+    (ZONE, f"{ZONE}\n    company_if: {{any_tag: B2B, field: x_b2b}}", "acme_uk.company_if",
+     ["has both any_tag and field"]),
+    (ZONE, f"{ZONE}\n    company_if: {{field: Is B2B}}", "acme_uk.company_if.field", ["technical name"]),
+    (ZONE, f"{ZONE}\n    company_if: {{any_tags: [B2B]}}", "acme_uk.company_if.any_tags",
+     ["did you mean any_tag?"]),
     (CONSENT, "consent: {accept_undated: true}", "wholesale.consent",
      ["has neither mailing_list and boolean_field", "exactly one"]),
     (CONSENT, "consent: {mailing_list: A, boolean_field: opt_in}", "wholesale.consent",
@@ -373,6 +381,22 @@ def test_a_stand_in_for_mailchimp_takes_any_key(tmp_path: Path) -> None:
     account = 'main: {api_key: "${NO_DATA_CENTRE}", base_url: "${STAND_IN}"}'
     settings = _load(tmp_path, _changed((ACCOUNT, account)))
     assert settings.mailchimp["main"].base_url == "http://127.0.0.1:8081"
+
+
+def test_what_makes_a_company_and_which_audience_wins_may_be_said(tmp_path: Path) -> None:
+    restrictive = (LIST, f"{LIST}\n        restrictive: true")
+    text = _changed((ZONE, f"{ZONE}\n    company_if: {{any_tag: B2B}}"), restrictive)
+    company = _load(tmp_path, text).companies["acme_uk"]
+    assert company.company_if is not None
+    assert (company.company_if.any_tag, company.company_if.field) == (("B2B",), None)
+    assert [each.restrictive for each in company.audiences.values()] == [False, True]
+
+
+def test_audiences_that_are_all_restrictive_are_refused(tmp_path: Path) -> None:
+    both = ((LIST, f"{LIST}\n        restrictive: true"), (WHEN, f"{WHEN}\n        restrictive: true"))
+    (problem,) = _refusal(tmp_path, _changed(*both)).problems
+    assert problem.key == "companies.acme_uk.audiences.retail.restrictive"
+    assert "none wins over another" in problem.message
 
 
 def test_opt_outs_of_one_company_need_a_place_to_be_written_to(tmp_path: Path) -> None:

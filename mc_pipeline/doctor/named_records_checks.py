@@ -10,7 +10,7 @@ from mc_pipeline.domain.tags import TagCatalogue
 from mc_pipeline.odoo.client import OdooClient
 from mc_pipeline.odoo.consent import boolean_evidence_fields
 from mc_pipeline.odoo.errors import OdooFieldMissingError
-from mc_pipeline.odoo.fields import optional_model_fields
+from mc_pipeline.odoo.fields import optional_model_fields, require_boolean_field
 from mc_pipeline.odoo.tags import read_tag_paths
 from mc_pipeline.settings import AudienceSettings
 
@@ -134,6 +134,36 @@ def _tags(company: CompanyInOdoo) -> Iterator[Result]:
         yield ok(f"tags {', '.join(dict.fromkeys(known))}")
 
 
+def check_company_if(company: CompanyInOdoo) -> Iterator[Result]:
+    """What ``company_if`` names exists in Odoo: tags with clear names, or a yes/no field."""
+    company_if = company.settings.company_if
+    if company_if is None:
+        return
+    setting = f"companies.{company.settings.key}.company_if"
+    found = []
+    if company_if.field is not None:
+        try:
+            require_boolean_field(company.client, company_if.field, "company_if.field")
+            found.append(f"field {company_if.field}")
+        except OdooFieldMissingError as error:
+            yield problem(
+                f"field {company_if.field}: not usable", f"Correct {setting}.field: {error.message}."
+            )
+    if company_if.any_tag:
+        catalogue = TagCatalogue(read_tag_paths(company.client), complete=True)
+        for name in company_if.any_tag:
+            try:
+                found.append(f"tag {catalogue.describe(name)}")
+            except RuleError as error:
+                there = _listed(sorted(catalogue.paths.values()))
+                fix = f"Correct {setting}.any_tag: {error}; Odoo has {there}."
+                yield problem(f"tag {name!r}", fix)
+    if found:
+        unused = "company_type" in company.client.fields_get("res.partner")
+        note = "; without effect until Odoo is upgraded: it has company types" if unused else ""
+        yield ok(f"{', '.join(found)}{note}")
+
+
 def _industries(company: CompanyInOdoo) -> Iterator[Result]:
     if optional_model_fields(company.client, "res.partner.industry") is None:
         names: list[str] = []
@@ -166,4 +196,5 @@ def _listed(names: Sequence[str], most: int = 20) -> str:
 NAMED_RECORDS_CHECKS: tuple[Check[CompanyInOdoo], ...] = (
     Check("consent", check_consent),
     Check("tags and industries", check_tags_and_industries),
+    Check("company_if", check_company_if),
 )

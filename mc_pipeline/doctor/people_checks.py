@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator
 
 from mc_pipeline.doctor.findings import Check, Result, not_known, ok, warning
 from mc_pipeline.doctor.subjects import CompanyInOdoo
+from mc_pipeline.domain.company_records import COMPANY_IF, CONTACTS_BELOW, MEMORY, ODOO
 from mc_pipeline.domain.contacts import build_contacts
 from mc_pipeline.mailchimp.errors import MailchimpError
+from mc_pipeline.odoo.database_mark import database_mark
 from mc_pipeline.odoo.orders import read_orders
-from mc_pipeline.odoo.partners import read_partners
 from mc_pipeline.odoo.tags import read_tag_paths
 
 SOON_READ = 20_000
@@ -18,18 +19,11 @@ SOON_READ = 20_000
 def check_people(company: CompanyInOdoo) -> Iterator[Result]:
     """How many people each audience would get by the rules of a sync, and why others are left out."""
     client, settings = company.client, company.settings
-    partners = client.search_count(
-        "res.partner", ["|", ("company_id", "=", company.odoo_id), ("company_id", "=", False)]
-    )
-    orders = client.search_count("sale.order", [("company_id", "=", company.odoo_id), ("state", "=", "sale")])
-    if partners + orders > SOON_READ and not company.systems.count_people:
-        yield not_known(
-            f"{partners:,} partners and {orders:,} orders take a while to read; add --people to count them"
-        )
+    too_many = _too_many(company)
+    if too_many:
+        yield not_known(f"{too_many} take a while to read; add --people to count them")
         return
-    consents = [audience.consent for audience in settings.audiences.values() if audience.consent]
-    boolean_fields = {consent.boolean_field for consent in consents if consent.boolean_field}
-    read = read_partners(client, company.odoo_id, boolean_fields=sorted(boolean_fields))
+    read = company.partners
     orders_read = read_orders(client, company.odoo_id, settings.timezone)
     double_optin = _double_optin_audiences(company)
     result = build_contacts(
@@ -61,6 +55,81 @@ def check_people(company: CompanyInOdoo) -> Iterator[Result]:
         yield ok("amounts in these counts are those ordered; a sync takes credit notes off")
 
 
+def _too_many(company: CompanyInOdoo) -> str:
+    """How many partners and orders there are, where they take minutes to read; else empty."""
+    client = company.client
+    partners = client.search_count(
+        "res.partner", ["|", ("company_id", "=", company.odoo_id), ("company_id", "=", False)]
+    )
+    orders = client.search_count("sale.order", [("company_id", "=", company.odoo_id), ("state", "=", "sale")])
+    if partners + orders <= SOON_READ or company.systems.count_people:
+        return ""
+    return f"{partners:,} partners and {orders:,} orders"
+
+
+def check_companies(company: CompanyInOdoo) -> Iterator[Result]:
+    """By what it is known which partners are companies, and who is judged by what Odoo said before."""
+    records = company.systems.ledger.company_records
+    if "company_type" in company.client.fields_get("res.partner"):
+        known = records.count(database_mark(company.client))
+        kept = (
+            f"{known:,} partners are remembered for its upgrade to 20"
+            if known
+            else "none is remembered yet for its upgrade to 20: sync once before that"
+        )
+        yield ok(f"Odoo says who is a company; {kept}")
+        return
+    too_many = _too_many(company)
+    if too_many:
+        yield not_known(f"{too_many} take a while to read; add --people to look at them")
+        return
+    rows = company.partners.rows
+    remembered = rows[rows["company_known_by"] == MEMORY]
+    if remembered.empty:
+        yield warning(
+            "this Odoo has no company types (is_company means: has a tax id), and nothing is known of "
+            "partners from before its upgrade: all are judged by the rules for new ones",
+            "Look at a plan before you sync (mc-pipeline sync --plan). If this Odoo was synced before its "
+            "upgrade, restore the ledger of then; else tag companies and name the tags in "
+            f"companies.{company.settings.key}.company_if (README, Upgrading Odoo to 20).",
+        )
+    else:
+        yield ok(
+            f"{len(remembered):,} of {len(rows):,} partners are judged by what Odoo said before its upgrade: "
+            f"{_links(company, remembered['partner_id'])}"
+        )
+    differing = rows[rows["differs_without_memory"].astype(bool)]
+    if len(differing):
+        yield ok(
+            f"{len(differing):,} partners would be judged otherwise without it: "
+            f"{_links(company, differing['partner_id'])}"
+        )
+    new = rows[rows["company_known_by"] != MEMORY]
+    told = _counted(new.loc[new["is_company"], "company_known_by"].map(_KNOWN_BY))
+    if told:
+        yield ok(f"companies among the {len(new):,} others: {told}")
+
+
+_KNOWN_BY = {
+    ODOO: "with a tax id",
+    CONTACTS_BELOW: "with contacts below them",
+    COMPANY_IF: "by company_if",
+}
+_FIRST = 5
+
+
+def _links(company: CompanyInOdoo, partner_ids: Iterable[int]) -> str:
+    """The first few of these partners, each with the address of its form in Odoo."""
+    numbers = sorted(partner_ids)
+    address = company.systems.settings.odoo.url.rstrip("/")
+    told = [
+        f"{number} ({address}/web#id={number}&model=res.partner&view_type=form)"
+        for number in numbers[:_FIRST]
+    ]
+    more = f" and {len(numbers) - _FIRST:,} more" if len(numbers) > _FIRST else ""
+    return f"{', '.join(told)}{more}"
+
+
 def _counted(values: Iterable[str]) -> str:
     return ", ".join(f"{count:,} {value}" for value, count in Counter(values).most_common())
 
@@ -77,4 +146,7 @@ def _double_optin_audiences(company: CompanyInOdoo) -> frozenset[str] | None:
         return None
 
 
-PEOPLE_CHECKS: tuple[Check[CompanyInOdoo], ...] = (Check("people", check_people),)
+PEOPLE_CHECKS: tuple[Check[CompanyInOdoo], ...] = (
+    Check("companies", check_companies),
+    Check("people", check_people),
+)

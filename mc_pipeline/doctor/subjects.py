@@ -1,12 +1,15 @@
 """What checks are made of: an account, an audience, a company as its sync sees it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from mc_pipeline.doctor.samples import FewRecords
 from mc_pipeline.doctor.systems import CheckupSystems
+from mc_pipeline.domain.company_records import with_company_records
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.odoo.client import OdooClient
+from mc_pipeline.odoo.partners import PartnersRead, read_partners
+from mc_pipeline.odoo.tags import read_tag_paths
 from mc_pipeline.settings import AudienceSettings, CompanySettings
 
 
@@ -58,6 +61,27 @@ class CompanyInOdoo:
     @property
     def odoo_id(self) -> int:
         return self.settings.odoo_company_id
+
+    @cached_property
+    def partners(self) -> PartnersRead:
+        """All partners as a sync reads and judges them; nothing is remembered of them."""
+        consents = [audience.consent for audience in self.settings.audiences.values() if audience.consent]
+        company_if = self.settings.company_if
+        read = read_partners(
+            self.client,
+            self.odoo_id,
+            boolean_fields=sorted({each.boolean_field for each in consents if each.boolean_field}),
+            company_if_field=company_if.field if company_if else None,
+        )
+        if read.has_company_types:
+            return read
+        rows = with_company_records(
+            read.rows,
+            self.systems.ledger.company_records.of(read.database),
+            company_if,
+            read_tag_paths(self.client) if company_if and company_if.any_tag else {},
+        )
+        return replace(read, rows=rows)
 
     def where(self, audience: AudienceSettings, key: str) -> str:
         """Name a setting of one of the company's audiences as companies.yaml has it."""

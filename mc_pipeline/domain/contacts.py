@@ -215,7 +215,7 @@ def _are_suppliers(partners: pd.DataFrame, judged: pd.DataFrame) -> pd.Series:
 
 
 def _route_persons(persons: pd.DataFrame, facts: RoutingFacts, routes: Routes, company: CompanyRules) -> None:
-    """Add ``audience``, ``conflict`` and ``outvoted`` (tuples of audiences) to the persons."""
+    """Add ``audience``, ``conflict`` and ``outvoted`` (tuples of audiences), ``wins_as`` to the persons."""
     votes: dict[str, list[str | None]] = {}
     for email, audience in zip(facts.rows["person_email"], routes.audience, strict=True):
         votes.setdefault(email, []).append(audience)
@@ -231,6 +231,7 @@ def _route_persons(persons: pd.DataFrame, facts: RoutingFacts, routes: Routes, c
     persons["audience"] = pd.Series([one.audience for one in found], index=persons.index, dtype=object)
     persons["conflict"] = pd.Series([one.conflict for one in found], index=persons.index, dtype=object)
     persons["outvoted"] = pd.Series([one.outvoted for one in found], index=persons.index, dtype=object)
+    persons["wins_as"] = pd.Series([one.wins_as for one in found], index=persons.index, dtype=object)
 
 
 def _reasons(persons: pd.DataFrame, company: CompanyRules) -> pd.Series:
@@ -403,12 +404,11 @@ def _days(midnights: pd.Series) -> list[Any]:
 
 
 def _audience_because(persons: pd.DataFrame, decision: Decision) -> Iterable[str]:
-    for audience, outvoted in zip(persons["audience"], persons["outvoted"], strict=True):
+    columns = zip(persons["audience"], persons["outvoted"], persons["wins_as"], strict=True)
+    for audience, outvoted, wins_as in columns:
         because = decision.routes.because[audience]
         if outvoted:
-            because += (
-                f" (partners with the same address fit {', '.join(outvoted)}; the one for companies wins)"
-            )
+            because += f" (partners with the same address fit {', '.join(outvoted)} too; {wins_as} wins)"
         yield because
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from mc_pipeline.domain.columns import texts
+from mc_pipeline.domain.company_records import COMPANY_IF, CONTACTS_BELOW, MEMORY, ODOO
 from mc_pipeline.domain.contacts import Decision, list_contacts, list_set_aside
 from mc_pipeline.domain.routing import judge_conditions
 
@@ -76,6 +78,7 @@ def _person_steps(decision: Decision, address: str) -> Iterator[ExplanationStep]
         sentence = f"Partner {winner} speaks for the address, not {others}."
         yield ExplanationStep("duplicates", f"partner {winner}", sentence)
     yield _orders_step(person)
+    yield from _company_steps(decision, address)
     if person["reason"] in ("", "conflicting_routes", "no_audience"):
         yield from _routing_steps(decision, address)
     if not person["reason"]:
@@ -104,6 +107,45 @@ def _orders_step(person: Mapping[Any, Any]) -> ExplanationStep:
     else:
         sentence = "No confirmed order in this company."
     return ExplanationStep("orders", str(count), sentence)
+
+
+_COMPANY_BECAUSE = {
+    CONTACTS_BELOW: "since contacts are below it in Odoo",
+    COMPANY_IF: "by company_if of the settings",
+}
+
+
+def _company_steps(decision: Decision, address: str) -> Iterator[ExplanationStep]:
+    """Tell by what it is known who is a company, of partners whom an Odoo without company types shows.
+
+    Company type, country and industry are those of the commercial partner.
+    """
+    partners = decision.partners.set_index("partner_id")
+    known_by = texts(partners, "company_known_by")
+    theirs = partners[(partners["person_email"] == address) & partners["is_person"]]
+    told = set()
+    for partner, row in theirs.iterrows():
+        commercial = row["commercial_partner_id"]
+        if commercial not in partners.index:
+            continue
+        for number in dict.fromkeys((partner, commercial)):
+            because = known_by[number]
+            if number in told or because in (None, ODOO):
+                continue
+            told.add(number)
+            kind = "company" if partners["is_company"][number] else "person"
+            if because == MEMORY:
+                other = partners["commercial_partner_id"][number]
+                below = f" whose commercial partner is {other}" if other != number else ""
+                sentence = (
+                    f"Partner {number} is a {kind}{below}, known from before the upgrade of Odoo: its tax id "
+                    "and parent are as they were."
+                )
+                if partners["differs_without_memory"][number]:
+                    sentence += " Without that it would be judged otherwise."
+            else:
+                sentence = f"Partner {number} counts as a company {_COMPANY_BECAUSE[because]}."
+            yield ExplanationStep("company or person", kind, sentence)
 
 
 def _routing_steps(decision: Decision, address: str) -> Iterator[ExplanationStep]:

@@ -187,24 +187,38 @@ def route(facts: RoutingFacts, audiences: Mapping[str, AudienceRules], catalogue
 
 @dataclass(frozen=True)
 class JointRoute:
-    """Where partners with one address belong together: an audience, nothing, or a conflict."""
+    """Where partners with one address belong together: an audience, nothing, or a conflict.
+
+    ``outvoted`` are audiences that others of the partners fit; ``wins_as`` says why the audience wins.
+    """
 
     audience: str | None
     conflict: tuple[str, ...] = ()
     outvoted: tuple[str, ...] = ()
+    wins_as: str = ""
+
+
+RESTRICTIVE = "the one that is restrictive"
+FOR_COMPANIES = "the one for companies"
 
 
 def agree_on_route(routes: Sequence[str | None], audiences: Mapping[str, AudienceRules]) -> JointRoute:
     """Settle where a person belongs whose partners may route differently.
 
-    A partner that matches no audience has no say. When exactly one of the audiences is for companies, it
-    wins: the more restrictive one. Otherwise the person is set aside.
+    A partner that matches no audience has no say. The more restrictive audience wins: the one that the
+    settings mark as such, else the one for companies. Where it is not exactly one, the person is set aside;
+    of several that are marked, only those can win.
     """
     distinct = sorted({audience for audience in routes if audience is not None}, key=list(audiences).index)
     if len(distinct) <= 1:
         return JointRoute(distinct[0] if distinct else None)
-    for_companies = [key for key in distinct if audiences[key].when.company_type == "company"]
-    if len(for_companies) != 1:
+    restrictive = [key for key in distinct if audiences[key].restrictive]
+    candidates = restrictive or distinct
+    winners, wins_as = restrictive, RESTRICTIVE
+    if len(restrictive) != 1:
+        winners = [key for key in candidates if audiences[key].when.company_type == "company"]
+        wins_as = FOR_COMPANIES
+    if len(winners) != 1:
         return JointRoute(None, conflict=tuple(distinct))
-    winner = for_companies[0]
-    return JointRoute(winner, outvoted=tuple(key for key in distinct if key != winner))
+    (winner,) = winners
+    return JointRoute(winner, outvoted=tuple(key for key in distinct if key != winner), wins_as=wins_as)

@@ -77,7 +77,8 @@ def _describe(row: Any, company: CompanyRules) -> tuple[str, str]:
     if row.reason == "conflicting_routes":
         return (
             f"partners with this address fit several audiences: {', '.join(row.conflict)}",
-            "Merge the contacts in Odoo, or tag them so that all fit one audience.",
+            "Merge the contacts in Odoo, tag them so that all fit one audience, or say restrictive: true of "
+            "the one audience that is to win.",
         )
     detail, fix = DESCRIPTIONS[row.reason]
     if row.excluded_as == "" and row.reason in _NEVER_THROUGH:

@@ -32,12 +32,15 @@ from mc_pipeline.ledger.database import Database
 from mc_pipeline.ledger.errors import LedgerError
 from mc_pipeline.ledger.schema import erasure, rename
 from mc_pipeline.ledger.serialization import address_key, canonical_json
-from mc_pipeline.ledger.statements import insert_new, insert_or_replace
+from mc_pipeline.ledger.statements import chunks, insert_new, insert_or_replace
 from mc_pipeline.ledger.tombstones import Tombstone, TombstoneFile
 
 __all__ = ["PERSONAL_COLUMNS", "Erasures", "PersonalColumns", "Tombstone"]
 
 _ALL: ColumnElement[bool] = true()
+
+OF_PARTNERS = (schema.company_record,)
+"""Tables that hold partners by their id alone; the rows of somebody erased are deleted."""
 
 
 @dataclass(frozen=True)
@@ -207,6 +210,12 @@ class Erasures:
                 ).scalar_one()
                 for name, personal in PERSONAL_COLUMNS.items()
             }
+            partners = _partners_at(connection, key)
+            for table in OF_PARTNERS:
+                held = table.c.partner_id.in_(sorted(partners))
+                found[table.name] = connection.execute(
+                    select(func.count()).select_from(table).where(held)
+                ).scalar_one()
         return {name: count for name, count in found.items() if count}
 
     def forget(self, email: str, pseudonym: str) -> dict[str, int]:
@@ -224,6 +233,11 @@ class Erasures:
                 .values(outcome="held_back", settled_at=now, title="the person was erased")
             )
             _blank_words_about_customers(connection, key)
+            partners = _partners_at(connection, key) | _partners_of(connection, pseudonym)
+            for table in OF_PARTNERS:
+                count = _forget_partners(connection, table, partners)
+                if count:
+                    changed[table.name] = count
             for name, personal in PERSONAL_COLUMNS.items():
                 count = _forget_in(connection, _table(name), personal, key, pseudonym)
                 if count:
@@ -248,6 +262,7 @@ class Erasures:
             pseudonym = pseudonym_of(email)
             if pseudonym is not None and pseudonym in complete:
                 found += self.forget_what_is_done(email, pseudonym)
+        found += self._forget_partners_again(complete)
         if found:
             self._database.tidy()
         for tombstone in self.tombstones():
@@ -267,12 +282,24 @@ class Erasures:
                 if _is_there(connection, _table(name), PERSONAL_COLUMNS[name], key, is_open)
             }
             _blank_words_about_customers(connection, key)
+            partners = _partners_at(connection, key) | _partners_of(connection, pseudonym)
+            changed += sum(_forget_partners(connection, table, partners) for table in OF_PARTNERS)
             for name, personal in PERSONAL_COLUMNS.items():
                 if open_in and name in _NEEDED_WHILE_OPEN:
                     continue
                 these = not_(_STILL_OPEN[name]) if name in open_in else true()
                 changed += _forget_in(connection, _table(name), personal, key, pseudonym, these)
         return changed > 0
+
+    def _forget_partners_again(self, pseudonyms: Collection[str]) -> int:
+        """Forget what was recorded by the ids of these people's partners; return of how many people."""
+        found = 0
+        with self._database.write() as connection:
+            for pseudonym in sorted(pseudonyms):
+                partners = _partners_of(connection, pseudonym)
+                rows = sum(_forget_partners(connection, table, partners) for table in OF_PARTNERS)
+                found += rows > 0
+        return found
 
     def wipe(self) -> None:
         """Have the database's file hold nothing any more of what was replaced; after ``forget``."""
@@ -295,6 +322,30 @@ def _blank_words_about_customers(connection: Connection, key: str) -> None:
     theirs = select(customer.c.object_id).where(customer.c.email == key)
     connection.execute(
         update(intent).where(intent.c.kind == "customer", intent.c.object_id.in_(theirs)).values(detail="")
+    )
+
+
+def _partners_at(connection: Connection, key: str) -> set[int]:
+    """The partners who have an address, or had it until they were gone from Odoo."""
+    address, gone = schema.partner_address, schema.partner_gone
+    is_gone = address.c.partner_id.in_(select(gone.c.partner_id))
+    query = select(address.c.partner_id).where(
+        address.c.email == key, or_(address.c.left_at.is_(None), is_gone)
+    )
+    return set(connection.execute(query).scalars())
+
+
+def _partners_of(connection: Connection, pseudonym: str) -> set[int]:
+    """The partners that a tombstone names."""
+    query = select(erasure.c.partner_ids_json).where(erasure.c.pseudonym == pseudonym)
+    told = connection.execute(query).scalar()
+    return set(json.loads(told)) if told else set()
+
+
+def _forget_partners(connection: Connection, table: Table, partners: Collection[int]) -> int:
+    return sum(
+        connection.execute(delete(table).where(table.c.partner_id.in_(chunk))).rowcount
+        for chunk in chunks(sorted(partners))
     )
 
 

@@ -5,6 +5,7 @@ from types import TracebackType
 
 from mc_pipeline.ledger.audience_reads import AudienceReads
 from mc_pipeline.ledger.changed_addresses import ChangedAddresses
+from mc_pipeline.ledger.company_records import CompanyRecords
 from mc_pipeline.ledger.confirmations import Confirmations
 from mc_pipeline.ledger.connections import Connections
 from mc_pipeline.ledger.consent import Consent
@@ -62,6 +63,7 @@ class Ledger:
         self.due_in_odoo = DueInOdooRows(database)
         self.standing_opt_outs = StandingOptOuts(database)
         self.used_evidence = UsedEvidenceRows(database)
+        self.company_records = CompanyRecords(database)
         self.partner_addresses = PartnerAddresses(database)
         self.plans = Plans(database)
         self.reads = Reads(database)

@@ -306,6 +306,22 @@ partner_address = Table(
     Index("ix_ledger_partner_address_email", "email"),
 )
 
+company_record = Table(
+    "ledger_company_record",
+    metadata,
+    # A mark of the database of Odoo: stays when it is renamed, moved or upgraded.
+    Column("odoo", Text(), primary_key=True),
+    Column("partner_id", BigInteger(), primary_key=True, autoincrement=False),
+    Column("is_company", Boolean(), nullable=False),
+    Column("commercial_partner_id", BigInteger(), nullable=False),
+    Column("parent_id", BigInteger()),
+    # By which a change of the tax id is seen; too short to tell it.
+    Column("tax_id_mark", Text(), nullable=False),
+    # Typed on the contact itself; Odoo has no field for it from 19.4 on.
+    Column("company_name", Text(), nullable=False),
+    Column("seen_at", UtcDateTime(), nullable=False),
+)
+
 partner_gone = Table(
     "ledger_partner_gone",
     metadata,

@@ -19,14 +19,20 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[dict[str, An
         connection.execute(_insert(connection, table).on_conflict_do_nothing(), rows)
 
 
-def insert_or_replace(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Insert the rows, all with the same columns; where the primary key is there already, replace."""
+def insert_or_replace(
+    connection: Connection, table: Table, rows: Sequence[dict[str, Any]], *, unless_later: str | None = None
+) -> None:
+    """Insert the rows, all with the same columns; where the primary key is there already, replace.
+
+    ``unless_later``: a column of times; a row that is there with a later one stays.
+    """
     if not rows:
         return
     statement = _insert(connection, table)
     key = [column.name for column in table.primary_key]
     values = {name: statement.excluded[name] for name in rows[0] if name not in key}
-    connection.execute(statement.on_conflict_do_update(index_elements=key, set_=values), rows)
+    where = None if unless_later is None else table.c[unless_later] <= statement.excluded[unless_later]
+    connection.execute(statement.on_conflict_do_update(index_elements=key, set_=values, where=where), rows)
 
 
 def insert_or_renew(

@@ -52,3 +52,18 @@ def optional_model_fields(client: OdooClient, model: str) -> Fields | None:
         return client.fields_get(model)
     except OdooModelMissingError:
         return None
+
+
+def require_boolean_field(client: OdooClient, name: str, setting: str) -> None:
+    """Raise OdooFieldMissingError, naming the setting, unless res.partner has this yes/no field."""
+    definition = client.fields_get("res.partner").get(name)
+    if definition is None:
+        problem = (
+            "res.partner has no such field that the Odoo user may see; check the technical name (such as "
+            "x_studio_is_b2b) and the user's rights"
+        )
+    elif definition.get("type") != "boolean":
+        problem = f"on res.partner it is a {definition.get('type')} field, not a boolean"
+    else:
+        return
+    raise OdooFieldMissingError(f"{setting} {name}: {problem}", "res.partner", "fields_get")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from datetime import datetime
 
 import pandas as pd
@@ -14,8 +15,9 @@ from mc_pipeline.odoo.consent import (
     boolean_evidence_fields,
     read_mailing_evidence,
 )
+from mc_pipeline.odoo.database_mark import database_mark
 from mc_pipeline.odoo.exclusions import read_not_customers
-from mc_pipeline.odoo.fields import available_fields, optional_model_fields
+from mc_pipeline.odoo.fields import available_fields, optional_model_fields, require_boolean_field
 from mc_pipeline.odoo.reading import (
     OdooRead,
     flags,
@@ -31,6 +33,7 @@ from mc_pipeline.odoo.reading import (
     times,
 )
 from mc_pipeline.odoo.tags import read_tag_paths
+from mc_pipeline.odoo.tax_ids import tax_id_mark
 
 _MODEL = "res.partner"
 _REQUIRED = (
@@ -39,12 +42,29 @@ _REQUIRED = (
     "category_id", "write_date",
 )  # fmt: skip
 # Missing in some versions or without some modules: mobile (gone in 19), firstname and lastname (OCA's
-# partner_firstname), supplier_rank (account), employee (a stored flag, computed by hr).
+# partner_firstname), supplier_rank (account), employee (a stored flag, computed by hr), company_name (gone in
+# 19.4).
 _OPTIONAL = (
-    "mobile", "firstname", "lastname", "commercial_company_name", "industry_id", "supplier_rank",
-    "message_bounce", "employee",
+    "mobile", "firstname", "lastname", "commercial_company_name", "company_name", "industry_id",
+    "supplier_rank", "message_bounce", "employee", "vat",
 )  # fmt: skip
 
+
+@dataclass(frozen=True)
+class PartnersRead(OdooRead):
+    """Partners as Odoo has them.
+
+    ``has_company_types``: users say in Odoo who is a company (until 19.0). Without it ``is_company`` and
+    ``commercial_partner_id`` of the rows are Odoo's own still, for ``domain.company_records`` to judge.
+    ``database`` is a mark of the database that stays the same when it is renamed, moved or upgraded.
+    """
+
+    has_company_types: bool = True
+    database: str = ""
+
+
+FOR_JUDGING = ("tax_id_mark", "typed_company_name", "name_by_odoo", "company_if_field")
+"""Columns of ``read_partners`` by which companies are judged, and which are not kept."""
 
 # Fields that Odoo and its modules set without a trace in write_date (ranks and imports by SQL).
 _UNDATED = ("supplier_rank", "employee")
@@ -55,25 +75,30 @@ def read_partners(
     company: int,
     *,
     boolean_fields: Iterable[str] = (),
+    company_if_field: str | None = None,
     reading: Reading | None = None,
-) -> OdooRead:
+) -> PartnersRead:
     """The company's partners and those shared by all companies, archived ones included.
 
     ``company`` is the res.company id; ``boolean_fields`` are fields of res.partner that mean consent.
     ``reading`` may take unchanged partners from an earlier read; users, employees, tags, the blacklist and
     subscriptions are read whole each time. Of tags, what only the whole read sees are links that another
     program made in Odoo's database by itself; of supplier_rank, a count that grows above 1.
+    ``company_if_field``: the boolean field of ``company_if``, read only where Odoo has no company types.
 
     Columns: partner_id int64, active bool, name ("" where Odoo has none, as on many addresses), first_name,
     last_name (only where partner_firstname gives them), email (as typed in Odoo), email_normalized (Odoo's;
     the first of several addresses), is_company bool, parent_id, commercial_partner_id, company_id (Int64,
     missing = shared), type, lang (Odoo's code), street, street2, zip, city, state (the state's name),
     country_code (ISO 3166-1 alpha-2), phone (else mobile),
-    company_name (of the commercial company), industry, tag_ids list of int (ascending), tag_names list of str
+    company_name (of the commercial company), company_known_by ("odoo"), differs_without_memory (False),
+    industry, tag_ids list of int (ascending), tag_names list of str
     (full path "Parent / Child", in the order of tag_ids), supplier_rank int64, message_bounce int64,
     is_internal_user,
     is_employee, is_own_company, is_public_or_template_user, is_blacklisted (bool), evidence_json (list of
     consent evidence for email_normalized, see ``consent``), write_date (UTC). Names are in English (en_US).
+    ``FOR_JUDGING``: tax_id_mark (see ``tax_ids``), typed_company_name (on the contact itself; no column from
+    19.4 on), name_by_odoo (what Odoo calls its company), company_if_field (bool).
 
     Not complete when partners, users, companies, employees or consent could not be read whole. Raises
     OdooAccessError, OdooFieldMissingError and the other errors of the client.
@@ -82,7 +107,12 @@ def read_partners(
     limited = client.with_companies([company])
     dates = boolean_evidence_fields(limited, boolean_fields)
     consent_fields = [*dates, *(date for date in dates.values() if date)]
-    fields = available_fields(limited, _MODEL, (*_REQUIRED, *consent_fields), _OPTIONAL)
+    has_company_types = "company_type" in limited.fields_get(_MODEL)
+    company_if = () if has_company_types or company_if_field is None else (company_if_field,)
+    for name in company_if:
+        require_boolean_field(limited, name, "company_if.field")
+    required = dict.fromkeys((*_REQUIRED, *consent_fields, *company_if))
+    fields = available_fields(limited, _MODEL, required, _OPTIONAL)
     domain = ["|", ("company_id", "=", company), ("company_id", "=", False)]
     found = (reading or Reading()).read(
         limited,
@@ -109,10 +139,21 @@ def read_partners(
         },
         [mailing.by_address, boolean_evidence(records, dates)],
     )
+    if "company_name" in fields:
+        rows["typed_company_name"] = texts(record["company_name"] for record in records)
+    rows["company_if_field"] = flags(any(record[name] for name in company_if) for record in records)
     because = joined(
         [found.incomplete_because, *not_customers.incomplete_because, mailing.incomplete_because]
     )
-    return OdooRead(rows, observed_at, not because, because, (*not_customers.notes, *mailing.notes))
+    return PartnersRead(
+        rows,
+        observed_at,
+        not because,
+        because,
+        (*not_customers.notes, *mailing.notes),
+        has_company_types=has_company_types,
+        database=database_mark(client),
+    )
 
 
 def _stale(client: OdooClient, domain: Domain, undated: Iterable[str]) -> Stale:
@@ -195,6 +236,10 @@ def _rows(
                 record.get("commercial_company_name") or names.get(record["commercial_partner_id"])
                 for record in records
             ),
+            "company_known_by": texts("odoo" for _ in records),
+            "differs_without_memory": flags(False for _ in records),
+            "tax_id_mark": texts(tax_id_mark(record["id"], record.get("vat")) for record in records),
+            "name_by_odoo": texts(record.get("commercial_company_name") for record in records),
             "industry": texts(industries.get(record.get("industry_id")) for record in records),
             "tag_ids": lists(known_tags),
             "tag_names": lists([tags[tag] for tag in known] for known in known_tags),

@@ -51,6 +51,7 @@ def contradictions(document: Document, values: Mapping[str, Any]) -> list[Proble
         *_named_twice(checker),
         *_unreachable_audiences(checker),
         *_company_opt_outs_without_place(checker),
+        *_all_are_restrictive(checker),
     ]
 
 
@@ -158,4 +159,18 @@ def _company_opt_outs_without_place(checker: _Checker) -> Iterator[Problem]:
                 (*path, "opt_out_scope"),
                 "found 'company', but no audience of this company names a mailing_list or boolean_field under"
                 " consent to write opt-outs to; name one, or choose everywhere",
+            )
+
+
+def _all_are_restrictive(checker: _Checker) -> Iterator[Problem]:
+    for path, company in checker.companies():
+        audiences = _mapping(company.get("audiences"))
+        last = list(audiences)[-1] if audiences else None
+        if len(audiences) > 1 and all(
+            _mapping(each).get("restrictive") is True for each in audiences.values()
+        ):
+            yield checker.problem(
+                (*path, "audiences", last, "restrictive"),
+                "is true for every audience of the company, so that none wins over another; leave it at those "
+                "that are to win where contacts with one address fit several",
             )

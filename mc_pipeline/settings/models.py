@@ -238,6 +238,11 @@ class AudienceSettings(_Model):
         description="the Audience ID that Mailchimp shows under Settings, such as 1a2b3c4d5e"
     )
     when: RuleSettings = RuleSettings()
+    restrictive: bool = Field(
+        False,
+        description="true or false: whether this audience wins where contacts with one address fit several",
+    )
+    """Without it, the audience for companies wins; where not exactly one is, nobody of them is in any."""
     consent: ConsentSettings | None = None
     """Without it everyone is created as transactional."""
     merge_fields: dict[MergeTag, MergeFieldSource] = {}
@@ -260,6 +265,27 @@ class CustomersSettings(_Model):
     """Which contacts of a customer become members: the order's, or the contacts below it as well."""
 
     contacts: Literal["order", "order_and_children"] = "order"
+
+
+class CompanyIfSettings(_Model):
+    """Which partners are companies besides those that Odoo calls so, from Odoo 19.1 (Online) and 20 on.
+
+    There Odoo means by a company whoever has a tax id. A partner known from before keeps what it was.
+    """
+
+    any_tag: Annotated[tuple[OdooRecord, ...], OneOrMore] = Field(
+        (), description="one or several tags of Odoo: who has one of them itself is a company"
+    )
+    field: OdooField | None = Field(
+        None, description="the technical name of a yes/no field of res.partner: yes means company"
+    )
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Self:
+        if bool(self.any_tag) == (self.field is not None):
+            state = "has both" if self.any_tag else "has neither"
+            raise ValueError(f"{state} any_tag and field; name exactly one of them")
+        return self
 
 
 class Guard(_Model):
@@ -340,6 +366,9 @@ class CompanySettings(_Model):
     duplicates: Literal["most_recent_order", "set_aside"] = "most_recent_order"
     revenue: Literal["confirmed", "invoiced", "paid"] = "confirmed"
     guards: GuardSettings = Field(default_factory=lambda: GuardSettings.model_validate({}))
+    company_if: CompanyIfSettings | None = Field(
+        None, description="a mapping with any_tag or field: what else makes a partner a company"
+    )
     exclude_suppliers: bool = Field(
         False, description="true or false: whether suppliers who bought are left out"
     )

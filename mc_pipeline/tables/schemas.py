@@ -169,6 +169,15 @@ ODOO_PARTNERS = TableColumns(
         Column("is_company", BOOLEAN, "the record is a company, not a person"),
         Column("parent_id", INTEGER, "company that this contact belongs to", True),
         Column("commercial_partner_id", INTEGER, "commercial entity: the company, or the partner itself"),
+        Column(
+            "company_known_by",
+            TEXT,
+            "by what these two are known: odoo; or, where Odoo has no company types: memory, contacts_below, "
+            "company_if",
+            True,
+            repeats=True,
+        ),
+        Column("differs_without_memory", BOOLEAN, "without memory these two would be other ones", True),
         Column("company_id", INTEGER, "Odoo company that owns the record; empty: shared", True),
         Column("type", TEXT, "address type: contact, invoice, delivery, other, private"),
         Column("lang", TEXT, "language code of Odoo, such as fr_FR", True),

@@ -449,6 +449,69 @@ def test_who_was_erased_is_not_counted_and_a_missing_erasure_key_is_a_problem_of
         assert told_of["people"] == "retail: 1 people, if they are new: 1 transactional"
 
 
+def test_who_is_judged_by_what_odoo_said_before_its_upgrade_is_listed(tmp_path):
+    def told(check: str = "companies") -> list[str]:
+        return [each["found"] for each in found() if each["check"] == check]
+
+    with serve_world(tmp_path) as world:
+        bare = world.odoo.add_partner(name="Bare", email="bare@example.com", is_company=True)
+        world.odoo.add_order(bare, 10.0, date_order=ORDERED)
+        settings = one_audience(when="{company_type: company}") + "    company_if: {any_tag: B2B}\n"
+        world.odoo.add_tag("B2B")
+        configure(world, audiences=settings)
+        assert told() == [
+            "Odoo says who is a company; none is remembered yet for its upgrade to 20: sync once before that"
+        ]
+        assert told("company_if") == ["tag B2B; without effect until Odoo is upgraded: it has company types"]
+        world.sync()
+        (known,) = told()
+        assert known.startswith("Odoo says who is a company; ")
+        assert known.endswith(" partners are remembered for its upgrade to 20")
+        world.odoo.upgrade((19, 4))
+        world.odoo.add_partner(name="New", vat="GB1")
+        by_memory, otherwise, others = told()
+        assert "partners are judged by what Odoo said before its upgrade: " in by_memory
+        assert by_memory.count(world.odoo.url) == 5
+        link = f"{world.odoo.url}/web#id={bare}&model=res.partner&view_type=form"
+        assert otherwise.endswith(f"{bare} ({link})")
+        assert others == "companies among the 1 others: 1 with a tax id"
+        assert told("company_if") == ["tag B2B"]
+        assert told("people")[0] == "retail: 1 people, if they are new: 1 transactional"
+
+
+def test_an_upgraded_odoo_of_which_nothing_is_remembered_is_a_warning(tmp_path):
+    with serve_world(tmp_path) as world:
+        world.odoo.upgrade((19, 4))
+        configure(world, audiences=one_audience())
+        (told,) = [each for each in found() if each["check"] == "companies"]
+        assert told["status"] == "warning"
+        assert "nothing is known of partners from before its upgrade" in told["found"]
+        assert "companies.acme.company_if" in told["fix"]
+
+
+@pytest.mark.parametrize(
+    ("company_if", "found_said", "fix_said"),
+    [
+        (
+            "{field: x_gone}",
+            "field x_gone: not usable",
+            "companies.acme.company_if.field: company_if.field x_gone",
+        ),
+        ("{field: name}", "field name: not usable", "char field, not a boolean"),
+        ("{any_tag: Shop}", "tag 'Shop'", "name one by its id"),
+        ("{any_tag: Nowhere}", "tag 'Nowhere'", "companies.acme.company_if.any_tag"),
+    ],
+)
+def test_company_if_that_names_nothing_of_odoo_is_a_problem(
+    clinic: World, company_if: str, found_said: str, fix_said: str
+):
+    configure(clinic, user="complete", audiences=f"{one_audience()}    company_if: {company_if}\n")
+    (told,) = [each for each in found() if each["check"] == "company_if"]
+    assert told["status"] == "problem"
+    assert found_said in told["found"]
+    assert fix_said in told["fix"]
+
+
 def test_settings_that_cannot_be_used_are_problems_with_key_and_line(
     clinic: World, monkeypatch: pytest.MonkeyPatch
 ):

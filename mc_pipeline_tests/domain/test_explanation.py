@@ -94,3 +94,35 @@ def test_no_sentence_carries_personal_data() -> None:
     decision = decided(partners, [order(1, 1), order(2, 2), order(3, 3)], company(B2B_AND_B2C))
     explained = explain_contact(decision, "secret@example.com") + explain_partner(decision, 3)
     assert "secret" not in " ".join(step.sentence + step.outcome for step in explained).lower()
+
+
+def test_3_1_a_company_known_from_before_the_upgrade_of_odoo_is_told_as_such() -> None:
+    memory = {"company_known_by": "memory", "differs_without_memory": True}
+    partners = [
+        company_partner(1, None, **memory),
+        partner(2, SHARED, parent_id=1, **{**memory, "differs_without_memory": False}),
+    ]
+    explained = explain_contact(decided(partners, [order(1, 2)], company(B2B_AND_B2C)), SHARED)
+    told = {step.sentence: step.outcome for step in explained if step.step == "company or person"}
+    assert told == {
+        "Partner 2 is a person whose commercial partner is 1, known from before the upgrade of Odoo: its tax "
+        "id and parent are as they were.": "person",
+        "Partner 1 is a company, known from before the upgrade of Odoo: its tax id and parent are as they "
+        "were. Without that it would be judged otherwise.": "company",
+    }
+
+
+@pytest.mark.parametrize(
+    ("known_by", "because"),
+    [
+        ("contacts_below", "since contacts are below it in Odoo"),
+        ("company_if", "by company_if of the settings"),
+    ],
+)
+def test_3_1_by_what_a_new_partner_is_a_company_is_told(known_by: str, because: str) -> None:
+    explained = explain_contact(
+        decided([company_partner(1, company_known_by=known_by)], [order(1, 1)]), "person1@example.com"
+    )
+    assert [step.sentence for step in explained if step.step == "company or person"] == [
+        f"Partner 1 counts as a company {because}."
+    ]

@@ -189,6 +189,41 @@ def test_3_2_partners_that_route_differently_go_to_the_one_b2b_audience_or_nowhe
     assert (joint.audience, joint.conflict) == (audience, conflict)
 
 
+@pytest.mark.parametrize(
+    ("restrictive", "routes", "audience", "conflict"),
+    [
+        (["retail"], ["retail", "abroad"], "retail", ()),
+        (["retail"], ["retail", "wholesale"], "retail", ()),
+        (["retail"], ["abroad", "wholesale"], "wholesale", ()),
+        (["retail"], ["retail", None], "retail", ()),
+        (["resellers"], ["resellers", "wholesale", "retail"], "resellers", ()),
+        (["retail", "wholesale"], ["retail", "wholesale"], "wholesale", ()),
+        (["retail", "abroad"], ["retail", "abroad"], None, ("retail", "abroad")),
+        # Both that are marked are above the one for companies, which is not.
+        (["retail", "abroad"], ["retail", "abroad", "wholesale"], None, ("wholesale", "retail", "abroad")),
+    ],
+)
+def test_3_2_the_audience_that_is_marked_restrictive_wins(
+    restrictive: list[str], routes: list[str | None], audience: str | None, conflict: tuple[str, ...]
+) -> None:
+    settings = {key: {"when": rule, "restrictive": key in restrictive} for key, rule in TWO_B2B.items()}
+    joint = agree_on_route(routes, company(settings).audiences)
+    assert (joint.audience, joint.conflict) == (audience, conflict)
+
+
+def test_3_2_it_is_told_why_the_restrictive_audience_wins() -> None:
+    partners = [company_partner(1, None), partner(2, SHARED, parent_id=1), partner(3, SHARED)]
+    orders = [order(1, 2), order(2, 3)]
+    marked = {key: {"when": rule, "restrictive": key == "retail"} for key, rule in B2B_AND_B2C.items()}
+    person = contact(built(partners, orders, company(marked)), SHARED)
+    assert person["audience"] == "retail"
+    assert person["audience_because"].endswith(
+        "(partners with the same address fit wholesale too; the one that is restrictive wins)"
+    )
+    unmarked = contact(built(partners, orders, company(B2B_AND_B2C)), SHARED)
+    assert unmarked["audience_because"].endswith("fit retail too; the one for companies wins)")
+
+
 def test_3_2_a_conflict_sets_the_person_aside_and_says_between_what() -> None:
     partners = [partner(1, SHARED, country_code="BE"), partner(2, SHARED, country_code="FR")]
     result = built(partners, [order(1, 1)], company(TWO_B2B))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from mc_pipeline.defs.odoo.company_records import judged
 from mc_pipeline.defs.odoo.months import MonthsAgain
 from mc_pipeline.defs.odoo.snapshots import StoredSnapshots
 from mc_pipeline.defs.odoo.troubles import release_of, report_read
@@ -65,13 +66,14 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
                 systems.odoo(company),
                 company.odoo_company_id,
                 boolean_fields=sorted(consent_fields),
+                company_if_field=company.company_if.field if company.company_if else None,
                 reading=reading,
             )
             # The table is without them; this is where it is seen that Odoo knows an address of theirs.
             theirs = systems.erased.split(answer.rows)[1]
             known = theirs["email_normalized"].dropna()
             due_since_known(systems.ledger, systems.erased, company.key, known)
-            return answer
+            return judged(systems, company, answer)
 
         table = _observe(systems, company, schemas.ODOO_PARTNERS, read)
         report_read(context, systems, company, schemas.ODOO_PARTNERS.name, table)
@@ -85,6 +87,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
                 "archived": int((~rows["active"]).sum()),
                 "opted_out_in_odoo": int(rows["is_blacklisted"].sum()),
                 "by_type": counts_table(counts(rows["type"]), "type"),
+                "company_known_by": counts_table(counts(rows["company_known_by"]), "company_known_by"),
                 **partners_in_odoo(
                     systems.settings,
                     "sample",
