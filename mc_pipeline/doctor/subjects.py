@@ -6,7 +6,8 @@ from functools import cached_property
 from mc_pipeline.doctor.samples import FewRecords
 from mc_pipeline.doctor.systems import CheckupSystems
 from mc_pipeline.mailchimp.client import MailchimpClient
-from mc_pipeline.odoo.client import OdooClient
+from mc_pipeline.odoo.client import Domain, OdooClient
+from mc_pipeline.odoo.companies import partners_of, with_companies_above
 from mc_pipeline.settings import AudienceSettings, CompanySettings
 
 
@@ -58,6 +59,11 @@ class CompanyInOdoo:
     @property
     def odoo_id(self) -> int:
         return self.settings.odoo_company_id
+
+    @cached_property
+    def partners(self) -> Domain:
+        """The company's partners, as a sync asks for them."""
+        return partners_of(with_companies_above(self.client, self.odoo_id))
 
     def where(self, audience: AudienceSettings, key: str) -> str:
         """Name a setting of one of the company's audiences as companies.yaml has it."""

@@ -63,9 +63,19 @@ def customers_elsewhere(client: OdooClient, company: int) -> dict[int, str]:
         if len(page) < PAGE:
             break
         last = page[-1]["id"]
+    return other_companies_of(client, company, customers)
+
+
+def other_companies_of(client: OdooClient, company: int, partner_ids: Collection[int]) -> dict[int, str]:
+    """Those of these partners who belong to another company, which is not above this one, and its name.
+
+    Partners that the Odoo user cannot see are left out. Raises OdooError.
+    """
+    everywhere = client.with_companies(client.user_company_ids)
+    own = with_companies_above(client, company)
     theirs = {
         record["id"]: record["company_id"]
-        for wanted in _pages(sorted(customers), PAGE)
+        for wanted in _pages(sorted(set(partner_ids)), PAGE)
         for record in everywhere.search_read("res.partner", [("id", "in", wanted)], ["company_id"])
         if record["company_id"] not in (False, *own)
     }
