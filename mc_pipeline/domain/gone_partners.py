@@ -48,6 +48,7 @@ def members_without_partner(
         list_id, email and partner_id of members in whatever status but archived.
     """
     there = records["last_status"].notna() & (records["last_status"] != "archived")
+    there &= records["absent_reads"].fillna(0).astype("int64") == 0
     there &= ~records["vanished"].astype("boolean").fillna(False).astype(bool)
     rows = records[there & records["partner_id"].notna()]
     unseen = ~rows["partner_id"].isin([*partners["partner_id"], *erased_partners])

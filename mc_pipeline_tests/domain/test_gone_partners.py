@@ -18,7 +18,7 @@ PARTNERS = partners_table([partner(1, "one@example.com"), partner(2, "two@exampl
 
 
 def records(*rows: dict[str, Any]) -> pd.DataFrame:
-    usual = {"list_id": "list1", "last_status": "transactional", "vanished": False}
+    usual = {"list_id": "list1", "last_status": "transactional", "vanished": False, "absent_reads": 0}
     return pd.DataFrame([{**usual, **row} for row in rows]).astype({"partner_id": "Int64"})
 
 
@@ -34,13 +34,15 @@ def fate(what: str, **values: Any) -> Any:
         ({"email": "gone@example.com", "partner_id": 7, "last_status": "archived"}, False),
         ({"email": "gone@example.com", "partner_id": 7, "last_status": None}, False),
         ({"email": "gone@example.com", "partner_id": 7, "vanished": True}, False),
+        ({"email": "gone@example.com", "partner_id": 7, "absent_reads": 1}, False),
         ({"email": "gone@example.com", "partner_id": None}, False),
         ({"email": "gone@example.com", "partner_id": 8}, False),
         ({"email": "two@example.com", "partner_id": 7}, False),
         ({"email": "old@example.com", "partner_id": 1}, False),
     ],
     ids=[
-        "gone", "gone, unsubscribed", "archived", "never there", "vanished", "without a partner", "erased",
+        "gone", "gone, unsubscribed", "archived", "never there", "vanished",
+        "absent", "without a partner", "erased",
         "another partner has the address", "the partner has another address",
     ],
 )  # fmt: skip

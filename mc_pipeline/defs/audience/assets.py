@@ -393,15 +393,17 @@ def _gone_partners(
     from mc_pipeline.odoo.partners_elsewhere import fates_of
 
     members = members_without_partner(records, partners.rows, systems.erased.partner_ids)
-    known = systems.ledger.partner_addresses
+    addresses = systems.ledger.partner_addresses
     asked = set(members["partner_id"]) if partners.complete else set()
-    fates = (
-        fates_of(systems.odoo(company), company.odoo_company_id, asked, known.successors()) if asked else {}
-    )
+    known = addresses.successors() if asked else {}
+    fates = fates_of(systems.odoo(company), company.odoo_company_id, asked, known) if asked else {}
     gone = {
-        partner: fate.merged_into for partner, fate in fates.items() if fate.fate in ("deleted", "merged")
+        partner: fate.merged_into
+        for partner, fate in fates.items()
+        if fate.fate in ("deleted", "merged") and partner not in known
     }
-    known.remember_gone(gone, partners.observed_at)
+    if gone:
+        addresses.remember_gone(gone, partners.observed_at)
     return list_gone_partners(
         members, fates, {audience.list_id: key for key, audience in company.audiences.items()}
     )
