@@ -19,22 +19,21 @@ def with_companies_above(client: OdooClient, company: int) -> tuple[int, ...]:
     """The company (a res.company id) and every company above it, the nearest first.
 
     Read from Odoo, also where the user may not read the companies above: ``parent_path`` of the company
-    itself names them all ("1/4/7/").
+    itself names them all ("1/4/7/"). Where the company itself may not be read, none above it is known; the
+    companies' own partners cannot be read then either, which makes the table of partners incomplete.
 
     Raises OdooError.
     """
     limited = client.with_companies([company])
-    fields = available_fields(limited, _MODEL, ["parent_id"], ["parent_path"])
     above: list[int] = []
     here: int | bool = company
     while here and here not in above:
         above.append(here)
         try:
+            fields = available_fields(limited, _MODEL, ["parent_id"], ["parent_path"])
             records = limited.read(_MODEL, [here], fields)
         except OdooAccessError:
-            if here == company:
-                raise
-            break  # a company above that the user does not have: what is above that is not told
+            break
         if not records:
             break
         path = [int(each) for each in str(records[0].get("parent_path") or "").split("/") if each]
