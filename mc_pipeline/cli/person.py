@@ -17,6 +17,7 @@ from mc_pipeline.domain.changes import Completeness, decide_changes
 from mc_pipeline.domain.contacts import decide
 from mc_pipeline.domain.evidence import BOOLEAN_FIELD
 from mc_pipeline.domain.explanation import ExplanationStep, explain_contact, explain_partner
+from mc_pipeline.domain.gone_partners import GONE, HIDDEN
 from mc_pipeline.domain.held_addresses import HeldAddresses
 from mc_pipeline.domain.odoo_opt_outs import CONFLICTS
 from mc_pipeline.domain.refusal_causes import OUTSIDE_THE_PERSON
@@ -32,7 +33,9 @@ from mc_pipeline.ledger.standing_opt_outs import (
 )
 from mc_pipeline.masking import mask_email, mask_text
 from mc_pipeline.settings import CompanySettings
+from mc_pipeline.sync.bound_orders import orders_bound
 from mc_pipeline.tables import Table
+from mc_pipeline.tables.elsewhere import customers_elsewhere_in
 
 SHOWN_SOURCES = frozenset(
     {
@@ -58,6 +61,8 @@ _STANDS = {
 _VERDICTS = {
     "never read": "Nothing is known yet",
     "not found": "Belongs in no audience: no partner of this company has the address",
+    **{reason: f"Belongs in no audience: {words}" for reason, words in GONE.items()},
+    HIDDEN: "Nothing is known now: Odoo hides the contact from its user",
 }
 
 
@@ -214,7 +219,15 @@ def _decided(
     if partners is None or orders is None:
         yield ExplanationStep("partner", "never read", "Odoo was not read yet.")
         return
-    decision = decide(partners.rows, orders.rows, company, opted_out_emails=ledger.consent.ever_opted_out())
+    decision = decide(
+        partners.rows,
+        orders.rows,
+        company,
+        opted_out_emails=ledger.consent.ever_opted_out(),
+        bound_orders=orders_bound(
+            ledger, company.key, partners.rows, orders.rows, others=customers_elsewhere_in(partners)
+        ),
+    )
     steps = explain_contact(decision, address)
     if steps[0].outcome == "not found":
         # As typed in Odoo, where it is no address that mail could be sent to.

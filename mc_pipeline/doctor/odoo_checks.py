@@ -1,6 +1,7 @@
 """Checks of Odoo: the login, and per company what a sync reads and writes."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
@@ -13,10 +14,12 @@ from mc_pipeline.masking import mask_email
 from mc_pipeline.odoo.accounting import read_document_lines, read_documents
 from mc_pipeline.odoo.api_keys import new_key_advice, read_api_keys
 from mc_pipeline.odoo.blacklist import read_blacklist
+from mc_pipeline.odoo.companies import with_companies_above
 from mc_pipeline.odoo.errors import OdooAccessError, OdooFieldMissingError, OdooModelMissingError
 from mc_pipeline.odoo.fields import optional_model_fields
 from mc_pipeline.odoo.orders import read_orders
 from mc_pipeline.odoo.partners import read_partners
+from mc_pipeline.odoo.partners_elsewhere import other_companies_of
 from mc_pipeline.odoo.reading import OdooRead
 from mc_pipeline.odoo.rights import Operation, may
 from mc_pipeline.odoo.session import version_name
@@ -117,9 +120,10 @@ def check_company(company: CompanyInOdoo) -> Iterator[Result]:
 def check_contacts(company: CompanyInOdoo) -> Iterator[Result]:
     """Everything about partners that a sync reads can be read: users, employees, tags and consent too."""
     read = read_partners(company.few_records, company.odoo_id)
-    domain = ["|", ("company_id", "=", company.odoo_id), ("company_id", "=", False)]
-    count = company.client.search_count("res.partner", domain)
-    yield from _readable(read, f"{count:,} partners of the company or shared")
+    count = company.client.search_count("res.partner", company.partners_domain)
+    above = len(with_companies_above(company.client, company.odoo_id)) > 1
+    whose = "of the company, of those above it, or shared" if above else "of the company or shared"
+    yield from _readable(read, f"{count:,} partners {whose}")
 
 
 def check_orders(company: CompanyInOdoo) -> Iterator[Result]:
@@ -204,19 +208,32 @@ def check_visibility(company: CompanyInOdoo) -> Iterator[Result]:
         order="id desc",
     )
     customers = sorted({order["partner_id"] for order in orders if order["partner_id"]})
-    visible = company.client.search_count("res.partner", [("id", "in", customers)])
-    if visible < len(customers):
+    seen = company.client.search("res.partner", ["&", ("id", "in", customers), *company.partners_domain])
+    unseen = sorted({*customers} - {*seen})
+    elsewhere = other_companies_of(company.client, company.odoo_id, unseen) if unseen else {}
+    hidden = len(unseen) - len(elsewhere)
+    for name, count in sorted(Counter(elsewhere.values()).items()):
+        yield warning(
+            f"{count:,} of {len(customers):,} customers of the newest orders belong to company {name}: they "
+            "are contacts there, and these orders count here to nobody",
+            "Empty Company on the contact in Odoo, which shares it, where the person is a customer of both.",
+        )
+    if hidden:
         yield problem(
-            f"{len(customers) - visible:,} of {len(customers):,} customers of the newest orders are hidden",
+            f"{hidden:,} of {len(customers):,} customers of the newest orders are hidden",
             "Change the record rules on Contacts in Odoo so that the Odoo user sees them all, or use a user "
             "who does; hidden customers are left out of every audience.",
         )
-    else:
+    elif not elsewhere:
         yield ok(f"all {len(customers):,} customers of the newest {len(orders):,} orders are seen")
 
 
 def check_modules(company: CompanyInOdoo) -> Iterator[Result]:
-    """Modules that add to what is known: mailing lists for evidence of consent, employees."""
+    """Modules that are needed, or add to what is known: Email Marketing, employees.
+
+    Odoo's blacklist comes with every mail, but the right that opens it to users who are no administrators
+    comes with Email Marketing.
+    """
     client = company.client
     if optional_model_fields(client, "mailing.subscription") is not None:
         yield ok("Email Marketing (mass_mailing): mailing lists can be evidence of consent")
@@ -227,10 +244,15 @@ def check_modules(company: CompanyInOdoo) -> Iterator[Result]:
             if audience.consent and audience.consent.mailing_list is not None
         ]
         found = "Email Marketing (mass_mailing) is not installed"
-        if needing:
-            yield problem(found, f"Install it in Odoo, or remove {' and '.join(needing)}.")
+        install = "Install it in Odoo (Apps), and give the Odoo user the right Email Marketing / User"
+        if not (may(client, "mail.blacklist", "create") and may(client, "mail.blacklist", "write")):
+            yield problem(f"{found}: opt-outs would not get into Odoo", f"{install}.")
+        elif needing:
+            yield problem(found, f"{install}, or remove {' and '.join(needing)}.")
         else:
-            yield ok(f"{found}; no audience needs it")
+            yield warning(
+                f"{found}: opt-outs get into Odoo only because its user is an administrator", f"{install}."
+            )
     if optional_model_fields(client, "hr.employee") is not None:
         yield ok("Employees (hr): employees are never contacts")
     else:
@@ -260,8 +282,8 @@ COMPANY_CHECKS: tuple[Check[CompanyInOdoo], ...] = (
     Check("orders", check_orders),
     Check("visible customers", check_visibility, needs=("contacts", "orders")),
     Check("invoices", check_accounting),
-    Check("blacklist", check_blacklist),
     Check("modules", check_modules),
+    Check("blacklist", check_blacklist, needs=("modules",)),
     Check("opt-outs to Odoo", check_opting_out, needs=("modules",)),
     Check("currency", check_currency),
     *NAMED_RECORDS_CHECKS,

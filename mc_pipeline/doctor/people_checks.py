@@ -7,9 +7,12 @@ from mc_pipeline.doctor.findings import Check, Result, not_known, ok, warning
 from mc_pipeline.doctor.subjects import CompanyInOdoo
 from mc_pipeline.domain.company_records import COMPANY_IF, CONTACTS_BELOW, MEMORY, ODOO
 from mc_pipeline.domain.contacts import build_contacts
+from mc_pipeline.domain.gone_partners import list_customers_elsewhere
+from mc_pipeline.domain.people import orders_bound_to_customer, orders_by_invoice_address
 from mc_pipeline.mailchimp.errors import MailchimpError
 from mc_pipeline.odoo.database_mark import database_mark
 from mc_pipeline.odoo.orders import read_orders
+from mc_pipeline.odoo.partners_elsewhere import customers_elsewhere
 from mc_pipeline.odoo.tags import read_tag_paths
 
 SOON_READ = 20_000
@@ -25,14 +28,20 @@ def check_people(company: CompanyInOdoo) -> Iterator[Result]:
         return
     read = company.partners
     orders_read = read_orders(client, company.odoo_id, settings.timezone)
+    rows = company.systems.erased.without(read.rows)
+    elsewhere = customers_elsewhere(client, company.odoo_id)
     double_optin = _double_optin_audiences(company)
     result = build_contacts(
-        company.systems.erased.without(read.rows),
+        rows,
         orders_read.rows,
         settings,
         opted_out_emails=company.systems.ledger.consent.ever_opted_out(),
         double_optin_audiences=double_optin or frozenset(),
         known_tags=read_tag_paths(client),
+        # What the stores hold is left to the sync: it counts few orders otherwise.
+        bound_orders=orders_bound_to_customer(
+            orders_by_invoice_address(rows, orders_read.rows), others=elsewhere
+        ),
     )
     for key, audience in settings.audiences.items():
         people = result.contacts[result.contacts["audience"] == key]
@@ -47,7 +56,8 @@ def check_people(company: CompanyInOdoo) -> Iterator[Result]:
         else:
             statuses = people["status_for_new"].replace("", "not created")
             yield ok(f"{key}: {len(people):,} people, if they are new: {_counted(statuses)}")
-    in_no_audience = result.set_aside["reason"].str.replace("_", " ")
+    left_out = [*result.set_aside["reason"], *list_customers_elsewhere(elsewhere)["reason"]]
+    in_no_audience = [reason.replace("_", " ") for reason in left_out]
     yield ok(f"left out: {len(in_no_audience):,} partners ({_counted(in_no_audience) or 'none'})")
     for partial in (each for each in (read, orders_read) if not each.complete):
         yield not_known(f"who is missing in these counts: {partial.incomplete_because}")
@@ -58,9 +68,7 @@ def check_people(company: CompanyInOdoo) -> Iterator[Result]:
 def _too_many(company: CompanyInOdoo) -> str:
     """How many partners and orders there are, where they take minutes to read; else empty."""
     client = company.client
-    partners = client.search_count(
-        "res.partner", ["|", ("company_id", "=", company.odoo_id), ("company_id", "=", False)]
-    )
+    partners = client.search_count("res.partner", company.partners_domain)
     orders = client.search_count("sale.order", [("company_id", "=", company.odoo_id), ("state", "=", "sale")])
     if partners + orders <= SOON_READ or company.systems.count_people:
         return ""

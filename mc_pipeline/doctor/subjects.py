@@ -7,7 +7,8 @@ from mc_pipeline.doctor.samples import FewRecords
 from mc_pipeline.doctor.systems import CheckupSystems
 from mc_pipeline.domain.company_records import with_company_records
 from mc_pipeline.mailchimp.client import MailchimpClient
-from mc_pipeline.odoo.client import OdooClient
+from mc_pipeline.odoo.client import Domain, OdooClient
+from mc_pipeline.odoo.companies import partners_of, with_companies_above
 from mc_pipeline.odoo.partners import PartnersRead, read_partners
 from mc_pipeline.odoo.tags import read_tag_paths
 from mc_pipeline.settings import AudienceSettings, CompanySettings
@@ -82,6 +83,11 @@ class CompanyInOdoo:
             read_tag_paths(self.client) if company_if and company_if.any_tag else {},
         )
         return replace(read, rows=rows)
+
+    @cached_property
+    def partners_domain(self) -> Domain:
+        """The company's partners, as a sync asks for them."""
+        return partners_of(with_companies_above(self.client, self.odoo_id))
 
     def where(self, audience: AudienceSettings, key: str) -> str:
         """Name a setting of one of the company's audiences as companies.yaml has it."""

@@ -10,6 +10,7 @@ from types import MappingProxyType
 import pandas as pd
 
 from mc_pipeline.domain.audience_view import AudienceView, names
+from mc_pipeline.domain.gone_partners import GONE
 from mc_pipeline.domain.plan_rows import NOT_QUALIFYING_TAG, canonical_json
 
 REASONS_OF_MEETING_NO_RULE: Mapping[str, str] = {
@@ -22,6 +23,7 @@ REASONS_OF_MEETING_NO_RULE: Mapping[str, str] = {
     "own_company": "belongs to an own company",
     "public_or_template_user": "is a public or template user",
     "address_type": "is an address, not a contact",
+    **GONE,
 }
 """Reasons of the set-aside table which say that somebody is no customer of an audience. All other reasons are
 faults or doubts, and change nothing."""
@@ -53,7 +55,8 @@ def find_stopped(
 
     Args:
         view: desired, observed and recorded state.
-        set_aside: the set-aside table (partner_id, person_email, reason).
+        set_aside: the set-aside table (partner_id, person_email, reason, and detail where there is one), with
+            the members whose partner is gone from the company (``gone_partners``).
         partners: the odoo_partners table (partner_id, email_normalized).
         renamed: (list_id, old address) of members that get another address instead.
     """
@@ -70,6 +73,7 @@ def find_stopped(
 
     audience_now = dict(zip(view.desired["email"], view.desired["audience"], strict=True))
     by_email, by_partner = _verdicts(set_aside, partners)
+    became = _became_of_partners(set_aside)
     held = set(partners["email_normalized"].dropna())
     causes: list[str | None] = []
     reasons: list[str] = []
@@ -84,6 +88,7 @@ def find_stopped(
             by_email,
             by_partner,
             held,
+            became,
         )
         if cause == "email_changed" and view.is_ahead_of_odoo(list_id, email, int(partner_id)):
             cause, because = None, ""
@@ -117,6 +122,7 @@ def _verdict(
     by_email: Mapping[str, str | None],
     by_partner: Mapping[int, str | None],
     held: Collection[str],
+    became: Mapping[str, str],
 ) -> tuple[str | None, str]:
     if email in audience_now:
         return "moved", f"moved to the audience {audience_now[email]}"
@@ -124,6 +130,11 @@ def _verdict(
         reason = by_email[email]
         if reason is None:
             return None, ""
+        if reason in GONE:
+            # A partner that came back since, or an address that somebody has again, decides by itself.
+            if email in held or partner_id in email_of_partner:
+                return None, ""
+            return "stopped_qualifying", f"stopped qualifying: {became[email]}"
         return "stopped_qualifying", f"stopped qualifying: {REASONS_OF_MEETING_NO_RULE[reason]}"
     if email in held or partner_id is None:
         return None, ""
@@ -156,6 +167,16 @@ def _verdicts(
     for partner, reasons in _grouped(rows[own.notna()], "partner_id"):
         by_partner[int(str(partner))] = _common_reason(reasons)
     return by_email, by_partner
+
+
+def _became_of_partners(set_aside: pd.DataFrame) -> dict[str, str]:
+    """Say what became of the partner of each address whose partner is gone, as the set-aside table has it."""
+    gone = set_aside[set_aside["reason"].isin(list(GONE)) & set_aside["person_email"].notna()]
+    details = gone["detail"] if "detail" in gone else gone["reason"].map(GONE)
+    return {
+        email: f"partner {partner} {detail}"
+        for email, partner, detail in zip(gone["person_email"], gone["partner_id"], details, strict=True)
+    }
 
 
 def _grouped(rows: pd.DataFrame, column: str) -> list[tuple[object, set[str]]]:

@@ -23,6 +23,7 @@ from mc_pipeline.domain.people import (
     first_reason,
     judge_partners,
     rank_partners,
+    stand_for_invoice_addresses,
     sum_purchases,
 )
 from mc_pipeline.domain.routing import JointRoute, Routes, RoutingFacts, agree_on_route, meets_amount, route
@@ -77,6 +78,7 @@ def build_contacts(
     erased_emails: Set[str] = frozenset(),
     double_optin_audiences: Set[str] = frozenset(),
     known_tags: Mapping[int, str] | None = None,
+    bound_orders: Collection[int] = (),
 ) -> ContactsResult:
     """Decide who should be in which audience of a company.
 
@@ -90,6 +92,8 @@ def build_contacts(
         erased_emails: addresses of erased people.
         double_optin_audiences: keys of the audiences that ask people to confirm.
         known_tags: every tag of Odoo (id to full path), where it was read; a name it lacks is then refused.
+        bound_orders: ids of orders that count to their customer or to nobody, never to the invoice address
+            (``people.orders_bound_to_customer``).
 
     Returns:
         Contacts and set-aside rows. People who are only not *created* (blacklisted in Odoo, without evidence
@@ -108,6 +112,7 @@ def build_contacts(
         erased_emails=erased_emails,
         double_optin_audiences=double_optin_audiences,
         known_tags=known_tags,
+        bound_orders=bound_orders,
     )
     unattributed = decision.orders.loc[decision.orders["person_email"].isna(), ["order_id", "customer_id"]]
     return ContactsResult(
@@ -127,13 +132,15 @@ def decide(
     erased_emails: Set[str] = frozenset(),
     double_optin_audiences: Set[str] = frozenset(),
     known_tags: Mapping[int, str] | None = None,
+    bound_orders: Collection[int] = (),
 ) -> Decision:
     """Take every decision about a company's contacts; arguments and errors as ``build_contacts``."""
     judged = judge_partners(partners)
+    attributed = attribute_orders(judged, orders, bound_orders)
+    judged = stand_for_invoice_addresses(judged, attributed)
     catalogue = (
         TagCatalogue.from_partners(judged) if known_tags is None else TagCatalogue(known_tags, complete=True)
     )
-    attributed = attribute_orders(judged, orders)
     ranked = rank_partners(judged, attributed)
     persons = _gather_persons(judged, ranked, attributed, company)
     persons["is_erased"] = persons.index.isin(lower(erased_emails))

@@ -4,7 +4,8 @@ A person is one normalised e-mail within one company. All partners with that add
 them, the winner, speaks for the address.
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Mapping, Set
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ NEVER = ("internal_user", "employee", "own_company", "public_or_template_user")
 same address."""
 
 ADDRESS_TYPES = frozenset({"delivery", "invoice", "other"})
+INVOICE_ADDRESS = "invoice"
 
 _FLAGS = (
     "active",
@@ -97,7 +99,55 @@ def _in_own_company(partners: pd.DataFrame) -> pd.Series:
     return partners["partner_id"].isin(own)
 
 
-def persons_of_orders(judged: pd.DataFrame, orders: pd.DataFrame) -> pd.DataFrame:
+def orders_by_invoice_address(partners: pd.DataFrame, orders: pd.DataFrame) -> pd.DataFrame:
+    """Find the orders whose customer has no usable address, or is not the company's, and that have another
+    partner as invoice address who has one.
+
+    Args:
+        partners: all rows of ``odoo_partners``.
+        orders: rows of ``odoo_orders``, in any state.
+
+    Returns:
+        ``order_id`` and ``partner_id`` (the customer).
+    """
+    usable = set(partners.loc[(read_addresses(partners)["email_problem"] == "").to_numpy(), "partner_id"])
+    customer, invoiced = ids(orders, "partner_id"), ids(orders, "partner_invoice_id")
+    found = customer.notna() & ~customer.isin(usable) & invoiced.isin(usable)
+    return pd.DataFrame({"order_id": orders.loc[found, "order_id"], "partner_id": customer[found]})
+
+
+def orders_bound_to_customer(
+    by_invoice_address: pd.DataFrame,
+    *,
+    others: Collection[int] = (),
+    held_for: Mapping[int, str] = MappingProxyType({}),
+    had: Collection[tuple[int, str]] = (),
+) -> frozenset[int]:
+    """Say which of these orders stay with their customer all the same, and so count to nobody.
+
+    Of customers who belong to another company, or were erased, no order goes on to an invoice address. Nor
+    does one that a store holds for the customer, who merely lost the address since (rule 2.3).
+
+    Args:
+        by_invoice_address: result of ``orders_by_invoice_address``.
+        others: ids of partners who belong to another company, or of people who were erased.
+        held_for: order id to the address for which a store holds the order.
+        had: partner and address, of whoever has or had these addresses in Odoo.
+    """
+    theirs = set(had)
+    elsewhere = set(others)
+    return frozenset(
+        int(order)
+        for order, customer in zip(
+            by_invoice_address["order_id"], by_invoice_address["partner_id"], strict=True
+        )
+        if customer in elsewhere or (int(customer), held_for.get(int(order), "")) in theirs
+    )
+
+
+def persons_of_orders(
+    judged: pd.DataFrame, orders: pd.DataFrame, bound_orders: Collection[int] = ()
+) -> pd.DataFrame:
     """Say whose each order is: the customer's; without a usable address, the invoice address's.
 
     Usable means written correctly. An order of an internal user stays theirs (and so counts to no contact):
@@ -106,6 +156,7 @@ def persons_of_orders(judged: pd.DataFrame, orders: pd.DataFrame) -> pd.DataFram
     Args:
         judged: result of ``judge_partners``.
         orders: rows of ``odoo_orders``, in any state.
+        bound_orders: ids of orders that never go on to the invoice address (``orders_bound_to_customer``).
 
     Returns:
         With the index of ``orders``: ``partner_id`` (the partner that it counts to, nullable) and
@@ -115,6 +166,7 @@ def persons_of_orders(judged: pd.DataFrame, orders: pd.DataFrame) -> pd.DataFram
     customer, invoiced = ids(orders, "partner_id"), ids(orders, "partner_invoice_id")
     of_customer = customer.map(address_of).astype(object)
     of_invoiced = invoiced.map(address_of).astype(object)
+    of_invoiced = of_invoiced.mask(orders["order_id"].isin(set(bound_orders)), None)
     by_customer = of_customer.notna()
     email = of_customer.where(by_customer, of_invoiced)
     email = email.where(email.notna(), None)
@@ -124,12 +176,44 @@ def persons_of_orders(judged: pd.DataFrame, orders: pd.DataFrame) -> pd.DataFram
     )
 
 
-def attribute_orders(judged: pd.DataFrame, orders: pd.DataFrame) -> pd.DataFrame:
+def stand_for_invoice_addresses(judged: pd.DataFrame, attributed: pd.DataFrame) -> pd.DataFrame:
+    """Let the invoice addresses that confirmed orders count to stand for persons (rule 2.3).
+
+    Odoo's address type ``invoice`` makes nobody a contact by itself. Where a customer has no usable address,
+    its order counts to the invoice address, and that is then the person: unless another partner that stands
+    for a person has the address, which speaks for it. Other address types stay what they are.
+
+    Args:
+        judged: result of ``judge_partners``.
+        attributed: result of ``attribute_orders``.
+
+    Returns:
+        ``judged`` with ``excluded_as`` and ``is_person`` of these partners as for a contact.
+    """
+    through = attributed["partner_id"].notna() & (attributed["partner_id"] != attributed["customer_id"])
+    spoken_for = set(judged.loc[judged["is_person"], "person_email"])
+    stands = (
+        judged["partner_id"].isin(set(attributed.loc[through, "partner_id"]))
+        & (judged["excluded_as"] == "address_type")
+        & (texts(judged, "type") == INVOICE_ADDRESS)
+        & judged["active"]
+        & (judged["email_problem"] == "")
+        & ~judged["person_email"].isin(spoken_for)
+    )
+    return judged.assign(
+        excluded_as=judged["excluded_as"].mask(stands, ""), is_person=judged["is_person"] | stands
+    )
+
+
+def attribute_orders(
+    judged: pd.DataFrame, orders: pd.DataFrame, bound_orders: Collection[int] = ()
+) -> pd.DataFrame:
     """List the confirmed orders with the person that each counts to (see ``persons_of_orders``).
 
     Args:
         judged: result of ``judge_partners``.
         orders: rows of ``odoo_orders``; cancelled orders count nowhere.
+        bound_orders: as ``persons_of_orders``.
 
     Returns:
         One row per confirmed order, ordered by ``order_id``: ``order_id``, ``date_order`` (UTC),
@@ -142,7 +226,7 @@ def attribute_orders(judged: pd.DataFrame, orders: pd.DataFrame) -> pd.DataFrame
     """
     require_unique(orders, "order_id")
     confirmed = orders[orders["state"] == "sale"].sort_values("order_id", kind="stable", ignore_index=True)
-    persons = persons_of_orders(judged, confirmed)
+    persons = persons_of_orders(judged, confirmed, bound_orders)
     kept = confirmed["amount_untaxed_company"]
     if "kept_untaxed_company" in confirmed.columns:
         kept = confirmed["kept_untaxed_company"].where(confirmed["kept_untaxed_company"].notna(), kept)

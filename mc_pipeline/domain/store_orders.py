@@ -7,12 +7,13 @@ goods and shipping make up for each other first.
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Protocol
 
 import pandas as pd
 
 from mc_pipeline.domain import store_ids
-from mc_pipeline.domain.columns import texts, times
+from mc_pipeline.domain.columns import ids, texts, times
 from mc_pipeline.domain.money import convert, scale_of, units
 from mc_pipeline.domain.orders import kept_by_line
 from mc_pipeline.domain.people import first_reason, judge_partners, persons_of_orders
@@ -25,6 +26,7 @@ NO_USABLE_ADDRESS = "no_usable_address"
 ERASED = "erased"
 NO_AUDIENCE = "no_audience"
 NOT_A_CONTACT = "not_a_contact"
+OTHER_COMPANY = "other_company"
 AUDIENCE_WITHOUT_STORE = "audience_without_store"
 STORE_IN_OTHER_CURRENCY = "store_in_other_currency"
 NOT_A_MEMBER = "not_a_member"
@@ -36,6 +38,7 @@ EXCLUDED = {
     BEFORE_ORDERS_SINCE: "the order is of a month before orders_since in companies.yaml",
     CANCELLED: "the order is cancelled, and no store holds it",
     ERASED: "the person was erased on request",
+    OTHER_COMPANY: "the customer belongs to another company of this Odoo",
     NO_USABLE_ADDRESS: "neither the customer nor the invoice address has an e-mail address that can be used",
     NO_AUDIENCE: "the person meets the rule of no audience",
     NOT_A_CONTACT: "the person is no contact",
@@ -93,6 +96,8 @@ def build_store_orders(
     held_orders: Collection[int] = (),
     cancelled_since: Mapping[int, datetime] | None = None,
     erased_partners: Collection[int] = (),
+    elsewhere: Mapping[int, str] = MappingProxyType({}),
+    bound_orders: Collection[int] = (),
 ) -> pd.DataFrame:
     """Say of every order where it belongs and what the store should hold of it.
 
@@ -111,6 +116,10 @@ def build_store_orders(
         held_orders: ids of the orders that a store holds already. A cancelled order is brought to none.
         cancelled_since: order id to the moment at which the order was seen cancelled first.
         erased_partners: ids of partners of people who were erased; they are among the partners no more.
+        elsewhere: customers who belong to another company, which is not above this one: partner id to the
+            name of that company. They are not among the partners.
+        bound_orders: ids of orders that never go on to the invoice address
+            (``people.orders_bound_to_customer``).
 
     Returns:
         Rows of ``store_orders``, one per order, by id: due in one store, or excluded for one reason. Month,
@@ -125,13 +134,16 @@ def build_store_orders(
     orders = orders.sort_values("order_id", ignore_index=True)
     parts = _in_units(kept_by_line(orders, lines, refunds), orders)
     amounts = _amounts(orders, parts, fixed_rates or {})
-    where = _places(orders, judge_partners(partners), contacts, set_aside, company)
+    where = _places(orders, judge_partners(partners), contacts, set_aside, company, bound_orders)
+    customer = ids(orders, "partner_id")
+    belongs_to = customer.map(elsewhere).where(~customer.isin(set(partners["partner_id"]))).astype(object)
     erased = orders[["partner_id", "partner_invoice_id"]].isin(set(erased_partners)).any(axis=1)
     of_revenue = _reasons_of_revenue(orders, lines, refunds, parts, amounts, company)
     reasons = {
         BEFORE_ORDERS_SINCE: orders["month"] < (company.orders_since or ""),
         CANCELLED: (orders["state"] != "sale") & ~orders["order_id"].isin(set(held_orders)),
         ERASED: (erased & where["person_email"].isna()) | (where["aside_as"] == "erased"),
+        OTHER_COMPANY: belongs_to.notna(),
         **_reasons_of_place(orders, where, members, company),
         **of_revenue,
     }
@@ -157,7 +169,7 @@ def build_store_orders(
             "ordered_untaxed_company": orders["amount_untaxed_company"].astype("float64"),
             "below_zero": amounts["below_zero"],
             "excluded_because": because,
-            "excluded_detail": _details(because, where),
+            "excluded_detail": _details(because, where, belongs_to),
             "uncounted_because": first_reason(of_revenue, orders.index),
         }
     )
@@ -226,12 +238,13 @@ def _places(
     contacts: pd.DataFrame,
     set_aside: pd.DataFrame,
     company: SellingCompany,
+    bound_orders: Collection[int],
 ) -> pd.DataFrame:
     """Say of every order whose it is and which audience and store that leads to; or why the person has none.
 
     Of ``aside_as`` and ``aside_because``, what was said of the order's own partner comes first.
     """
-    persons = persons_of_orders(judged, orders)
+    persons = persons_of_orders(judged, orders, bound_orders)
     audience = persons["person_email"].map(contacts.set_index("email")["audience"])
     stores = {key: each.store.id for key, each in company.audiences.items() if each.store is not None}
     lists = {key: each.list_id for key, each in company.audiences.items()}
@@ -300,8 +313,9 @@ def _reasons_of_revenue(
     return reasons
 
 
-def _details(because: pd.Series, where: pd.DataFrame) -> pd.Series:
+def _details(because: pd.Series, where: pd.DataFrame, belongs_to: pd.Series) -> pd.Series:
     sentence = because.map(EXCLUDED).astype(object)
+    sentence = sentence.mask(because == OTHER_COMPANY, "customer belongs to company " + belongs_to)
     says_more = (because == NOT_A_CONTACT) & where["aside_because"].notna()
     return _text(sentence.mask(says_more, sentence + ": " + where["aside_because"].astype(object)))
 

@@ -16,6 +16,7 @@ import pandas as pd
 from mc_pipeline.masking import mask_email
 from mc_pipeline.odoo.changes import CLOCKS_DIFFER_BY, OVERLAP, odoo_time
 from mc_pipeline.odoo.client import Domain, OdooClient, Record
+from mc_pipeline.odoo.companies import partners_of, with_companies_above
 from mc_pipeline.odoo.fields import optional_model_fields
 from mc_pipeline.odoo.reading import flags, frame, ids, texts, times
 
@@ -203,11 +204,11 @@ def read_blacklist_of(client: OdooClient, addresses: Collection[str]) -> pd.Data
 
 
 def read_partners_of(client: OdooClient, company_id: int, addresses: Collection[str]) -> pd.DataFrame:
-    """Partners with these addresses, of the company and shared ones, archived ones too. Raises OdooError.
+    """Partners of the company (see ``companies``) with these addresses, archived ones too. Raises OdooError.
 
     Columns partner_id, email_normalized, as in the table odoo_partners; one call per thousand.
     """
-    company: list[Any] = ["|", ("company_id", "=", company_id), ("company_id", "=", False)]
+    company = partners_of(with_companies_above(client, company_id)) if addresses else []
     partners: list[Record] = []
     for page in _pages(sorted(set(addresses))):
         partners += client.search_read(

@@ -9,6 +9,7 @@ import pandas as pd
 
 from mc_pipeline.odoo.changes import Reading, Stale, changed_since
 from mc_pipeline.odoo.client import Domain, OdooClient, Record
+from mc_pipeline.odoo.companies import partners_of, with_companies_above
 from mc_pipeline.odoo.consent import (
     Evidence,
     boolean_evidence,
@@ -78,7 +79,7 @@ def read_partners(
     company_if_field: str | None = None,
     reading: Reading | None = None,
 ) -> PartnersRead:
-    """The company's partners and those shared by all companies, archived ones included.
+    """The partners of the company, of the companies above it, and shared ones, archived ones included.
 
     ``company`` is the res.company id; ``boolean_fields`` are fields of res.partner that mean consent.
     ``reading`` may take unchanged partners from an earlier read; users, employees, tags, the blacklist and
@@ -113,7 +114,8 @@ def read_partners(
         require_boolean_field(limited, name, "company_if.field")
     required = dict.fromkeys((*_REQUIRED, *consent_fields, *company_if))
     fields = available_fields(limited, _MODEL, required, _OPTIONAL)
-    domain = ["|", ("company_id", "=", company), ("company_id", "=", False)]
+    companies = with_companies_above(client, company)
+    domain = partners_of(companies)
     found = (reading or Reading()).read(
         limited,
         _MODEL,
@@ -123,7 +125,7 @@ def read_partners(
         stale=_stale(limited, domain, [*(name for name in _UNDATED if name in fields), *dates]),
     )
     # One read by id does not apply the domain: a partner that went to another company meanwhile is theirs.
-    records = [record for record in found.records if record["company_id"] in (company, False)]
+    records = [record for record in found.records if record["company_id"] in (False, *companies)]
     not_customers = read_not_customers(client)
     mailing = read_mailing_evidence(limited)
     blacklisted = _blacklisted(limited, domain)

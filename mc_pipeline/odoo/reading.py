@@ -35,6 +35,14 @@ def joined(reasons: Iterable[str]) -> str:
     return "; ".join(dict.fromkeys(reason for reason in reasons if reason))
 
 
+_RIGHTS_MISSING = ("the Odoo user may not", "the Odoo user sees only", "its user may not read")
+
+
+def is_right_missing(incomplete_because: str) -> bool:
+    """Whether a read is incomplete because of a right that a person has to give in Odoo; it does not pass."""
+    return any(words in incomplete_because for words in _RIGHTS_MISSING)
+
+
 def text(value: Any) -> str | None:
     """A text of Odoo; its False and an empty text are None."""
     return str(value) if value else None

@@ -51,9 +51,9 @@ def mc_pipeline(*arguments: str) -> Finished:
 
 
 @contextmanager
-def serve_world(folder: Path) -> Iterator[World]:
+def serve_world(folder: Path, odoo: SandboxOdoo | None = None) -> Iterator[World]:
     """Both systems with two empty audiences, and the environment of a shell that syncs acme."""
-    odoo, mailchimp = SandboxOdoo(), SandboxMailchimp()
+    odoo, mailchimp = odoo or SandboxOdoo(), SandboxMailchimp()
     mailchimp.add_audience("wholesale1", "Wholesale")
     mailchimp.add_audience("retail1", "Retail")
     with odoo.serve(), mailchimp.serve(), pytest.MonkeyPatch.context() as patch:

@@ -5,7 +5,13 @@ from typing import Any
 import pytest
 
 from mc_pipeline.domain.errors import RuleError
-from mc_pipeline.domain.people import attribute_orders, judge_partners, total_of
+from mc_pipeline.domain.people import (
+    attribute_orders,
+    judge_partners,
+    orders_bound_to_customer,
+    orders_by_invoice_address,
+    total_of,
+)
 from mc_pipeline_tests.domain.odoo_rows import (
     Row,
     built,
@@ -379,3 +385,94 @@ def test_every_reason_says_what_was_found_and_what_to_do_and_names_nobody() -> N
     assert len(result.set_aside) == len(LADDER)
     assert result.set_aside[["detail", "fix"]].map(len).min().min() > 10
     assert "ecret" not in said
+
+
+# 2.3 invoice addresses
+
+FIRM = company_partner(1, None, name="Globex")
+
+
+def invoice_address(partner_id: int = 2, email: str | None = "bills@example.com", **values: Any) -> Row:
+    return partner(
+        partner_id, email, **{"type": "invoice", "parent_id": 1, "name": "Globex, Bills", **values}
+    )
+
+
+def test_2_3_an_order_of_a_company_without_an_address_makes_a_customer_of_its_invoice_address() -> None:
+    result = built([FIRM, invoice_address()], [order(1, 1, 70.0, partner_invoice_id=2)])
+    person = contact(result, "bills@example.com")
+    assert (person["partner_id"], person["name"], person["total_spent"]) == (2, "Globex, Bills", 70.0)
+    assert result.unattributed_orders.empty
+    assert reasons(result) == {1: "missing_email"}
+
+
+def test_2_3_the_invoice_address_goes_where_its_company_goes() -> None:
+    settings = company({"wholesale": {"company_type": "company"}, "retail": {"company_type": "person"}})
+    result = built([FIRM, invoice_address()], [order(1, 1, partner_invoice_id=2)], settings)
+    assert contact(result, "bills@example.com")["audience"] == "wholesale"
+
+
+def test_2_3_another_partner_with_the_address_speaks_for_it_and_nobody_is_a_duplicate() -> None:
+    partners = [FIRM, invoice_address(), partner(3, "bills@example.com", name="Bill Bo")]
+    result = built(partners, [order(1, 1, 70.0, partner_invoice_id=2)], company(duplicates="set_aside"))
+    person = contact(result, "bills@example.com")
+    assert (person["partner_id"], person["name"], person["total_spent"]) == (3, "Bill Bo", 70.0)
+    assert person["status_for_new"] == "transactional"
+    assert reasons(result) == {1: "missing_email", 2: "address_type"}
+
+
+@pytest.mark.parametrize(
+    ("why", "customer", "address"),
+    [
+        ("nobody ordered through it", company_partner(1), invoice_address()),
+        ("a delivery address", FIRM, invoice_address(type="delivery")),
+        ("another address", FIRM, invoice_address(type="other")),
+        ("archived", FIRM, invoice_address(active=False)),
+        ("of an own company", company_partner(1, None, is_own_company=True), invoice_address()),
+        ("of a colleague", FIRM, invoice_address(is_employee=True)),
+        ("its address is a colleague's", FIRM, invoice_address(email="colleague@example.com")),
+        ("without a usable address", FIRM, invoice_address(email="nowhere")),
+    ],
+)
+def test_2_3_no_other_address_makes_a_contact(why: str, customer: Row, address: Row) -> None:
+    colleague = partner(9, "colleague@example.com", is_internal_user=True)
+    result = built([customer, address, colleague], [order(1, 1, partner_invoice_id=2)])
+    assert address["email"] not in set(result.contacts["email"]), why
+    assert 2 in reasons(result), why
+
+
+def test_2_3_a_cancelled_order_makes_no_customer_of_an_invoice_address() -> None:
+    result = built([FIRM, invoice_address()], [order(1, 1, partner_invoice_id=2, state="cancel")])
+    assert result.contacts.empty
+
+
+def test_2_3_an_order_addressed_to_an_invoice_address_as_the_customer_is_nobodys_contact() -> None:
+    result = built([FIRM, invoice_address()], [order(1, 2)])
+    assert result.contacts.empty
+
+
+@pytest.mark.parametrize(
+    ("why", "customer", "opinions", "bound"),
+    [
+        ("held for them", partner(1, None), {"held_for": {1: "old@example.com"}}, True),
+        ("held for them, hidden now", partner(8), {"held_for": {1: "old@example.com"}}, True),
+        ("held for somebody else", partner(1, None), {"held_for": {1: "else@example.com"}}, False),
+        ("held by no store", partner(1, None), {}, False),
+        ("of another company, or erased", partner(8), {"others": [1]}, True),
+        ("with an address", partner(1), {"held_for": {1: "old@example.com"}}, False),
+    ],
+)
+def test_2_3_an_order_stays_with_a_customer_who_merely_lost_the_address(
+    why: str, customer: Row, opinions: Any, bound: bool
+) -> None:
+    partners, orders = [customer, partner(2)], [order(1, 1, partner_invoice_id=2)]
+    found = orders_bound_to_customer(
+        orders_by_invoice_address(partners_table(partners), orders_table(orders)),
+        had={(1, "old@example.com"), (5, "else@example.com")},
+        **opinions,
+    )
+    assert (found == {1}) == bound, why
+    result = built(partners, orders, bound_orders=found)
+    assert ("person2@example.com" in set(result.contacts["email"])) == (
+        not bound and customer["email"] != "person1@example.com"
+    )

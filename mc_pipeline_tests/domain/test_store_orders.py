@@ -356,6 +356,19 @@ def test_an_order_that_no_store_holds_says_the_one_reason(
     assert totals(row)[0] == 100.0
 
 
+def test_2_2_an_order_of_a_customer_of_another_company_says_which_though_its_invoice_address_is_here():
+    world = {"partners": [partner(2)], "values": {"partner_invoice_id": 2}}
+    assert one(BOOKS, **world)["email"] == "person2@example.com"
+    row = one(BOOKS, **world, elsewhere={1: "Lumen"}, bound_orders=[1])
+    assert (row["excluded_because"], row["email"]) == ("other_company", None)
+    assert row["excluded_detail"] == "customer belongs to company Lumen"
+    assert totals(row)[0] == 100.0
+
+
+def test_2_2_a_customer_who_came_back_meanwhile_is_a_customer():
+    assert one(BOOKS, elsewhere={1: "Lumen"})["excluded_because"] == ""
+
+
 def test_an_order_in_another_currency_without_a_rate_is_excluded():
     row = one(BOOKS, values={"currency": "USD", "currency_rate": 0.0, "amount_untaxed_company": 0.0})
     assert row["excluded_because"] == "other_currency_without_rate"

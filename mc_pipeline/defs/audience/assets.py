@@ -26,6 +26,7 @@ from mc_pipeline.defs.systems import Systems
 from mc_pipeline.ledger.troubles import Trouble
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table, schemas
+from mc_pipeline.tables.elsewhere import customers_elsewhere_in
 from mc_pipeline.tables.parquet import COLUMNS
 
 if TYPE_CHECKING:
@@ -149,15 +150,18 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         from mc_pipeline.defs.audience.observing import Audiences
         from mc_pipeline.domain.changed_addresses import list_changes
         from mc_pipeline.domain.contacts import build_contacts
+        from mc_pipeline.domain.gone_partners import list_customers_elsewhere
         from mc_pipeline.domain.lost_history import without_evidence_of_before
         from mc_pipeline.domain.not_taken_back import contacts_not_taken_back
         from mc_pipeline.domain.rejections import rejected_contacts
         from mc_pipeline.odoo.tags import read_tag_paths
+        from mc_pipeline.sync.bound_orders import orders_bound
         from mc_pipeline.sync.opt_outs.changed_addresses import open_changes
 
         company = systems.company(context.partition_key)
         _hear_other_companies(context, systems, company)
         lost_at = systems.ledger.identities.get().accepted_at
+        elsewhere = customers_elsewhere_in(odoo_partners)
         result = build_contacts(
             without_evidence_of_before(odoo_partners.rows, lost_at),
             odoo_orders.rows,
@@ -166,6 +170,13 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
             double_optin_audiences=Audiences.of(mailchimp_members, company).double_optin,
             # A tag that is misspelt in no_tag would exclude nobody.
             known_tags=read_tag_paths(systems.odoo(company)),
+            bound_orders=orders_bound(
+                systems.ledger,
+                company.key,
+                odoo_partners.rows,
+                odoo_orders.rows,
+                others={*elsewhere, *systems.erased.partner_ids},
+            ),
         )
         for note in result.notes:
             context.log.warning(note)
@@ -201,8 +212,11 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         lists = {key: audience.list_id for key, audience in company.audiences.items()}
         records = systems.ledger.members.load(lists.values())
         not_taken_back = systems.ledger.consent.refused_for_good()
+        gone = _gone_partners(systems, company, odoo_partners, records)
         listed = [
             result.set_aside,
+            gone,
+            list_customers_elsewhere(elsewhere, set(gone["partner_id"])),
             rejected_contacts(rows, records, lists, not_taken_back),
             contacts_not_taken_back(rows, not_taken_back, records, lists),
             list_changes(
@@ -366,6 +380,33 @@ def _hear_other_companies(
         for reason in heard.reasons:
             # Said again by the push, of each person whom it holds back because of it.
             context.log.warning(f"Opt-outs of company {heard.company} cannot be heard in {reason}")
+
+
+def _gone_partners(
+    systems: Systems, company: CompanySettings, partners: Table, records: "pd.DataFrame"
+) -> "pd.DataFrame":
+    """List members whose partner is gone from the company, with what Odoo says became of it (rule 6.1).
+
+    Nobody where the partners were not read whole: who is missing there may only not have been read.
+    """
+    from mc_pipeline.domain.gone_partners import list_gone_partners, members_without_partner
+    from mc_pipeline.odoo.partners_elsewhere import fates_of
+
+    members = members_without_partner(records, partners.rows, systems.erased.partner_ids)
+    addresses = systems.ledger.partner_addresses
+    asked = set(members["partner_id"]) if partners.complete else set()
+    known = addresses.successors() if asked else {}
+    fates = fates_of(systems.odoo(company), company.odoo_company_id, asked, known) if asked else {}
+    gone = {
+        partner: fate.merged_into
+        for partner, fate in fates.items()
+        if fate.fate in ("deleted", "merged") and partner not in known
+    }
+    if gone:
+        addresses.remember_gone(gone, partners.observed_at)
+    return list_gone_partners(
+        members, fates, {audience.list_id: key for key, audience in company.audiences.items()}
+    )
 
 
 def unread_table(audiences: "Audiences") -> dg.MetadataValue:

@@ -1,6 +1,7 @@
 """Assets of the group ``odoo``: what Odoo holds, without judgement."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -24,6 +25,7 @@ from mc_pipeline.defs.systems import Systems
 from mc_pipeline.domain.completeness import shrunk_because
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table, TableColumns, schemas
+from mc_pipeline.tables.elsewhere import fact_of_customers_elsewhere
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,8 +44,8 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         group_name="odoo",
         kinds={"odoo", "parquet"},
         owners=[DATA_ENGINEERS],
-        description="Every partner of the company and every shared one, archived included, with its opt-out "
-        "state and the evidence of consent that Odoo holds. One row per res.partner.",
+        description="Every partner of the company, of the companies above it and every shared one, archived "
+        "included, with its opt-out state and the evidence of consent that Odoo holds. One row each.",
         metadata={"dagster/column_schema": column_schema(schemas.ODOO_PARTNERS)},
     )
     def odoo_partners(
@@ -76,6 +78,8 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
             return judged(systems, company, answer)
 
         table = _observe(systems, company, schemas.ODOO_PARTNERS, read)
+        elsewhere = _customers_elsewhere(context, systems, company)
+        table = replace(table, facts=fact_of_customers_elsewhere(elsewhere))
         report_read(context, systems, company, schemas.ODOO_PARTNERS.name, table)
         _remember(systems, stored, reading, table)
         rows = table.rows
@@ -88,6 +92,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
                 "opted_out_in_odoo": int(rows["is_blacklisted"].sum()),
                 "by_type": counts_table(counts(rows["type"]), "type"),
                 "company_known_by": counts_table(counts(rows["company_known_by"]), "company_known_by"),
+                "customers_of_other_companies": len(elsewhere),
                 **partners_in_odoo(
                     systems.settings,
                     "sample",
@@ -336,6 +341,21 @@ def _remember(systems: Systems, stored: StoredSnapshots, reading: "Reading", tab
         stored.keep(reading, systems)
     else:
         stored.drop()
+
+
+def _customers_elsewhere(
+    context: dg.AssetExecutionContext, systems: Systems, company: CompanySettings
+) -> dict[int, str]:
+    """Customers of the company's orders who belong to another company; what cannot be asked is unknown."""
+    from mc_pipeline.odoo.errors import OdooAccessError, OdooFieldMissingError, OdooModelMissingError
+    from mc_pipeline.odoo.partners_elsewhere import customers_elsewhere
+
+    try:
+        found = customers_elsewhere(systems.odoo(company), company.odoo_company_id)
+    except (OdooAccessError, OdooFieldMissingError, OdooModelMissingError) as error:
+        context.log.warning(f"customers of other companies are not known: {error.message}")
+        return {}
+    return {partner: name for partner, name in found.items() if partner not in systems.erased.partner_ids}
 
 
 def _metadata(systems: Systems, company: CompanySettings, table: Table) -> dict[str, Any]:

@@ -102,6 +102,7 @@ def _request(company: str, look: _Look) -> dg.RunRequest:
 def _look(systems: Systems, company: CompanySettings, last: _Look | None) -> tuple[_Look, list[str]]:
     """Look at each model; return what was seen and the models with changes that no look saw before."""
     from mc_pipeline.odoo.changes import OVERLAP, odoo_time
+    from mc_pipeline.odoo.companies import partners_of, with_companies_above
     from mc_pipeline.odoo.fields import optional_model_fields
 
     odoo = systems.odoo(company)
@@ -109,7 +110,8 @@ def _look(systems: Systems, company: CompanySettings, last: _Look | None) -> tup
     # Rows without a date are left to the run: most of them never change.
     since = ("write_date", ">=", odoo_time((last.at if last else at) - OVERLAP))
     seen: dict[str, list[str]] = {}
-    for model, domain in _watched(company.odoo_company_id):
+    partners = partners_of(with_companies_above(odoo, company.odoo_company_id))
+    for model, domain in _watched(company.odoo_company_id, partners):
         if optional_model_fields(odoo, model) is not None:
             seen[model] = _newest(odoo, model, [*domain, since])
     look = _Look(
@@ -132,10 +134,10 @@ def _settled(change: str, at: datetime) -> bool:
     return abs(at - written) > timedelta(seconds=2)
 
 
-def _watched(odoo_company: int) -> Sequence[tuple[str, "Domain"]]:
+def _watched(odoo_company: int, partners: "Domain") -> Sequence[tuple[str, "Domain"]]:
     own: list[object] = [("company_id", "=", odoo_company)]
     return [
-        ("res.partner", ["|", *own, ("company_id", "=", False)]),
+        ("res.partner", partners),
         ("res.partner.category", []),
         ("mail.blacklist", []),
         ("mailing.contact", []),

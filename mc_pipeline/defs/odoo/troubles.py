@@ -33,6 +33,7 @@ def report_read(
 def incomplete_read(company: str, name: str, because: str) -> "Trouble":
     """A read that may not be the whole truth: it waits for a person, or for a later run."""
     from mc_pipeline.ledger.troubles import Trouble, TroubleKind
+    from mc_pipeline.odoo.reading import is_right_missing
 
     released_by = release_of(company, name)
     if released_by in because:
@@ -44,6 +45,17 @@ def incomplete_read(company: str, name: str, because: str) -> "Trouble":
             sentence=because,
             what_to_do="Until then nobody is archived, removed or merged because of it. Find out what was "
             f"deleted; when that is meant, release it: {released_by}",
+            owner="data engineering",
+        )
+    if is_right_missing(because):
+        return Trouble(
+            kind=TroubleKind.BROKEN,
+            part="table",
+            place=name,
+            code="right_missing",
+            sentence=f"{name} is not complete: {because}",
+            what_to_do="Give the Odoo user that right. Until then nobody is archived, removed or merged "
+            f"because of it; mc-pipeline doctor {company} says when it is right",
             owner="data engineering",
         )
     return Trouble(

@@ -19,6 +19,7 @@ from mc_pipeline.defs.store.left_alone import StoreLeftAlone
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.settings import CompanySettings, Settings
 from mc_pipeline.tables import Table, schemas
+from mc_pipeline.tables.elsewhere import customers_elsewhere_in
 from mc_pipeline.tables.parquet import COLUMNS, FEEDS, stored_table
 
 if TYPE_CHECKING:
@@ -94,8 +95,10 @@ def store_assets(settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]
         systems: dg.ResourceParam[Systems],
     ) -> dg.MaterializeResult:
         from mc_pipeline.domain.store_orders import build_store_orders
+        from mc_pipeline.sync.bound_orders import orders_bound
 
         company = systems.company(context.partition_key)
+        elsewhere = customers_elsewhere_in(odoo_partners)
         rows = build_store_orders(
             odoo_orders.rows,
             odoo_order_lines.rows,
@@ -110,6 +113,14 @@ def store_assets(settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]
             held_orders=systems.ledger.stores.held_orders(company.key),
             cancelled_since=_cancelled_since(systems, company),
             erased_partners=systems.erased.partner_ids,
+            elsewhere=elsewhere,
+            bound_orders=orders_bound(
+                systems.ledger,
+                company.key,
+                odoo_partners.rows,
+                odoo_orders.rows,
+                others={*elsewhere, *systems.erased.partner_ids},
+            ),
         )
         table = odoo_orders.derive(
             rows, odoo_order_lines, odoo_refunds, odoo_products, odoo_partners, contacts, set_aside

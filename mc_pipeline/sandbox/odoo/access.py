@@ -143,10 +143,23 @@ class RecordRule:
         return f"{self.model} rule"
 
 
+def _companies_and_above(env: Environment) -> list[int]:
+    """The call's companies and all above them: Odoo's ``parent_of company_ids``, for branches."""
+    companies = env.database.models["res.company"].table.rows
+    found: list[int] = []
+    due = list(env.company_ids)
+    while due:
+        company = due.pop()
+        if company and company not in found:
+            found.append(company)
+            due.append(companies.get(company, {}).get("parent_id") or 0)
+    return found
+
+
 def _own_company_or_shared(env: Environment) -> list[Any]:
     return [
         "|",
-        ("company_id", "in", [False, *env.company_ids]),
+        ("company_id", "in", [False, *_companies_and_above(env)]),
         ("partner_share", "=", False),
     ]  # fmt: skip
 
@@ -157,6 +170,10 @@ def _own_company(env: Environment) -> list[Any]:
 
 def _own_company_or_none(env: Environment) -> list[Any]:
     return [("company_id", "in", [False, *env.company_ids])]
+
+
+def _company_above_or_none(env: Environment) -> list[Any]:
+    return [("company_id", "in", [False, *_companies_and_above(env)])]
 
 
 def _own_documents(env: Environment) -> list[Any]:
@@ -174,8 +191,8 @@ STANDARD_RULES = (
     RecordRule("account.move", _own_company),
     RecordRule("account.move.line", _own_company),
     RecordRule("hr.employee", _own_company_or_none),
-    RecordRule("product.template", _own_company_or_none),
-    RecordRule("product.product", _own_company_or_none),
+    RecordRule("product.template", _company_above_or_none),
+    RecordRule("product.product", _company_above_or_none),
     RecordRule(
         "res.users", lambda env: ["|", ("share", "=", False), ("company_ids", "in", list(env.company_ids))]
     ),

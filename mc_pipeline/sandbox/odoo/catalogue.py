@@ -189,6 +189,7 @@ _MODELS: dict[str, str] = {
         partner_id many2one >res.partner !
         currency_id many2one >res.currency !
         parent_id many2one >res.company
+        parent_path char ro
         child_ids one2many >res.company .parent_id
         user_ids many2many >res.users ~res.users.company_ids
         email char

@@ -84,6 +84,13 @@ class Company(Model):
     def _partner(self, row: Row) -> Row:
         return self.database.models["res.partner"].table.rows.get(row.get("partner_id") or 0, {})
 
+    def compute_parent_path(self, env: Environment, row: Row) -> Any:
+        """ "1/4/": the companies above and the company itself, the topmost first."""
+        path = [row["id"]]
+        while (above := self.table.rows.get(path[0], {}).get("parent_id")) and above not in path:
+            path.insert(0, above)
+        return "".join(f"{company}/" for company in path)
+
     def compute_country_id(self, env: Environment, row: Row) -> Any:
         return self._partner(row).get("country_id", row.get("country_id", False))
 

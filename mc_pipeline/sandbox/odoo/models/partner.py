@@ -350,7 +350,12 @@ class MergeWizard(Model):
             for name in ("email", "phone", "street", "zip", "city", "country_id", "lang")
             if not rows[survivor].get(name)
         }
+        messages = self.database.models["mail.message"].table
         for id in sources:
+            # As Odoo does: what was said about a source, of earlier merges too, is said about the survivor.
+            for message in list(messages.with_value("res_id", id)):
+                if messages.rows[message].get("model") == "res.partner":
+                    messages.update(message, {"res_id": survivor})
             partners.table.delete(id)
         partners.write_records(env, [survivor], {key: value for key, value in filled.items() if value})
         partners.table.update(survivor, {"category_id": tags})

@@ -1,0 +1,214 @@
+"""Contacts that are deleted, merged, moved or hidden in Odoo; branches; invoice addresses: in whole runs."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from mc_pipeline.cli.person import tell_story
+from mc_pipeline.ledger.troubles import TroubleKind
+from mc_pipeline.tables.elsewhere import customers_elsewhere_in
+from mc_pipeline_tests.defs.test_sync import ORDERED, customer
+from mc_pipeline_tests.world import World
+
+ONE_STORE = """
+    audiences:
+      retail:
+        list_id: retail1
+        merge_fields: {FNAME: first_name, SPENT: total_spent}
+        tags: {B2C: always, VIP: {field: total_spent, at_least: 1000}}
+        store: {id: acme-retail, name: ACME, currency: EUR}
+"""
+
+
+def company(key: str, odoo_id: int, audiences: str = ONE_STORE) -> str:
+    return (
+        f"  {key}:\n    odoo_company_id: {odoo_id}\n    mailchimp: main\n    timezone: Europe/Paris\n"
+        f"    guards: {{orders_lowered: 100%}}\n{audiences}"
+    )
+
+
+def listed(world: World, key: str = "acme") -> dict[int, tuple[str, str]]:
+    """Reason and detail of each partner that is set aside."""
+    rows = world.table("set_aside", key).rows
+    return {row["partner_id"]: (row["reason"], row["detail"]) for row in rows.to_dict("records")}
+
+
+def excluded(world: World, key: str = "acme") -> dict[int, tuple[str, Any]]:
+    rows = world.table("store_orders", key).rows
+    return dict(
+        zip(
+            rows["order_id"], zip(rows["excluded_because"], rows["excluded_detail"], strict=True), strict=True
+        )
+    )
+
+
+def forget_orders(world: World, partner: int) -> None:
+    """What a person does before Odoo lets them delete a customer."""
+    for order in world.odoo.search("sale.order", [("partner_id", "=", partner)]):
+        world.odoo.cancel_order(order)
+        world.odoo.unlink("sale.order", order)
+
+
+def test_v3_members_whose_contact_is_gone_stop_qualifying_and_the_list_says_what_became_of_it(
+    world: World,
+):
+    lumen = world.odoo.add_company("Lumen")
+    world.configure(company("acme", 1))
+    names = ("kept", "merged", "deleted", "moved", "hidden", "blanked", "subscribed", "survivor")
+    at = {name: customer(world, f"{name}@example.com", spent=2000, company_id=1) for name in names}
+    for number in range(100):
+        customer(world, f"other{number}@example.com")
+    world.mailchimp.add_member("retail1", "subscribed@example.com", status="subscribed")
+    world.sync()
+    status = world.mailchimp.status
+
+    def tags(audience: str, email: str) -> list[str]:
+        return sorted(world.mailchimp.tags(audience, email))
+
+    assert tags("retail1", "merged@example.com") == ["B2C", "VIP"]
+
+    world.odoo.merge_partners(at["survivor"], at["merged"])
+    for name in ("deleted", "subscribed"):
+        forget_orders(world, at[name])
+        world.odoo.unlink("res.partner", at[name])
+    world.odoo.edit_partner(at["moved"], company_id=lumen)
+    world.odoo.hide("res.partner", [at["hidden"]])
+    world.odoo.edit_partner(at["blanked"], email=False)
+    world.run(push=False)
+    plan = world.table("audience_plan").rows
+    leaving = plan[plan["cause"] == "stopped_qualifying"]
+    assert {row.email: row.because.removeprefix("stopped qualifying: ") for row in leaving.itertuples()} == {
+        "merged@example.com": f"partner {at['merged']} was merged into partner {at['survivor']} in Odoo",
+        "deleted@example.com": f"partner {at['deleted']} was deleted in Odoo",
+        "subscribed@example.com": f"partner {at['subscribed']} was deleted in Odoo",
+        "moved@example.com": f"partner {at['moved']} belongs to company Lumen now",
+    }
+    world.sync()
+
+    reasons = listed(world)
+    assert reasons[at["merged"]] == (
+        "merged_in_odoo",
+        f"was merged into partner {at['survivor']} in Odoo",
+    )
+    assert reasons[at["deleted"]] == ("deleted_in_odoo", "was deleted in Odoo")
+    assert reasons[at["moved"]] == ("moved_to_other_company", "belongs to company Lumen now")
+    assert reasons[at["hidden"]][0] == "hidden_in_odoo"
+    assert reasons[at["blanked"]][0] == "missing_email"
+    # transactional members whom we created and who were never subscribed
+    for name in ("merged", "deleted", "moved"):
+        assert status("retail1", f"{name}@example.com") == "archived", name
+    assert status("retail1", "subscribed@example.com") == "subscribed"
+    assert tags("retail1", "subscribed@example.com") == ["Odoo-not-qualifying"]
+    for name in ("kept", "hidden", "blanked"):
+        assert status("retail1", f"{name}@example.com") == "transactional", name
+        assert tags("retail1", f"{name}@example.com") == ["B2C", "VIP"], name
+    with world.systems() as systems:
+        acme = world.settings.companies["acme"]
+        told = {
+            name: tell_story(systems.ledger, acme, f"{name}@example.com").verdict
+            for name in ("merged", "deleted", "moved", "hidden")
+        }
+    assert told["merged"].startswith("Belongs in no audience: the contact was merged in Odoo")
+    assert told["deleted"].startswith("Belongs in no audience: the contact was deleted in Odoo")
+    assert told["moved"].startswith("Belongs in no audience: the contact belongs to another company")
+    assert told["hidden"].startswith("Nothing is known now: Odoo hides the contact")
+
+    (order,) = world.odoo.search("sale.order", [("partner_id", "=", at["moved"])])
+    assert excluded(world)[order] == ("other_company", "customer belongs to company Lumen")
+    world.mailchimp.journal.clear()
+    world.sync()
+    assert world.mailchimp.journal.writes == []
+
+
+def test_6_1_an_incomplete_read_takes_nobody_for_gone(world: World):
+    kept = customer(world, "kept@example.com")
+    gone = customer(world, "gone@example.com")
+    world.sync()
+    forget_orders(world, gone)
+    world.odoo.unlink("res.partner", gone)
+    world.odoo.hide("res.partner", [kept])  # more than a tenth is missing
+    world.run()
+    assert not world.table("odoo_partners").complete
+    assert world.mailchimp.status("retail1", "gone@example.com") == "transactional"
+    assert gone not in listed(world)
+
+
+def test_v4_a_customer_of_the_parent_who_orders_in_a_branch_is_a_customer_of_the_branch(world: World):
+    branch, lumen = world.odoo.add_company("Branch"), world.odoo.add_company("Lumen")
+    world.odoo.write("res.company", branch, {"parent_id": 1})
+    world.mailchimp.add_audience("branch1", "Branch")
+    of_branch = ONE_STORE.replace("retail1", "branch1").replace("acme-retail", "branch-retail")
+    world.configure(company("acme", 1) + company("branch", branch, of_branch))
+    both, parent_only, elsewhere = (
+        world.odoo.add_partner(name=name, email=f"{name}@example.com", company_id=owner)
+        for name, owner in (("both", 1), ("parent", 1), ("elsewhere", lumen))
+    )
+    world.odoo.add_order(parent_only, 10.0, date_order=ORDERED)
+    here = world.odoo.add_order(both, 100.0, date_order=ORDERED, company_id=branch)
+    theirs = world.odoo.add_order(elsewhere, 50.0, date_order=ORDERED, company_id=branch)
+    for key in ("acme", "branch"):
+        world.sync(key)
+    assert set(world.mailchimp.statuses("branch1")) == {"both@example.com"}
+    assert set(world.mailchimp.statuses("retail1")) == {"parent@example.com"}
+    orders = excluded(world, "branch")
+    assert orders[here][0] == ""
+    assert orders[theirs] == ("other_company", "customer belongs to company Lumen")
+    assert listed(world, "branch")[elsewhere][0] == "other_company"
+    facts = world.table("revenue_reconciliation", "branch").rows
+    assert set(facts.loc[facts["order_id"] == theirs, "left_out_because"]) == {"other_company"}
+
+    # an opt-out of the parent's customer is carried from the branch's audience
+    world.mailchimp.unsubscribe("branch1", "both@example.com")
+    world.sync("branch")
+    assert world.odoo.search("mail.blacklist", [("email", "=", "both@example.com"), ("active", "=", True)])
+
+
+def test_v9_a_company_without_an_address_counts_to_its_invoice_address_and_keeps_its_orders(world: World):
+    world.configure(company("acme", 1))
+    firm = world.odoo.add_partner(name="Globex", is_company=True)
+    bills = world.odoo.add_partner(
+        name="Globex, Bills", email="bills@example.com", type="invoice", parent_id=firm
+    )
+    lost = customer(world, "lost@example.com")
+    later = world.odoo.add_partner(name="Later", email="later@example.com", type="invoice", parent_id=lost)
+    world.odoo.add_order(firm, 1500.0, date_order=ORDERED, partner_invoice_id=bills)
+    (held,) = world.odoo.search("sale.order", [("partner_id", "=", lost)])
+    world.odoo.write("sale.order", held, {"partner_invoice_id": later})
+    world.sync()
+    assert world.mailchimp.statuses("retail1") == {
+        "bills@example.com": "transactional",
+        "lost@example.com": "transactional",
+    }
+    assert sorted(world.mailchimp.tags("retail1", "bills@example.com")) == ["B2C", "VIP"]
+
+    world.odoo.edit_partner(lost, email=False)
+    world.mailchimp.journal.clear()
+    world.sync()
+    assert set(world.mailchimp.statuses("retail1")) == {"bills@example.com", "lost@example.com"}
+    assert world.mailchimp.journal.writes == []
+    assert excluded(world)[held][0] == "no_usable_address"
+
+
+def test_a_table_of_an_earlier_version_tells_of_no_customers_elsewhere(world: World):
+    customer(world, "ada@example.com")
+    world.run(push=False)
+    table = world.table("odoo_partners")
+    assert customers_elsewhere_in(table) == {}
+    assert customers_elsewhere_in(replace(table, facts={})) == {}
+
+
+def test_1_1_a_missing_right_reddens_the_run_and_names_the_right(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    customer(world, "ada@example.com")
+    uid = world.odoo.add_user("limited", "limited", groups=("sales_all", "accounting", "email_marketing"))
+    world.odoo.deny(uid, "mailing.subscription")
+    world.config.write_text(world.config.read_text().replace("user: admin", "user: limited"))
+    monkeypatch.setenv("ODOO_SECRET", "limited")
+    result = world.run()
+    assert world.went_through(result), world.failures(result)
+    with world.systems() as systems:
+        found = {each.trouble.place: each.trouble for each in systems.ledger.troubles.open("acme")}
+    assert found["odoo_partners"].kind == TroubleKind.BROKEN
+    assert "Email Marketing / User" in found["odoo_partners"].sentence
