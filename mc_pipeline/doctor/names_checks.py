@@ -31,13 +31,13 @@ def check_names(company: CompanyInOdoo) -> Iterator[Result]:
     seen = f"as of {members.observed_at:%Y-%m-%d %H:%M} UTC"
     if len(twice):
         yield warning(
-            f"{_members(len(twice))} with the last name in both fields, such as Mia Miller and Miller, {seen}",
+            f"{_members(len(twice))} with the last name in both fields (Mia Miller, Miller), {seen}",
             "Sync: where the audience has names: whole, the first name is put right.",
         )
     if len(not_decided):
         yield warning(
-            f"{_members(len(not_decided))} whose names are not written, {seen}: the last name is not ours, and "
-            "the name in Odoo does not end in it",
+            f"{_members(len(not_decided))} whose names are not written, {seen}: this pipeline did not write "
+            "the last name, and the name in Odoo does not end in it",
             f"{WHAT_TO_DO[:1].upper()}{WHAT_TO_DO[1:]} The check names_decided of audience_plan lists them.",
         )
     if not (len(twice) or len(not_decided)):
