@@ -216,7 +216,8 @@ def left_out_share(rows: pd.DataFrame, *, members_wait: bool = False) -> float:
 
 
 def waiting_share(rows: pd.DataFrame, *, members_wait: bool = False) -> float:
-    """Return how much of it waits, or is for stores that were not looked at, 0 to 1: the rest of the above."""
+    """Return how much of it waits, or is for stores that were not looked at, 0 to 1: what
+    ``left_out_share`` leaves out."""
     return _share(rows, rows["left_out_because"].isin(_waiting(members_wait)))
 
 

@@ -113,8 +113,8 @@ def _little_is_left_out(found: Reconciliation) -> dg.AssetCheckResult:
     )
     if waits:
         said += (
-            f" {waits:.1%} waits with what a person has to approve, or is for stores that were not looked at: "
-            f"{MAILCHIMP_HOLDS_WHAT_IS_DUE} says which."
+            f" {waits:.1%} waits with what a person has to approve, or is for stores that were not looked "
+            f"at: {MAILCHIMP_HOLDS_WHAT_IS_DUE} says which."
         )
     return dg.AssetCheckResult(
         check_name=LITTLE_IS_LEFT_OUT,
