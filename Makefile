@@ -10,10 +10,13 @@ DEVELOPMENT := $(VENV)/.installed-development
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
 TESTS ?= mc_pipeline_tests
 
-.PHONY: help demo test dev bench lint lock clean chromium
+# Another search of the rules' tests each time; the seed is printed, and SEED=… repeats it.
+SEED := $(or $(SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '))
+
+.PHONY: help demo test test-random dev bench lint lock clean chromium
 
 help:  ## say what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 demo: $(RUNTIME)  ## run the whole pipeline on stand-in servers, and tell the story
 	@$(BIN)/mc-pipeline demo
@@ -23,6 +26,12 @@ dev: $(RUNTIME)  ## open the Dagster UI on the stand-in servers
 
 test: $(DEVELOPMENT) chromium  ## run the tests (TESTS=… for some of them)
 	$(BIN)/pytest -n auto --dist worksteal $(TESTS)
+
+test-random: $(DEVELOPMENT)  ## test the rules with other examples each time (SEED=… repeats one)
+	@echo "Hypothesis seed: $(SEED)  (again: make test-random SEED=$(SEED))"
+	env -u CI $(BIN)/pytest -q -n auto --dist worksteal -m hypothesis --hypothesis-seed=$(SEED) \
+		mc_pipeline_tests/domain \
+		|| { echo "Failed with Hypothesis seed $(SEED): make test-random SEED=$(SEED)" >&2; exit 1; }
 
 bench: $(RUNTIME)  ## measure how fast and how large, on stand-in servers
 	@$(BIN)/python -m benchmarks.odoo_extraction

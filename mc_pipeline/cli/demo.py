@@ -147,9 +147,31 @@ class _Story:
         self._promise(
             bool(added), f"{len(added)} people who had opted out in Mailchimp are on Odoo's blacklist now"
         )
+        self._last_names_stand_once()
         stores = self._servers.mailchimp.state.stores.values()
         orders = sum(len(store.orders) for store in stores)
         self._promise(orders > 0, f"{len(stores)} stores hold {orders:,} orders, as much of them as was kept")
+
+    def _last_names_stand_once(self) -> None:
+        """Odoo has one name; a greeting of first and last name must not show the last one twice."""
+        from mc_pipeline.domain.names import NameFields, has_last_name_twice
+
+        fields = {
+            audience.list_id: NameFields.of(audience)
+            for company in self._settings.companies.values()
+            for audience in company.audiences.values()
+        }
+        named = [
+            (member.merge_fields, fields[list_id])
+            for list_id in fields
+            for member in self._servers.mailchimp.audience(list_id).members.values()
+            if member.status != "archived" and member.merge_fields.get("LNAME")
+        ]
+        twice = sum(has_last_name_twice(present, where) for present, where in named)
+        self._promise(
+            bool(named) and not twice,
+            f"{len(named)} members had given their last name: it stands in their names once",
+        )
 
     def _second_run(self) -> None:
         self._chapter("Second run: nothing changed", "So nothing is written, to either system.")
@@ -168,7 +190,7 @@ class _Story:
         )
         self._clear_journals()
         assert person.partner_id is not None
-        self._servers.odoo.edit_partner(person.partner_id, name=f"{person.name} (corrected)")
+        self._servers.odoo.edit_partner(person.partner_id, name=f"Dr {person.name}")
         self._servers.mailchimp.unsubscribe(person.list_id, person.email)
         clicked = time.monotonic()
         run = self._sync(person.company)
@@ -222,7 +244,14 @@ class _Story:
         orders = read_stored("store_orders", company)
         assert orders is not None
         due = orders.rows[(orders.rows["excluded_because"] == "") & (orders.rows["goods_total"] > 0)]
-        order = due.sort_values(["processed_at", "order_id"]).iloc[-1]
+        latest_first = due.sort_values(["processed_at", "order_id"], ascending=False)
+        order = next(
+            row
+            for row in latest_first.to_dict("records")
+            if not self._servers.odoo.search(
+                "sale.order.line", [("order_id", "=", int(row["order_id"])), ("qty_invoiced", ">", 0)]
+            )
+        )
         self._chapter(
             "A refund",
             f"All of {order['name']} is sent back: an invoice and a credit note are posted in Odoo.",

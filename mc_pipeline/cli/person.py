@@ -19,6 +19,7 @@ from mc_pipeline.domain.evidence import BOOLEAN_FIELD
 from mc_pipeline.domain.explanation import ExplanationStep, explain_contact, explain_partner
 from mc_pipeline.domain.gone_partners import GONE, HIDDEN
 from mc_pipeline.domain.held_addresses import HeldAddresses
+from mc_pipeline.domain.names import NOT_DECIDED
 from mc_pipeline.domain.odoo_opt_outs import CONFLICTS
 from mc_pipeline.domain.refusal_causes import OUTSIDE_THE_PERSON
 from mc_pipeline.ledger import Ledger
@@ -311,7 +312,9 @@ def _not_written(
         of_first_load=frozenset(ledger.confirmations.of_first_load(company.key, [address])),
     )
     left = changes.not_written
-    for row in _records(left[(left["email"] == address) & ~left["audience"].isin(changing)]):
+    # Names that are not decided stay as they are, whatever else the plan changes.
+    as_planned = ~left["audience"].isin(changing) | (left["reason"] == NOT_DECIDED)
+    for row in _records(left[(left["email"] == address) & as_planned]):
         yield ExplanationStep(str(row["audience"]), str(row["reason"]), _sentence(str(row["detail"])))
     waiting = changes.consented_not_subscribed
     for row in _records(waiting[waiting["email"] == address]):

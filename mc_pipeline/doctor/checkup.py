@@ -6,6 +6,7 @@ from pathlib import Path
 from mc_pipeline.doctor.findings import Finding, Status, look_at
 from mc_pipeline.doctor.machine_checks import MACHINE_CHECKS, Machine
 from mc_pipeline.doctor.mailchimp_checks import ACCOUNT_CHECKS, AUDIENCE_CHECKS
+from mc_pipeline.doctor.names_checks import NAMES_CHECKS
 from mc_pipeline.doctor.odoo_checks import COMPANY_CHECKS, ODOO_CHECKS
 from mc_pipeline.doctor.people_checks import PEOPLE_CHECKS
 from mc_pipeline.doctor.subjects import Account, AudienceOfCompany, CompanyInOdoo
@@ -70,10 +71,10 @@ def _company(
     )
     if trouble is not None:
         # Counts are those of a sync, and none would get as far.
-        for check in PEOPLE_CHECKS:
+        for check in (*PEOPLE_CHECKS, *NAMES_CHECKS):
             yield Finding(company.key, check.name, Status.NOT_CHECKED, f"because of {trouble}")
         return
-    yield from look_at(company.key, subject, PEOPLE_CHECKS)
+    yield from look_at(company.key, subject, (*PEOPLE_CHECKS, *NAMES_CHECKS))
 
 
 def _is_closed(findings: Sequence[Finding]) -> bool:

@@ -63,6 +63,7 @@ _CONTACT_COLUMNS = (
     "partner_id",
     "partner_ids",
     "name",
+    "one_name",
     "language",
     "merge_fields_json",
     "tags",
@@ -92,6 +93,9 @@ class AudienceLike(Protocol):
 
     @property
     def merge_fields(self) -> Mapping[str, str]: ...
+
+    @property
+    def names(self) -> str: ...
 
     @property
     def tags(self) -> Mapping[str, Any]: ...

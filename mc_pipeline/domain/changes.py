@@ -38,6 +38,8 @@ from mc_pipeline.domain.held_addresses import (
     as_of_now,
     present_addresses,
 )
+from mc_pipeline.domain.names import NOT_DECIDED, NameFields
+from mc_pipeline.domain.names_not_decided import names_not_decided, why_not_decided
 from mc_pipeline.domain.not_taken_back import NOBODY, NOT_TAKEN_BACK, RefusalLike, why_not_taken_back
 from mc_pipeline.domain.plan_rows import (
     NOT_QUALIFYING_TAG,
@@ -74,7 +76,7 @@ class AudienceChanges:
             (audience, list_id, email, partner_id, consented_at UTC, because).
         not_written: contacts that are not created or not updated (audience, list_id, email, partner_id,
             reason: blacklisted | vanished | absent | archived | not_taken_back | changed_in_mailchimp |
-            rejected_by_mailchimp, detail).
+            name_not_decided | rejected_by_mailchimp, detail); of ``name_not_decided`` the names alone.
     """
 
     plan: pd.DataFrame
@@ -170,6 +172,7 @@ def decide_changes(
     fields_of_list = {audience.list_id: frozenset(audience.merge_fields) for audience in audiences}
     tags_of_list = {audience.list_id: tuple(audience.tags) for audience in audiences}
     consent_of_list = {audience.list_id: audience.consent for audience in audiences}
+    names_of_list = {audience.list_id: NameFields.of(audience) for audience in audiences}
     list_ids = list(fields_of_list)
     removals_held = {name: completeness.removals_held_back_because(name) for name in list_ids}
     creations_held = {name: completeness.creations_held_back_because(name) for name in list_ids}
@@ -177,7 +180,14 @@ def decide_changes(
 
     inheriting = _inheriting(view, partners, held_addresses, successors, opted_out_since, planned_at, changed)
     renames = _renames(
-        view, partners, fields_of_list, merge_field_types, removals_held, reachable_held, planned_at
+        view,
+        partners,
+        fields_of_list,
+        merge_field_types,
+        names_of_list,
+        removals_held,
+        reachable_held,
+        planned_at,
     )
     covered = set(zip(renames["list_id"], renames["new_email"], strict=True))
     renamed = set(zip(renames["list_id"], renames["email"], strict=True))
@@ -200,6 +210,7 @@ def decide_changes(
     created, refused_creations = rows_for_creations(
         decided,
         fields_of_list,
+        names_of_list,
         planned_at,
         removals_held_back=removals_held,
         creations_held_back=creations_held,
@@ -212,7 +223,9 @@ def decide_changes(
     left_alone = renamed | covered | taken
     stays = pd.Series([key not in left_alone for key in keys], index=view.desired.index, dtype=bool)
     live = view.desired[view.desired["status"].notna() & (view.desired["status"] != "archived") & stays]
-    updated, refused_updates = rows_for_updates(live, fields_of_list, merge_field_types, planned_at)
+    updated, refused_updates = rows_for_updates(
+        live, fields_of_list, merge_field_types, names_of_list, planned_at
+    )
     upgrades = decide_upgrades(view, consent_of_list, double_optin_list_ids, lost_evidence)
     upgraded, _ = rows_for_upgrades(upgrades[stays.loc[upgrades.index]], planned_at)
     upgraded = upgraded.assign(held_back_because=reachable_held)
@@ -255,7 +268,14 @@ def decide_changes(
     return AudienceChanges(
         assemble(company.key, parts),
         _consented_not_subscribed(upgrades),
-        _not_written(view, decided, not_taken_back, refused_creations, refused_updates),
+        _not_written(
+            view,
+            decided,
+            not_taken_back,
+            names_not_decided(live, names_of_list),
+            refused_creations,
+            refused_updates,
+        ),
     )
 
 
@@ -315,6 +335,7 @@ def _renames(
     partners: pd.DataFrame,
     fields_of_list: Mapping[str, Set[str]],
     types_of_list: Mapping[str, Mapping[str, str]],
+    names_of_list: Mapping[str, NameFields],
     removals_held: Mapping[str, str],
     reachable_held: str,
     planned_at: datetime,
@@ -327,7 +348,7 @@ def _renames(
     members = _taking_over(view, renames)
     before: list[str] = []
     after: list[str] = []
-    changes = field_changes(members, fields_of_list, types_of_list)
+    changes = field_changes(members, fields_of_list, types_of_list, names_of_list)
     for old, new, change in zip(renames["email"], renames["new_email"], changes, strict=True):
         observed, body = change or ({}, {})
         before.append(canonical_json({**observed, "email_address": old}))
@@ -388,6 +409,7 @@ def _not_written(
     view: AudienceView,
     decided: pd.DataFrame,
     not_taken_back: Mapping[str, RefusalLike],
+    not_decided: pd.DataFrame,
     *refused: pd.DataFrame,
 ) -> pd.DataFrame:
     columns = ["audience", "list_id", "email", "partner_id", "reason", "detail"]
@@ -409,6 +431,11 @@ def _not_written(
             detail=[
                 why_left_behind(change, audience_of.get(change.list_id, change.list_id)) for change in behind
             ],
+        )
+    )
+    parts.append(
+        not_decided.assign(
+            reason=NOT_DECIDED, detail=[why_not_decided(str(tag)) for tag in not_decided["last_name_in"]]
         )
     )
     for rows in refused:

@@ -73,7 +73,7 @@ def differing_fields(
             continue
         field_type = types.get(tag)
         if is_empty(value):
-            if not is_empty(present) and _is_ours(present, sent.get(tag), field_type):
+            if not is_empty(present) and is_ours(present, sent.get(tag), field_type):
                 differing[tag] = ""
             continue
         if same_value(value, present, field_type):
@@ -84,7 +84,7 @@ def differing_fields(
     return differing
 
 
-def _is_ours(present: Any, sent: Any, field_type: str | None) -> bool:
+def is_ours(present: Any, sent: Any, field_type: str | None) -> bool:
     """Tell whether a present value is what we sent, in whatever spelling Mailchimp gave it.
 
     What came back after a write is no proof: the answer to an update of one field shows the others too, and

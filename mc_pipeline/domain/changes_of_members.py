@@ -16,6 +16,7 @@ from mc_pipeline.domain.audience_view import AudienceView, ConsentLike, parse
 from mc_pipeline.domain.changed_addresses import CHANGED_IN_MAILCHIMP
 from mc_pipeline.domain.changes_of_fields import differing_fields, is_empty, language_to_send
 from mc_pipeline.domain.evidence import MAILING_LIST
+from mc_pipeline.domain.names import SPLIT, NameFields, decide_names
 from mc_pipeline.domain.not_taken_back import NOT_TAKEN_BACK
 from mc_pipeline.domain.plan_rows import body_key, canonical_json
 from mc_pipeline.domain.refusal_causes import OUTSIDE_THE_PERSON
@@ -216,6 +217,7 @@ def _is_in(rows: pd.DataFrame, keys: Collection[tuple[str, str]]) -> pd.Series:
 def rows_for_creations(
     decided: pd.DataFrame,
     fields_of_list: Mapping[str, Collection[str]],
+    names_of_list: Mapping[str, NameFields],
     planned_at: datetime,
     *,
     removals_held_back: Mapping[str, str],
@@ -227,6 +229,7 @@ def rows_for_creations(
     Args:
         decided: the frame of :func:`decide_creations`.
         fields_of_list: merge tags of the settings, per list.
+        names_of_list: where names stand, per list.
         planned_at: a refusal "for now" is tried again from its time on.
         removals_held_back: why nobody leaves an audience for another one, per list; empty: they may.
         creations_held_back: why nobody is created in an audience, per list.
@@ -234,11 +237,30 @@ def rows_for_creations(
     """
     rows = decided[decided["status"] != ""]
     bodies = [
-        canonical_json(_creation_body(email, status, fields, language, evidence, fields_of_list[list_id]))
-        for email, status, fields, language, evidence, list_id in zip(
+        canonical_json(
+            _creation_body(
+                email,
+                status,
+                # An archived member has fields, which come back with it.
+                decide_names(
+                    parse(fields),
+                    one_name,
+                    names_of_list[list_id],
+                    parse(observed),
+                    parse(sent_json).get("merge_fields") or {},
+                ).desired,
+                language,
+                evidence,
+                fields_of_list[list_id],
+            )
+        )
+        for email, status, fields, one_name, observed, sent_json, language, evidence, list_id in zip(
             rows["email"],
             rows["status"],
             rows["merge_fields_json"],
+            rows["one_name"],
+            rows["observed_fields_json"],
+            rows["sent_json"],
             rows["language"],
             rows["evidence_json"],
             rows["list_id"],
@@ -280,9 +302,14 @@ def _first(reasons: Iterable[str]) -> str:
 
 
 def _creation_body(
-    email: str, status: str, fields_json: str, language: Any, evidence_json: Any, tags: Collection[str]
+    email: str,
+    status: str,
+    desired: Mapping[str, Any],
+    language: Any,
+    evidence_json: Any,
+    tags: Collection[str],
 ) -> dict[str, Any]:
-    fields = {tag: value for tag, value in parse(fields_json).items() if tag in tags and not is_empty(value)}
+    fields = {tag: value for tag, value in desired.items() if tag in tags and not is_empty(value)}
     body: dict[str, Any] = {"email_address": email, "status": status, "merge_fields": fields}
     if isinstance(language, str) and language:
         body["language"] = language
@@ -325,6 +352,7 @@ def rows_for_updates(
     members: pd.DataFrame,
     fields_of_list: Mapping[str, Collection[str]],
     types_of_list: Mapping[str, Mapping[str, str]],
+    names_of_list: Mapping[str, NameFields],
     planned_at: datetime,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Make update rows for members whose fields or language differ; return them and the refused ones.
@@ -333,12 +361,13 @@ def rows_for_updates(
         members: rows like ``view.desired`` that are members and not archived.
         fields_of_list: merge tags of the settings, per list.
         types_of_list: Mailchimp's type of each merge field, per list, as far as known.
+        names_of_list: where names stand, per list.
         planned_at: a refusal "for now" is tried again from its time on.
     """
     at: list[int] = []
     before: list[str] = []
     after: list[str] = []
-    for position, changes in enumerate(field_changes(members, fields_of_list, types_of_list)):
+    for position, changes in enumerate(field_changes(members, fields_of_list, types_of_list, names_of_list)):
         if changes is not None:
             at.append(position)
             before.append(canonical_json(changes[0]))
@@ -347,7 +376,13 @@ def rows_for_updates(
     updated = rows[list(_MEMBER)].assign(
         operation="update",
         cause="fields_differ",
-        because=[f"differs from Odoo: {', '.join(_changed(body))}" for body in map(json.loads, after)],
+        because=[
+            f"differs from Odoo: {', '.join(_changed(body))}"
+            + _about_names(body, wanted, names_of_list[list_id])
+            for body, wanted, list_id in zip(
+                map(json.loads, after), map(parse, rows["merge_fields_json"]), rows["list_id"], strict=True
+            )
+        ],
         before_json=before,
         after_json=after,
     )
@@ -359,16 +394,30 @@ def _changed(body: Mapping[str, Any]) -> list[str]:
     return [*body.get("merge_fields", {}), *(["language"] if "language" in body else [])]
 
 
+def _about_names(body: Mapping[str, Any], wanted: Mapping[str, Any], names: NameFields) -> str:
+    """Say why a first name is not the whole name of Odoo."""
+    fields = body.get("merge_fields", {})
+    shortened = [tag for tag in names.first if tag in fields and fields[tag] != wanted.get(tag)]
+    if not shortened or names.names == SPLIT:
+        return ""
+    return (
+        f"; {' and '.join(shortened)} without the last name, which stands in {' and '.join(names.read)} and "
+        "was not written by this pipeline"
+    )
+
+
 def field_changes(
     members: pd.DataFrame,
     fields_of_list: Mapping[str, Collection[str]],
     types_of_list: Mapping[str, Mapping[str, str]],
+    names_of_list: Mapping[str, NameFields],
 ) -> "list[tuple[dict[str, Any], dict[str, Any]] | None]":
     """Compare each member with what it should be: (what Mailchimp has, what to send), None when equal."""
     changes: list[tuple[dict[str, Any], dict[str, Any]] | None] = []
-    for list_id, wanted, observed, sent_json, returned_json, language, observed_language in zip(
+    for list_id, wanted, one_name, observed, sent_json, returned_json, language, observed_language in zip(
         members["list_id"],
         members["merge_fields_json"],
+        members["one_name"],
         members["observed_fields_json"],
         members["sent_json"],
         members["returned_json"],
@@ -384,19 +433,21 @@ def field_changes(
                 parse(sent_json).get("language"),
                 parse(returned_json).get("language"),
             )
-        if wanted == observed and new_language is None:
+        if wanted == observed and not one_name and new_language is None:
             changes.append(None)
             continue
         managed = fields_of_list[list_id]
         desired = {tag: value for tag, value in parse(wanted).items() if tag in managed}
         present = parse(observed)
+        sent = parse(sent_json).get("merge_fields") or {}
+        desired = decide_names(desired, one_name, names_of_list[list_id], present, sent).desired
         if desired.items() <= present.items() and new_language is None:
             changes.append(None)
             continue
         fields = differing_fields(
             desired,
             present,
-            parse(sent_json).get("merge_fields") or {},
+            sent,
             parse(returned_json).get("merge_fields") or {},
             types_of_list.get(list_id, {}),
         )

@@ -15,7 +15,7 @@ from mc_pipeline.domain.columns import canonical_json, lower, map_texts, texts, 
 from mc_pipeline.domain.company import AmountRule, CompanyRules
 from mc_pipeline.domain.consent import LEFT_OUT, StatusDecision, status_for_new
 from mc_pipeline.domain.evidence import BOOLEAN_FIELD, Evidence, parse_evidence, require_one_list
-from mc_pipeline.domain.fields import ContactFacts, desired_merge_fields, split_name
+from mc_pipeline.domain.fields import ContactFacts, desired_merge_fields, one_name, split_name
 from mc_pipeline.domain.people import (
     attribute_orders,
     contact_persons_of_customers,
@@ -333,10 +333,11 @@ def list_contacts(decision: Decision, only: Collection[str] | None = None) -> pd
 
     whole_names = texts(winners, "name")
     is_company = winners["is_company"]
+    first_names, last_names = texts(winners, "first_name"), texts(winners, "last_name")
     names = [
         split_name(name, first, last, is_company=company_record)
         for name, first, last, company_record in zip(
-            whole_names, texts(winners, "first_name"), texts(winners, "last_name"), is_company, strict=True
+            whole_names, first_names, last_names, is_company, strict=True
         )
     ]
     company_names = texts(winners, "company_name")
@@ -377,6 +378,7 @@ def list_contacts(decision: Decision, only: Collection[str] | None = None) -> pd
             "name": _objects(name or "" for name in whole_names),
             "first_name": _objects(facts.first_name for facts in all_facts),
             "last_name": _objects(facts.last_name for facts in all_facts),
+            "one_name": _objects(map(one_name, first_names, last_names, is_company)),
             "company_name": _objects(company_names),
             "language": _objects(languages),
             "country_code": _objects(texts(winners, "country_code")),

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from mc_pipeline.domain.errors import RuleError
+from mc_pipeline.domain.names import COMPANY, PERSON
 
 MERGE_FIELD_SOURCES: Mapping[str, str] = MappingProxyType(
     {
@@ -118,13 +119,20 @@ def split_name(
 
     Taken from Odoo's first and last name fields where some module adds them and they are filled; otherwise
     the whole name is the first name: cutting a name in two is wrong for most of the world. A company has
-    neither.
+    neither. What of a whole name goes to a member is decided beside what they have, in ``names``.
     """
     if is_company:
         return None, None
     if first_name or last_name:
         return first_name or None, last_name or None
     return name or None, None
+
+
+def one_name(first_name: str | None, last_name: str | None, is_company: bool) -> str:
+    """Tell whether Odoo has one name field for a contact: of a ``person`` or a ``company``; else empty."""
+    if first_name or last_name:
+        return ""
+    return COMPANY if is_company else PERSON
 
 
 def complete_address(

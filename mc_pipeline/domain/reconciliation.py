@@ -206,11 +206,29 @@ def left_out(rows: pd.DataFrame, decimal_places: int) -> pd.DataFrame:
     return found.sort_values(["kept_untaxed", "reason"], ascending=[False, True], ignore_index=True)
 
 
-def left_out_share(rows: pd.DataFrame) -> float:
-    """Return how much of the kept revenue that settings ask for is in no store, 0 to 1."""
-    asked = rows[~rows["left_out_because"].isin(BY_SETTINGS)]
-    kept = asked["kept_untaxed"].abs().sum()
-    return float(asked["left_out_untaxed"].abs().sum() / kept) if kept else 0.0
+def left_out_share(rows: pd.DataFrame, *, members_wait: bool = False) -> float:
+    """Return how much of the kept revenue that settings ask for is for no store, 0 to 1.
+
+    What is for a store that was not looked at is not among it: it is there, or waits for it. Nor is that of
+    people who are no members, while the creation of members waits for a person (``members_wait``).
+    """
+    return _share(rows, ~rows["left_out_because"].isin(_waiting(members_wait)))
+
+
+def waiting_share(rows: pd.DataFrame, *, members_wait: bool = False) -> float:
+    """Return how much of it waits, or is for stores that were not looked at, 0 to 1: what
+    ``left_out_share`` leaves out."""
+    return _share(rows, rows["left_out_because"].isin(_waiting(members_wait)))
+
+
+def _waiting(members_wait: bool) -> frozenset[str]:
+    return frozenset({NOT_LOOKED_AT, reasons.NOT_A_MEMBER} if members_wait else {NOT_LOOKED_AT})
+
+
+def _share(rows: pd.DataFrame, counts: pd.Series) -> float:
+    asked = ~rows["left_out_because"].isin(BY_SETTINGS)
+    kept = rows.loc[asked, "kept_untaxed"].abs().sum()
+    return float(rows.loc[asked & counts, "left_out_untaxed"].abs().sum() / kept) if kept else 0.0
 
 
 def _odoo_side(store_orders: pd.DataFrame, scale: int, timezone: str) -> pd.DataFrame:

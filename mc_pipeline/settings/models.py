@@ -246,8 +246,22 @@ class AudienceSettings(_Model):
     consent: ConsentSettings | None = None
     """Without it everyone is created as transactional."""
     merge_fields: dict[MergeTag, MergeFieldSource] = {}
+    names: Literal["whole", "split", "leave"] = "whole"
+    """Where Odoo has one name for a contact. whole: it is the first name, without the last name that somebody
+    else gave the member. split: the last word of a person's name is the last name. leave: the names of
+    members who have one are never written."""
     tags: dict[TagName, TagRule] = {}
     store: StoreSettings | None = None
+
+    @model_validator(mode="after")
+    def _split_names_have_a_place(self) -> Self:
+        if self.names == "split" and "last_name" not in self.merge_fields.values():
+            raise at_field(
+                "names",
+                "split has no place for the last name: fill a merge field with last_name, such as LNAME:"
+                " last_name, or choose whole",
+            )
+        return self
 
     @model_validator(mode="after")
     def _tag_names_differ(self) -> Self:

@@ -394,6 +394,12 @@ CONTACTS = TableColumns(
         Column("name", TEXT, "whole name"),
         Column("first_name", TEXT, "first name", True),
         Column("last_name", TEXT, "last name", True),
+        Column(
+            "one_name",
+            TEXT,
+            "`person` or `company`: Odoo has one name for it, and the audience's setting `names` decides "
+            "what of it is first and last name; empty: Odoo has both",
+        ),
         Column("company_name", TEXT, "name of the commercial company", True),
         Column("language", TEXT, "Mailchimp language code", True),
         Column("country_code", TEXT, "ISO 3166 two-letter country code", True),

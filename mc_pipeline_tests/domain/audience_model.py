@@ -80,6 +80,7 @@ class Person:
     evidence: Mapping[str, Any] | None = None
     also: tuple[int, ...] = ()
     order_count: int = 1
+    one_name: str = ""
 
 
 def consent_on(day: datetime, kind: str = "mailing_list") -> dict[str, Any]:
@@ -94,6 +95,7 @@ def contacts_table(people: Iterable[Person]) -> pd.DataFrame:
             "partner_ids": [person.partner_id, *person.also],
             "audience": person.audience,
             "name": person.name,
+            "one_name": person.one_name,
             "language": person.language,
             "merge_fields_json": canonical_json(dict(person.fields)),
             "tags": list(person.tags),
@@ -104,7 +106,7 @@ def contacts_table(people: Iterable[Person]) -> pd.DataFrame:
         for person in people
     ]
     columns = (
-        "email partner_id partner_ids audience name language merge_fields_json tags evidence_json "
+        "email partner_id partner_ids audience name one_name language merge_fields_json tags evidence_json "
         "status_for_new order_count"
     ).split()
     return pd.DataFrame(rows, columns=columns)

@@ -6,6 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mc_pipeline.domain.addresses import holds_several_addresses, is_valid_address, read_addresses
+from mc_pipeline.quality.syntax import is_valid_address as valid_by_the_checks
 from mc_pipeline_tests.domain.odoo_rows import built, contact, order, partner, partners_table
 
 
@@ -32,6 +33,15 @@ def by_the_library(address: str) -> bool:
         ("ÉLISE@exämple.com", "ÉLISE@exämple.com", "élise@exämple.com", ""),
         ("ada@-example.com", "ada@-example.com", None, "invalid_email"),
         (f"a@{'b' * 64}.com", f"a@{'b' * 64}.com", None, "invalid_email"),
+        ("a@test", "a@test", None, "invalid_email"),
+        ("ａ@shop.example", "ａ@shop.example", None, "invalid_email"),
+        ("a@shop．example", "a@shop．example", None, "invalid_email"),
+        ("a@shop。example", "a@shop。example", None, "invalid_email"),
+        ("a@ｓhop.example", "a@ｓhop.example", None, "invalid_email"),
+        ("o'brien+shop@example.com", "o'brien+shop@example.com", "o'brien+shop@example.com", ""),
+        ("a@xn--exmple-cua.com", "a@xn--exmple-cua.com", "a@xn--exmple-cua.com", ""),
+        ("иван@почта.рф", "иван@почта.рф", "иван@почта.рф", ""),
+        ("a@straße.de", "a@straße.de", "a@straße.de", ""),
     ],
 )
 def test_an_address_is_odoos_normalised_one_in_lower_case_or_a_named_problem(
@@ -83,6 +93,27 @@ def test_of_several_addresses_the_first_is_the_person_and_the_contact_says_so() 
 @example("a@example.com\n")
 def test_the_short_way_of_judging_an_address_agrees_with_the_library(address: str) -> None:
     assert is_valid_address(address) == by_the_library(address)
+
+
+@given(
+    st.builds(
+        "{}{}{}".format,
+        st.text(alphabet="abz09.-_+!'éßЖ山\u0301ａ９ｱ½ﬁ", max_size=8),
+        st.sampled_from(["@", "@", "@", "＠", ""]),
+        st.text(alphabet="abz09.-．。｡éßЖ山\u0301ａ９ｱ½ﬁ", max_size=12)
+        | st.sampled_from(
+            ["test", "shop.test", "xn--exmple-cua.com", "shop．example", "ｓhop.example", "localhost"]
+        ),
+    )
+)
+@example("a@test")
+@example("ａ@shop.example")
+@example("a@shop．example")
+@example("e\u0301@exa\u0308mple.com")
+def test_the_rules_and_the_checks_judge_every_address_alike(address: str) -> None:
+    """The checks of Odoo's data name the people whom the rules set aside, and nobody else."""
+    lowered = address.strip().lower()
+    assert is_valid_address(lowered) == valid_by_the_checks(lowered)
 
 
 @given(st.emails())

@@ -21,12 +21,14 @@ from mc_pipeline.domain.reconciliation import (
     MISSING,
     NOT_DUE,
     NOT_KNOWN,
+    NOT_LOOKED_AT,
     OTHER_CURRENCY,
     WAITS,
     by_month,
     left_out,
     left_out_share,
     reconcile,
+    waiting_share,
 )
 from mc_pipeline.domain.reconciliation import differing as differs
 from mc_pipeline.domain.store_changes import KEPT_RIGHT, STAYS
@@ -219,6 +221,18 @@ def test_what_settings_leave_out_is_not_counted_as_left_out_too_much():
     rows = reconciled(orders, [holds(orders[0])])
     assert left_out_share(rows) == pytest.approx(0.0476, abs=0.0001)
     assert left_out_share(reconciled([], [])) == 0.0
+
+
+def test_what_is_for_a_store_that_was_not_looked_at_is_not_left_out():
+    orders = [excluded(1, NOT_LOOKED_AT, 90.0), excluded(2, NO_AUDIENCE, 10.0)]
+    orders.append(excluded(3, NOT_A_MEMBER, 900.0))
+    rows = reconciled(orders, [])
+    kept = rows["kept_untaxed"].sum()
+    assert left_out_share(rows) == pytest.approx(1 - 95 / kept)
+    assert waiting_share(rows) == pytest.approx(95 / kept)
+    assert left_out_share(rows, members_wait=True) == pytest.approx(1 - 1000 / kept)
+    assert waiting_share(rows, members_wait=True) == pytest.approx(1000 / kept)
+    assert waiting_share(reconciled([], [])) == 0.0
 
 
 def test_people_who_were_erased_are_one_sum_a_month():

@@ -176,6 +176,9 @@ TYPED = {
     "b@example.com": "b@example.com",
     "zoë@example.com": "zoë@example.com",
     "ZOË@example.com": "zoË@example.com",
+    "a@test": "a@test",
+    "ａ@shop.example": "ａ@shop.example",
+    "a@shop．example": "a@shop．example",
 }
 OWN_COMPANY, BELOW_IT, CUSTOMER = 1, 2, 3
 

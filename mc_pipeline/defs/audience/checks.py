@@ -17,6 +17,8 @@ from mc_pipeline.defs.presentation import (
     unless_empty,
 )
 from mc_pipeline.defs.systems import Systems
+from mc_pipeline.domain.names import WHAT_TO_DO
+from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 NO_LEAKS = "no_leaks"
 WITHIN_GUARDS = "within_guards"
 PERMISSIONS_KNOWN = "permissions_known"
+NAMES_DECIDED = "names_decided"
 EVERYTHING_APPLIED = "everything_applied"
 
 _JUDGED_WITH = ("contacts", "odoo_partners", "odoo_blacklist", "mailchimp_members")
@@ -67,6 +70,17 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
                 "permission, they may have taken it back: it is not sent again. For marketing ops: look at "
                 "the member in Mailchimp. People who want the permission tick it themselves, or consent "
                 "again in Odoo: consent dated later gives it.",
+                owner="marketing ops",
+                companies=companies,
+            ),
+            company_check_spec(
+                NAMES_DECIDED,
+                asset="audience_plan",
+                judged_with=_JUDGED_WITH,
+                description="Of every member whom Odoo has one name for, it is clear which part of it is the "
+                "first name. Where the last name in Mailchimp was not written by this pipeline and the name "
+                "in Odoo does not end in it, neither is written; all other fields are. For marketing ops: "
+                f"{WHAT_TO_DO}",
                 owner="marketing ops",
                 companies=companies,
             ),
@@ -152,6 +166,7 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
                 ),
             },
         )
+        yield _names_decided(systems, company, contacts, mailchimp_members)
 
     @dg.multi_asset_check(
         name="audience_push_checks",
@@ -272,6 +287,34 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
         audience_plan_checks,
         audience_push_checks,
     ]
+
+
+def _names_decided(
+    systems: Systems, company: CompanySettings, contacts: Table, members: Table
+) -> dg.AssetCheckResult:
+    from mc_pipeline.domain.names_not_decided import list_names
+
+    records = systems.ledger.members.load([each.list_id for each in company.audiences.values()])
+    not_decided, _ = list_names(contacts.rows, members.rows, records, company)
+    number = len(not_decided)
+    people = "1 member" if number == 1 else f"{number:,} members"
+    return dg.AssetCheckResult(
+        check_name=NAMES_DECIDED,
+        asset_key="audience_plan",
+        passed=not_decided.empty,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="The names of all members are decided."
+        if not_decided.empty
+        else f"Neither first nor last name of {people} is written: their last name was not written by this "
+        f"pipeline, and the name in Odoo does not end in it. What to do: {WHAT_TO_DO}",
+        metadata={
+            "not_decided": number,
+            **unless_empty(by_audience=counts_table(counts(not_decided["audience"]), "audience")),
+            **partners_in_odoo(
+                systems.settings, "who", not_decided[["partner_id", "email", "audience", "last_name_in"]]
+            ),
+        },
+    )
 
 
 def _guards_table(report: "GuardReport") -> dg.MetadataValue:

@@ -54,6 +54,7 @@ companies:
           ORDERS: order_count
           SPENT: total_spent
           LASTORDER: last_order_date
+        names: whole   # the last name that a member gave stays, and the first name is the rest of the name
         tags:
           VIP: {{field: total_spent, at_least: 1000}}
           Regular: {{field: order_count, at_least: 3}}
