@@ -201,6 +201,13 @@ def test_confirmed_and_cancelled_orders_are_read_and_quotations_are_not(odoo, ma
     assert (cancelled["state"], cancelled["amount_untaxed"]) == ("cancel", 90.0)
 
 
+def test_a_line_is_called_what_was_ordered_in_every_version(odoo, mark, confirmed):
+    """From Odoo 20 on the line itself has no text unless its product says something to customers."""
+    _, _, order = confirmed
+    rows = read_order_lines(odoo.client, odoo.company, [order]).rows.sort_values("line_id")
+    assert rows["name"].tolist() == [f"Chair {mark}", "Thank you"]
+
+
 def test_products_of_order_lines_are_read_archived_ones_too_and_deleted_ones_are_left_out(
     odoo, mark, confirmed
 ):
