@@ -59,11 +59,13 @@ def _boolean_field(company: CompanyInOdoo, audience: AudienceSettings, wanted: s
         dated = boolean_evidence_fields(company.client, [wanted])[wanted]
     except OdooFieldMissingError as error:
         return problem(f"field {wanted}: not usable", f"Correct {setting}: {error.message}.")
-    ticked = company.client.search_count("res.partner", [*company.partners_domain, (wanted, "=", True)])
+    ticked = company.seeing_partners.search_count(
+        "res.partner", [*company.partners_domain, (wanted, "=", True)]
+    )
     count = (
         0
         if dated is None
-        else company.client.search_count(
+        else company.seeing_partners.search_count(
             "res.partner", [*company.partners_domain, (wanted, "=", True), (dated, "!=", False)]
         )
     )

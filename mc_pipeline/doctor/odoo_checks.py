@@ -14,7 +14,6 @@ from mc_pipeline.masking import mask_email
 from mc_pipeline.odoo.accounting import read_document_lines, read_documents
 from mc_pipeline.odoo.api_keys import new_key_advice, read_api_keys
 from mc_pipeline.odoo.blacklist import read_blacklist
-from mc_pipeline.odoo.companies import with_companies_above
 from mc_pipeline.odoo.errors import OdooAccessError, OdooFieldMissingError, OdooModelMissingError
 from mc_pipeline.odoo.fields import optional_model_fields
 from mc_pipeline.odoo.orders import read_orders
@@ -120,8 +119,8 @@ def check_company(company: CompanyInOdoo) -> Iterator[Result]:
 def check_contacts(company: CompanyInOdoo) -> Iterator[Result]:
     """Everything about partners that a sync reads can be read: users, employees, tags and consent too."""
     read = read_partners(company.few_records, company.odoo_id)
-    count = company.client.search_count("res.partner", company.partners_domain)
-    above = len(with_companies_above(company.client, company.odoo_id)) > 1
+    count = company.seeing_partners.search_count("res.partner", company.partners_domain)
+    above = len(company.with_companies_above) > 1
     whose = "of the company, of those above it, or shared" if above else "of the company or shared"
     yield from _readable(read, f"{count:,} partners {whose}")
 
@@ -208,7 +207,9 @@ def check_visibility(company: CompanyInOdoo) -> Iterator[Result]:
         order="id desc",
     )
     customers = sorted({order["partner_id"] for order in orders if order["partner_id"]})
-    seen = company.client.search("res.partner", ["&", ("id", "in", customers), *company.partners_domain])
+    seen = company.seeing_partners.search(
+        "res.partner", ["&", ("id", "in", customers), *company.partners_domain]
+    )
     unseen = sorted({*customers} - {*seen})
     elsewhere = other_companies_of(company.client, company.odoo_id, unseen) if unseen else {}
     hidden = len(unseen) - len(elsewhere)

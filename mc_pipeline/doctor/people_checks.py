@@ -68,7 +68,7 @@ def check_people(company: CompanyInOdoo) -> Iterator[Result]:
 def _too_many(company: CompanyInOdoo) -> str:
     """How many partners and orders there are, where they take minutes to read; else empty."""
     client = company.client
-    partners = client.search_count("res.partner", company.partners_domain)
+    partners = company.seeing_partners.search_count("res.partner", company.partners_domain)
     orders = client.search_count("sale.order", [("company_id", "=", company.odoo_id), ("state", "=", "sale")])
     if partners + orders <= SOON_READ or company.systems.count_people:
         return ""

@@ -8,7 +8,7 @@ from mc_pipeline.doctor.systems import CheckupSystems
 from mc_pipeline.domain.company_records import with_company_records
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.odoo.client import Domain, OdooClient
-from mc_pipeline.odoo.companies import partners_of, with_companies_above
+from mc_pipeline.odoo.companies import partners_of, seeing_partners, with_companies_above
 from mc_pipeline.odoo.partners import PartnersRead, read_partners
 from mc_pipeline.odoo.tags import read_tag_paths
 from mc_pipeline.settings import AudienceSettings, CompanySettings
@@ -87,7 +87,17 @@ class CompanyInOdoo:
     @cached_property
     def partners_domain(self) -> Domain:
         """The company's partners, as a sync asks for them."""
-        return partners_of(with_companies_above(self.client, self.odoo_id))
+        return partners_of(self.with_companies_above)
+
+    @cached_property
+    def with_companies_above(self) -> tuple[int, ...]:
+        """The company and the companies above it, by their ids in Odoo."""
+        return with_companies_above(self.client, self.odoo_id)
+
+    @cached_property
+    def seeing_partners(self) -> OdooClient:
+        """The client as it sees all partners of the company."""
+        return seeing_partners(self.client, self.with_companies_above)
 
     def where(self, audience: AudienceSettings, key: str) -> str:
         """Name a setting of one of the company's audiences as companies.yaml has it."""

@@ -1,8 +1,10 @@
 """Whose partners a company's are: its own, shared ones, and those of the companies above it.
 
-A branch sells to its parent's customers: Odoo's record rule on res.partner lets whoever works in a branch see
-the partners of every company above it (``('company_id', 'parent_of', company_ids)``, Odoo 17 to 20). This is
-the one place that says so; everything that asks for a company's partners asks by ``partners_of``.
+A branch sells to its parent's customers. From Odoo 18 on the record rule on res.partner shows everybody who
+works in a branch the partners of every company above it (``('company_id', 'parent_of', company_ids)``). Odoo
+17 shows those of the companies alone that a request names (``('company_id', 'in', company_ids)``; measured on
+both). So requests name the companies above too, as far as the user has them: see ``seeing_partners``. This is
+the one place that says whose partners are whose; all who ask for a company's partners ask by ``partners_of``.
 """
 
 from collections.abc import Collection, Sequence
@@ -13,6 +15,7 @@ from mc_pipeline.odoo.errors import OdooAccessError
 from mc_pipeline.odoo.fields import available_fields
 
 _MODEL = "res.company"
+_SEES_COMPANIES_ABOVE = (18, 0)
 
 
 def with_companies_above(client: OdooClient, company: int) -> tuple[int, ...]:
@@ -41,6 +44,31 @@ def with_companies_above(client: OdooClient, company: int) -> tuple[int, ...]:
             return (*above, *(each for each in reversed(path[:-1]) if each not in above))
         here = records[0]["parent_id"]
     return tuple(above)
+
+
+def seeing_partners(client: OdooClient, companies: Sequence[int]) -> OdooClient:
+    """The client as it sees the partners of a company and of the companies above it.
+
+    ``companies`` are those of ``with_companies_above``. A company that the user does not have must not be
+    named: Odoo would refuse the whole call.
+    """
+    own, *above = companies
+    return client.with_companies([own, *(each for each in above if each in client.user_company_ids)])
+
+
+def unseen_because(client: OdooClient, companies: Sequence[int]) -> str:
+    """Say which of these companies' partners the user cannot see, and why; empty: all can be seen."""
+    if client.version >= _SEES_COMPANIES_ABOVE:
+        return ""
+    # An archived company is nobody's: whose partners it has, cannot be asked.
+    lacking = set(companies[1:]) - {*client.user_company_ids, *client.archived_company_ids}
+    if not lacking:
+        return ""
+    named = ", ".join(map(str, sorted(lacking)))
+    return (
+        f"the Odoo user may not see the contacts of company {named}, above company {companies[0]}: before Odoo "
+        "18 only users of that company see them; add it to the Allowed Companies of the user"
+    )
 
 
 def partners_of(companies: Collection[int]) -> Sequence[Any]:

@@ -16,7 +16,7 @@ import pandas as pd
 from mc_pipeline.masking import mask_email
 from mc_pipeline.odoo.changes import CLOCKS_DIFFER_BY, OVERLAP, odoo_time
 from mc_pipeline.odoo.client import Domain, OdooClient, Record
-from mc_pipeline.odoo.companies import partners_of, with_companies_above
+from mc_pipeline.odoo.companies import partners_of, seeing_partners, with_companies_above
 from mc_pipeline.odoo.fields import optional_model_fields
 from mc_pipeline.odoo.reading import flags, frame, ids, texts, times
 
@@ -208,7 +208,9 @@ def read_partners_of(client: OdooClient, company_id: int, addresses: Collection[
 
     Columns partner_id, email_normalized, as in the table odoo_partners; one call per thousand.
     """
-    company = partners_of(with_companies_above(client, company_id)) if addresses else []
+    if addresses:
+        companies = with_companies_above(client, company_id)
+        client, company = seeing_partners(client, companies), partners_of(companies)
     partners: list[Record] = []
     for page in _pages(sorted(set(addresses))):
         partners += client.search_read(

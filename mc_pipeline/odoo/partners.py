@@ -9,7 +9,12 @@ import pandas as pd
 
 from mc_pipeline.odoo.changes import Reading, Stale, changed_since
 from mc_pipeline.odoo.client import Domain, OdooClient, Record
-from mc_pipeline.odoo.companies import partners_of, with_companies_above
+from mc_pipeline.odoo.companies import (
+    partners_of,
+    seeing_partners,
+    unseen_because,
+    with_companies_above,
+)
 from mc_pipeline.odoo.consent import (
     Evidence,
     boolean_evidence,
@@ -105,7 +110,8 @@ def read_partners(
     OdooAccessError, OdooFieldMissingError and the other errors of the client.
     """
     observed_at = now()
-    limited = client.with_companies([company])
+    companies = with_companies_above(client, company)
+    limited = seeing_partners(client, companies)
     dates = boolean_evidence_fields(limited, boolean_fields)
     consent_fields = [*dates, *(date for date in dates.values() if date)]
     has_company_types = "company_type" in limited.fields_get(_MODEL)
@@ -114,7 +120,6 @@ def read_partners(
         require_boolean_field(limited, name, "company_if.field")
     required = dict.fromkeys((*_REQUIRED, *consent_fields, *company_if))
     fields = available_fields(limited, _MODEL, required, _OPTIONAL)
-    companies = with_companies_above(client, company)
     domain = partners_of(companies)
     found = (reading or Reading()).read(
         limited,
@@ -145,7 +150,12 @@ def read_partners(
         rows["typed_company_name"] = texts(record["company_name"] for record in records)
     rows["company_if_field"] = flags(any(record[name] for name in company_if) for record in records)
     because = joined(
-        [found.incomplete_because, *not_customers.incomplete_because, mailing.incomplete_because]
+        [
+            found.incomplete_because,
+            unseen_because(client, companies),
+            *not_customers.incomplete_because,
+            mailing.incomplete_because,
+        ]
     )
     return PartnersRead(
         rows,

@@ -9,6 +9,7 @@ from mc_pipeline.odoo.companies import names_of_companies, partners_of, with_com
 from mc_pipeline.odoo.opt_outs_since import read_partners_of
 from mc_pipeline.odoo.partners import read_partners
 from mc_pipeline.odoo.partners_elsewhere import PartnerFate, customers_elsewhere, fates_of
+from mc_pipeline.odoo.reading import is_right_missing
 from mc_pipeline.sandbox.odoo import SandboxOdoo
 from mc_pipeline_tests.odoo.conftest import logged_in
 
@@ -68,6 +69,36 @@ def test_2_2_a_branch_has_the_partners_of_every_company_above_it_and_of_no_other
     assert theirs not in set(table.rows["partner_id"])
     addresses = [f"p{number}@example.com" for number in range(4)] + ["theirs@example.com"]
     assert set(read_partners_of(connected, group.shop, addresses)["partner_id"]) == own
+
+
+@pytest.fixture
+def group_on_17() -> Iterator[Group]:
+    with SandboxOdoo((17, 0)).serve() as served:
+        yield Group(served)
+
+
+def test_2_2_on_17_the_user_of_a_branch_has_to_have_the_companies_above_it(group_on_17: Group) -> None:
+    group = group_on_17
+    own = {group.partner("own", group.shop), group.partner("shared", False)}
+    above = group.partner("above", group.branch)
+    addresses = ["own@example.com", "shared@example.com", "above@example.com"]
+    both = (group.shop, group.branch, 1)
+    for user, companies in (("all", both), ("some", (group.shop, 1))):
+        group.odoo.add_user(user, user, company_ids=companies, groups=("sales_all", "email_marketing", "hr"))
+    with logged_in(group.odoo, "all", "all", companies=(group.shop,)) as client:
+        table = read_partners(client, group.shop)
+        assert table.complete
+        assert {*own, above} <= set(table.rows["partner_id"])
+        assert set(read_partners_of(client, group.shop, addresses)["partner_id"]) == {*own, above}
+    with logged_in(group.odoo, "some", "some", companies=(group.shop,)) as client:
+        table = read_partners(client, group.shop)
+        assert table.incomplete_because == (
+            f"the Odoo user may not see the contacts of company {group.branch}, above company {group.shop}: "
+            "before Odoo 18 only users of that company see them; add it to the Allowed Companies of the user"
+        )
+        assert is_right_missing(table.incomplete_because)
+        assert own <= set(table.rows["partner_id"])
+        assert above not in set(table.rows["partner_id"])
 
 
 def test_2_2_a_company_does_not_have_the_partners_of_its_branches(group: Group) -> None:

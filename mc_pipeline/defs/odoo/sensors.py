@@ -102,7 +102,7 @@ def _request(company: str, look: _Look) -> dg.RunRequest:
 def _look(systems: Systems, company: CompanySettings, last: _Look | None) -> tuple[_Look, list[str]]:
     """Look at each model; return what was seen and the models with changes that no look saw before."""
     from mc_pipeline.odoo.changes import OVERLAP, odoo_time
-    from mc_pipeline.odoo.companies import partners_of, with_companies_above
+    from mc_pipeline.odoo.companies import partners_of, seeing_partners, with_companies_above
     from mc_pipeline.odoo.fields import optional_model_fields
 
     odoo = systems.odoo(company)
@@ -110,10 +110,11 @@ def _look(systems: Systems, company: CompanySettings, last: _Look | None) -> tup
     # Rows without a date are left to the run: most of them never change.
     since = ("write_date", ">=", odoo_time((last.at if last else at) - OVERLAP))
     seen: dict[str, list[str]] = {}
-    partners = partners_of(with_companies_above(odoo, company.odoo_company_id))
-    for model, domain in _watched(company.odoo_company_id, partners):
+    companies = with_companies_above(odoo, company.odoo_company_id)
+    for model, domain in _watched(company.odoo_company_id, partners_of(companies)):
         if optional_model_fields(odoo, model) is not None:
-            seen[model] = _newest(odoo, model, [*domain, since])
+            asking = seeing_partners(odoo, companies) if model == "res.partner" else odoo
+            seen[model] = _newest(asking, model, [*domain, since])
     look = _Look(
         at, {model: [each for each in newest if _settled(each, at)] for model, newest in seen.items()}
     )
