@@ -15,6 +15,7 @@ import pandas as pd
 
 from mc_pipeline.domain.columns import flags, ids, items, texts
 from mc_pipeline.domain.company import CompanyIfRule
+from mc_pipeline.domain.errors import RuleError
 from mc_pipeline.domain.tags import TagCatalogue
 
 ODOO = "odoo"
@@ -245,7 +246,10 @@ def _partners_in_odoo(
     wanted: set[int | None] = set()
     if company_if is not None and company_if.any_tag:
         catalogue = TagCatalogue(known_tags, complete=True)
-        wanted = {catalogue.find(name) for name in company_if.any_tag}
+        try:
+            wanted = {catalogue.find(name) for name in company_if.any_tag}
+        except RuleError as error:
+            raise RuleError(f"company_if.any_tag: {error}") from None
     meets = [
         is_ticked or not wanted.isdisjoint(items(tags))
         for is_ticked, tags in zip(flags(rows, "company_if_field"), rows["tag_ids"], strict=True)

@@ -66,8 +66,8 @@ def unseen_because(client: OdooClient, companies: Sequence[int]) -> str:
         return ""
     named = ", ".join(map(str, sorted(lacking)))
     return (
-        f"the Odoo user may not see the contacts of company {named}, above company {companies[0]}: before Odoo "
-        "18 only users of that company see them; add it to the Allowed Companies of the user"
+        f"the Odoo user may not see the contacts of company {named}, above company {companies[0]}: before "
+        "Odoo 18 only users of that company see them; add it to the Allowed Companies of the user"
     )
 
 

@@ -171,6 +171,6 @@ def _all_are_restrictive(checker: _Checker) -> Iterator[Problem]:
         ):
             yield checker.problem(
                 (*path, "audiences", last, "restrictive"),
-                "is true for every audience of the company, so that none wins over another; leave it at those "
-                "that are to win where contacts with one address fit several",
+                "is true for every audience of the company, so that none wins over another; leave it at "
+                "those that are to win where contacts with one address fit several",
             )

@@ -1,4 +1,4 @@
-"""The memory of who was a company: per partner, written once, never older than what is there, erasable."""
+"""The memory of who was a company: per partner, never older than what is there, and erasable."""
 
 from datetime import timedelta
 

@@ -14,6 +14,7 @@ import pytest
 
 from mc_pipeline.domain.company_records import to_remember, with_company_records
 from mc_pipeline.domain.contacts import build_contacts
+from mc_pipeline.domain.errors import RuleError
 from mc_pipeline.ledger.company_records import RememberedPartner
 from mc_pipeline.odoo.database_mark import database_mark
 from mc_pipeline.odoo.errors import OdooFieldMissingError
@@ -205,6 +206,16 @@ def test_company_if_says_who_else_is_a_company(by):
     judged = judged[["is_company", "company_known_by", "company_name"]]
     assert judged.loc[marked].tolist() == [True, "company_if", "Marked"]
     assert judged.loc[plain].tolist() == [False, "odoo", ""]
+
+
+def test_a_tag_of_company_if_that_fits_several_is_refused():
+    with SandboxOdoo((20, 0)).serve() as sandbox, logged_in(sandbox) as client:
+        for parent in ("Kind", "Trade"):
+            sandbox.add_tag("B2B", parent=sandbox.add_tag(parent))
+        read = read_partners(client, 1)
+        company_if = company(company_if={"any_tag": "B2B"}).company_if
+        with pytest.raises(RuleError, match=r"company_if\.any_tag: the tag name 'B2B' fits several tags"):
+            with_company_records(read.rows, {}, company_if, read_tag_paths(client))
 
 
 @pytest.mark.parametrize(("name", "words"), [("x_gone", "no such field"), ("name", "char field")])
