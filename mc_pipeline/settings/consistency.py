@@ -165,12 +165,11 @@ def _company_opt_outs_without_place(checker: _Checker) -> Iterator[Problem]:
 def _all_are_restrictive(checker: _Checker) -> Iterator[Problem]:
     for path, company in checker.companies():
         audiences = _mapping(company.get("audiences"))
-        last = list(audiences)[-1] if audiences else None
         if len(audiences) > 1 and all(
             _mapping(each).get("restrictive") is True for each in audiences.values()
         ):
             yield checker.problem(
-                (*path, "audiences", last, "restrictive"),
+                (*path, "audiences", list(audiences)[-1], "restrictive"),
                 "is true for every audience of the company, so that none wins over another; leave it at "
                 "those that are to win where contacts with one address fit several",
             )
