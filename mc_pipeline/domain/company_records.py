@@ -94,7 +94,7 @@ def judge_company_records(
     valid = {
         number: remembered
         for number, remembered in memory.items()
-        if number not in partners or _is_as_it_was(partners[number], remembered)
+        if number not in partners or _is_as_it_was(number, remembered, partners)
     }
     judged = {}
     for number, partner in partners.items():
@@ -112,8 +112,16 @@ def judge_company_records(
     return judged
 
 
-def _is_as_it_was(partner: PartnerInOdoo, remembered: Remembered) -> bool:
-    return (partner.tax_id_mark, partner.parent_id) == (remembered.tax_id_mark, remembered.parent_id)
+def _is_as_it_was(number: int, remembered: Remembered, partners: Mapping[int, PartnerInOdoo]) -> bool:
+    """Whether its parent and its own tax id are those of then.
+
+    A new tax id of the topmost parent is copied by Odoo to everybody below: nobody changed theirs.
+    """
+    partner = partners[number]
+    top = partners.get(partner.commercial_partner_id, partner)
+    is_copied = top is not partner and partner.tax_id_mark == top.tax_id_mark
+    is_same_tax_id = partner.tax_id_mark == remembered.tax_id_mark or is_copied
+    return is_same_tax_id and partner.parent_id == remembered.parent_id
 
 
 def _company_by_rule(partner: PartnerInOdoo, has_contacts: bool) -> tuple[bool, str]:

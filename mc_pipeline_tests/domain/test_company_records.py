@@ -70,6 +70,13 @@ def told(record: CompanyRecord) -> tuple[bool, int, str]:
             id="memory ends when the tax id changes",
         ),
         pytest.param(
+            {7: now(7, tax_id="new", is_company=True), 8: now(7, 7, "new"), 9: now(7, 8, "new")},
+            {7: company(7, tax_id="f"), 8: company(8, 7, "g"), 9: person(8, 8, "g")},
+            9,
+            (False, 8, MEMORY),
+            id="a tax id copied from the topmost parent is not their own",
+        ),
+        pytest.param(
             {1: now(1), 2: now(1, 1)},
             {1: company(1), 2: company(2)},
             2,
