@@ -13,6 +13,7 @@ from mc_pipeline.domain.money import convert, scale_of, units
 from mc_pipeline.domain.orders import kept_by_line
 
 DOCUMENTS = "documents"
+TAXES = "taxes"
 POINT_OF_SALE = "point_of_sale"
 OTHER_ENTRIES = "other_entries"
 
@@ -31,6 +32,7 @@ STEPS = {
     "credit_notes_without_order": "credit notes, or lines of them, that belong to no one order",
     "cash_rounding": "cash rounding on documents",
     "not_on_income_accounts": "lines of documents that are not booked on an income account",
+    "taxes": "taxes of documents that Odoo books on income accounts, as the tax names no account of its own",
     "invoiced": "= invoices less credit notes of the month, on income accounts",
     "point_of_sale": "closings of the point of sale",
     "other_entries": "other entries on income accounts",
@@ -56,24 +58,25 @@ def bridge_to_ledger(
         orders: rows of ``odoo_orders``.
         lines: rows of ``odoo_order_lines``.
         refunds: rows of ``odoo_refunds``.
-        ledger: what the books hold on income accounts: ``month``, ``kind`` (``DOCUMENTS``, ``POINT_OF_SALE``
-            or ``OTHER_ENTRIES``), ``amount`` (company currency, above zero: revenue).
+        ledger: what the books hold on income accounts: ``month``, ``kind`` (``DOCUMENTS``, ``TAXES`` of
+            these, ``POINT_OF_SALE`` or ``OTHER_ENTRIES``), ``amount`` (company currency, above zero:
+            revenue).
         decimal_places: of the company's currency.
 
     Returns:
-        One row per month, the earliest first: ``month`` and the columns of ``STEPS``, company currency,
-        without tax. Added up from ``kept`` to ``not_explained`` without the sums, they are ``books``.
+        One row per month, the earliest first: ``month`` and the columns of ``STEPS``, company currency. Added
+        up from ``kept`` to ``not_explained`` without the sums, they are ``books``.
     """
     scale = 10**decimal_places
     booked = _booked_lines(refunds, lines, orders, scale)
     steps = _steps_of_orders(orders, lines, refunds, booked, scale) + _steps_of_documents(booked)
     of_ledger = ledger.assign(amount=units(ledger["amount"], scale))
     by_kind = {kind: of_ledger[of_ledger["kind"] == kind].groupby("month")["amount"].sum() for kind in _KINDS}
-    steps += [(kind, by_kind[kind]) for kind in (POINT_OF_SALE, OTHER_ENTRIES)]
+    steps += [(kind, by_kind[kind]) for kind in (TAXES, POINT_OF_SALE, OTHER_ENTRIES)]
     found = pd.DataFrame(dict(steps)).fillna(0).astype("int64")
     found = found.reindex(found.index.union(by_kind[DOCUMENTS].index), fill_value=0).sort_index()
     found["invoiced"] = found[_OF_DOCUMENTS].sum(axis=1)
-    in_documents = by_kind[DOCUMENTS].reindex(found.index, fill_value=0)
+    in_documents = by_kind[DOCUMENTS].reindex(found.index, fill_value=0) + found[TAXES]
     found["not_explained"] = in_documents - found["invoiced"]
     found["books"] = in_documents + found[POINT_OF_SALE] + found[OTHER_ENTRIES]
     return (found[list(STEPS)] / scale + 0.0).rename_axis("month").reset_index()
@@ -101,7 +104,7 @@ def documents_without_order(
     return found[["move_id", "name", "month", "amount", "because"]]
 
 
-_KINDS = (DOCUMENTS, POINT_OF_SALE, OTHER_ENTRIES)
+_KINDS = (DOCUMENTS, TAXES, POINT_OF_SALE, OTHER_ENTRIES)
 _OF_DOCUMENTS = [
     "invoiced_of_orders",
     "booked_in_other_months",
@@ -111,6 +114,7 @@ _OF_DOCUMENTS = [
     "credit_notes_without_order",
     "cash_rounding",
     "not_on_income_accounts",
+    TAXES,
 ]
 _Steps = list[tuple[str, pd.Series]]
 

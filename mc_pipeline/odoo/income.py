@@ -8,6 +8,7 @@ from mc_pipeline.odoo.reading import OdooRead, frame, now, numbers, texts
 from mc_pipeline.odoo.tills import closing_documents, read_tills
 
 DOCUMENTS = "documents"
+TAXES = "taxes"
 POINT_OF_SALE = "point_of_sale"
 OTHER_ENTRIES = "other_entries"
 
@@ -18,9 +19,10 @@ _GROUPED_SINCE = (19, 0)
 def read_income(client: OdooClient, company_id: int) -> OdooRead:
     """Sum up the posted journal items on income accounts.
 
-    Columns: month ("YYYY-MM"), kind (``documents``: customer invoices and credit notes; ``point_of_sale``:
-    its closings, entries and from Odoo 20 on documents; ``other_entries``: all else), amount (company
-    currency, above zero: revenue).
+    Columns: month ("YYYY-MM"), kind (``documents``: customer invoices and credit notes; ``taxes``: the taxes
+    of these, which Odoo books on the account of the goods when the tax itself names no account (measured on
+    17 to 19); ``point_of_sale``: its closings, entries and from Odoo 20 on documents; ``other_entries``: all
+    else), amount (company currency, above zero: revenue).
 
     Without the right to see the point of sale's settings, its entries are among the others; a note says so.
     Raises the client's errors.
@@ -38,8 +40,10 @@ def read_income(client: OdooClient, company_id: int) -> OdooRead:
     closings = sorted(closing_documents(limited, company_id, tills))
     of_closings = [("move_id", "in", closings)]
     journals = list(tills.entry_journals)
+    billed = [*posted, of_documents, *([("move_id", "not in", closings)] if closings else [])]
     kinds: list[tuple[str, Domain]] = [
-        (DOCUMENTS, [*posted, of_documents, *([("move_id", "not in", closings)] if closings else [])])
+        (DOCUMENTS, [*billed, ("display_type", "!=", "tax")]),
+        (TAXES, [*billed, ("display_type", "=", "tax")]),
     ]
     if closings:
         kinds.append((POINT_OF_SALE, [*posted, *of_closings]))

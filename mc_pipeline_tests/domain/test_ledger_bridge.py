@@ -50,6 +50,19 @@ def test_an_order_invoiced_in_its_own_month_is_the_same_in_the_books():
     }
 
 
+def test_taxes_that_are_booked_on_income_accounts_are_a_step_of_their_own():
+    invoice = document(1, INVOICE, ([11], 100.0, 20.0), date=JUNE)
+    assert bridged(*one_order(), [invoice], [("2024-06", "taxes", 20.0)]) == {
+        "2024-06": {
+            "kept": 100.0,
+            "invoiced_of_orders": 100.0,
+            "taxes": 20.0,
+            "invoiced": 120.0,
+            "books": 120.0,
+        }
+    }
+
+
 def test_what_is_confirmed_and_not_invoiced_is_not_in_the_books():
     assert bridged(*one_order(), []) == {"2024-06": {"kept": 100.0, "not_yet_invoiced": -100.0}}
 

@@ -24,6 +24,8 @@ def test_months_of_real_books_are_what_their_journal_items_add_up_to(version: in
     for item in content["records"]["account.move.line"]:
         if item["parent_state"] == "posted" and item["account_type"] in ("income", "income_other"):
             kind = "documents" if item["move_type"] in ("out_invoice", "out_refund") else "other_entries"
+            if kind == "documents" and item["display_type"] == "tax":
+                kind = "taxes"
             expected[item["date"][:7], kind] -= item["balance"]
     with holding(version, name, company=content["company"]["id"]) as client:
         found = sums(read_income(client, content["company"]["id"]).rows)
@@ -54,6 +56,23 @@ def test_drafts_and_other_accounts_count_for_nothing_and_receipts_are_other_entr
     month = sandbox.read("account.move", invoice, "date")["date"][:7]
     rows = read_income(client, 1).rows
     assert sums(rows) == {(month, "documents"): 80.0, ("2024-02", "other_entries"): 5.0}
+
+
+@pytest.mark.parametrize("version", [(17, 0), (19, 0), (20, 0)])
+def test_a_tax_that_is_booked_on_an_income_account_is_told_apart(version: tuple[int, int]):
+    with SandboxOdoo(version).serve() as odoo:
+        customer = odoo.add_partner(name="Ada Lovelace", email="ada@example.com")
+        invoice = odoo.invoice_order(odoo.add_order(customer, lines=[{"name": "Book", "price_unit": 100.0}]))
+        (goods,) = odoo.search(
+            "account.move.line", [("move_id", "=", invoice), ("display_type", "=", "product")]
+        )
+        account = odoo.read("account.move.line", goods, "account_id")["account_id"]
+        tax = {"move_id": invoice, "display_type": "tax", "account_id": account, "balance": -20.0}
+        odoo.create("account.move.line", tax)
+        month = odoo.read("account.move", invoice, "date")["date"][:7]
+        with logged_in(odoo) as client:
+            rows = read_income(client, 1).rows
+    assert sums(rows) == {(month, "documents"): 100.0, (month, "taxes"): 20.0}
 
 
 def test_books_without_revenue_are_an_empty_table(client: OdooClient):
