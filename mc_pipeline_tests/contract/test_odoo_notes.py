@@ -59,14 +59,18 @@ def test_a_note_leaves_the_row_ours(odoo, mark):
     assert lifted.outcome == "applied"
 
 
-def test_many_records_get_their_notes_in_one_call_and_one_that_is_gone_costs_its_own_only(odoo, mark):
-    made = blacklist(odoo.client, [f"{mark}-{number}@example.com" for number in range(8)])
-    records = [RecordInOdoo("mail.blacklist", each.blacklist_id or 0) for each in made]
-    odoo.client.execute("mail.blacklist", "unlink", [records[2].record_id])
+@pytest.mark.parametrize("model", ["mail.blacklist", "res.partner"])
+def test_many_records_get_their_notes_in_one_call_and_one_that_is_gone_costs_its_own_only(odoo, mark, model):
+    values = {} if model == "mail.blacklist" else {"name": mark}
+    made = [odoo.create(model, email=f"{mark}-{number}@example.com", **values) for number in range(8)]
+    records = [RecordInOdoo(model, each) for each in made]
+    odoo.client.execute(model, "unlink", [records[2].record_id])
     reasons = NoteWriter(odoo.client).write([Note(record, f"<p>{mark}</p>") for record in records])
-    assert [bool(reason) for reason in reasons] == [number == 2 for number in range(8)]
+    # From 19 on Odoo looks for the record only where the model has a record rule to hold it against.
+    refused = model == "res.partner" or odoo.client.version < (19, 0)
+    assert [bool(reason) for reason in reasons] == [refused and number == 2 for number in range(8)]
     found = [len(messages(odoo, record, mark)) for record in records]
-    assert found == [number != 2 for number in range(8)]
+    assert found == [not refused or number != 2 for number in range(8)]
 
 
 def test_odoo_refuses_notes_about_what_is_gone_and_about_what_the_user_may_not_write(odoo, mark):
