@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from mc_pipeline.odoo.changes import Reading, Stale
 from mc_pipeline.odoo.client import OdooClient, Record
+from mc_pipeline.odoo.companies import seeing_partners, with_companies_above
 from mc_pipeline.odoo.currencies import company_currency, read_currencies
 from mc_pipeline.odoo.fields import available_fields
 from mc_pipeline.odoo.line_texts import UNTITLED, texts_of_lines
@@ -68,7 +69,7 @@ def read_orders(
         "sale.order",
         [domain],
         fields,
-        stale=_changed_without_a_date(limited, timezone, months_again),
+        stale=_changed_without_a_date(limited, company_id, timezone, months_again),
     )
     # Read by id, an order reset to a quotation meanwhile comes too; it is none of this table's.
     records = [
@@ -127,14 +128,17 @@ def read_orders(
     return OdooRead(rows, observed_at, not because, because)
 
 
-def _changed_without_a_date(client: OdooClient, timezone: str, months: Collection[str]) -> Stale:
+def _changed_without_a_date(
+    client: OdooClient, company_id: int, timezone: str, months: Collection[str]
+) -> Stale:
     """Finds orders whose partner is no longer there: a merge points them to the survivor without a date.
 
     And those of the months that are to be read again in any case.
     """
 
     def stale(known: Mapping[int, Record], listed: Sequence[int], since: datetime) -> set[int]:
-        there = set(client.search("res.partner", [], order="id"))
+        seeing = seeing_partners(client, with_companies_above(client, company_id))
+        there = set(seeing.search("res.partner", [], order="id"))
         zone = ZoneInfo(timezone)
         return {
             order
