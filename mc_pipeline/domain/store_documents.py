@@ -76,7 +76,7 @@ def attribution_of(answer: Mapping[str, Any]) -> Document:
     """What Mailchimp attributes an order to; empty where to nothing.
 
     Never sent, not even to restore it: Mailchimp attributes by tracked clicks, which a sent ``campaign_id``
-    would override (facts/mailchimp.md). It is kept to list the orders that lost it.
+    would override (docs/facts/mailchimp.md). It is kept to list the orders that lost it.
     """
     return {name: answer[name] for name in ("campaign_id", "outreach") if answer.get(name)}
 

@@ -239,7 +239,7 @@ class MailchimpNotSentError(MailchimpError):
 
 
 class ForbiddenRequestError(MailchimpNotSentError):
-    """A request that the product must never make (DESIGN, invariants); refused before it is sent."""
+    """A request that the product must never make (docs/design.md, invariants); refused before it is sent."""
 
     advice = "Nothing was sent: this is a fault of the program, not of the data or of Mailchimp."
 

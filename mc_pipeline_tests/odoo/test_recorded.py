@@ -17,21 +17,21 @@ from mc_pipeline.odoo.errors import from_error_answer
 from mc_pipeline.odoo.orders import read_order_lines, read_orders
 from mc_pipeline.odoo.partners import read_partners
 from mc_pipeline.sandbox.odoo import SandboxOdoo
+from mc_pipeline_tests.data import data_path
 from mc_pipeline_tests.odoo.conftest import logged_in
-from mc_pipeline_tests.shared import shared_path
 
 VERSIONS = [17, 18, 19]
 
 
 def recorded(name: str) -> Any:
-    with gzip.open(shared_path(name), "rt", encoding="utf-8") as file:
+    with gzip.open(data_path(name), "rt", encoding="utf-8") as file:
         return json.load(file)
 
 
 @contextmanager
 def holding(version: int, *names: str, company: int) -> Iterator[ConnectedClient]:
     sandbox = SandboxOdoo((version, 0), modules={"sale", "account", "mass_mailing", "delivery"}, basics=False)
-    sandbox.load_recorded(*(shared_path(name) for name in names))
+    sandbox.load_recorded(*(data_path(name) for name in names))
     unrounded = sandbox.search("res.currency", [("decimal_places", "=", 0), ("name", "in", ["USD", "EUR"])])
     if unrounded:  # the recording leaves the currencies' rounding out
         sandbox.write("res.currency", unrounded, {"rounding": 0.01, "decimal_places": 2})
@@ -184,7 +184,7 @@ def test_every_recorded_error_becomes_a_typed_one(version):
         "unknown_model": "OdooModelMissingError",
         "write_missing_id": "OdooRecordMissingError",
     }
-    exchanges = json.loads(shared_path(f"odoo/{version}/exchanges.json").read_text())
+    exchanges = json.loads(data_path(f"odoo/{version}/exchanges.json").read_text())
     errors = {name: answer["error"] for name, answer in exchanges.items() if "error" in answer}
     assert {
         name: type(from_error_answer(error, "res.partner", "read")).__name__ for name, error in errors.items()

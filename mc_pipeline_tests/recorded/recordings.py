@@ -27,8 +27,8 @@ from mc_pipeline.odoo.tags import read_tag_paths
 from mc_pipeline.sandbox.mailchimp import DEFAULT_KEY
 from mc_pipeline.sandbox.odoo import SandboxOdoo
 from mc_pipeline.settings import Settings, load_settings
+from mc_pipeline_tests.data import data_path
 from mc_pipeline_tests.odoo.conftest import logged_in
-from mc_pipeline_tests.shared import shared_path
 
 VERSIONS = (17, 18, 19)
 TIMEZONE = "Europe/Brussels"
@@ -48,7 +48,7 @@ class CompanyTables:
 
 def raw_records(version: int) -> dict[str, list[dict[str, Any]]]:
     """The recording as it is, by model."""
-    with gzip.open(shared_path(f"odoo/{version}/records.json.gz"), "rt", encoding="utf-8") as file:
+    with gzip.open(data_path(f"odoo/{version}/records.json.gz"), "rt", encoding="utf-8") as file:
         records: dict[str, list[dict[str, Any]]] = json.load(file)
     return records
 
@@ -56,9 +56,9 @@ def raw_records(version: int) -> dict[str, list[dict[str, Any]]]:
 @contextmanager
 def recorded_odoo(version: int) -> Iterator[SandboxOdoo]:
     """The stand-in of a version, served with that version's fields and records."""
-    fields = shared_path(f"odoo/{version}/fields.json.gz")
+    fields = data_path(f"odoo/{version}/fields.json.gz")
     odoo = SandboxOdoo((version, 0), fields=fields, basics=False)
-    odoo.load_recorded(shared_path(f"odoo/{version}/records.json.gz"))
+    odoo.load_recorded(data_path(f"odoo/{version}/records.json.gz"))
     with odoo.serve():
         yield odoo
 

@@ -18,8 +18,8 @@ from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.store_reading import read_store_orders
 from mc_pipeline.sandbox.mailchimp import DEFAULT_KEY, SandboxMailchimp
 from mc_pipeline.sandbox.odoo import SandboxOdoo
+from mc_pipeline_tests.data import data_path
 from mc_pipeline_tests.odoo.test_recorded import VERSIONS, recorded
-from mc_pipeline_tests.shared import shared_path
 from mc_pipeline_tests.world import World, set_environment
 
 STORE = "golden-store"
@@ -45,7 +45,7 @@ def golden(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     odoo = SandboxOdoo(
         (request.param, 0), modules={"sale", "account", "mass_mailing", "delivery"}, basics=False
     )
-    odoo.load_recorded(shared_path(name))
+    odoo.load_recorded(data_path(name))
     mailchimp = SandboxMailchimp()
     mailchimp.add_audience("golden1", "Golden")
     folder = tmp_path_factory.mktemp("golden")

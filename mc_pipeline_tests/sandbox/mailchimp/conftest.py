@@ -1,7 +1,7 @@
 """One served stand-in for all tests here, emptied before each; the official client in front of it.
 
-After each test its journal is held against the API's contract, where that lies beside the checkout. A test
-that sends on purpose what the contract does not have is marked ``off_contract``.
+After each test its journal is held against the API's contract. A test that sends on purpose what the contract
+does not have is marked ``off_contract``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import pytest
 from mc_pipeline.sandbox.mailchimp import DEFAULT_KEY, SandboxMailchimp
 from mc_pipeline.sandbox.mailchimp.times import SandboxClock
 from mc_pipeline_tests.sandbox.mailchimp.contract import ApiContract
-from mc_pipeline_tests.shared import shared_path
 
 LIST = "a1b2c3d4e5"
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -37,18 +36,14 @@ def _served() -> Iterator[tuple[SandboxMailchimp, bytes]]:
 
 
 @pytest.fixture(scope="session")
-def contract_or_none() -> ApiContract | None:
-    """The API's contract, None when it is not beside the checkout."""
-    try:
-        return ApiContract.load(shared_path("mailchimp/marketing-reduced.json"))
-    except pytest.skip.Exception:
-        return None
+def contract_of_the_api() -> ApiContract:
+    return ApiContract.load()
 
 
 @pytest.fixture
 def sandbox(
     _served: tuple[SandboxMailchimp, bytes],
-    contract_or_none: ApiContract | None,
+    contract_of_the_api: ApiContract,
     request: pytest.FixtureRequest,
 ) -> Iterator[SandboxMailchimp]:
     """A stand-in with one empty audience, at nine o'clock on a Monday, its clock standing still."""
@@ -62,8 +57,8 @@ def sandbox(
     served.journal.clear()
     served.add_audience(LIST, "Retail")
     yield served
-    if contract_or_none is not None and not request.node.get_closest_marker("off_contract"):
-        assert contract_or_none.check(served.journal.requests) == []
+    if not request.node.get_closest_marker("off_contract"):
+        assert contract_of_the_api.check(served.journal.requests) == []
 
 
 @pytest.fixture

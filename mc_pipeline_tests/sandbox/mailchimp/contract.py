@@ -5,16 +5,16 @@ Reads the journal of a sandbox with ``keep_responses=True``; knows nothing of ho
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft4Validator
 from jsonschema.exceptions import ValidationError
 
 from mc_pipeline.sandbox.journal import JournalEntry
-from mc_pipeline_tests.shared import shared_path
+from mc_pipeline_tests.data import data_path
 
 UNDOCUMENTED_IN_ANSWERS = {
     # Newer than the contract: signatures of webhooks.
@@ -37,9 +37,10 @@ class ApiContract:
         }
 
     @classmethod
-    def load(cls, path: Path | None = None) -> ApiContract:
-        """The contract beside this checkout; skips the test that asks when it is absent."""
-        return cls(json.loads((path or shared_path("mailchimp/marketing-reduced.json")).read_text()))
+    def load(cls) -> ApiContract:
+        """The contract of Mailchimp's API that is part of the test data."""
+        with gzip.open(data_path("mailchimp/marketing-reduced.json.gz"), "rt", encoding="utf-8") as file:
+            return cls(json.load(file))
 
     def operations(self) -> set[tuple[str, str]]:
         """Every method and path."""

@@ -20,7 +20,6 @@ from mc_pipeline_tests.sandbox.mailchimp.contract import ApiContract
 
 @pytest.fixture(scope="module")
 def contract() -> ApiContract:
-    """The contract; skips where it is not beside the checkout."""
     return ApiContract.load()
 
 

@@ -12,7 +12,7 @@ import requests
 
 from mc_pipeline.sandbox.odoo import SandboxOdoo
 from mc_pipeline.sandbox.odoo.catalogue import OPTIONAL_MODULES, built_in_models
-from mc_pipeline_tests.shared import shared_path
+from mc_pipeline_tests.data import data_path
 
 ADMIN = 2
 CALLS: dict[str, tuple[str, str, list[Any], dict[str, Any]]] = {
@@ -47,15 +47,15 @@ CALLS: dict[str, tuple[str, str, list[Any], dict[str, Any]]] = {
 @pytest.fixture(scope="module", params=[17, 18, 19], ids=lambda major: f"odoo{major}")
 def recorded(request: pytest.FixtureRequest) -> Iterator[SandboxOdoo]:
     major = request.param
-    fields = shared_path(f"odoo/{major}/fields.json.gz")
+    fields = data_path(f"odoo/{major}/fields.json.gz")
     odoo = SandboxOdoo((major, 0), fields=fields, basics=False)
-    odoo.load_recorded(shared_path(f"odoo/{major}/records.json.gz"))
+    odoo.load_recorded(data_path(f"odoo/{major}/records.json.gz"))
     with odoo.serve():
         yield odoo
 
 
 def _load(name: str) -> dict[str, Any]:
-    with gzip.open(shared_path(name), "rt", encoding="utf-8") as file:
+    with gzip.open(data_path(name), "rt", encoding="utf-8") as file:
         content: dict[str, Any] = json.load(file)
     return content
 
@@ -89,7 +89,7 @@ def _exchange(odoo: SandboxOdoo, name: str) -> dict[str, Any]:
 
 def test_every_recorded_exchange_has_the_same_answer(recorded: SandboxOdoo) -> None:
     major = recorded.version[0]
-    exchanges = json.loads(shared_path(f"odoo/{major}/exchanges.json").read_text(encoding="utf-8"))
+    exchanges = json.loads(data_path(f"odoo/{major}/exchanges.json").read_text(encoding="utf-8"))
     answers = {name: _exchange(recorded, name) for name in exchanges}
     for answer in answers.values():
         if "error" in answer:
@@ -110,8 +110,8 @@ def test_every_recorded_record_reads_back_as_it_was(recorded: SandboxOdoo, sourc
     major = recorded.version[0]
     if source == "scenarios":
         name = f"odoo/scenarios/{major}.json.gz"
-        recorded = SandboxOdoo((major, 0), fields=shared_path(f"odoo/{major}/fields.json.gz"), basics=False)
-        recorded.load_recorded(shared_path(name))
+        recorded = SandboxOdoo((major, 0), fields=data_path(f"odoo/{major}/fields.json.gz"), basics=False)
+        recorded.load_recorded(data_path(name))
         records = _load(name)["records"]
     else:
         records = _load(f"odoo/{major}/records.json.gz")
