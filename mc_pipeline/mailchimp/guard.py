@@ -7,7 +7,7 @@ Mailchimp API, why each is refused: PUT on a member re-adds archived people and 
 POST on /lists/{list_id} with ``update_existing`` overwrites the status of whoever is there; POST on
 /members revives archived people; an e-commerce customer with ``opt_in_status`` true becomes subscribed;
 a status of an order mails its customer, so only a new order may have one, and only "pending"; what an order
-is attributed to is Mailchimp's to say, so it is only given back with an order that comes back;
+is attributed to is Mailchimp's to say, so it is never sent;
 tags outside the ``tags`` key are answered 204 and dropped silently; a webhook that reports API calls sends
 our own writes back to us.
 """
