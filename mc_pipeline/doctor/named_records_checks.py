@@ -11,6 +11,7 @@ from mc_pipeline.odoo.client import OdooClient
 from mc_pipeline.odoo.consent import boolean_evidence_fields
 from mc_pipeline.odoo.errors import OdooFieldMissingError
 from mc_pipeline.odoo.fields import optional_model_fields, require_boolean_field
+from mc_pipeline.odoo.partners import has_company_types
 from mc_pipeline.odoo.tags import read_tag_paths
 from mc_pipeline.settings import AudienceSettings
 
@@ -163,7 +164,7 @@ def check_company_if(company: CompanyInOdoo) -> Iterator[Result]:
                 fix = f"Correct {setting}.any_tag: {error}; Odoo has {there}."
                 yield problem(f"tag {name!r}", fix)
     if found:
-        unused = "company_type" in company.client.fields_get("res.partner")
+        unused = has_company_types(company.client)
         note = "; without effect until Odoo is upgraded: it has company types" if unused else ""
         yield ok(f"{', '.join(found)}{note}")
 

@@ -12,6 +12,7 @@ from mc_pipeline.domain.people import orders_bound_to_customer, orders_by_invoic
 from mc_pipeline.mailchimp.errors import MailchimpError
 from mc_pipeline.odoo.database_mark import database_mark
 from mc_pipeline.odoo.orders import read_orders
+from mc_pipeline.odoo.partners import has_company_types
 from mc_pipeline.odoo.partners_elsewhere import customers_elsewhere
 from mc_pipeline.odoo.tags import read_tag_paths
 
@@ -78,7 +79,7 @@ def _too_many(company: CompanyInOdoo) -> str:
 def check_companies(company: CompanyInOdoo) -> Iterator[Result]:
     """By what it is known which partners are companies, and who is judged by what Odoo said before."""
     records = company.systems.ledger.company_records
-    if "company_type" in company.client.fields_get("res.partner"):
+    if has_company_types(company.client):
         known = records.count(database_mark(company.client))
         kept = (
             f"{known:,} partners are remembered for its upgrade to 20"

@@ -115,13 +115,15 @@ def judge_company_records(
 def _is_as_it_was(number: int, remembered: Remembered, partners: Mapping[int, PartnerInOdoo]) -> bool:
     """Whether its parent and its own tax id are those of then.
 
-    A new tax id of the topmost parent is copied by Odoo to everybody below: nobody changed theirs.
+    Odoo copies the tax id of a commercial partner to everybody below: until 19.0 that of the company of a
+    contact, after that the one of the topmost parent. What was copied is not their own.
     """
     partner = partners[number]
+    had_one_copied = remembered.commercial_partner_id != number
     top = partners.get(partner.commercial_partner_id, partner)
     is_copied = top is not partner and partner.tax_id_mark == top.tax_id_mark
-    is_same_tax_id = partner.tax_id_mark == remembered.tax_id_mark or is_copied
-    return is_same_tax_id and partner.parent_id == remembered.parent_id
+    is_same = had_one_copied or is_copied or partner.tax_id_mark == remembered.tax_id_mark
+    return is_same and partner.parent_id == remembered.parent_id
 
 
 def _company_by_rule(partner: PartnerInOdoo, has_contacts: bool) -> tuple[bool, str]:

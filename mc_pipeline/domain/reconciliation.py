@@ -22,12 +22,14 @@ from mc_pipeline.masking import mask_text
 BELOW_ZERO = "below_zero"
 FIXED_RATE = "fixed_rate"
 NOT_LOOKED_AT = "not_looked_at"
+MEMBER_WAITS = "member_waits"
 
 LEFT_OUT = reasons.EXCLUDED | {
     BELOW_ZERO: "more was given back than the order says; a store holds zero",
     FIXED_RATE: "the order is in another currency and stays at the rate of its first push",
     NOT_LOOKED_AT: "the store was not looked at in this run: it or its audience could not be read, or the "
     "first load of the audience waits for approval",
+    MEMBER_WAITS: "the person is to become a member, which waits for an approval",
 }
 """Why a part of the kept revenue is in no store: code and sentence."""
 
@@ -35,6 +37,8 @@ BY_SETTINGS = frozenset(
     {reasons.BEFORE_ORDERS_SINCE, reasons.AUDIENCE_WITHOUT_STORE, reasons.NOT_INVOICED, reasons.NOT_PAID}
 )
 """Reasons that companies.yaml asks for: orders_since, no store, revenue. They do not count as too much."""
+
+_WAITING = frozenset({NOT_LOOKED_AT, MEMBER_WAITS})
 
 MISSING = "missing_in_mailchimp"
 NOT_DUE = "not_due"
@@ -129,6 +133,18 @@ def without_stores(store_orders: pd.DataFrame, store_ids: Collection[str]) -> pd
     return store_orders.assign(excluded_because=because)
 
 
+def with_waiting_members(store_orders: pd.DataFrame, emails: Collection[str]) -> pd.DataFrame:
+    """Return the rows for :func:`reconcile`, with those of people told apart whose creation waits.
+
+    ``emails``: addresses of people who become members once a person approves it.
+    """
+    concerned = (store_orders["excluded_because"] == reasons.NOT_A_MEMBER) & store_orders["email"].isin(
+        list(emails)
+    )
+    because = store_orders["excluded_because"].mask(concerned, MEMBER_WAITS)
+    return store_orders.assign(excluded_because=because)
+
+
 def by_month(rows: pd.DataFrame, decimal_places: int) -> pd.DataFrame:
     """Sum up by month of the order, the earliest first.
 
@@ -206,23 +222,19 @@ def left_out(rows: pd.DataFrame, decimal_places: int) -> pd.DataFrame:
     return found.sort_values(["kept_untaxed", "reason"], ascending=[False, True], ignore_index=True)
 
 
-def left_out_share(rows: pd.DataFrame, *, members_wait: bool = False) -> float:
+def left_out_share(rows: pd.DataFrame) -> float:
     """Return how much of the kept revenue that settings ask for is for no store, 0 to 1.
 
     What is for a store that was not looked at is not among it: it is there, or waits for it. Nor is that of
-    people who are no members, while the creation of members waits for a person (``members_wait``).
+    people whose creation waits for an approval.
     """
-    return _share(rows, ~rows["left_out_because"].isin(_waiting(members_wait)))
+    return _share(rows, ~rows["left_out_because"].isin(_WAITING))
 
 
-def waiting_share(rows: pd.DataFrame, *, members_wait: bool = False) -> float:
+def waiting_share(rows: pd.DataFrame) -> float:
     """Return how much of it waits, or is for stores that were not looked at, 0 to 1: what
     ``left_out_share`` leaves out."""
-    return _share(rows, rows["left_out_because"].isin(_waiting(members_wait)))
-
-
-def _waiting(members_wait: bool) -> frozenset[str]:
-    return frozenset({NOT_LOOKED_AT, reasons.NOT_A_MEMBER} if members_wait else {NOT_LOOKED_AT})
+    return _share(rows, rows["left_out_because"].isin(_WAITING))
 
 
 def _share(rows: pd.DataFrame, counts: pd.Series) -> float:

@@ -5,7 +5,7 @@ store's currency, times ISO 8601 texts in UTC.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,8 +17,6 @@ from mc_pipeline.domain.columns import canonical_json, texts
 Document = dict[str, Any]
 
 TOTALS = ("order_total", "tax_total", "shipping_total")
-_LONGEST_TITLE = 100
-"""Of a text that somebody typed on an order line; names of products are never cut."""
 _STAND_INS = {store_ids.FREE_TEXT: "Free text", store_ids.ADJUSTMENT: "Adjustment"}
 
 
@@ -82,7 +80,7 @@ def attribution_of(answer: Mapping[str, Any]) -> Document:
 
 
 def lost_attribution(attribution: str | None) -> str:
-    """Say what an order that was taken out is not attributed to any more; empty where it was to nothing.
+    """Say what an order was attributed to when it was taken out of its store; empty where to nothing.
 
     Args:
         attribution: ``attribution_of`` the order as canonical JSON.
@@ -91,8 +89,8 @@ def lost_attribution(attribution: str | None) -> str:
     if not lost:
         return ""
     if campaign := lost.get("campaign_id"):
-        return f"Mailchimp attributed it to campaign {campaign}; it does not any more"
-    return "Mailchimp attributed it to an outreach; it does not any more"
+        return f"when it left the store, Mailchimp attributed it to campaign {campaign}, which is never sent"
+    return "when it left the store, Mailchimp attributed it to an outreach, which is never sent"
 
 
 def order_body(order_id: str, document: Document, more: Mapping[str, Any]) -> Document:
@@ -107,17 +105,17 @@ def order_body(order_id: str, document: Document, more: Mapping[str, Any]) -> Do
     }
 
 
-def product_documents(products: pd.DataFrame, ordered: Mapping[tuple[str, str], str]) -> dict[str, Document]:
+def product_documents(products: pd.DataFrame, ordered: Collection[tuple[str, str]]) -> dict[str, Document]:
     """How a store should hold each product that its orders name.
 
     Args:
         products: rows of ``odoo_products``.
-        ordered: ids of product and variant in the store, from the lines of its orders, to the text by which
-            something was sold that is no product in Odoo; empty on others.
+        ordered: ids of product and variant in the store, from the lines of its orders.
 
     Returns:
         Product id to document: title, variants (by id: title, and sku and price where Odoo has them).
-        Variants of a product that were ordered elsewhere are there too.
+        Variants of a product that were ordered elsewhere are there too. What was sold by a text is never
+        called by it: it may hold a person's name, and a product outlives the erasure of its buyer.
     """
     documents: dict[str, Document] = {}
     wanted = {product for product, _ in ordered}
@@ -128,10 +126,9 @@ def product_documents(products: pd.DataFrame, ordered: Mapping[tuple[str, str], 
         if identity in wanted:
             document = documents.setdefault(identity, {"title": row.name, "variants": {}})
             document["variants"][store_ids.variant_id(int(row.product_id))] = _variant(row)
-    for (product, variant), text in ordered.items():
+    for product, variant in ordered:
         if product not in documents:
-            deleted = f"Deleted product {product.rpartition('-')[2]}"
-            title = _shortened(text) or _STAND_INS.get(product, deleted)
+            title = _title_of_stand_in(product)
             documents[product] = {"title": title, "variants": {variant: {"title": title}}}
     return documents
 
@@ -160,8 +157,11 @@ def text_of(document: Document) -> str:
     return canonical_json(document)
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= _LONGEST_TITLE else f"{text[: _LONGEST_TITLE - 1].rstrip()}…"
+def _title_of_stand_in(product: str) -> str:
+    number = product.rpartition("-")[2]
+    if store_ids.is_text_product(product):
+        return f"Without a product ({number[:6]})"
+    return _STAND_INS.get(product, f"Deleted product {number}")
 
 
 def _line(line: Mapping[str, Any]) -> Document:

@@ -12,6 +12,7 @@ _DIGITS = 18
 
 FREE_TEXT = "free-text"
 """Product and variant of lines without a product in Odoo and without a text."""
+_TEXT = "text-"
 ADJUSTMENT = "adjustment"
 """Product, variant and line of amounts of an order that are on no line of it."""
 
@@ -45,7 +46,12 @@ def variant_id(product: int) -> str:
 
 def text_product_id(text: str) -> str:
     """Return the id, product and variant alike, of what was sold by this text, without a product in Odoo."""
-    return f"text-{hashlib.sha256(text.encode()).hexdigest()[:20]}" if text else FREE_TEXT
+    return f"{_TEXT}{hashlib.sha256(text.encode()).hexdigest()[:20]}" if text else FREE_TEXT
+
+
+def is_text_product(identity: str) -> bool:
+    """Whether this is the id of something that was sold by a text, without a product in Odoo."""
+    return identity.startswith(_TEXT)
 
 
 def deleted_product_id(product: int) -> str:

@@ -5,7 +5,6 @@ whatever else takes from the order as a whole, is taken off the other lines in p
 beyond its lines is one line more. Shipping is no line.
 """
 
-import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,8 +26,8 @@ def store_lines(
 
     A line says the untaxed unit price after discount where all of it is kept and the quantity is whole;
     otherwise quantity 1 at the amount kept, and price 0 where nothing is. Lines of quantity 0 are left out.
-    A line without a product in Odoo (possible from 19.4 on) is a product of its own by its text, and has that
-    as ``title``: two texts are two products.
+    A line without a product in Odoo (possible from 19.4 on) is a product of its own by its text: two texts
+    are two products.
 
     Args:
         orders: rows of ``odoo_orders``, ``order_id`` in each once.
@@ -126,21 +125,18 @@ def _texts(goods: pd.DataFrame, scale: np.ndarray, products: pd.DataFrame) -> li
     says_quantity = (untouched.to_numpy() | (amount == 0)) & (amount % count == 0)
     count = np.where(says_quantity, count, 1)
     prices = amount // count / scale
-    product, variant, title = _product_ids(goods["product_id"], goods["text"], products)
+    product, variant = _product_ids(goods["product_id"], goods["text"], products)
     return [
         f'{{"id":"{store_ids.line_id(line)}","price":{price!r},"product_id":"{own}",'
-        f'"product_variant_id":"{of_variant}","quantity":{number}'
-        + (f',"title":{json.dumps(text, ensure_ascii=False)}}}' if text else "}")
-        for line, price, own, of_variant, number, text in zip(
-            goods["line_id"].tolist(), prices.tolist(), product, variant, count.tolist(), title, strict=True
+        f'"product_variant_id":"{of_variant}","quantity":{number}}}'
+        for line, price, own, of_variant, number in zip(
+            goods["line_id"].tolist(), prices.tolist(), product, variant, count.tolist(), strict=True
         )
     ]
 
 
-def _product_ids(
-    named: pd.Series, said: pd.Series, products: pd.DataFrame
-) -> tuple[list[str], list[str], list[str]]:
-    """Ids of product and variant of each line, Odoo's or those of a stand-in; and the text that is one."""
+def _product_ids(named: pd.Series, said: pd.Series, products: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Ids of product and variant of each line: Odoo's, or those of a stand-in."""
     templates = dict(zip(products["product_id"], products["product_template_id"], strict=True))
     ids_of: dict[int, tuple[str, str]] = {}
     for product in named.dropna().unique():
@@ -151,12 +147,11 @@ def _product_ids(
             )
         else:
             ids_of[int(product)] = (store_ids.deleted_product_id(int(product)),) * 2
-    titles = [_one_line(text) if product is pd.NA else "" for product, text in zip(named, said, strict=True)]
     found = [
-        (store_ids.text_product_id(title),) * 2 if product is pd.NA else ids_of[product]
-        for product, title in zip(named, titles, strict=True)
+        (store_ids.text_product_id(_one_line(text)),) * 2 if product is pd.NA else ids_of[product]
+        for product, text in zip(named, said, strict=True)
     ]
-    return [product for product, _ in found], [variant for _, variant in found], titles
+    return [product for product, _ in found], [variant for _, variant in found]
 
 
 def _one_line(text: str | None) -> str:

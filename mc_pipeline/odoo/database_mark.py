@@ -4,18 +4,20 @@ import hashlib
 
 from mc_pipeline.odoo.client import OdooClient
 
+_MODEL = "res.country"
+
 
 def database_mark(client: OdooClient) -> str:
     """Make a mark of the database; it stays the same when Odoo is renamed, moved or upgraded.
 
-    Made of when the partner with the lowest id was created: that is the company that Odoo itself makes in a
-    new database, it is never made anew and seen by every user. A copy of a database has the mark of the
-    original. "" where there is no partner.
+    Made of when the country with the lowest id was created. Countries are made with the database (measured on
+    17 to 19: in its first transaction), belong to no company, and every user sees them all: a user who is
+    given another company or another right finds the same. A copy of a database has the mark of the original.
+    "" where there is no country.
     """
-    everywhere = client.with_companies(client.user_company_ids)
-    if "create_date" not in everywhere.fields_get("res.partner"):
+    if "create_date" not in client.fields_get(_MODEL):
         return ""
-    first = everywhere.search_read("res.partner", [], ["create_date"], limit=1, order="id")
+    first = client.search_read(_MODEL, [], ["create_date"], limit=1, order="id")
     if not first:
         return ""
     told = f"{first[0]['id']} {first[0]['create_date']}"

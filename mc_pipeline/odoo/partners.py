@@ -42,6 +42,7 @@ from mc_pipeline.odoo.tags import read_tag_paths
 from mc_pipeline.odoo.tax_ids import tax_id_mark
 
 _MODEL = "res.partner"
+_WITHOUT_COMPANY_TYPES = (19, 1)
 _REQUIRED = (
     "active", "name", "email", "email_normalized", "is_company", "parent_id", "commercial_partner_id",
     "company_id", "type", "lang", "street", "street2", "zip", "city", "state_id", "country_id", "phone",
@@ -74,6 +75,15 @@ FOR_JUDGING = ("tax_id_mark", "typed_company_name", "name_by_odoo", "company_if_
 
 # Fields that Odoo and its modules set without a trace in write_date (ranks and imports by SQL).
 _UNDATED = ("supplier_rank", "employee")
+
+
+def has_company_types(client: OdooClient) -> bool:
+    """Whether users say in Odoo who is a company: until 19.0.
+
+    By the version, not by the field ``company_type``: a module may have one of its own in a later Odoo, where
+    ``is_company`` means all the same that there is a tax id.
+    """
+    return client.version < _WITHOUT_COMPANY_TYPES
 
 
 def read_partners(
@@ -114,8 +124,8 @@ def read_partners(
     limited = seeing_partners(client, companies)
     dates = boolean_evidence_fields(limited, boolean_fields)
     consent_fields = [*dates, *(date for date in dates.values() if date)]
-    has_company_types = "company_type" in limited.fields_get(_MODEL)
-    company_if = () if has_company_types or company_if_field is None else (company_if_field,)
+    typed = has_company_types(client)
+    company_if = () if typed or company_if_field is None else (company_if_field,)
     for name in company_if:
         require_boolean_field(limited, name, "company_if.field")
     required = dict.fromkeys((*_REQUIRED, *consent_fields, *company_if))
@@ -163,7 +173,7 @@ def read_partners(
         not because,
         because,
         (*not_customers.notes, *mailing.notes),
-        has_company_types=has_company_types,
+        has_company_types=typed,
         database=database_mark(client),
     )
 

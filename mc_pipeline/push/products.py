@@ -99,11 +99,6 @@ def push_documents(
         due = again
 
 
-def ordered_products(lines: Iterable[str]) -> dict[tuple[str, str], str]:
-    """Return the ids of product and variant that lines name, from their JSON texts, with the lines' title: it
-    is there where something was sold by its text alone."""
-    return {
-        (line["product_id"], line["product_variant_id"]): line.get("title", "")
-        for text in lines
-        for line in json.loads(text)
-    }
+def ordered_products(lines: Iterable[str]) -> set[tuple[str, str]]:
+    """Return the ids of product and variant that lines name, from their JSON texts."""
+    return {(line["product_id"], line["product_variant_id"]) for text in lines for line in json.loads(text)}

@@ -18,6 +18,7 @@ from mc_pipeline.domain.reconciliation import (
     DATE,
     FIXED_RATE,
     LEFT_ALONE,
+    MEMBER_WAITS,
     MISSING,
     NOT_DUE,
     NOT_KNOWN,
@@ -29,6 +30,7 @@ from mc_pipeline.domain.reconciliation import (
     left_out_share,
     reconcile,
     waiting_share,
+    with_waiting_members,
 )
 from mc_pipeline.domain.reconciliation import differing as differs
 from mc_pipeline.domain.store_changes import KEPT_RIGHT, STAYS
@@ -224,15 +226,24 @@ def test_what_settings_leave_out_is_not_counted_as_left_out_too_much():
 
 
 def test_what_is_for_a_store_that_was_not_looked_at_is_not_left_out():
-    orders = [excluded(1, NOT_LOOKED_AT, 90.0), excluded(2, NO_AUDIENCE, 10.0)]
-    orders.append(excluded(3, NOT_A_MEMBER, 900.0))
-    rows = reconciled(orders, [])
+    rows = reconciled([excluded(1, NOT_LOOKED_AT, 90.0), excluded(2, NO_AUDIENCE, 10.0)], [])
     kept = rows["kept_untaxed"].sum()
     assert left_out_share(rows) == pytest.approx(1 - 95 / kept)
     assert waiting_share(rows) == pytest.approx(95 / kept)
-    assert left_out_share(rows, members_wait=True) == pytest.approx(1 - 1000 / kept)
-    assert waiting_share(rows, members_wait=True) == pytest.approx(1000 / kept)
     assert waiting_share(reconciled([], [])) == 0.0
+
+
+def test_of_people_who_are_no_members_only_those_wait_whose_creation_waits():
+    orders = [
+        excluded(1, NOT_A_MEMBER, 895.0, email="waits@example.com"),
+        excluded(2, NOT_A_MEMBER, 95.0, email="refused@example.com"),
+        excluded(3, NO_AUDIENCE, 5.0, email="waits@example.com"),
+    ]
+    waiting = with_waiting_members(table(orders), {"waits@example.com"})
+    assert waiting["excluded_because"].tolist() == [MEMBER_WAITS, NOT_A_MEMBER, NO_AUDIENCE]
+    rows = reconciled(waiting.to_dict("records"), [])
+    assert waiting_share(rows) == pytest.approx(900 / 1010)
+    assert left_out_share(rows) == pytest.approx(110 / 1010)
 
 
 def test_people_who_were_erased_are_one_sum_a_month():

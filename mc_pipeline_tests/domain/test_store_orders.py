@@ -222,7 +222,7 @@ def test_lines_without_a_product_are_each_a_product_by_their_text():
     said = ["Work by the hour", "Work  by the\nhour ", 'A "quoted" text', "Server set-up"]
     lines = [line(11 + n, 1, 1.0, product_id=None, name=text) for n, text in enumerate(said)]
     told = json.loads(one(*lines)["lines_json"])
-    assert [each["title"] for each in told] == [said[0], said[0], *said[2:]]
+    assert not any("title" in each for each in told), "a text may hold a person's name"
     identities = [each["product_id"] for each in told]
     assert [each["product_variant_id"] for each in told] == identities
     assert identities[0] == identities[1]

@@ -12,7 +12,7 @@ from mc_pipeline.push.orders import Orders
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline_tests.push.store_desk import RETAIL, WHOLESALE, Order, StoreDesk, products
 
-LOST = "Mailchimp attributed it to campaign campaign7; it does not any more"
+LOST = "when it left the store, Mailchimp attributed it to campaign campaign7, which is never sent"
 
 
 @pytest.fixture

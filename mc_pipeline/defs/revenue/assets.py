@@ -22,7 +22,7 @@ from mc_pipeline.defs.store.left_alone import not_looked_at
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table, schemas
-from mc_pipeline.tables.parquet import storage_folder
+from mc_pipeline.tables.parquet import storage_folder, stored_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +67,7 @@ def revenue_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
             of_left_alone,
         )
         from mc_pipeline.domain.ledger_bridge import bridge_to_ledger, documents_without_order
-        from mc_pipeline.domain.reconciliation import reconcile, without_stores
+        from mc_pipeline.domain.reconciliation import reconcile, with_waiting_members, without_stores
         from mc_pipeline.odoo.income import read_income
 
         company = systems.company(context.partition_key)
@@ -79,7 +79,10 @@ def revenue_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         of_odoo = (odoo_orders.rows, odoo_order_lines.rows, odoo_refunds.rows)
         found = Reconciliation(
             reconcile(
-                without_stores(store_orders.rows, {store.store_id for store in unseen}),
+                without_stores(
+                    with_waiting_members(store_orders.rows, _waiting_members(company)),
+                    {store.store_id for store in unseen},
+                ),
                 held,
                 order_push.rows,
                 currency=currency,
@@ -203,6 +206,17 @@ def _held(
     full = [rows for rows in found if len(rows)]
     held = pd.concat(full, ignore_index=True) if full else pd.DataFrame(columns=list(ORDER_COLUMNS))
     return held, failures
+
+
+def _waiting_members(company: CompanySettings) -> frozenset[str]:
+    """Return the addresses of people whose creation waits for an approval, as the last push left them."""
+    from mc_pipeline.domain.waiting_rows import WAITS
+
+    pushed = stored_table(schemas.AUDIENCE_PUSH, company.key, names=["operation", "email", "outcome"])
+    if pushed is None:
+        return frozenset()
+    rows = pushed.rows
+    return frozenset(rows.loc[(rows["operation"] == "create") & (rows["outcome"] == WAITS), "email"])
 
 
 def _what_waits(systems: Systems, company: CompanySettings) -> list[str]:

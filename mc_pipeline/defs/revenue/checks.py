@@ -102,9 +102,7 @@ def _holds_what_is_due(systems: Systems, found: Reconciliation) -> dg.AssetCheck
 def _little_is_left_out(found: Reconciliation) -> dg.AssetCheckResult:
     from mc_pipeline.domain.reconciliation import left_out_share, waiting_share
 
-    members_wait = bool(found.waits)
-    share = left_out_share(found.rows, members_wait=members_wait)
-    waits = waiting_share(found.rows, members_wait=members_wait)
+    share, waits = left_out_share(found.rows), waiting_share(found.rows)
     passed = share <= LEFT_OUT_AT_MOST
     left_out = found.left_out
     said = (
