@@ -99,8 +99,8 @@ def test_2_2_on_17_the_user_of_a_branch_has_to_have_the_companies_above_it(group
         table = read_partners(client, group.shop)
         assert table.incomplete_because == (
             f"the Odoo user may not see the contacts of company {group.branch}, above company {group.shop}: "
-            "before Odoo 18 only users of that company see them; add it to the Allowed Companies of the user. "
-            "If it is archived, nobody can: then move those contacts to another company, or share them"
+            "before Odoo 18 only users of that company see them; add it to the Allowed Companies of the "
+            "user. If it is archived, nobody can: then move those contacts to another company, or share them"
         )
         assert is_right_missing(table.incomplete_because)
         assert own <= set(table.rows["partner_id"])
