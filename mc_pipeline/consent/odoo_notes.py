@@ -4,7 +4,7 @@ A note comes after the outcome of its opt-out is in the ledger, and an outcome i
 that is killed leaves one note or none. A note that cannot be written stops nothing, and is reported once.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,6 +20,7 @@ from mc_pipeline.odoo.notes import (
     records_with,
 )
 
+_BLACKLIST = "mail.blacklist"
 _NOBODY = "Odoo shows no contact with the address"
 
 
@@ -41,12 +42,20 @@ class CarriedOptOut:
 
 
 class OptOutNotes:
-    """The notes of one run. ``company`` is the company's key, for an Odoo that does not tell its name."""
+    """The notes of one run.
 
-    def __init__(self, client: OdooClient, company: str) -> None:
+    ``company`` is the company's key, for an Odoo that does not tell its name. ``seeing_partners`` gives the
+    client for notes on contacts, which may be those of companies above (``companies.seeing_partners``).
+    """
+
+    def __init__(
+        self, client: OdooClient, company: str, *, seeing_partners: Callable[[], OdooClient] | None = None
+    ) -> None:
         self._client = client
         self._company = company
+        self._seeing_partners = seeing_partners or (lambda: client)
         self._writer = NoteWriter(client)
+        self._writer_on_contacts: NoteWriter | None = None
         self._words: tuple[str, str] | None = None
         self._wanted = 0
         self._missing: list[str] = []
@@ -81,9 +90,8 @@ class OptOutNotes:
         if self._words is None:
             name = _told_or_nothing(company_name, self._client) or self._company
             self._words = _told_or_nothing(language_of_user, self._client), name
-        of_contacts = records_with(
-            self._client, [each.address for each in carried if each.blacklist_id is None]
-        )
+        without_row = [each.address for each in carried if each.blacklist_id is None]
+        of_contacts = records_with(self._seeing_partners(), without_row) if without_row else {}
         addresses: list[str] = []
         notes: list[Note] = []
         without: dict[str, str] = {}
@@ -95,10 +103,22 @@ class OptOutNotes:
             for record in records:
                 addresses.append(each.address)
                 notes.append(Note(record, body))
-        reasons = self._writer.write(notes)
         return without | {
-            address: reason for address, reason in zip(addresses, reasons, strict=True) if reason
+            address: reason for address, reason in zip(addresses, self._sent(notes), strict=True) if reason
         }
+
+    def _sent(self, notes: Sequence[Note]) -> list[str]:
+        """Write notes on rows of the blacklist and on contacts; say of each, in order, why it is missing."""
+        on_contacts = [note.record.model != _BLACKLIST for note in notes]
+        if any(on_contacts) and self._writer_on_contacts is None:
+            self._writer_on_contacts = NoteWriter(self._seeing_partners())
+        told: dict[bool, Iterator[str]] = {}
+        for which, writer in ((False, self._writer), (True, self._writer_on_contacts)):
+            chosen = [
+                note for note, is_contact in zip(notes, on_contacts, strict=True) if is_contact == which
+            ]
+            told[which] = iter(writer.write(chosen) if writer is not None and chosen else [])
+        return [next(told[which]) for which in on_contacts]
 
     def _body(self, carried: CarriedOptOut, language: str, company: str) -> str:
         kind = kind_of_note(carried.event, carried.origin)
@@ -118,4 +138,4 @@ def _told_or_nothing(ask: Callable[[OdooClient], str], client: OdooClient) -> st
 def _records(carried: CarriedOptOut, of_contacts: dict[str, list[RecordInOdoo]]) -> Iterable[RecordInOdoo]:
     if carried.blacklist_id is None:
         return of_contacts.get(carried.address, [])
-    return [RecordInOdoo("mail.blacklist", carried.blacklist_id)]
+    return [RecordInOdoo(_BLACKLIST, carried.blacklist_id)]

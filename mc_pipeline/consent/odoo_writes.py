@@ -15,6 +15,7 @@ from mc_pipeline.domain.odoo_opt_outs import LIFT, NONE, Decision
 from mc_pipeline.ledger import Lease, Ledger
 from mc_pipeline.ledger.odoo_opt_outs import OdooOptOut, OdooOptOutIntent, OdooOptOutOutcome, Scope
 from mc_pipeline.odoo.client import OdooClient
+from mc_pipeline.odoo.companies import seeing_partners, unseen_because, with_companies_above
 from mc_pipeline.odoo.errors import OdooAccessError, OdooError
 from mc_pipeline.odoo.opting_out import (
     PAGE,
@@ -81,7 +82,8 @@ class OdooOptOutWrites:
         self._run_id = run_id
         self._sources = sources
         self._lists: list[int] | None = None
-        self._notes = OptOutNotes(client, lease.company)
+        self._companies: tuple[int, ...] | None = None
+        self._notes = OptOutNotes(client, lease.company, seeing_partners=self._seeing_partners)
 
     @property
     def notes_trouble(self) -> str:
@@ -250,8 +252,30 @@ class OdooOptOutWrites:
         if self._lists is None:
             self._lists = [find_mailing_list(self._client, named) for named in self._sources.mailing_lists]
         each = [opt_out_of_list(self._client, list_id, addresses) for list_id in self._lists]
-        each += [clear_field(self._client, name, addresses) for name in self._sources.boolean_fields]
+        each += [self._cleared(name, addresses) for name in self._sources.boolean_fields]
         return [_worst(results) for results in zip(*each, strict=True)]
+
+    def _cleared(self, field: str, addresses: list[str]) -> list[OptOutResult]:
+        """Untick the field, of customers of the companies above too (rule 2.2).
+
+        Where the user may not see those, a field that nobody is seen to have ticked may be ticked there.
+        """
+        results = clear_field(self._seeing_partners(), field, addresses)
+        unseen = unseen_because(self._client, self._companies_above())
+        return [
+            replace(each, outcome="rejected", detail=f"{field} of contacts there may be ticked: {unseen}")
+            if unseen and each.outcome == "unchanged"
+            else each
+            for each in results
+        ]
+
+    def _seeing_partners(self) -> OdooClient:
+        return seeing_partners(self._client, self._companies_above())
+
+    def _companies_above(self) -> tuple[int, ...]:
+        if self._companies is None:
+            self._companies = with_companies_above(self._client, self._client.company_ids[0])
+        return self._companies
 
     def _settle(self, outcomes: Sequence[OdooOptOutOutcome]) -> None:
         self._ledger.odoo_opt_outs.settle(self._lease.company, self._lease.fence, outcomes)

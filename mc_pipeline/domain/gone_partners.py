@@ -32,6 +32,10 @@ class FateLike(Protocol):
     def merged_into(self) -> int | None: ...
     @property
     def company(self) -> str: ...
+    @property
+    def survivor_known(self) -> bool: ...
+    @property
+    def told_apart(self) -> bool: ...
 
 
 def members_without_partner(
@@ -83,12 +87,24 @@ def list_gone_partners(
 
 
 def _described(fate: FateLike) -> tuple[str, str]:
+    if fate.fate == "deleted" and not fate.survivor_known:
+        return (
+            "was deleted in Odoo, or merged: the Odoo user may not read the messages that tell of a merge",
+            f"Give the Odoo user the right to read messages (mail.message) of Contacts. {_NOTHING}",
+        )
     if fate.fate == "merged":
         return f"was merged into partner {fate.merged_into} in Odoo", _NOTHING
     if fate.fate == "moved":
         return f"belongs to company {fate.company} now", _NOTHING
     if fate.fate == "deleted":
         return "was deleted in Odoo", _NOTHING
+    if not fate.told_apart:
+        return (
+            "is not shown to the Odoo user, and Odoo did not say whether it is hidden by a record rule or "
+            "gone; the member stays as it is",
+            "The next run asks again. If it is listed again, change the record rules on Contacts in Odoo, so "
+            "that the Odoo user sees all of its companies.",
+        )
     return (
         "is hidden from the Odoo user by a record rule; the member stays as it is",
         "Change the record rules on Contacts in Odoo, so that the Odoo user sees all of its companies.",

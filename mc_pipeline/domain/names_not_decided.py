@@ -1,11 +1,13 @@
 """Members whose names nobody can decide but a person: listed, with what to do (rule 6.4)."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
 from mc_pipeline.domain.audience_view import CompanyLike, parse, view_audiences
-from mc_pipeline.domain.names import WHAT_TO_DO, NameFields, decide_names, has_last_name_twice
+from mc_pipeline.domain.changes_of_fields import differing_fields
+from mc_pipeline.domain.names import LEAVE, WHAT_TO_DO, NameFields, decide_names, has_last_name_twice
 
 
 def why_not_decided(last_name_in: str) -> str:
@@ -56,17 +58,25 @@ def list_names(
         company: settings of the company.
 
     Returns:
-        Both with the columns audience, email, partner_id and ``last_name_in``. The second are, as far as Odoo
-        has one name for them, put right by the next push.
+        Both with the columns audience, email, partner_id and ``last_name_in``. The second are put right by
+        the next push, where the audience's names are not left alone: who is called in Odoo by the last name
+        alone (a company, mostly) has it in both fields for good, and is not among them.
     """
     desired = view_audiences(contacts, members, records, company).desired
     names_of_list = {each.list_id: NameFields.of(each) for each in company.audiences.values()}
     live = desired[desired["status"].notna() & (desired["status"] != "archived")]
     columns = ["audience", "email", "partner_id", "last_name_in"]
     twice = [
-        bool(one_name) and has_last_name_twice(parse(observed), names_of_list[list_id])
-        for list_id, one_name, observed in zip(
-            live["list_id"], live["one_name"], live["observed_fields_json"], strict=True
+        bool(one_name)
+        and has_last_name_twice(parse(observed), names_of_list[list_id])
+        and not _stays_twice(parse(wanted), one_name, names_of_list[list_id], parse(observed), parse(sent))
+        for list_id, one_name, wanted, observed, sent in zip(
+            live["list_id"],
+            live["one_name"],
+            live["merge_fields_json"],
+            live["observed_fields_json"],
+            live["sent_json"],
+            strict=True,
         )
     ]
     doubled = live[pd.Series(twice, index=live.index, dtype=bool)]
@@ -74,3 +84,19 @@ def list_names(
         last_name_in=[" and ".join(names_of_list[list_id].read) for list_id in doubled["list_id"]]
     )
     return names_not_decided(live, names_of_list)[columns], doubled[columns]
+
+
+def _stays_twice(
+    wanted: dict[str, Any],
+    one_name: Any,
+    fields: NameFields,
+    observed: Mapping[str, Any],
+    sent: Mapping[str, Any],
+) -> bool:
+    """Tell whether the last name still stands in both fields after a push that may write names."""
+    if fields.names == LEAVE:
+        return False
+    sent_fields = sent.get("merge_fields") or {}
+    decided = decide_names(wanted, one_name, fields, observed, sent_fields).desired
+    names = {tag: decided[tag] for tag in (*fields.first, *fields.last) if tag in decided}
+    return has_last_name_twice({**observed, **differing_fields(names, observed, sent_fields, {}, {})}, fields)

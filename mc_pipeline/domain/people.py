@@ -108,12 +108,22 @@ def orders_by_invoice_address(partners: pd.DataFrame, orders: pd.DataFrame) -> p
         orders: rows of ``odoo_orders``, in any state.
 
     Returns:
-        ``order_id`` and ``partner_id`` (the customer).
+        ``order_id``, ``partner_id`` (the customer) and ``invoice_email`` (the invoice address's own address).
     """
-    usable = set(partners.loc[(read_addresses(partners)["email_problem"] == "").to_numpy(), "partner_id"])
+    addresses = read_addresses(partners)
+    usable = addresses["email_problem"] == ""
+    address_of = dict(
+        zip(partners.loc[usable.to_numpy(), "partner_id"], addresses.loc[usable, "person_email"], strict=True)
+    )
     customer, invoiced = ids(orders, "partner_id"), ids(orders, "partner_invoice_id")
-    found = customer.notna() & ~customer.isin(usable) & invoiced.isin(usable)
-    return pd.DataFrame({"order_id": orders.loc[found, "order_id"], "partner_id": customer[found]})
+    found = customer.notna() & ~customer.isin(address_of) & invoiced.isin(address_of)
+    return pd.DataFrame(
+        {
+            "order_id": orders.loc[found, "order_id"],
+            "partner_id": customer[found],
+            "invoice_email": invoiced[found].map(address_of).astype(object),
+        }
+    )
 
 
 def orders_bound_to_customer(
@@ -126,7 +136,8 @@ def orders_bound_to_customer(
     """Say which of these orders stay with their customer all the same, and so count to nobody.
 
     Of customers who belong to another company, or were erased, no order goes on to an invoice address. Nor
-    does one that a store holds for the customer, who merely lost the address since (rule 2.3).
+    does one that a store holds for the customer, who merely lost the address since (rule 2.3): unless the
+    invoice address has the very address now for which the store holds it, so that the order stays there.
 
     Args:
         by_invoice_address: result of ``orders_by_invoice_address``.
@@ -138,10 +149,17 @@ def orders_bound_to_customer(
     elsewhere = set(others)
     return frozenset(
         int(order)
-        for order, customer in zip(
-            by_invoice_address["order_id"], by_invoice_address["partner_id"], strict=True
+        for order, customer, invoice_email in zip(
+            by_invoice_address["order_id"],
+            by_invoice_address["partner_id"],
+            by_invoice_address["invoice_email"],
+            strict=True,
         )
-        if customer in elsewhere or (int(customer), held_for.get(int(order), "")) in theirs
+        if customer in elsewhere
+        or (
+            held_for.get(int(order)) != invoice_email
+            and (int(customer), held_for.get(int(order), "")) in theirs
+        )
     )
 
 
@@ -151,7 +169,9 @@ def persons_of_orders(
     """Say whose each order is: the customer's; without a usable address, the invoice address's.
 
     Usable means written correctly. An order of an internal user stays theirs (and so counts to no contact):
-    it does not move on to the invoice address.
+    it does not move on to the invoice address. Nor does that of a customer who is not among the partners
+    (hidden, of another company, erased, gone): of whom nothing is known it is not known either that they have
+    no address. It counts to nobody.
 
     Args:
         judged: result of ``judge_partners``.
@@ -166,7 +186,8 @@ def persons_of_orders(
     customer, invoiced = ids(orders, "partner_id"), ids(orders, "partner_invoice_id")
     of_customer = customer.map(address_of).astype(object)
     of_invoiced = invoiced.map(address_of).astype(object)
-    of_invoiced = of_invoiced.mask(orders["order_id"].isin(set(bound_orders)), None)
+    unknown = ~customer.isin(set(judged["partner_id"]))
+    of_invoiced = of_invoiced.mask(unknown | orders["order_id"].isin(set(bound_orders)), None)
     by_customer = of_customer.notna()
     email = of_customer.where(by_customer, of_invoiced)
     email = email.where(email.notna(), None)

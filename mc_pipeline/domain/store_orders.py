@@ -23,6 +23,7 @@ from mc_pipeline.domain.store_lines import store_lines
 BEFORE_ORDERS_SINCE = "before_orders_since"
 CANCELLED = "cancelled"
 NO_USABLE_ADDRESS = "no_usable_address"
+UNKNOWN_CUSTOMER = "the customer is not among the contacts that Odoo shows its user: hidden, or gone"
 ERASED = "erased"
 NO_AUDIENCE = "no_audience"
 NOT_A_CONTACT = "not_a_contact"
@@ -169,7 +170,9 @@ def build_store_orders(
             "ordered_untaxed_company": orders["amount_untaxed_company"].astype("float64"),
             "below_zero": amounts["below_zero"],
             "excluded_because": because,
-            "excluded_detail": _details(because, where, belongs_to),
+            "excluded_detail": _details(
+                because, where, belongs_to, unknown=~customer.isin(set(partners["partner_id"]))
+            ),
             "uncounted_because": first_reason(of_revenue, orders.index),
         }
     )
@@ -313,8 +316,10 @@ def _reasons_of_revenue(
     return reasons
 
 
-def _details(because: pd.Series, where: pd.DataFrame, belongs_to: pd.Series) -> pd.Series:
+def _details(because: pd.Series, where: pd.DataFrame, belongs_to: pd.Series, unknown: pd.Series) -> pd.Series:
+    """Say in words why each order is excluded; ``unknown``: its customer is not among the partners."""
     sentence = because.map(EXCLUDED).astype(object)
+    sentence = sentence.mask((because == NO_USABLE_ADDRESS) & unknown, UNKNOWN_CUSTOMER)
     sentence = sentence.mask(because == OTHER_COMPANY, "customer belongs to company " + belongs_to)
     says_more = (because == NOT_A_CONTACT) & where["aside_because"].notna()
     return _text(sentence.mask(says_more, sentence + ": " + where["aside_because"].astype(object)))

@@ -127,15 +127,24 @@ class PartnerAddresses:
         return list(found.values())
 
     def remember_gone(self, successors: Mapping[int, int | None], found_at: datetime) -> None:
-        """Partners that are not in Odoo any more, and the one that each was merged into (None: not known).
+        """Partners that are not in Odoo any more, and the one that each was merged into (None: in no one).
 
-        They left their addresses: whoever takes one up from here on is somebody else.
+        Only for partners for whose merge was looked: what is not known is asked again. A successor that is
+        known stays where a later look finds none. They left their addresses: whoever takes one up from here
+        on is somebody else.
         """
-        rows = [
-            {"partner_id": partner, "successor_id": successor, "found_at": found_at}
-            for partner, successor in sorted(successors.items())
-        ]
         with self._database.write() as connection:
+            known: set[int] = set()
+            for chunk in chunks(sorted(partner for partner, into in successors.items() if into is None)):
+                query = select(partner_gone.c.partner_id).where(
+                    partner_gone.c.partner_id.in_(chunk), partner_gone.c.successor_id.is_not(None)
+                )
+                known |= set(connection.execute(query).scalars())
+            rows = [
+                {"partner_id": partner, "successor_id": successor, "found_at": found_at}
+                for partner, successor in sorted(successors.items())
+                if partner not in known
+            ]
             for chunk in chunks(rows):
                 insert_or_replace(connection, partner_gone, chunk)
                 gone = partner_address.c.partner_id.in_([row["partner_id"] for row in chunk])

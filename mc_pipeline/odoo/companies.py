@@ -8,6 +8,7 @@ the one place that says whose partners are whose; all who ask for a company's pa
 """
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import Any
 
 from mc_pipeline.odoo.client import OdooClient
@@ -57,17 +58,26 @@ def seeing_partners(client: OdooClient, companies: Sequence[int]) -> OdooClient:
 
 
 def unseen_because(client: OdooClient, companies: Sequence[int]) -> str:
-    """Say which of these companies' partners the user cannot see, and why; empty: all can be seen."""
+    """Say which of these companies' partners the user cannot see, and why; empty: all can be seen.
+
+    Companies that are known to be archived are left out: a person cannot add them. Raises OdooError.
+    """
     if client.version >= _SEES_COMPANIES_ABOVE:
         return ""
     # An archived company is nobody's: whose partners it has, cannot be asked.
     lacking = set(companies[1:]) - {*client.user_company_ids, *client.archived_company_ids}
+    if lacking:
+        # As far as the user may read them. On one that it may not, it cannot be told.
+        archived = [("id", "in", sorted(lacking)), ("active", "=", False)]
+        with suppress(OdooAccessError):
+            lacking -= {*client.with_companies(client.user_company_ids).search(_MODEL, archived)}
     if not lacking:
         return ""
     named = ", ".join(map(str, sorted(lacking)))
     return (
         f"the Odoo user may not see the contacts of company {named}, above company {companies[0]}: before "
-        "Odoo 18 only users of that company see them; add it to the Allowed Companies of the user"
+        "Odoo 18 only users of that company see them; add it to the Allowed Companies of the user. If it is "
+        "archived, nobody can: then move those contacts to another company, or share them"
     )
 
 

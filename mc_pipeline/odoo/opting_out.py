@@ -95,6 +95,8 @@ def opt_out_of_list(client: OdooClient, list_id: int, addresses: Iterable[str]) 
 def clear_field(client: OdooClient, field: str, addresses: Iterable[str]) -> list[OptOutResult]:
     """Untick a boolean field of every partner, of the client's companies, that has one of the addresses.
 
+    A branch's customers may be the partners of the companies above it: ``companies.seeing_partners``.
+
     Raises OdooAccessError when the user may not write partners, OdooConnectionError.
     """
     return [result for page in _pages(addresses) for result in _clear_field_page(client, field, page)]

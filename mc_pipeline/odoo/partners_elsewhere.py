@@ -4,6 +4,7 @@ Asked by id under all companies of the Odoo user, in reads of their own. What th
 table incomplete.
 """
 
+from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -17,6 +18,9 @@ from mc_pipeline.odoo.opt_outs_since import merged_into
 Fate = Literal["here", "deleted", "merged", "moved", "hidden"]
 
 PAGE = 1000
+SPARE_CALLS = 60
+"""Calls that one question may spend to tell hidden partners from those that are gone."""
+
 _ASKED_AT_A_TIME = 500
 _MOST_MERGES = 20
 _STATES = ["sale", "cancel"]
@@ -28,12 +32,16 @@ class PartnerFate:
 
     ``here``: it is the company's, or shared, after all. ``merged``: ``merged_into`` is the partner that has
     its orders now. ``moved``: it belongs to the company called ``company``, which is not above this one.
-    ``hidden``: it exists, and record rules hide it from the Odoo user.
+    ``hidden``: record rules hide it from the Odoo user; where it is not ``told_apart``, it is one of many
+    that are not shown, and may be gone. ``survivor_known`` is False where the notes of merges may not be
+    read: a ``deleted`` partner may have been merged, and the one named by ``merged_into`` merged again.
     """
 
     fate: Fate
     merged_into: int | None = None
     company: str = ""
+    survivor_known: bool = True
+    told_apart: bool = True
 
 
 def customers_elsewhere(client: OdooClient, company: int) -> dict[int, str]:
@@ -91,21 +99,25 @@ def fates_of(
 ) -> dict[int, PartnerFate]:
     """What became of partners that a complete read of the company does not show. Raises OdooError.
 
-    A merge is told by the note that Odoo leaves on the survivor; where the user may not read it, or there is
-    none, the partner counts as deleted. ``known_successors``: partners for whose note was looked before, and
-    the survivor that it named.
+    A merge is told by the note that Odoo leaves on the survivor; where there is none, or the user may not
+    read it (``survivor_known``), the partner counts as deleted. ``known_successors``: partners for whose note
+    was looked before, and the survivor that it named. Of partners that Odoo does not show, at most
+    ``SPARE_CALLS`` calls find out which of them are hidden; who is left then counts as hidden.
     """
     everywhere = client.with_companies(client.user_company_ids)
     own = with_companies_above(client, company)
     wanted = sorted(set(partner_ids))
     there: dict[int, Record] = {}
-    hidden: set[int] = set()
-    for page in _pages(wanted, _ASKED_AT_A_TIME):
-        found, refused = _read(everywhere, page)
-        there.update(found)
-        hidden |= refused
-    gone = set(wanted) - there.keys() - hidden
+    for page in _pages(wanted, PAGE):
+        there.update(
+            (record["id"], record)
+            for record in everywhere.search_read("res.partner", [("id", "in", page)], ["company_id"])
+        )
+    found, hidden, not_told = _told_apart(everywhere, [each for each in wanted if each not in there])
+    there.update(found)
+    gone = set(wanted) - there.keys() - hidden - not_told
     fates = {partner: PartnerFate(fate="hidden") for partner in hidden}
+    fates |= {partner: PartnerFate(fate="hidden", told_apart=False) for partner in not_told}
     others = {
         partner: int(record["company_id"])
         for partner, record in there.items()
@@ -117,48 +129,56 @@ def fates_of(
             fates[partner] = PartnerFate(fate="moved", company=names[others[partner]])
         else:
             fates[partner] = PartnerFate(fate="here")
-    survivors = _survivors(everywhere, gone, known_successors)
+    survivors, looked = _survivors(everywhere, gone, known_successors)
     for partner in gone:
         survivor = survivors.get(partner)
+        known = looked or partner in known_successors
         fates[partner] = (
-            PartnerFate(fate="deleted")
+            PartnerFate(fate="deleted", survivor_known=known)
             if survivor is None
-            else PartnerFate(fate="merged", merged_into=survivor)
+            else PartnerFate(fate="merged", merged_into=survivor, survivor_known=known)
         )
     return fates
 
 
-def _read(client: OdooClient, partner_ids: Sequence[int]) -> tuple[dict[int, Record], set[int]]:
-    """Partners by id, and those that Odoo refuses: a record rule hides them. Who is in neither is gone.
+def _told_apart(
+    client: OdooClient, partner_ids: Sequence[int]
+) -> tuple[dict[int, Record], set[int], set[int]]:
+    """Of partners that a search does not show: those that are there after all, the hidden, and the unknown.
 
-    Odoo refuses a whole call for one hidden record and says nothing of deleted ones, so what is not seen is
-    halved until the call tells.
+    Who is in none of them is gone. Odoo refuses a whole call for one hidden record and says nothing of
+    deleted ones, so what is refused is halved until the call tells, the largest parts first, or until the
+    calls are spent.
     """
-    try:
-        return {
-            record["id"]: record for record in client.read("res.partner", partner_ids, ["company_id"])
-        }, set()
-    except OdooAccessError:
-        if len(partner_ids) == 1:
-            return {}, set(partner_ids)
-    seen = client.search_read("res.partner", [("id", "in", list(partner_ids))], ["company_id"])
-    there = {record["id"]: record for record in seen}
-    unseen = [partner for partner in partner_ids if partner not in there]
+    there: dict[int, Record] = {}
     hidden: set[int] = set()
-    middle = (len(unseen) + 1) // 2
-    for half in (unseen[:middle], unseen[middle:]):
-        if half:
-            found, refused = _read(client, half)
-            there.update(found)
-            hidden |= refused
-    return there, hidden
+    due = deque(_pages(partner_ids, _ASKED_AT_A_TIME))
+    left = SPARE_CALLS
+    while due and left:
+        part = due.popleft()
+        left -= 1
+        try:
+            records = client.read("res.partner", part, ["company_id"])
+        except OdooAccessError:
+            if len(part) == 1:
+                hidden |= set(part)
+            else:
+                middle = (len(part) + 1) // 2
+                due += [part[:middle], part[middle:]]
+        else:
+            there.update((record["id"], record) for record in records)
+    return there, hidden, {partner for part in due for partner in part}
 
 
-def _survivors(client: OdooClient, gone: Collection[int], known: Mapping[int, int | None]) -> dict[int, int]:
-    """Into whom each was merged in the end: a survivor may have been merged, too."""
+def _survivors(
+    client: OdooClient, gone: Collection[int], known: Mapping[int, int | None]
+) -> tuple[dict[int, int], bool]:
+    """Into whom each was merged in the end: a survivor may have been merged, too. And whether that could be
+    looked for: where the user may not read the notes, only what is known already is told."""
     found = {partner: survivor for partner, survivor in known.items() if survivor is not None}
     due = set(gone) - known.keys()
     asked = set(known)
+    looked = True
     try:
         for _ in range(_MOST_MERGES):
             if due:
@@ -171,8 +191,8 @@ def _survivors(client: OdooClient, gone: Collection[int], known: Mapping[int, in
             if not due:
                 break
     except OdooAccessError:
-        return {}
-    return {partner: last for partner in gone if (last := _last_of(found, partner)) != partner}
+        looked = False
+    return {partner: last for partner in gone if (last := _last_of(found, partner)) != partner}, looked
 
 
 def _last_of(found: Mapping[int, int], partner: int) -> int:

@@ -22,6 +22,7 @@ from mc_pipeline.odoo.errors import OdooError
 from mc_pipeline.odoo.partners import read_partners
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline.sandbox.odoo import SandboxOdoo
+from mc_pipeline.sandbox.odoo.fields import Field
 from mc_pipeline_tests.odoo.connection import OdooAt, Patience
 
 ADA, GRACE = "ada@example.com", "grace@example.com"
@@ -37,10 +38,12 @@ class Office:
         self.ledger = stack.enter_context(Ledger.open(f"sqlite:///{ledger_file}", clock=lambda: self.moment))
         self.client = self.log_in(stack, "admin", "admin")
 
-    def log_in(self, stack: ExitStack, user: str, secret: str, api: str = "auto") -> ConnectedClient:
-        """A connection to Odoo, as whichever user."""
+    def log_in(
+        self, stack: ExitStack, user: str, secret: str, api: str = "auto", company: int = 1
+    ) -> ConnectedClient:
+        """A connection to Odoo, as whichever user, of whichever company."""
         settings = OdooAt(self.odoo.url, "sandbox", user, SecretStr(secret), api)
-        return stack.enter_context(connect(settings, [1], retry=Patience().policy))
+        return stack.enter_context(connect(settings, [company], retry=Patience().policy))
 
     def minute(self) -> datetime:
         self.moment += timedelta(minutes=1)
@@ -76,7 +79,7 @@ class Office:
             self.ledger.consent.opt_outs_and_returns(),
             read_blacklist(self.client).rows,
             self.ledger.odoo_opt_outs.done(),
-            read_partners(self.client, 1).rows,
+            read_partners(self.client, self.client.company_ids[0]).rows,
             company=company,
             scope=scope,
             old_until=old_until,
@@ -382,3 +385,62 @@ def test_thousands_at_once_are_carried_over_in_few_calls(office: Office):
     assert len(office.odoo.database.blacklisted()) == 1200
     assert office.writes() == 2 + 3, "for each thousand the rows, for each five hundred the notes"
     quiet(office)
+
+
+@pytest.mark.parametrize("version", [(17, 0), (18, 0)])
+@pytest.mark.parametrize("has_parent", [True, False])
+def test_2_2_an_opt_out_of_a_branch_unticks_the_field_of_the_parents_customer(
+    tmp_path: Path, new_ledger: Path, version: tuple[int, int], has_parent: bool
+):
+    """Odoo 17 shows them only where the user has the parent: it is not booked as done where it is not."""
+    shutil.copy(new_ledger, tmp_path / "ledger.db")
+    with ExitStack() as stack:
+        office = Office(tmp_path / "ledger.db", stack, version)
+        office.odoo.model("res.partner").add_field(Field("x_news", "boolean"))
+        branch = office.odoo.add_company("Branch")
+        office.odoo.write("res.company", branch, {"parent_id": 1})
+        groups = ("sales_all", "email_marketing", "hr", "partner_manager")
+        companies = (branch, 1) if has_parent else (branch,)
+        office.odoo.add_user("mailer", "secret", groups=groups, company_ids=companies)
+        office.client = office.log_in(stack, "mailer", "secret", company=branch)
+        customer = office.odoo.add_partner(name="Ada", email=ADA, company_id=1, x_news=True)
+        office.said("opt_out")
+        told = office.run(sources=CompanySources(boolean_fields=("x_news",)))
+        ticked = office.odoo.read("res.partner", customer, "x_news")
+        notes = office.odoo.notes("res.partner", customer)
+        if version == (17, 0) and not has_parent:
+            assert told == {ADA: ("opt_out", "rejected", "")}
+            assert ticked
+            assert notes == []
+            assert office.ledger.odoo_opt_outs.open("acme") == []
+        else:
+            assert told == {ADA: ("opt_out", "applied", "")}
+            assert not ticked
+            assert len(notes) == 1
+
+
+def test_2_2_why_a_field_of_the_parents_customers_cannot_be_unticked_is_told(
+    tmp_path: Path, new_ledger: Path
+):
+    shutil.copy(new_ledger, tmp_path / "ledger.db")
+    with ExitStack() as stack:
+        office = Office(tmp_path / "ledger.db", stack, (17, 0))
+        office.odoo.model("res.partner").add_field(Field("x_news", "boolean"))
+        branch = office.odoo.add_company("Branch")
+        office.odoo.write("res.company", branch, {"parent_id": 1})
+        office.odoo.add_user(
+            "mailer",
+            "secret",
+            groups=("sales_all", "email_marketing", "hr", "partner_manager"),
+            company_ids=(branch,),
+        )
+        office.client = office.log_in(stack, "mailer", "secret", company=branch)
+        office.said("opt_out")
+        with office.ledger.leases.hold("acme", "run", timedelta(hours=1), path=OPT_OUTS) as lease:
+            sources = CompanySources(boolean_fields=("x_news",))
+            writes = OdooOptOutWrites(office.client, office.ledger, lease, "run", sources)
+            done = writes.carry_out(office.decisions("acme", "company", {}))
+        (detail,) = done.rows["detail"]
+        assert detail.startswith("x_news of contacts there may be ticked: ")
+        assert "contacts of company 1, above" in detail
+        assert "Allowed Companies" in detail

@@ -56,6 +56,25 @@ def test_a_last_name_that_somebody_gave_stays_and_stands_once(world: World, monk
     assert world.checks(world.sync())["audience_plan/names_decided"].passed
 
 
+def test_a_last_name_that_is_the_whole_name_in_odoo_is_not_said_to_be_put_right(world: World, monkeypatch):
+    for email, name in ((MIA, "Miller"), (EVE, "Eve Evans")):
+        world.odoo.add_order(world.odoo.add_partner(name=name, email=email), 10.0, date_order=ORDERED)
+        last = name.split()[-1]
+        fields = {"FNAME": last, "LNAME": last}
+        world.mailchimp.add_member("retail1", email, "subscribed", merge_fields=fields)
+    monkeypatch.setenv("MC_PIPELINE_CONFIG", str(world.config))
+
+    def examined() -> str:
+        return CliRunner().invoke(commands, ["doctor"], env={"COLUMNS": "300"}).output
+
+    world.run(push=False)
+    assert "1 member with the last name in both fields" in examined()
+    world.sync()
+    assert (names_of(world, MIA), names_of(world, EVE)) == (("Miller", "Miller"), ("Eve", "Evans"))
+    world.run(push=False)
+    assert "last name in both fields" not in examined()
+
+
 def test_a_member_whom_an_earlier_version_gave_the_whole_name_is_mended(world: World):
     partner = world.odoo.add_partner(name="Mia Miller", email=MIA)
     world.odoo.add_order(partner, 10.0, date_order=ORDERED)

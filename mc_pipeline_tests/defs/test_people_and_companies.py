@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from mc_pipeline.cli.person import tell_story
-from mc_pipeline.ledger.troubles import TroubleKind
+from mc_pipeline.ledger.troubles import Trouble, TroubleKind
+from mc_pipeline.odoo.errors import OdooServerError
+from mc_pipeline.sandbox.odoo.fields import Field
 from mc_pipeline.tables.elsewhere import customers_elsewhere_in
 from mc_pipeline_tests.defs.test_sync import ORDERED, customer
 from mc_pipeline_tests.world import World
@@ -41,6 +43,25 @@ def excluded(world: World, key: str = "acme") -> dict[int, tuple[str, Any]]:
             rows["order_id"], zip(rows["excluded_because"], rows["excluded_detail"], strict=True), strict=True
         )
     )
+
+
+def others(world: World, number: int = 30) -> None:
+    """So many customers beside those of a test that one of them less is no table that shrank too much."""
+    for each in range(number):
+        customer(world, f"other{each}@example.com")
+
+
+def open_troubles(world: World, step: str, key: str = "acme") -> list[Trouble]:
+    with world.systems() as systems:
+        return [each.trouble for each in systems.ledger.troubles.open(key) if each.step == step]
+
+
+def deny_once(world: World, model: str) -> None:
+    """Take the right to read a model away from the user of the pipeline, for one run."""
+    (uid,) = world.odoo.search("res.users", [("login", "=", "admin")])
+    world.odoo.deny(uid, model)
+    world.run()
+    world.odoo.database.accounts[uid].denied.clear()
 
 
 def forget_orders(world: World, partner: int) -> None:
@@ -212,3 +233,129 @@ def test_1_1_a_missing_right_reddens_the_run_and_names_the_right(
         found = {each.trouble.place: each.trouble for each in systems.ledger.troubles.open("acme")}
     assert found["odoo_partners"].kind == TroubleKind.BROKEN
     assert "Email Marketing / User" in found["odoo_partners"].sentence
+
+
+def test_6_3_a_merge_whose_note_could_not_be_read_once_is_followed_later(world: World):
+    for name, kind in (("x_news", "boolean"), ("x_news_date", "date")):
+        world.odoo.model("res.partner").add_field(Field(name, kind))
+    consent = "list_id: retail1\n        consent: {boolean_field: x_news}\n"
+    world.configure(company("acme", 1, ONE_STORE.replace("list_id: retail1\n", consent)))
+    others(world)
+    ticked = {"x_news": True, "x_news_date": "2026-05-05"}
+    gone, survivor = (customer(world, f"{name}@example.com", **ticked) for name in "as")
+    world.sync()
+    assert world.mailchimp.status("retail1", "a@example.com") == "subscribed"
+
+    world.odoo.merge_partners(survivor, gone)
+    deny_once(world, "mail.message")
+    assert listed(world)[gone][0] == "deleted_in_odoo"
+    assert "or merged" in listed(world)[gone][1]
+    (trouble,) = open_troubles(world, "contacts")
+    assert (trouble.kind, trouble.code) == (TroubleKind.NOT_LOOKED_AT, "merges")
+    with world.systems() as systems:
+        assert gone not in systems.ledger.partner_addresses.successors()
+
+    world.run()
+    assert open_troubles(world, "contacts") == []
+    with world.systems() as systems:
+        assert systems.ledger.partner_addresses.successors()[gone] == survivor
+    world.odoo.edit_partner(survivor, x_news=False)
+    world.run()
+    world.run()
+    for name in "as":
+        assert world.mailchimp.status("retail1", f"{name}@example.com") == "unsubscribed", name
+
+
+def test_1_2_an_error_of_odoo_about_contacts_that_are_gone_stops_nothing_else(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    world.configure(company("acme", 1))
+    others(world)
+    gone = customer(world, "gone@example.com")
+    world.sync()
+    forget_orders(world, gone)
+    world.odoo.unlink("res.partner", gone)
+    late = customer(world, "late@example.com")
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise OdooServerError("Odoo broke")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("mc_pipeline.odoo.partners_elsewhere.merged_into", broken)
+        result = world.run()
+    assert not [event.step_key for event in result.all_events if event.is_step_failure]
+    assert world.mailchimp.status("retail1", "late@example.com") == "transactional"
+    (order,) = world.odoo.search("sale.order", [("partner_id", "=", late)])
+    assert excluded(world)[order][0] == ""
+    (trouble,) = open_troubles(world, "contacts")
+    assert (trouble.kind, trouble.code) == (TroubleKind.NOT_LOOKED_AT, "fates")
+    assert "1 contact" in trouble.sentence
+    assert "Odoo broke" in trouble.sentence
+    # nothing is done, and the list says that nothing is known
+    assert world.mailchimp.status("retail1", "gone@example.com") == "transactional"
+    assert listed(world)[gone][0] == "hidden_in_odoo"
+
+    world.sync()
+    assert open_troubles(world, "contacts") == []
+    assert listed(world)[gone][0] == "deleted_in_odoo"
+    assert world.mailchimp.status("retail1", "gone@example.com") == "archived"
+
+
+@pytest.mark.parametrize("kind", ["invoice", "contact"])
+def test_2_3_an_address_that_moves_from_a_company_to_its_invoice_contact_keeps_the_member(
+    world: World, kind: str
+):
+    world.configure(company("acme", 1))
+    others(world)
+    firm = world.odoo.add_partner(name="Globex", is_company=True, email="bills@example.com")
+    bills = world.odoo.add_partner(name="Globex, Bills", type=kind, parent_id=firm)
+    order = world.odoo.add_order(firm, 1500.0, date_order=ORDERED, partner_invoice_id=bills)
+    world.sync()
+    world.odoo.edit_partner(bills, email="bills@example.com")
+    world.odoo.edit_partner(firm, email=False)
+    world.sync()
+    assert world.mailchimp.status("retail1", "bills@example.com") == "transactional"
+    assert sorted(world.mailchimp.tags("retail1", "bills@example.com")) == ["B2C", "VIP"]
+    assert excluded(world)[order][0] == ""
+
+
+def test_2_3_an_order_of_a_hidden_customer_makes_nobody_else_a_member(world: World):
+    world.configure(company("acme", 1))
+    others(world)
+    firm = world.odoo.add_partner(name="Globex", is_company=True, email="globex@example.com", company_id=1)
+    bills = world.odoo.add_partner(name="Globex, Bills", email="bills@example.com", type="invoice")
+    order = world.odoo.add_order(firm, 1500.0, date_order=ORDERED, partner_invoice_id=bills)
+    world.odoo.hide("res.partner", [firm])
+    world.sync()
+    assert "bills@example.com" not in world.mailchimp.statuses("retail1")
+    because, detail = excluded(world)[order]
+    assert because == "no_usable_address"
+    assert detail.startswith("the customer is not among the contacts")
+
+
+def test_2_2_customers_of_other_companies_stay_known_where_odoo_cannot_be_asked_for_them(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    lumen = world.odoo.add_company("Lumen")
+    world.configure(company("acme", 1))
+    others(world, 5)
+    theirs = world.odoo.add_partner(name="Globex", email="globex@example.com", company_id=lumen)
+    order = world.odoo.add_order(theirs, 1.0, date_order=ORDERED)
+    world.sync()
+    assert excluded(world)[order] == ("other_company", "customer belongs to company Lumen")
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise OdooServerError("Odoo broke")
+
+    monkeypatch.setattr("mc_pipeline.odoo.partners_elsewhere.customers_elsewhere", broken)
+    for _ in range(2):
+        result = world.run()
+        assert world.went_through(result), world.failures(result)
+        assert customers_elsewhere_in(world.table("odoo_partners")) == {theirs: "Lumen"}
+        assert excluded(world)[order] == ("other_company", "customer belongs to company Lumen")
+    (read,) = (
+        event.materialization.metadata["read"].value
+        for event in result.all_events
+        if event.is_step_materialization and event.materialization.asset_key.path == ["odoo_partners"]
+    )
+    assert "customers who belong to other companies could not be asked for: Odoo broke" in str(read)

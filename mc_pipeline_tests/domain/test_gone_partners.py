@@ -23,7 +23,8 @@ def records(*rows: dict[str, Any]) -> pd.DataFrame:
 
 
 def fate(what: str, **values: Any) -> Any:
-    return SimpleNamespace(**{"fate": what, "merged_into": None, "company": "", **values})
+    usual = {"merged_into": None, "company": "", "survivor_known": True, "told_apart": True}
+    return SimpleNamespace(**{"fate": what, **usual, **values})
 
 
 @pytest.mark.parametrize(
@@ -56,6 +57,8 @@ def test_6_1_gone_is_a_partner_that_is_not_there_with_an_address_that_nobody_has
     ("became", "reason", "detail"),
     [
         (fate("deleted"), "deleted_in_odoo", "was deleted in Odoo"),
+        (fate("deleted", survivor_known=False), "deleted_in_odoo", "was deleted in Odoo, or merged"),
+        (fate("hidden", told_apart=False), "hidden_in_odoo", "is not shown to the Odoo user"),
         (fate("merged", merged_into=2), "merged_in_odoo", "was merged into partner 2 in Odoo"),
         (fate("moved", company="Lumen"), "moved_to_other_company", "belongs to company Lumen now"),
         (fate("hidden"), "hidden_in_odoo", "is hidden from the Odoo user by a record rule"),

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from mc_pipeline.domain.orders import kept_by_order
-from mc_pipeline.domain.store_orders import EXCLUDED, build_store_orders
+from mc_pipeline.domain.store_orders import EXCLUDED, UNKNOWN_CUSTOMER, build_store_orders
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import schemas
 from mc_pipeline_tests.domain.odoo_rows import built, company, company_partner, partner, partners_table
@@ -358,11 +358,18 @@ def test_an_order_that_no_store_holds_says_the_one_reason(
 
 def test_2_2_an_order_of_a_customer_of_another_company_says_which_though_its_invoice_address_is_here():
     world = {"partners": [partner(2)], "values": {"partner_invoice_id": 2}}
-    assert one(BOOKS, **world)["email"] == "person2@example.com"
-    row = one(BOOKS, **world, elsewhere={1: "Lumen"}, bound_orders=[1])
+    row = one(BOOKS, **world, elsewhere={1: "Lumen"})
     assert (row["excluded_because"], row["email"]) == ("other_company", None)
     assert row["excluded_detail"] == "customer belongs to company Lumen"
     assert totals(row)[0] == 100.0
+
+
+def test_2_3_an_order_of_a_customer_of_whom_nothing_is_known_counts_to_nobody():
+    row = one(BOOKS, partners=[partner(2)], values={"partner_invoice_id": 2})
+    assert (row["excluded_because"], row["email"]) == ("no_usable_address", None)
+    assert row["excluded_detail"] == UNKNOWN_CUSTOMER
+    row = one(BOOKS, partners=[partner(1, None), partner(2)], values={"partner_invoice_id": 2})
+    assert row["email"] == "person2@example.com"
 
 
 def test_2_2_a_customer_who_came_back_meanwhile_is_a_customer():

@@ -70,6 +70,14 @@ def test_an_older_read_says_nothing_against_a_later_one_and_who_was_hidden_is_no
     assert held(ledger)[1, NEW] == (START + timedelta(hours=2), None)
 
 
+def test_a_known_successor_stays_where_a_later_look_finds_none(ledger: Ledger) -> None:
+    ledger.partner_addresses.remember_gone({1: 3, 2: None}, START)
+    ledger.partner_addresses.remember_gone({1: None, 2: 3, 4: None}, START + timedelta(hours=1))
+    assert ledger.partner_addresses.successors() == {1: 3, 2: 3, 4: None}
+    ledger.partner_addresses.remember_gone({1: 5}, START + timedelta(hours=2))
+    assert ledger.partner_addresses.successors()[1] == 5
+
+
 def test_the_first_date_of_an_opt_out_in_odoo_stays_when_its_row_is_written_again(ledger: Ledger) -> None:
     for hours in (0, 5):
         row = StandingOptOut(

@@ -5,10 +5,15 @@ from collections.abc import Iterator
 import pytest
 
 from mc_pipeline.odoo.client import ConnectedClient
-from mc_pipeline.odoo.companies import names_of_companies, partners_of, with_companies_above
+from mc_pipeline.odoo.companies import (
+    names_of_companies,
+    partners_of,
+    unseen_because,
+    with_companies_above,
+)
 from mc_pipeline.odoo.opt_outs_since import read_partners_of
 from mc_pipeline.odoo.partners import read_partners
-from mc_pipeline.odoo.partners_elsewhere import PartnerFate, customers_elsewhere, fates_of
+from mc_pipeline.odoo.partners_elsewhere import SPARE_CALLS, PartnerFate, customers_elsewhere, fates_of
 from mc_pipeline.odoo.reading import is_right_missing
 from mc_pipeline.sandbox.odoo import SandboxOdoo
 from mc_pipeline_tests.odoo.conftest import logged_in
@@ -94,11 +99,28 @@ def test_2_2_on_17_the_user_of_a_branch_has_to_have_the_companies_above_it(group
         table = read_partners(client, group.shop)
         assert table.incomplete_because == (
             f"the Odoo user may not see the contacts of company {group.branch}, above company {group.shop}: "
-            "before Odoo 18 only users of that company see them; add it to the Allowed Companies of the user"
+            "before Odoo 18 only users of that company see them; add it to the Allowed Companies of the "
+            "user. If it is archived, nobody can: then move those contacts to another company, or share them"
         )
         assert is_right_missing(table.incomplete_because)
         assert own <= set(table.rows["partner_id"])
         assert above not in set(table.rows["partner_id"])
+
+
+def test_2_2_on_17_nobody_is_told_to_add_a_company_above_that_is_archived(group_on_17: Group) -> None:
+    group = group_on_17
+    group.odoo.add_user(
+        "some", "some", company_ids=(group.shop, 1), groups=("sales_all", "email_marketing", "hr")
+    )
+    with logged_in(group.odoo, "some", "some", companies=(group.shop,)) as client:
+        above = with_companies_above(client, group.shop)
+        assert "Allowed Companies" in unseen_because(client, above)
+        group.odoo.write("res.company", group.branch, {"active": False})
+        told = unseen_because(client, above)
+    with logged_in(group.odoo, companies=(group.shop,)) as client:
+        assert unseen_because(client, above) == ""
+    # whether it is archived shows only where the user may read that company
+    assert told == "" or "If it is archived, nobody can" in told
 
 
 def test_2_2_a_company_does_not_have_the_partners_of_its_branches(group: Group) -> None:
@@ -186,6 +208,38 @@ def test_6_1_many_hidden_and_deleted_partners_are_told_apart(group: Group) -> No
     assert {partner for partner, fate in fates.items() if fate.fate == "hidden"} == hidden
     assert {partner for partner, fate in fates.items() if fate.fate == "deleted"} == deleted
     assert {fates[partner].fate for partner in partners[2::3]} == {"here"}
+
+
+def test_6_1_of_many_hidden_partners_some_are_asked_for_and_the_others_count_as_hidden(group: Group) -> None:
+    hidden = [group.partner(f"hidden{number}", 1) for number in range(200)]
+    there, deleted = group.partner("there", 1), group.partner("deleted", 1)
+    group.odoo.unlink("res.partner", deleted)
+    group.odoo.hide("res.partner", hidden)
+    with logged_in(group.odoo) as client:
+        with_companies_above(client, 1)
+        group.odoo.journal.clear()
+        fates = fates_of(client, 1, [*hidden, there, deleted])
+        assert len(list(group.odoo.journal)) < SPARE_CALLS + 10
+    assert fates[there] == PartnerFate(fate="here")
+    assert {fates[partner].fate for partner in hidden} == {"hidden"}
+    assert not any(fates[partner].told_apart for partner in hidden[100:])
+    # nothing is done about it until there are calls left to tell
+    assert fates[deleted] == PartnerFate(fate="hidden", told_apart=False)
+
+
+def test_6_1_where_the_notes_may_not_be_read_the_survivor_is_not_known(group: Group) -> None:
+    first, second, last, lone = (group.partner(name, 1) for name in ("first", "second", "last", "lone"))
+    group.odoo.merge_partners(second, first)
+    group.odoo.unlink("res.partner", lone)
+    with logged_in(group.odoo) as client:
+        group.odoo.deny(client.user_id, "mail.message")
+        unknown = PartnerFate(fate="deleted", survivor_known=False)
+        assert fates_of(client, 1, [first, lone]) == {first: unknown, lone: unknown}
+        group.odoo.merge_partners(last, second)
+        assert fates_of(client, 1, [first, lone], {first: second}) == {
+            first: PartnerFate(fate="merged", merged_into=second),
+            lone: unknown,
+        }
 
 
 def test_6_1_a_merge_is_followed_to_the_last_survivor_and_its_note_is_looked_for_once(group: Group) -> None:

@@ -212,7 +212,10 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         lists = {key: audience.list_id for key, audience in company.audiences.items()}
         records = systems.ledger.members.load(lists.values())
         not_taken_back = systems.ledger.consent.refused_for_good()
-        gone = _gone_partners(systems, company, odoo_partners, records)
+        gone, troubles = _gone_partners(systems, company, odoo_partners, records)
+        systems.ledger.troubles.report(company.key, "contacts", context.run.run_id, troubles)
+        for trouble in troubles:
+            context.log.warning(trouble.sentence)
         listed = [
             result.set_aside,
             gone,
@@ -384,29 +387,43 @@ def _hear_other_companies(
 
 def _gone_partners(
     systems: Systems, company: CompanySettings, partners: Table, records: "pd.DataFrame"
-) -> "pd.DataFrame":
+) -> "tuple[pd.DataFrame, list[Trouble]]":
     """List members whose partner is gone from the company, with what Odoo says became of it (rule 6.1).
 
-    Nobody where the partners were not read whole: who is missing there may only not have been read.
+    Nobody where the partners were not read whole: who is missing there may only not have been read. Where
+    Odoo cannot be asked now, they stay as they are and are listed as such; that, and merges that could not
+    be looked for, are what is reported.
     """
+    from mc_pipeline.defs.audience.gone import fates_not_asked, merges_not_asked
     from mc_pipeline.domain.gone_partners import list_gone_partners, members_without_partner
-    from mc_pipeline.odoo.partners_elsewhere import fates_of
+    from mc_pipeline.odoo.errors import OdooError
+    from mc_pipeline.odoo.partners_elsewhere import PartnerFate, fates_of
 
     members = members_without_partner(records, partners.rows, systems.erased.partner_ids)
     addresses = systems.ledger.partner_addresses
     asked = set(members["partner_id"]) if partners.complete else set()
     known = addresses.successors() if asked else {}
-    fates = fates_of(systems.odoo(company), company.odoo_company_id, asked, known) if asked else {}
+    troubles: list[Trouble] = []
+    fates: dict[int, PartnerFate] = {}
+    try:
+        if asked:
+            fates = fates_of(systems.odoo(company), company.odoo_company_id, asked, known)
+    except OdooError as error:
+        # Nothing is known of any of them: who was listed as gone stays on the list, as not looked at.
+        fates = dict.fromkeys(asked, PartnerFate(fate="hidden", told_apart=False))
+        troubles.append(fates_not_asked(len(asked), error.message, company.key))
     gone = {
         partner: fate.merged_into
         for partner, fate in fates.items()
-        if fate.fate in ("deleted", "merged") and partner not in known
+        if fate.fate in ("deleted", "merged") and partner not in known and fate.survivor_known
     }
     if gone:
         addresses.remember_gone(gone, partners.observed_at)
-    return list_gone_partners(
-        members, fates, {audience.list_id: key for key, audience in company.audiences.items()}
-    )
+    not_looked_for = sum(not fate.survivor_known for fate in fates.values())
+    if not_looked_for:
+        troubles.append(merges_not_asked(not_looked_for, company.key))
+    audience_of = {audience.list_id: key for key, audience in company.audiences.items()}
+    return list_gone_partners(members, fates, audience_of), troubles
 
 
 def unread_table(audiences: "Audiences") -> dg.MetadataValue:

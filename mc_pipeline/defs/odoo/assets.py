@@ -25,7 +25,7 @@ from mc_pipeline.defs.systems import Systems
 from mc_pipeline.domain.completeness import shrunk_because
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table, TableColumns, schemas
-from mc_pipeline.tables.elsewhere import fact_of_customers_elsewhere
+from mc_pipeline.tables.elsewhere import customers_elsewhere_in, fact_of_customers_elsewhere
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,9 +78,12 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
             return judged(systems, company, answer)
 
         table = _observe(systems, company, schemas.ODOO_PARTNERS, read)
-        elsewhere = _customers_elsewhere(context, systems, company)
+        elsewhere, note = _customers_elsewhere(systems, company)
         table = replace(table, facts=fact_of_customers_elsewhere(elsewhere))
         report_read(context, systems, company, schemas.ODOO_PARTNERS.name, table)
+        if note:
+            context.log.warning(note)
+            reading.notes.append(note)
         _remember(systems, stored, reading, table)
         rows = table.rows
         return dg.MaterializeResult(
@@ -343,19 +346,27 @@ def _remember(systems: Systems, stored: StoredSnapshots, reading: "Reading", tab
         stored.drop()
 
 
-def _customers_elsewhere(
-    context: dg.AssetExecutionContext, systems: Systems, company: CompanySettings
-) -> dict[int, str]:
-    """Customers of the company's orders who belong to another company; what cannot be asked is unknown."""
-    from mc_pipeline.odoo.errors import OdooAccessError, OdooFieldMissingError, OdooModelMissingError
-    from mc_pipeline.odoo.partners_elsewhere import customers_elsewhere
+def _customers_elsewhere(systems: Systems, company: CompanySettings) -> tuple[dict[int, str], str]:
+    """Customers of the company's orders who belong to another company, and a note of the read.
 
+    Where Odoo cannot be asked, they are those of the last table, and the note says so; empty otherwise.
+    """
+    from mc_pipeline.odoo.errors import OdooError
+    from mc_pipeline.odoo.partners_elsewhere import customers_elsewhere
+    from mc_pipeline.tables.parquet import stored_table
+
+    note = ""
     try:
         found = customers_elsewhere(systems.odoo(company), company.odoo_company_id)
-    except (OdooAccessError, OdooFieldMissingError, OdooModelMissingError) as error:
-        context.log.warning(f"customers of other companies are not known: {error.message}")
-        return {}
-    return {partner: name for partner, name in found.items() if partner not in systems.erased.partner_ids}
+    except OdooError as error:
+        last = stored_table(schemas.ODOO_PARTNERS, company.key, names=["partner_id"])
+        found = {} if last is None else customers_elsewhere_in(last)
+        as_of = (
+            "" if last is None else f"; the {len(found)} of {last.observed_at:%Y-%m-%d %H:%M} UTC are used"
+        )
+        note = f"customers who belong to other companies could not be asked for: {error.message}{as_of}"
+    erased = systems.erased.partner_ids
+    return {partner: name for partner, name in found.items() if partner not in erased}, note
 
 
 def _metadata(systems: Systems, company: CompanySettings, table: Table) -> dict[str, Any]:
