@@ -13,7 +13,7 @@ TESTS ?= mc_pipeline_tests
 # Another search of the rules' tests each time; the seed is printed, and SEED=… repeats it.
 SEED := $(or $(SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '))
 
-.PHONY: help demo test test-random dev bench lint lock clean chromium
+.PHONY: help demo test test-random coverage dev bench lint lock clean chromium
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -33,6 +33,13 @@ test-random: $(DEVELOPMENT)  ## test the rules with other examples each time (SE
 		mc_pipeline_tests/domain \
 		|| { echo "Failed with Hypothesis seed $(SEED): make test-random SEED=$(SEED)" >&2; exit 1; }
 
+# Measuring takes nearly twice the time of the tests, so it is no part of .ci/run.
+coverage: $(DEVELOPMENT) chromium  ## run the tests, and say which lines and branches they reached (TESTS=… for some)
+	@$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q -n auto --dist worksteal $(TESTS)
+	@$(BIN)/coverage combine -q
+	@$(BIN)/coverage report
+
 bench: $(RUNTIME)  ## measure how fast and how large, on stand-in servers
 	@$(BIN)/python -m benchmarks.odoo_extraction
 	@$(BIN)/python -m benchmarks.order_load
@@ -44,16 +51,18 @@ lint: $(DEVELOPMENT)  ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-lock: $(DEVELOPMENT)  ## choose the versions in the lock files anew (needs uv)
+# make lock UPGRADE= adds a package and leaves all other versions as they are.
+lock: $(DEVELOPMENT)  ## choose the versions in the lock files anew (needs uv; UPGRADE= keeps those that fit)
 	@command -v uv > /dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }
 	echo 'setuptools>=80' | uv pip compile $(LOCK_OPTIONS) --extra dev pyproject.toml - -o requirements-dev.lock
 	echo 'setuptools>=80' | uv pip compile $(LOCK_OPTIONS) -c requirements-dev.lock pyproject.toml - -o requirements.lock
 
-LOCK_OPTIONS := --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+UPGRADE ?= --upgrade
+LOCK_OPTIONS := --quiet $(UPGRADE) --universal --python-version 3.11 --generate-hashes \
 	--no-strip-extras --no-annotate --no-header --no-emit-index-url
 
 clean:  ## remove the installation and what the tools keep
-	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \

@@ -103,7 +103,8 @@ def both_servers(people: int) -> Iterator[Servers]:
     process.start()
     there.close()
     try:
-        yield Servers(*here.recv(), pipe=here)
+        odoo, mailchimp = here.recv()
+        yield Servers(odoo, mailchimp, pipe=here)
     finally:
         here.close()
         process.join(timeout=20)

@@ -39,6 +39,8 @@ class Connection:
     secret: SecretStr = field(default_factory=lambda: SecretStr("admin"))
     api: str = "jsonrpc"
     timeout_seconds: float = 120.0
+    connections: int | None = None
+    calls_per_second: float | None = None
 
 
 @dataclass(frozen=True)

@@ -183,7 +183,9 @@ def measure(count: int) -> Iterator[str]:
         orders = orders_table(count)
         changed = orders.copy()
         changed.loc[0, ["order_total", "tax_total", "goods_total"]] = [24.0, 4.0, 20.0]
-        changed.loc[0, "lines_json"] = changed.loc[0, "lines_json"].replace('"price":10.0', '"price":0.0')
+        changed.loc[0, "lines_json"] = str(changed.loc[0, "lines_json"]).replace(
+            '"price":10.0', '"price":0.0'
+        )
         for what, rows in {
             f"load of {count:,} orders": orders,
             "the same again": orders,

@@ -1,11 +1,13 @@
 """What the repository promises to whoever clones it."""
 
+import fnmatch
 import re
 import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -108,6 +110,50 @@ def test_no_file_names_a_folder_of_one_machine() -> None:
 )
 def test_a_folder_of_one_machine_is_recognised(line: str, is_one: bool) -> None:
     assert bool(_MACHINE_PATH.search(line)) is is_one
+
+
+def test_the_top_level_holds_what_is_needed_there_and_nothing_else() -> None:
+    folders = {".ci", ".github", "benchmarks", "docs", "mc_pipeline", "mc_pipeline_tests"}
+    read_by_people = {"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "LICENSE"}
+    read_by_tools = {"Makefile", "pyproject.toml", *LOCKS, ".gitignore", ".pre-commit-config.yaml"}
+    read_by_the_program = {".env.example", "dagster.yaml", "workspace.yaml"}
+    found = {path.relative_to(ROOT).parts[0] for path in _tracked_files()}
+    assert found == folders | read_by_people | read_by_tools | read_by_the_program
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"])
+def test_what_the_pages_for_contributors_name_is_there(name: str) -> None:
+    assert f"]({name})" in (ROOT / "README.md").read_text(), "README leads to it"
+    text = (ROOT / name).read_text()
+    linked = re.findall(r"\]\((?!https?://)([^)#]+)\)", text)
+    assert [path for path in linked if not (ROOT / path).exists()] == []
+    assert set(re.findall(r"`make ([a-z-]+)", text)) <= _make_targets()
+    named = set(re.findall(r"`([\w./*-]+(?:\.(?:py|md|yaml)|/))`", text)) - {
+        "0042_subject.py",
+        "companies.yaml",
+    }
+    files = [path.relative_to(ROOT) for path in _tracked_files()]
+    there = {f"/{path}" for path in files} | {f"/{folder}/" for path in files for folder in path.parents}
+    assert [path for path in named if not fnmatch.filter(there, f"*/{path}")] == []
+
+
+def test_every_folder_of_tests_is_explained_to_contributors() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    tests = ROOT / "mc_pipeline_tests"
+    folders = {path.name for path in tests.iterdir() if any(path.glob("**/test_*.py"))}
+    assert {name for name in folders if f"`{name}/`" not in text} == set()
+    assert {path.name for path in tests.glob("test_*.py") if f"`{path.name}`" not in text} == set()
+
+
+def test_the_hooks_run_what_lint_runs_without_a_download() -> None:
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert repository["repo"] == "local"
+    assert {hook["language"] for hook in repository["hooks"]} == {"system"}
+    tools = {" ".join(hook["entry"].removeprefix(".venv/bin/").split()[:2]) for hook in repository["hooks"]}
+    lint = re.search(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert lint
+    asked = {" ".join(line.removeprefix("\t$(BIN)/").split()[:2]) for line in lint[1].splitlines()}
+    assert tools == asked
 
 
 def test_make_has_the_commands_that_people_are_told_of() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 from dotenv import load_dotenv
 
+from mc_pipeline import __version__
 from mc_pipeline.masking import mask_text
 
 _HELP = {
@@ -65,7 +66,7 @@ def _nothing_collected() -> Iterator[None]:
 
 
 @click.group(cls=CommandsOnDemand, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="mc-pipeline")
+@click.version_option(__version__, prog_name="mc-pipeline")
 def commands() -> None:
     """Keeps each Odoo company's Mailchimp audience right.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mc_pipeline.instance import HOME_VARIABLE, POSTGRES_VARIABLE, prepare_dagster_home
-from mc_pipeline.ledger.database import DATABASE_URL_VARIABLE
+from mc_pipeline.ledger.explaining import DATABASE_URL_VARIABLE
 from mc_pipeline.sandbox.mailchimp import SandboxMailchimp
 from mc_pipeline.sandbox.odoo import SandboxOdoo
 from mc_pipeline.sandbox.seed import DemoWorld, demo_companies_yaml, seed_demo

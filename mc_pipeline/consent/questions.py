@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mc_pipeline.consent.deliveries import ErasedLike
+from mc_pipeline.consent.erased import ErasedLike
 from mc_pipeline.domain.origin import Act, act_of_activity
 from mc_pipeline.domain.repeated_opt_outs import (
     Sighting,

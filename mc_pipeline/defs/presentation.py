@@ -179,7 +179,8 @@ def _cell(name: str, value: Any) -> str | int | float | bool | None:
     if isinstance(value, (bool, int, float)):
         return value
     if hasattr(value, "item"):
-        return value.item()
+        number: bool | int | float = value.item()  # one of numpy's
+        return number
     return str(value)
 
 

@@ -56,7 +56,8 @@ def check_audience(audience: AudienceOfCompany) -> Iterator[Result]:
 
 def _all_audiences(client: MailchimpClient) -> list[dict[str, str]]:
     answer = client.lists.get_all_lists(fields=["lists.id", "lists.name"], count=50)
-    return require(answer, "lists", list)
+    audiences: list[dict[str, str]] = require(answer, "lists", list)
+    return audiences
 
 
 def check_double_opt_in(audience: AudienceOfCompany) -> Iterator[Result]:

@@ -85,25 +85,6 @@ class ConsentLike(Protocol):
     def marketing_permissions(self) -> Sequence[str]: ...
 
 
-class AudienceLike(Protocol):
-    """The settings of one audience that the plan needs."""
-
-    @property
-    def list_id(self) -> str: ...
-
-    @property
-    def merge_fields(self) -> Mapping[str, str]: ...
-
-    @property
-    def names(self) -> str: ...
-
-    @property
-    def tags(self) -> Mapping[str, Any]: ...
-
-    @property
-    def consent(self) -> ConsentLike | None: ...
-
-
 class CompanyLike(Protocol):
     """The settings of one company that the plan needs."""
 

@@ -75,7 +75,6 @@ def build_contacts(
     company: CompanyRules,
     *,
     opted_out_emails: Set[str],
-    erased_emails: Set[str] = frozenset(),
     double_optin_audiences: Set[str] = frozenset(),
     known_tags: Mapping[int, str] | None = None,
     bound_orders: Collection[int] = (),
@@ -89,7 +88,6 @@ def build_contacts(
         company: the company's settings.
         opted_out_emails: addresses that ever unsubscribed, were cleaned or complained, in any audience of any
             company; their evidence of consent is void.
-        erased_emails: addresses of erased people.
         double_optin_audiences: keys of the audiences that ask people to confirm.
         known_tags: every tag of Odoo (id to full path), where it was read; a name it lacks is then refused.
         bound_orders: ids of orders that count to their customer or to nobody, never to the invoice address
@@ -109,7 +107,6 @@ def build_contacts(
         orders,
         company,
         opted_out_emails=opted_out_emails,
-        erased_emails=erased_emails,
         double_optin_audiences=double_optin_audiences,
         known_tags=known_tags,
         bound_orders=bound_orders,
@@ -129,7 +126,6 @@ def decide(
     company: CompanyRules,
     *,
     opted_out_emails: Set[str],
-    erased_emails: Set[str] = frozenset(),
     double_optin_audiences: Set[str] = frozenset(),
     known_tags: Mapping[int, str] | None = None,
     bound_orders: Collection[int] = (),
@@ -143,7 +139,6 @@ def decide(
     )
     ranked = rank_partners(judged, attributed)
     persons = _gather_persons(judged, ranked, attributed, company)
-    persons["is_erased"] = persons.index.isin(lower(erased_emails))
     persons["ever_opted_out"] = persons.index.isin(lower(opted_out_emails))
 
     rows = ranked[ranked["person_email"].isin(persons.index[persons["qualifies"]])]
@@ -244,7 +239,6 @@ def _route_persons(persons: pd.DataFrame, facts: RoutingFacts, routes: Routes, c
 def _reasons(persons: pd.DataFrame, company: CompanyRules) -> pd.Series:
     """Say why a person is no contact: the first reason that applies, empty for a contact."""
     reasons: dict[str, Any] = {
-        "erased": persons["is_erased"],
         "bounced": persons["bounces"] > company.maximum_bounces,
         **{never: persons["never_as"] == never for never in persons["never_as"].dropna().unique()},
         "supplier": persons["is_supplier"] & company.exclude_suppliers,
@@ -469,7 +463,6 @@ def list_set_aside(decision: Decision, only: Collection[int] | None = None) -> p
             excluded: rows["excluded_as"] == excluded for excluded in rows["excluded_as"].unique() if excluded
         },
         **{problem: rows["email_problem"] == problem for problem in ("missing_email", "invalid_email")},
-        "erased": of_person & (rows["person_reason"] == "erased"),
         "bounced": of_person & (rows["person_reason"] == "bounced"),
         "duplicate": of_person & ~is_winner,
     }

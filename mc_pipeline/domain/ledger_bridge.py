@@ -79,7 +79,8 @@ def bridge_to_ledger(
     in_documents = by_kind[DOCUMENTS].reindex(found.index, fill_value=0) + found[TAXES]
     found["not_explained"] = in_documents - found["invoiced"]
     found["books"] = in_documents + found[POINT_OF_SALE] + found[OTHER_ENTRIES]
-    return (found[list(STEPS)] / scale + 0.0).rename_axis("month").reset_index()
+    amounts: pd.DataFrame = found[list(STEPS)] / scale + 0.0
+    return amounts.rename_axis("month").reset_index()
 
 
 def documents_without_order(

@@ -13,7 +13,8 @@ def convert(amounts: pd.Series, factor: pd.Series) -> pd.Series:
     """Return smallest units of another currency, rounded half up; ``factor`` is what one unit is worth."""
     exact = amounts * factor
     # Rounded first to what a float can tell, so that a half is seen as one.
-    return (np.sign(exact) * np.floor(exact.abs().round(6) + 0.5)).astype("int64")
+    rounded: pd.Series = np.sign(exact) * np.floor(exact.abs().round(6) + 0.5)
+    return rounded.astype("int64")
 
 
 def scale_of(decimal_places: pd.Series) -> pd.Series:

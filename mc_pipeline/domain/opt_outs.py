@@ -24,16 +24,6 @@ UNSUBSCRIBE_COLUMNS: tuple[str, ...] = (
     "detail",
 )
 
-CAUSES_OF_UNSUBSCRIBING: tuple[str, ...] = (
-    "resubscribed_unproven",
-    "blacklisted",
-    "opted_out_of_company",
-    "evidence_withdrawn",
-    "former_email_opted_out",
-)
-"""The first that applies is the cause of a row. ``resubscribed_unproven`` is a conflict for a human: Odoo's
-opt-out stands, yet Mailchimp has the person subscribed since, and nothing proves it was their own act."""
-
 _MAY_RECEIVE = frozenset({"subscribed", "pending", "transactional"})
 
 _DETAILS = {

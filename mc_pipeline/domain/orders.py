@@ -155,7 +155,8 @@ def _kept_parts(orders: pd.DataFrame, lines: pd.DataFrame, refunds: pd.DataFrame
 
 def _sign(ordered: pd.Series, invoiced: pd.Series, credited: pd.Series) -> pd.Series:
     """The sign of each part: that of the first of the three that is not zero."""
-    return np.sign(ordered.where(ordered != 0, invoiced.where(invoiced != 0, credited)))
+    sign: pd.Series = np.sign(ordered.where(ordered != 0, invoiced.where(invoiced != 0, credited)))
+    return sign
 
 
 def _sold_and_returned(

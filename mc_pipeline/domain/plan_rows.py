@@ -43,19 +43,6 @@ ORDER_OF_OPERATIONS: tuple[str, ...] = (
 )
 """Addresses are freed before they are taken, and a member exists before it is permitted or tagged."""
 
-CAUSES: tuple[str, ...] = (
-    "new_contact",
-    "returning",
-    "moved",
-    "email_changed",
-    "stopped_qualifying",
-    "qualifies_again",
-    "fields_differ",
-    "tag_rule",
-    "consent_given",
-    "permission_given",
-)
-
 NOT_QUALIFYING_TAG = "odoo-not-qualifying"
 """Tag of members whom no rule of the company puts into the audience any more and who may not be archived."""
 

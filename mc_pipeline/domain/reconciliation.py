@@ -310,7 +310,7 @@ def _mailchimp_side(held: pd.DataFrame, currency: str, scale: int, timezone: str
 
 def _months(moments: pd.Series, timezone: str) -> pd.Series:
     """The months (YYYY-MM) of moments in a timezone; empty where there is none."""
-    months = moments.dt.tz_convert(timezone).dt.strftime("%Y-%m")
+    months: pd.Series = moments.dt.tz_convert(timezone).dt.strftime("%Y-%m")
     return months.where(months.notna(), "").astype(object)
 
 

@@ -28,7 +28,9 @@ def invoiced_orders(parts: pd.DataFrame) -> pd.Index:
     ordered, sold = parts["ordered_untaxed"], parts["sold_untaxed"]
     left = (np.sign(ordered) * (ordered - sold)).clip(lower=0)
     by_order = left.groupby(parts["order_id"])
-    return pd.Index(by_order.sum().index[by_order.sum() <= by_order.size()])
+    still_open = by_order.sum()
+    orders: pd.Index = still_open.index[still_open <= by_order.size()]
+    return orders
 
 
 def unsettled_orders(refunds: pd.DataFrame, lines: pd.DataFrame) -> pd.Index:
@@ -42,4 +44,5 @@ def unsettled_orders(refunds: pd.DataFrame, lines: pd.DataFrame) -> pd.Index:
     state = texts(refunds, "payment_state").groupby(refunds["move_id"]).first()
     billed = booked[~booked["is_credit"] & (booked["order_id"] > 0)]
     asks = ~billed["move_id"].map(state).isin(SETTLED)
-    return pd.Index(billed.loc[asks, "order_id"].unique())
+    orders: pd.Index = pd.Index(billed.loc[asks, "order_id"].unique())
+    return orders

@@ -24,7 +24,6 @@ DESCRIPTIONS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "archived": ("is archived in Odoo", "Unarchive the contact if the person is still a customer."),
         "missing_email": ("has no e-mail address", "Enter the person's address on the contact."),
         "invalid_email": ("has an address that cannot be written to", "Correct the address on the contact."),
-        "erased": ("the person was erased on request", "Nothing to do; the contact must not come back."),
         "supplier": (
             "is a supplier, and suppliers are excluded",
             "Set exclude_suppliers: false if suppliers who buy are customers.",

@@ -143,7 +143,7 @@ def build_store_orders(
     reasons = {
         BEFORE_ORDERS_SINCE: orders["month"] < (company.orders_since or ""),
         CANCELLED: (orders["state"] != "sale") & ~orders["order_id"].isin(set(held_orders)),
-        ERASED: (erased & where["person_email"].isna()) | (where["aside_as"] == "erased"),
+        ERASED: erased & where["person_email"].isna(),
         OTHER_COMPANY: belongs_to.notna(),
         **_reasons_of_place(orders, where, members, company),
         **of_revenue,

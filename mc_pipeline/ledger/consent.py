@@ -187,7 +187,9 @@ class Consent:
     def last_event_id(self) -> int:
         """The number of the newest event; later ones have higher numbers."""
         with self._database.read() as connection:
-            return connection.execute(select(func.coalesce(func.max(consent_event.c.id), 0))).scalar_one()
+            return int(
+                connection.execute(select(func.coalesce(func.max(consent_event.c.id), 0))).scalar_one()
+            )
 
     def inherited_since(self, event_id: int, list_id: str) -> list[ConsentEvent]:
         """Events of an audience, recorded after that one, that addresses have from their owners' others."""

@@ -363,9 +363,8 @@ def _is_news(known: Any, said: StandingOptOut) -> bool:
         # Later edits of the record move its date, and are no new word.
         return False
     # Odoo tells whole seconds: of two words of one second, the one that was read last counts.
-    return said.said_at >= known["said_at"] and (
-        said.active != known["active"] or said.said_at > known["said_at"]
-    )
+    known_at: datetime = known["said_at"]
+    return said.said_at > known_at or (said.said_at == known_at and said.active != known["active"])
 
 
 def _is_turned(known: Any, said: StandingOptOut) -> bool:

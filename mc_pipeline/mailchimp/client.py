@@ -25,6 +25,7 @@ from mailchimp_marketing.api_client import ApiClient
 from pydantic import SecretStr
 from requests.adapters import HTTPAdapter
 
+from mc_pipeline import __version__
 from mc_pipeline.mailchimp.answers import read_answer
 from mc_pipeline.mailchimp.bodies import UnsendableValueError, query_value, to_json
 from mc_pipeline.mailchimp.connections import ConnectionSlots, InProcessSlots
@@ -51,7 +52,7 @@ from mc_pipeline.masking import mask_text
 _log = logging.getLogger(__name__)
 _API_KEY = re.compile(r"[!-,.-~]+-([a-z]+[0-9]+)")
 _API_ROOT = "/3.0"
-_USER_AGENT = "mc-pipeline (mailchimp-marketing 3.0.80)"
+_USER_AGENT = f"mc-pipeline/{__version__} (mailchimp-marketing 3.0.80)"
 
 
 class Recheck(Protocol):
@@ -165,7 +166,8 @@ class SafeApiClient(ApiClient):
 
         loop = self.retry.retrying(lambda error: may_retry(error, resendable), self.pause)
         try:
-            return loop(attempt)
+            answered: tuple[requests.Response, Any] = loop(attempt)
+            return answered
         except MailchimpError as error:
             error.attempts = int(loop.statistics.get("attempt_number", 1))
             if left_open and says_nothing_about_earlier_attempts(error):

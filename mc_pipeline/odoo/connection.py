@@ -19,6 +19,7 @@ import urllib3.exceptions
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
+from mc_pipeline import __version__
 from mc_pipeline.masking import mask_text
 from mc_pipeline.odoo.errors import OdooConnectionError, OdooError, OdooServerError, Retry
 from mc_pipeline.odoo.pace import Pace
@@ -48,6 +49,7 @@ class OdooConnection:
         self.shown = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
         self.shown += parts.path.rstrip("/")
         self._session = requests.Session()
+        self._session.headers["User-Agent"] = f"mc-pipeline/{__version__}"
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         # requests itself reads the first two variables and lets them win over this
         self._session.verify = os.environ.get("SSL_CERT_FILE") or True

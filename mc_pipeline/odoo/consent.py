@@ -9,13 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import pandas as pd
-
 from mc_pipeline.odoo.client import OdooClient, Record
 from mc_pipeline.odoo.errors import OdooAccessError, OdooFieldMissingError
 from mc_pipeline.odoo.fields import available_fields, optional_model_fields
 from mc_pipeline.odoo.paging import read_all
-from mc_pipeline.odoo.reading import OdooRead, flags, frame, ids, iso_time, now, texts
+from mc_pipeline.odoo.reading import iso_time
 
 Evidence = dict[str, Any]
 
@@ -139,28 +137,3 @@ def boolean_evidence(partners: Sequence[Record], fields: dict[str, str | None]) 
                     }
                 )
     return dict(by_address)
-
-
-def read_mailing_lists(client: OdooClient) -> OdooRead:
-    """The mailing lists that settings may name: columns list_id int64, name, active bool.
-
-    Empty with a note when mass_mailing is not installed. Raises OdooAccessError without the right
-    Email Marketing / User.
-    """
-    observed_at = now()
-    records: list[Record] = []
-    notes: tuple[str, ...] = ()
-    complete, because = True, ""
-    if optional_model_fields(client, "mailing.list") is None:
-        notes = ("Odoo's module mass_mailing is not installed: there are no mailing lists",)
-    else:
-        found = read_all(client, "mailing.list", [], ["name", "active"])
-        records, complete, because = found.records, found.complete, found.incomplete_because
-    rows: pd.DataFrame = frame(
-        {
-            "list_id": ids(record["id"] for record in records),
-            "name": texts(record["name"] for record in records),
-            "active": flags(record["active"] for record in records),
-        }
-    )
-    return OdooRead(rows, observed_at, complete, because, notes)

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from mc_pipeline.odoo.accounting import DOCUMENT_TYPES, INCOME_ACCOUNTS
+from mc_pipeline.odoo.accounting import INCOME_ACCOUNTS
 from mc_pipeline.odoo.client import Domain, OdooClient
 from mc_pipeline.odoo.reading import OdooRead, frame, now, numbers, texts
-from mc_pipeline.odoo.tills import closing_documents, read_tills
+from mc_pipeline.odoo.tills import DOCUMENT_TYPES, closing_documents, read_tills
 
 DOCUMENTS = "documents"
 TAXES = "taxes"

@@ -111,7 +111,7 @@ def find_mailing_list(client: OdooClient, named: str | int) -> int:
         return named
     wanted = named.strip().casefold()
     lists = client.search_read("mailing.list", [("name", "=ilike", named.strip())], ["name"])
-    found = sorted(row["id"] for row in lists if str(row["name"] or "").strip().casefold() == wanted)
+    found = sorted(int(row["id"]) for row in lists if str(row["name"] or "").strip().casefold() == wanted)
     if len(found) != 1:
         raise OdooValidationError(
             f"consent.mailing_list {named!r} fits {f'several lists: {found}' if found else 'no list'} in "

@@ -1,7 +1,7 @@
 """Answers what may stand at a place of companies.yaml, by walking the models along its keys."""
 
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, TypeGuard, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -63,5 +63,5 @@ def _members(annotation: Any) -> list[Any]:
     return [] if annotation in (None, NoneType) else [annotation]
 
 
-def _is_model(annotation: Any) -> bool:
+def _is_model(annotation: Any) -> TypeGuard[type[BaseModel]]:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)

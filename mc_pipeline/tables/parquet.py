@@ -155,7 +155,7 @@ def load_table(
     return table if people is None else people.erased_by_now().left_out_of(columns.name, table)
 
 
-class ParquetTablesResource(dg.ConfigurableIOManagerFactory):
+class ParquetTablesResource(dg.ConfigurableIOManagerFactory[ParquetTables]):
     """Tables in a folder by themselves. Without ``folder``: MC_PIPELINE_STORAGE, or one in DAGSTER_HOME."""
 
     folder: str = ""

@@ -153,7 +153,8 @@ def _shared_texts(texts: "pa.ChunkedArray") -> "np.ndarray":
 
     encoded = texts.combine_chunks().dictionary_encode()
     values = np.array([*encoded.dictionary.to_pylist(), None], dtype=object)
-    return values[encoded.indices.fill_null(len(values) - 1).to_numpy(zero_copy_only=False)]
+    shared: np.ndarray = values[encoded.indices.fill_null(len(values) - 1).to_numpy(zero_copy_only=False)]
+    return shared
 
 
 ODOO_PARTNERS = TableColumns(

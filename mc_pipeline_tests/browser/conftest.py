@@ -89,7 +89,7 @@ def _nobody_left_behind(home: Path) -> Iterator[None]:
 
 def _lives_in(process: psutil.Process, home: Path) -> bool:
     try:
-        return process.pid != os.getpid() and process.environ().get("DAGSTER_HOME") == str(home)
+        return process.pid != os.getpid() and bool(process.environ().get("DAGSTER_HOME") == str(home))
     except psutil.Error:
         return False  # ended, or somebody else's
 

@@ -170,7 +170,7 @@ def contact(result: ContactsResult, email: str) -> Row:
     """The one contact with the address."""
     rows = result.contacts[result.contacts["email"] == email].to_dict("records")
     assert len(rows) == 1, f"{len(rows)} contacts with that address"
-    return rows[0]
+    return {str(name): value for name, value in rows[0].items()}
 
 
 def reasons(result: ContactsResult) -> dict[int, str]:

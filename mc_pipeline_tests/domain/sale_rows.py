@@ -80,7 +80,7 @@ def document(move_id: int, kind: str, *held: Held, **values: Any) -> list[Row]:
     }
     assert not set(values) - set(header), values
     header |= values
-    nothing = {
+    nothing: dict[str, Any] = {
         "line_id": None, "display_type": None, "sale_line_ids": [], "quantity": None, "price_subtotal": None,
         "price_total": None, "cash_rounding_untaxed": None, "cash_rounding_tax": None,
         "booked_untaxed_company": None, "is_income": None,

@@ -240,7 +240,7 @@ def test_every_partner_has_one_place_and_the_decision_depends_on_nothing_else(
     partners, orders = rows_of(drawn_partners), orders_of(drawn_orders)
     partner_rows, order_rows = partners_table(partners), orders_table(orders)
     before = partner_rows.copy(deep=True), order_rows.copy(deep=True)
-    options: dict[str, Any] = {"opted_out_emails": {"c@example.com"}, "erased_emails": {"d@example.com"}}
+    options: dict[str, Any] = {"opted_out_emails": {"c@example.com"}}
     result = build_contacts(partner_rows, order_rows, settings_, **options)
 
     # The inputs are left as they were, and the same decision comes again, in whatever order rows come.

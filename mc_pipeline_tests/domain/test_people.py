@@ -340,11 +340,6 @@ def test_2_5_a_bounce_of_one_partner_is_a_bounce_of_the_address() -> None:
     assert result.set_aside.set_index("partner_id")["duplicate_of"].to_dict()[2] == 1
 
 
-def test_2_5_an_erased_address_does_not_come_back() -> None:
-    result = built([partner(1, "Gone@Example.com")], [order(1, 1)], erased_emails={"gone@example.com"})
-    assert reasons(result) == {1: "erased"}
-
-
 # precedence
 
 

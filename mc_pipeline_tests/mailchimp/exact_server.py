@@ -40,7 +40,7 @@ HANG = "hang"  # the request is read and never answered
 
 def answer(
     status: int = 200,
-    body: bytes | str | dict | list = b"",
+    body: bytes | str | dict[str, Any] | list[Any] = b"",
     content_type: str | None = "application/json; charset=utf-8",
     **headers: str,
 ) -> bytes:
@@ -58,7 +58,9 @@ def answer(
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-def problem(status: int, title: str, detail: str = "", errors: list | None = None, **headers: str) -> bytes:
+def problem(
+    status: int, title: str, detail: str = "", errors: list[Any] | None = None, **headers: str
+) -> bytes:
     document: dict[str, Any] = {"title": title, "status": status, "detail": detail, "instance": "1-2-3"}
     if errors:
         document["errors"] = errors

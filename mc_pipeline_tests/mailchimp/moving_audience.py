@@ -25,7 +25,7 @@ class MovingAudience:
     count: int = 0
 
     def add(self, email: str, status: str, **fields: Any) -> dict[str, Any]:
-        member = {
+        member: dict[str, Any] = {
             "id": md5(email.encode()).hexdigest(),
             "contact_id": md5(f"contact {email}".encode()).hexdigest(),
             "email_address": email,
@@ -69,8 +69,8 @@ class MovingAudience:
             member
             for member in self.members.values()
             if member["status"] == query["status"]
-            and (since is None or _moment(member["last_changed"]) >= since)
-            and (before is None or _moment(member["last_changed"]) < before)
+            and (since is None or datetime.fromisoformat(member["last_changed"]) >= since)
+            and (before is None or datetime.fromisoformat(member["last_changed"]) < before)
         ]
         found.sort(key=lambda member: member["last_changed"], reverse=query.get("sort_dir") == "DESC")
         offset, count = int(query.get("offset", 0)), min(int(query["count"]), self.page_limit)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from mc_pipeline.defs.consent.erasure import ErasePerson, erase_people
+from mc_pipeline_tests.properties.runs import decorated
 from mc_pipeline_tests.properties.small_world import SmallWorld
 
 KEY = "a key of the small world"
@@ -20,7 +21,7 @@ def erase(world: SmallWorld, *, run_id: str = "erasure", **who: Any) -> dict[str
     config = ErasePerson(reason="asked on 3 May", requested_by="Eve", dry_run=False, **who)
     systems = world.systems()
     try:
-        erase_people.compute_fn.decorated_fn(context, config, systems)
+        decorated(erase_people)(context, config, systems)
     finally:
         systems.close()
     return reported

@@ -255,7 +255,7 @@ class _Kept:
 
     def since(self, world: SmallWorld) -> list[tuple[str, JournalEntry]]:
         """What was asked of the two systems since then."""
-        systems = {"odoo": world.odoo, "mailchimp": world.mailchimp}
+        systems: dict[str, Any] = {"odoo": world.odoo, "mailchimp": world.mailchimp}
         return [
             (name, entry)
             for (name, system), before in zip(systems.items(), self._journals, strict=True)
@@ -264,9 +264,9 @@ class _Kept:
         ]
 
     def restore(self, world: SmallWorld) -> None:
-        for system, snapshot, entries in zip(
-            (world.odoo, world.mailchimp), (self._odoo, self._mailchimp), self._journals, strict=True
-        ):
+        systems: tuple[Any, Any] = (world.odoo, world.mailchimp)
+        snapshots = (self._odoo, self._mailchimp)
+        for system, snapshot, entries in zip(systems, snapshots, self._journals, strict=True):
             system.faults.clear()
             system.restore(snapshot)
             system.journal.entries[:] = entries

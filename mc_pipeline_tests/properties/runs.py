@@ -36,6 +36,13 @@ from mc_pipeline.tables.parquet import load_table, storage_folder, store_table
 _run_numbers = itertools.count(1)
 
 
+def decorated(op: dg.OpDefinition) -> Callable[..., Any]:
+    """The function that a step was made of."""
+    compute: Any = op.compute_fn
+    function: Callable[..., Any] = compute.decorated_fn
+    return function
+
+
 class Killed(BaseException):
     """The process dies here; no ``Exception``, like everything that ends a process or a Dagster step."""
 
@@ -286,7 +293,7 @@ def _steps(settings: Settings) -> Mapping[str, Callable[..., Any]]:
             each.op.name: {step_of[dependency].op.name for dependency in each.dependency_keys}
             for each in step_of.values()
         }
-        functions = {each.op.name: each.op.compute_fn.decorated_fn for each in step_of.values()}
+        functions = {each.op.name: decorated(each.op) for each in step_of.values()}
         (checks,) = [
             each for each in definitions.asset_checks or () if each.op.name == "audience_plan_checks"
         ]
@@ -297,7 +304,7 @@ def _steps(settings: Settings) -> Mapping[str, Callable[..., Any]]:
                 continue  # it tells what Dagster recorded of a run, and these runs have no record
             _made[key][name] = functions[name]
             if name == "audience_plan":
-                _made[key][checks.op.name] = checks.op.compute_fn.decorated_fn
+                _made[key][checks.op.name] = decorated(checks.op)
     return _made[key]
 
 

@@ -602,7 +602,7 @@ class SmallWorld:
         with self._ledger_of_a_person() as systems:
             found = systems.ledger.members.load([person.list_id])
         rows = found[found["email"] == person.email].to_dict("records")
-        return rows[0] if rows else {}
+        return {str(name): value for name, value in rows[0].items()} if rows else {}
 
     def _was_member(self, person: Person) -> bool:
         record = self._record(person)

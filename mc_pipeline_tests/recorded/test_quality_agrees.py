@@ -90,13 +90,11 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Judged]:
         for key, rules in settings.companies.items():
             with connect(settings.odoo, [rules.odoo_company_id], retry=Patience().policy) as client:
                 tables = read_company(client, rules.odoo_company_id)
-            erased = tables.partners["email_normalized"].dropna().iloc[::40]
             result = build_contacts(
                 tables.partners,
                 tables.orders,
                 rules,
                 opted_out_emails=frozenset(),
-                erased_emails=frozenset(erased),
                 known_tags=tables.tags,
             )
             judged[key] = Judged(tables.partners, result.set_aside)
@@ -222,7 +220,6 @@ def test_checks_and_rules_name_the_same_of_every_kind_of_partner(duplicates):
         rows,
         [order(row["partner_id"], row["partner_id"]) for row in rows[::7]],
         company(duplicates=duplicates),
-        erased_emails=frozenset({"b@example.com"}),
     )
     found = named_by_checks(partners_table(rows))
     assert found == named_by_rules(result.set_aside)

@@ -63,7 +63,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
     )
     def mailchimp_members(
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
-    ) -> dg.MaterializeResult:
+    ) -> dg.MaterializeResult[Table]:
         from mc_pipeline.defs.audience.observing import observe_audiences, troubles_of_audiences
         from mc_pipeline.push.settling import settle_batches, settle_by_observation
 
@@ -144,7 +144,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         odoo_orders: Table,
         mailchimp_members: Table,
         systems: dg.ResourceParam[Systems],
-    ) -> Iterator[dg.MaterializeResult]:
+    ) -> Iterator[dg.MaterializeResult[Table]]:
         import pandas as pd
 
         from mc_pipeline.defs.audience.observing import Audiences
@@ -266,7 +266,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         odoo_blacklist: Table,
         mailchimp_members: Table,
         systems: dg.ResourceParam[Systems],
-    ) -> dg.MaterializeResult:
+    ) -> dg.MaterializeResult[Table]:
         from mc_pipeline.defs.audience.planning import make_plan
 
         refuse_another_ledger(systems.ledger)
@@ -322,7 +322,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         mailchimp_members: Table,
         contacts: Table,
         systems: dg.ResourceParam[Systems],
-    ) -> dg.MaterializeResult:
+    ) -> dg.MaterializeResult[Table]:
         from mc_pipeline.defs.audience.pushing import apply_plan
         from mc_pipeline.defs.audience.waiting import what_waits
 

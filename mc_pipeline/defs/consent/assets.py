@@ -63,7 +63,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
     )
     def mailchimp_opt_outs(
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
-    ) -> dg.MaterializeResult:
+    ) -> dg.MaterializeResult[Table]:
         from mc_pipeline.defs.consent.tables import heard_table
         from mc_pipeline.defs.consent.troubles import not_heard
         from mc_pipeline.odoo.errors import OdooError
@@ -114,7 +114,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
     )
     def odoo_opt_outs(
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
-    ) -> dg.MaterializeResult:
+    ) -> dg.MaterializeResult[Table]:
         from mc_pipeline.defs.consent.troubles import ODOO, not_carried, waiting_for_a_release
         from mc_pipeline.domain.old_opt_outs import people_that_wait
         from mc_pipeline.domain.opt_out_numbers import carried_numbers
@@ -179,7 +179,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
     )
     def mailchimp_unsubscribes(
         context: dg.AssetExecutionContext, odoo_opt_outs: Table, systems: dg.ResourceParam[Systems]
-    ) -> dg.MaterializeResult:
+    ) -> dg.MaterializeResult[Table]:
         from mc_pipeline.defs.consent.troubles import not_unsubscribed
         from mc_pipeline.domain.odoo_opt_outs import LIFT
         from mc_pipeline.ledger import LeaseHeldError, LeaseLostError
@@ -255,7 +255,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         odoo_blacklist: Table,
         mailchimp_members: Table,
         systems: dg.ResourceParam[Systems],
-    ) -> dg.MaterializeResult:
+    ) -> dg.MaterializeResult[Table]:
         from mc_pipeline.defs.audience.observing import Audiences
         from mc_pipeline.defs.consent.troubles import BOTH, not_carried
         from mc_pipeline.ledger import LeaseHeldError, LeaseLostError

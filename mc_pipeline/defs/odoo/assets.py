@@ -50,7 +50,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
     )
     def odoo_partners(
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
-    ) -> dg.MaterializeResult:
+    ) -> dg.MaterializeResult[Table]:
         from mc_pipeline.consent.erased import due_since_known
         from mc_pipeline.odoo.partners import read_partners
 
@@ -116,7 +116,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
     )
     def odoo_refunds(
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
-    ) -> dg.MaterializeResult:
+    ) -> dg.MaterializeResult[Table]:
         from mc_pipeline.domain.documents import (
             CREDIT_NOTE,
             lines_of_credited_orders,
@@ -175,7 +175,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         odoo_refunds: Table,
         systems: dg.ResourceParam[Systems],
         months: MonthsAgain,
-    ) -> dg.MaterializeResult:
+    ) -> dg.MaterializeResult[Table]:
         from mc_pipeline.domain.orders import kept_by_order
         from mc_pipeline.odoo.orders import read_order_lines, read_orders
 
@@ -230,7 +230,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         odoo_orders: Table,
         systems: dg.ResourceParam[Systems],
         months: MonthsAgain,
-    ) -> dg.MaterializeResult:
+    ) -> dg.MaterializeResult[Table]:
         from mc_pipeline.odoo.orders import read_order_lines
 
         company = systems.company(context.partition_key)
@@ -273,7 +273,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
     )
     def odoo_products(
         context: dg.AssetExecutionContext, odoo_order_lines: Table, systems: dg.ResourceParam[Systems]
-    ) -> dg.MaterializeResult:
+    ) -> dg.MaterializeResult[Table]:
         from mc_pipeline.odoo.products import read_products
 
         company = systems.company(context.partition_key)
@@ -308,7 +308,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
     )
     def odoo_blacklist(
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
-    ) -> dg.MaterializeResult:
+    ) -> dg.MaterializeResult[Table]:
         from mc_pipeline.odoo.blacklist import read_blacklist
 
         company = systems.company(context.partition_key)

@@ -6,7 +6,7 @@ import dagster as dg
 from pydantic import Field, field_validator
 
 
-class MonthsAgain(dg.ConfigurableResource):
+class MonthsAgain(dg.ConfigurableResource["MonthsAgain"]):
     """Which months are read again; all others are taken as last read, but for what changed since."""
 
     only: list[str] = Field(

@@ -59,7 +59,7 @@ def revenue_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         odoo_order_lines: Table,
         odoo_refunds: Table,
         systems: dg.ResourceParam[Systems],
-    ) -> dg.MaterializeResult:
+    ) -> dg.MaterializeResult[Table]:
         from mc_pipeline.defs.store.troubles import (
             broken_stores,
             of_differences,

@@ -14,7 +14,7 @@ from mc_pipeline.defs.odoo.assets import DATA_ENGINEERS
 from mc_pipeline.defs.partitions import COMPANY_STATUS
 from mc_pipeline.defs.presentation import column_schema, records_table, table_metadata, unless_empty
 from mc_pipeline.defs.systems import Systems
-from mc_pipeline.tables import schemas
+from mc_pipeline.tables import Table, schemas
 
 if TYPE_CHECKING:
     from mc_pipeline.domain.company_status import StatusRow
@@ -42,7 +42,7 @@ def status_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinitio
     )
     def company_status(
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
-    ) -> Iterator[dg.MaterializeResult]:
+    ) -> Iterator[dg.MaterializeResult[Table]]:
         from mc_pipeline.defs.status.reading import as_table, find_status
         from mc_pipeline.defs.status.run_events import events_of
         from mc_pipeline.defs.status.storing import facts_of, store_status

@@ -93,7 +93,7 @@ def store_assets(settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]
         contacts: Table,
         set_aside: Table,
         systems: dg.ResourceParam[Systems],
-    ) -> dg.MaterializeResult:
+    ) -> dg.MaterializeResult[Table]:
         from mc_pipeline.domain.store_orders import build_store_orders
         from mc_pipeline.sync.bound_orders import orders_bound
 

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from mc_pipeline.defs.audience.assets import DATA_ENGINEERS, ONLY_WHICH_AUDIENCES
+from mc_pipeline.defs.audience.assets import ONLY_WHICH_AUDIENCES
 from mc_pipeline.defs.company_lease import company_lease
 from mc_pipeline.defs.known_ledger import refuse_another_ledger
+from mc_pipeline.defs.odoo.assets import DATA_ENGINEERS
 from mc_pipeline.defs.presentation import (
     LISTED_ROWS,
     column_schema,
@@ -87,7 +88,7 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
         mailchimp_members: Table,
         audience_plan: Table,
         systems: dg.ResourceParam[Systems],
-    ) -> dg.MaterializeResult:
+    ) -> dg.MaterializeResult[Table]:
         import pandas as pd
 
         from mc_pipeline.defs.store.troubles import broken_stores, of_failures, of_products
@@ -163,7 +164,7 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
         mailchimp_members: Table,
         audience_plan: Table,
         systems: dg.ResourceParam[Systems],
-    ) -> dg.MaterializeResult:
+    ) -> dg.MaterializeResult[Table]:
         from mc_pipeline.defs.store.troubles import (
             broken_stores,
             of_failures,
@@ -380,7 +381,7 @@ def _states_of(systems: Systems, company: CompanySettings, order_ids: Sequence[i
     }
 
 
-def _nothing_to_push(store_orders: Table) -> dg.MaterializeResult:
+def _nothing_to_push(store_orders: Table) -> dg.MaterializeResult[Table]:
     table = store_orders.derive(schemas.ORDER_PUSH.empty())
     return dg.MaterializeResult(value=table, metadata=table_metadata(table))
 

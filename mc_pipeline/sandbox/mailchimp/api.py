@@ -19,7 +19,7 @@ from mc_pipeline.sandbox.mailchimp.problems import (
     method_not_allowed,
     not_found,
 )
-from mc_pipeline.sandbox.mailchimp.state import Audience, Batch, MailchimpState, Store
+from mc_pipeline.sandbox.mailchimp.state import Audience, Batch, MailchimpState, Member, Store
 from mc_pipeline.sandbox.mailchimp.times import parsed, written
 
 Document = dict[str, Any]
@@ -308,7 +308,7 @@ def _bulk_members(call: Call) -> Document:
     }
 
 
-def _shown_in_bulk(call: Call, audience: Audience, found: Iterable[members.Member]) -> list[Document]:
+def _shown_in_bulk(call: Call, audience: Audience, found: Iterable[Member]) -> list[Document]:
     choice = reading.Choice({})
     return reading.show_members(
         call.state, audience, found, call.base_url, choice, under="", keys=reading.BULK_MEMBER_KEYS
@@ -435,7 +435,7 @@ def _activity_feed(call: Call) -> Document:
     )
 
 
-def _shown(call: Call, audience: Audience, member: members.Member) -> Document:
+def _shown(call: Call, audience: Audience, member: Member) -> Document:
     choice = call.choice
     (document,) = reading.show_members(call.state, audience, [member], call.base_url, choice, under="")
     return choice.trim(document)

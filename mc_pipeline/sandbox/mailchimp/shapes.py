@@ -219,7 +219,8 @@ def checked(body: Any, shape: Shape) -> dict[str, Any]:
     _check(body, shape, "", errors)
     if errors:
         raise not_validated(*errors)
-    return body
+    document: dict[str, Any] = body
+    return document
 
 
 _NAMES = {

@@ -280,7 +280,7 @@ def write_variant(
     if must_be_new and variant_id in variants:
         raise bad_request("A product variant with the provided ID already exists for this product.")
     now = written(state.now())
-    variant = variants.setdefault(variant_id, {"id": variant_id, "created_at": now})
+    variant: dict[str, Any] = variants.setdefault(variant_id, {"id": variant_id, "created_at": now})
     variant |= {name: body[name] for name in VARIANT_DETAILS if name in body} | {"updated_at": now}
     return variant
 
@@ -349,13 +349,13 @@ def add_line(store: Store, order: dict[str, Any], body: Mapping[str, Any]) -> di
     _check_line(store, body)
     if body["id"] in order["lines"]:
         raise bad_request("A line with the provided ID already exists in this order.")
-    order["lines"][body["id"]] = dict(body)
-    return order["lines"][body["id"]]
+    line = order["lines"][body["id"]] = dict(body)
+    return line
 
 
 def line_of(order: dict[str, Any], line_id: str) -> dict[str, Any]:
     """A line of an order, or 404."""
-    line = order["lines"].get(line_id)
+    line: dict[str, Any] | None = order["lines"].get(line_id)
     if line is None:
         raise not_found()
     return line

@@ -1,5 +1,7 @@
 """What each store holds, and every write to it."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -101,7 +103,7 @@ def upgrade() -> None:
     )
 
 
-def _refusal() -> list[sa.Column]:
+def _refusal() -> list[sa.Column[Any]]:
     return [
         sa.Column("refused_digest", sa.Text(), nullable=True),
         sa.Column("refused_detail", sa.Text(), nullable=True),

@@ -32,7 +32,7 @@ class Partner(Model):
         while row.get("parent_id") and (topmost or not row.get("is_company")):
             parent = self.table.rows.get(row["parent_id"])
             if parent is None or parent["id"] in seen:
-                return row.get("commercial_partner_id") or row["id"]
+                return int(row.get("commercial_partner_id") or row["id"])
             seen.add(parent["id"])
             row = parent
         return int(row["id"])
@@ -135,7 +135,7 @@ class Partner(Model):
         if moves is None:
             return 0.0
         found = (moves.table.rows[id] for id in self._count("account.move", "partner_id", row))
-        total = sum(
+        total: float = sum(
             move.get(field, 0.0)
             for move in found
             if move.get("state") == "posted"

@@ -63,7 +63,8 @@ class SaleOrder(Model):
         return round(total, 2)
 
     def compute_amount_to_invoice(self, env: Environment, row: Row) -> float:
-        return round(row.get("amount_total", 0.0) - self.compute_amount_invoiced(env, row), 2)
+        total: float = row.get("amount_total", 0.0)
+        return round(total - self.compute_amount_invoiced(env, row), 2)
 
     def compute_country_code(self, env: Environment, row: Row) -> Any:
         company = self.database.models["res.company"].table.rows.get(row.get("company_id") or 0, {})
