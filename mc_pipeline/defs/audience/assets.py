@@ -10,6 +10,7 @@ from mc_pipeline.defs.company_lease import company_lease
 from mc_pipeline.defs.consent.assets import MARKETING
 from mc_pipeline.defs.known_ledger import refuse_another_ledger
 from mc_pipeline.defs.odoo.assets import DATA_ENGINEERS
+from mc_pipeline.defs.odoo.company_records import require_company_if
 from mc_pipeline.defs.presentation import (
     SAMPLE_ROWS,
     audience_link,
@@ -159,6 +160,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         from mc_pipeline.sync.opt_outs.changed_addresses import open_changes
 
         company = systems.company(context.partition_key)
+        require_company_if(odoo_partners)
         _hear_other_companies(context, systems, company)
         lost_at = systems.ledger.identities.get().accepted_at
         elsewhere = customers_elsewhere_in(odoo_partners)

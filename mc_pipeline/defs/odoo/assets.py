@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from mc_pipeline.defs.odoo.company_records import judged
+from mc_pipeline.defs.odoo.company_records import read_and_judge
 from mc_pipeline.defs.odoo.months import MonthsAgain
 from mc_pipeline.defs.odoo.snapshots import StoredSnapshots
 from mc_pipeline.defs.odoo.troubles import release_of, report_read
@@ -63,23 +63,30 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         stored = StoredSnapshots(company.key, schemas.ODOO_PARTNERS.name)
         reading = _reading(context, systems, stored)
 
+        facts: dict[str, str] = {}
+
         def read() -> "OdooRead":
-            answer = read_partners(
-                systems.odoo(company),
-                company.odoo_company_id,
-                boolean_fields=sorted(consent_fields),
-                company_if_field=company.company_if.field if company.company_if else None,
-                reading=reading,
+            answer, said = read_and_judge(
+                systems,
+                company,
+                lambda company_if_field: read_partners(
+                    systems.odoo(company),
+                    company.odoo_company_id,
+                    boolean_fields=sorted(consent_fields),
+                    company_if_field=company_if_field,
+                    reading=reading,
+                ),
             )
+            facts.update(said)
             # The table is without them; this is where it is seen that Odoo knows an address of theirs.
             theirs = systems.erased.split(answer.rows)[1]
             known = theirs["email_normalized"].dropna()
             due_since_known(systems.ledger, systems.erased, company.key, known)
-            return judged(systems, company, answer)
+            return answer
 
         table = _observe(systems, company, schemas.ODOO_PARTNERS, read)
         elsewhere, note = _customers_elsewhere(systems, company)
-        table = replace(table, facts=fact_of_customers_elsewhere(elsewhere))
+        table = replace(table, facts=fact_of_customers_elsewhere(elsewhere) | facts)
         report_read(context, systems, company, schemas.ODOO_PARTNERS.name, table)
         if note:
             context.log.warning(note)

@@ -1,10 +1,13 @@
 """Who is a company and who is whose commercial partner, in a table of partners just read (rule 3.1)."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.settings import CompanySettings
+from mc_pipeline.settings.models import CompanyIfSettings
+from mc_pipeline.tables import Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -13,15 +16,60 @@ if TYPE_CHECKING:
     from mc_pipeline.odoo.partners import PartnersRead
 
 
-def judged(systems: Systems, company: CompanySettings, read: "PartnersRead") -> "PartnersRead":
-    """Remember what an Odoo with company types says; without them judge by what is remembered.
+_PROBLEM = "company_if_problem"
+"""Fact of the table odoo_partners: what ``company_if`` names and Odoo does not have."""
 
-    Of people who were erased nothing is remembered: by this run, or by one that holds them in memory, see
+
+def read_and_judge(
+    systems: Systems, company: CompanySettings, read: "Callable[[str | None], PartnersRead]"
+) -> "tuple[PartnersRead, dict[str, str]]":
+    """Read partners, and say who of them is a company; with facts to store with the table.
+
+    Remembers what an Odoo with company types says; without them judges by what is remembered. Of people who
+    were erased nothing is remembered: by this run, or by one that holds them in memory, see
     ``Systems.forget_again``.
 
-    Raises:
-        RuleError: a tag that ``company_if`` names fits several tags of Odoo, or none.
+    A field or a tag that ``company_if`` names and Odoo does not have stops nobody from reading partners, for
+    opt-outs are compared with them; ``require_company_if`` refuses to decide about contacts on such a table.
+
+    Args:
+        systems: both systems and the ledger.
+        company: the company.
+        read: reads the partners, with the field of ``company_if`` or without.
     """
+    from mc_pipeline.domain.errors import RuleError
+    from mc_pipeline.odoo.errors import OdooFieldMissingError
+
+    rule = company.company_if
+    problem = ""
+    try:
+        found = read(rule.field if rule else None)
+    except OdooFieldMissingError as error:
+        if rule is None or not error.message.startswith(f"company_if.field {rule.field}:"):
+            raise
+        rule, problem = None, error.message
+        found = read(None)
+    try:
+        return _judged(systems, company, found, rule), {_PROBLEM: problem}
+    except RuleError as error:
+        return _judged(systems, company, found, None), {_PROBLEM: str(error)}
+
+
+def require_company_if(partners: Table) -> None:
+    """Refuse partners who could not be judged by ``company_if``.
+
+    Raises:
+        RuleError: it names a field or a tag that Odoo does not have, or that fits several.
+    """
+    from mc_pipeline.domain.errors import RuleError
+
+    if problem := partners.facts.get(_PROBLEM):
+        raise RuleError(problem)
+
+
+def _judged(
+    systems: Systems, company: CompanySettings, read: "PartnersRead", company_if: CompanyIfSettings | None
+) -> "PartnersRead":
     from mc_pipeline.domain.company_records import with_company_records
     from mc_pipeline.odoo.partners import FOR_JUDGING
     from mc_pipeline.odoo.tags import read_tag_paths
@@ -30,9 +78,9 @@ def judged(systems: Systems, company: CompanySettings, read: "PartnersRead") -> 
     if read.has_company_types:
         records.remember(read.database, _as_remembered(systems, read.rows), read.observed_at)
         return replace(read, rows=read.rows.drop(columns=[*FOR_JUDGING], errors="ignore"))
-    names_tags = company.company_if is not None and bool(company.company_if.any_tag)
+    names_tags = company_if is not None and bool(company_if.any_tag)
     known_tags = read_tag_paths(systems.odoo(company)) if names_tags else {}
-    rows = with_company_records(read.rows, records.of(read.database), company.company_if, known_tags)
+    rows = with_company_records(read.rows, records.of(read.database), company_if, known_tags)
     return replace(read, rows=rows.drop(columns=[*FOR_JUDGING], errors="ignore"))
 
 
