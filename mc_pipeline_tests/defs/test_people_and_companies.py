@@ -359,3 +359,31 @@ def test_2_2_customers_of_other_companies_stay_known_where_odoo_cannot_be_asked_
         if event.is_step_materialization and event.materialization.asset_key.path == ["odoo_partners"]
     )
     assert "customers who belong to other companies could not be asked for: Odoo broke" in str(read)
+
+
+@pytest.mark.parametrize(
+    ("company_if", "sentence"),
+    [
+        ("{any_tag: Firm}", "company_if.any_tag: "),
+        ("{field: x_is_firm}", "company_if.field x_is_firm: res.partner has no such field"),
+    ],
+)
+def test_what_company_if_names_and_odoo_has_no_more_stops_contacts_and_no_opt_outs(
+    world: World, company_if: str, sentence: str
+) -> None:
+    world.odoo.upgrade((20, 0))
+    tag = world.odoo.add_tag("Firm")
+    partners = world.odoo.model("res.partner")
+    partners.add_field(Field("x_is_firm", "boolean"))
+    world.configure(company("acme", 1).replace("    guards:", f"    company_if: {company_if}\n    guards:"))
+    customer(world, "ada@example.com")
+    world.sync()
+    world.odoo.unlink("res.partner.category", tag)
+    del partners.fields["x_is_firm"]
+
+    result = world.run()
+    failed = {event.step_key for event in result.all_events if event.is_step_failure}
+    assert failed == {"contacts", "company_status"}
+    made = {event.asset_key.to_user_string() for event in result.get_asset_materialization_events()}
+    assert {"odoo_partners", "missed_opt_outs"} <= made
+    assert any(sentence in each.sentence for each in open_troubles(world, "company_status/contacts"))
