@@ -135,9 +135,9 @@ class PartnerAddresses:
         """
         with self._database.write() as connection:
             known: set[int] = set()
-            for without in chunks(sorted(partner for partner, into in successors.items() if into is None)):
+            for partners in chunks(sorted(partner for partner, into in successors.items() if into is None)):
                 query = select(partner_gone.c.partner_id).where(
-                    partner_gone.c.partner_id.in_(without), partner_gone.c.successor_id.is_not(None)
+                    partner_gone.c.partner_id.in_(partners), partner_gone.c.successor_id.is_not(None)
                 )
                 known |= set(connection.execute(query).scalars())
             rows = [
