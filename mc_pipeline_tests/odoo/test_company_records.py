@@ -247,6 +247,20 @@ def test_the_mark_of_a_database_is_the_same_for_every_company_and_another_for_an
         assert database_mark(another_client) != database_mark(client)
 
 
+def test_the_mark_of_a_database_does_not_depend_on_which_partners_a_user_sees(sandbox, client):
+    mark = database_mark(client)
+    sandbox.hide("res.partner", sandbox.search("res.partner", [], order="id", limit=2))
+    assert database_mark(client) == mark
+
+
+def test_a_modules_own_company_type_does_not_bring_back_what_is_company_meant():
+    with SandboxOdoo((20, 0)).serve() as odoo, logged_in(odoo) as client:
+        odoo.model("res.partner").add_field(Field("company_type", "char"))
+        assert not read_partners(client, 1).has_company_types
+    with SandboxOdoo((19, 0)).serve() as odoo, logged_in(odoo) as client:
+        assert read_partners(client, 1).has_company_types
+
+
 @pytest.mark.parametrize(
     ("one", "other", "are_equal"),
     [
