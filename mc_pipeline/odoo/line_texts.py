@@ -6,7 +6,7 @@ product. ``label`` is computed, so it is asked once per product and not per line
 the user may not see one of the products.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from mc_pipeline.odoo.client import OdooClient, Record
 from mc_pipeline.odoo.errors import (
@@ -17,7 +17,7 @@ from mc_pipeline.odoo.errors import (
 )
 
 UNTITLED = "Order line"
-"""What a line is called of which nothing is told."""
+"""The text of a line for which Odoo gives no text and no product name."""
 
 _AT_ONCE = 1000
 _NOT_TOLD = (OdooAccessError, OdooFieldMissingError, OdooServerError, OdooValidationError)
@@ -45,14 +45,12 @@ def texts_of_lines(client: OdooClient, lines: Sequence[Record]) -> tuple[dict[in
 
 def _told(client: OdooClient, model: str, ids: Sequence[int], field: str) -> dict[int, str]:
     """A text field by id, without those that are empty or that Odoo does not tell."""
-    # A search leaves out what rules hide, where a read of it would fail.
-    ask: Callable[[Sequence[int]], list[Record]] = lambda some: client.search_read(  # noqa: E731
-        model, [("id", "in", list(some))], [field]
-    )
     told: dict[int, str] = {}
     for start in range(0, len(ids), _AT_ONCE):
         try:
-            records = ask(ids[start : start + _AT_ONCE])
+            # A search leaves out what rules hide, where a read of it would fail.
+            some = [("id", "in", list(ids[start : start + _AT_ONCE]))]
+            records = client.search_read(model, some, [field])
         except _NOT_TOLD:
             continue
         told |= {record["id"]: str(record[field]).strip() for record in records if record[field]}
