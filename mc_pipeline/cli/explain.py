@@ -10,7 +10,7 @@ from rich.text import Text
 
 from mc_pipeline.cli.home import dagster_home
 from mc_pipeline.cli.sync import chosen
-from mc_pipeline.domain.consent_history import how_it_is_known, what_happened
+from mc_pipeline.domain.consent.history import how_it_is_known, what_happened
 from mc_pipeline.ledger import Ledger
 from mc_pipeline.ledger.members import HistoryEntry
 from mc_pipeline.masking import mask_email, mask_text

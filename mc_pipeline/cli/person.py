@@ -14,13 +14,13 @@ import pandas as pd
 
 from mc_pipeline.cli.summary import read_stored
 from mc_pipeline.domain.changes import Completeness, decide_changes
+from mc_pipeline.domain.consent.evidence import BOOLEAN_FIELD
+from mc_pipeline.domain.consent.held_addresses import HeldAddresses
+from mc_pipeline.domain.consent.odoo_opt_outs import CONFLICTS
 from mc_pipeline.domain.contacts import decide
-from mc_pipeline.domain.evidence import BOOLEAN_FIELD
 from mc_pipeline.domain.explanation import ExplanationStep, explain_contact, explain_partner
 from mc_pipeline.domain.gone_partners import GONE, HIDDEN
-from mc_pipeline.domain.held_addresses import HeldAddresses
 from mc_pipeline.domain.names import NOT_DECIDED
-from mc_pipeline.domain.odoo_opt_outs import CONFLICTS
 from mc_pipeline.domain.refusal_causes import OUTSIDE_THE_PERSON
 from mc_pipeline.ledger import Ledger
 from mc_pipeline.ledger.due_in_odoo import CONFLICT

@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from mc_pipeline.defs.consent.assets import CARRIED, MISSING, WAITING
 from mc_pipeline.defs.partitions import COMPANY_STATUS
-from mc_pipeline.domain.opt_out_numbers import CarriedNumbers
+from mc_pipeline.domain.consent.usual_numbers import CarriedNumbers
 
 _WORDS = {
     "odoo_partners": "partners read from Odoo",

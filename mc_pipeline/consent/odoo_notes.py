@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from mc_pipeline.domain.opt_out_notes import OptOutNote, kind_of_note, note_html
+from mc_pipeline.domain.consent.opt_out_notes import OptOutNote, kind_of_note, note_html
 from mc_pipeline.odoo.client import OdooClient
 from mc_pipeline.odoo.errors import OdooError, Retry
 from mc_pipeline.odoo.notes import (

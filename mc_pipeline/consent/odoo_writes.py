@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from mc_pipeline.consent.odoo_notes import CarriedOptOut, OptOutNotes
-from mc_pipeline.domain.odoo_opt_outs import LIFT, NONE, Decision
+from mc_pipeline.domain.consent.odoo_opt_outs import LIFT, NONE, Decision
 from mc_pipeline.ledger import Lease, Ledger
 from mc_pipeline.ledger.odoo_opt_outs import OdooOptOut, OdooOptOutIntent, OdooOptOutOutcome, Scope
 from mc_pipeline.odoo.client import OdooClient

@@ -18,7 +18,7 @@ from mc_pipeline.consent.deliveries import READ_AT_MOST, Deliveries, events_of, 
 from mc_pipeline.consent.erased import ErasedLike, forget_carried, take_members, take_opt_outs
 from mc_pipeline.consent.origins import Key, Origins, by_address
 from mc_pipeline.consent.questions import ASKED_AT_MOST, Questions
-from mc_pipeline.domain.origin import Act
+from mc_pipeline.domain.consent.origin import Act
 from mc_pipeline.ledger import ConsentEvent, Finding, InboxDelivery, Lease, Ledger, StatusChange
 from mc_pipeline.ledger.consent import COMPLAINT, OPTED_OUT_EVENTS, Source
 from mc_pipeline.mailchimp.client import MailchimpClient

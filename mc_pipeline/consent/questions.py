@@ -11,8 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mc_pipeline.consent.erased import ErasedLike
-from mc_pipeline.domain.origin import Act, act_of_activity
-from mc_pipeline.domain.repeated_opt_outs import (
+from mc_pipeline.domain.consent.origin import Act, act_of_activity
+from mc_pipeline.domain.consent.repeated_opt_outs import (
     Sighting,
     is_to_be_asked,
     new_acts,

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from mc_pipeline.domain.changed_addresses import ChangeLike, is_about
+from mc_pipeline.domain.consent.changed_addresses import ChangeLike, is_about
 
 RESTRICTING_STATUSES = frozenset({"unsubscribed", "cleaned", "archived"})
 _MOST_RESTRICTIVE_FIRST = {

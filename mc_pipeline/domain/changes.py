@@ -14,7 +14,6 @@ from typing import Any
 import pandas as pd
 
 from mc_pipeline.domain.audience_view import AudienceView, CompanyLike, view_audiences
-from mc_pipeline.domain.changed_addresses import CHANGED_IN_MAILCHIMP, ChangeLike, why_left_behind
 from mc_pipeline.domain.changes_of_audience import find_stopped, hold_back_stopped, rows_for_stopped
 from mc_pipeline.domain.changes_of_email import find_renames
 from mc_pipeline.domain.changes_of_members import (
@@ -29,7 +28,8 @@ from mc_pipeline.domain.changes_of_members import (
 from mc_pipeline.domain.changes_of_permissions import LastWords, rows_for_permissions
 from mc_pipeline.domain.changes_of_tags import rows_for_tags
 from mc_pipeline.domain.completeness import Completeness
-from mc_pipeline.domain.held_addresses import (
+from mc_pipeline.domain.consent.changed_addresses import CHANGED_IN_MAILCHIMP, ChangeLike, why_left_behind
+from mc_pipeline.domain.consent.held_addresses import (
     NOBODY_GONE,
     AddressLike,
     Held,

@@ -13,8 +13,8 @@ import pandas as pd
 
 from mc_pipeline.domain.columns import canonical_json, lower, map_texts, texts, times
 from mc_pipeline.domain.company import AmountRule, CompanyRules
-from mc_pipeline.domain.consent import LEFT_OUT, StatusDecision, status_for_new
-from mc_pipeline.domain.evidence import BOOLEAN_FIELD, Evidence, parse_evidence, require_one_list
+from mc_pipeline.domain.consent.evidence import BOOLEAN_FIELD, Evidence, parse_evidence, require_one_list
+from mc_pipeline.domain.consent.status_for_new import LEFT_OUT, StatusDecision, status_for_new
 from mc_pipeline.domain.fields import ContactFacts, desired_merge_fields, one_name, split_name
 from mc_pipeline.domain.people import (
     attribute_orders,

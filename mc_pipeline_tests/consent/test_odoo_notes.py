@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mc_pipeline.consent.odoo_writes import CarriedOut, CompanySources, OdooOptOutWrites
-from mc_pipeline.domain.odoo_opt_outs import Decision
+from mc_pipeline.domain.consent.odoo_opt_outs import Decision
 from mc_pipeline.ledger.leases import OPT_OUTS
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline_tests.consent.test_odoo_writes import ADA, GRACE, WHOLESALE, Office

@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from mc_pipeline.consent.odoo_writes import CarriedOut, CompanySources, OdooOptOutWrites
-from mc_pipeline.domain.odoo_opt_outs import Decision, decide_odoo_opt_outs
+from mc_pipeline.domain.consent.odoo_opt_outs import Decision, decide_odoo_opt_outs
 from mc_pipeline.ledger import ConsentEvent, Ledger
 from mc_pipeline.ledger.leases import OPT_OUTS
 from mc_pipeline.odoo.blacklist import read_blacklist

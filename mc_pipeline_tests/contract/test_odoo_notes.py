@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mc_pipeline.domain.opt_out_notes import NoteKind, OptOutNote, note_html
+from mc_pipeline.domain.consent.opt_out_notes import NoteKind, OptOutNote, note_html
 from mc_pipeline.odoo.client import ConnectedClient
 from mc_pipeline.odoo.errors import OdooAccessError, OdooRecordMissingError
 from mc_pipeline.odoo.notes import (

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import pytest
 
-from mc_pipeline.domain.changed_addresses import compare_with_odoo, concerns, list_changes
-from mc_pipeline.domain.held_addresses import Held, HeldAddresses
+from mc_pipeline.domain.consent.changed_addresses import compare_with_odoo, concerns, list_changes
+from mc_pipeline.domain.consent.held_addresses import Held, HeldAddresses
 
 AT = datetime(2026, 5, 4, 12, tzinfo=UTC)
 OLD, NEW, OTHER = "old@example.com", "new@example.com", "other@example.com"

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mc_pipeline.domain.consent import status_for_new
-from mc_pipeline.domain.errors import RuleError
-from mc_pipeline.domain.evidence import (
+from mc_pipeline.domain.consent.evidence import (
     Evidence,
     counting_evidence,
     parse_evidence,
 )
+from mc_pipeline.domain.consent.status_for_new import status_for_new
+from mc_pipeline.domain.errors import RuleError
 from mc_pipeline.settings import ConsentSettings
 from mc_pipeline_tests.domain.odoo_rows import (
     Row,

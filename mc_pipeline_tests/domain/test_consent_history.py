@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mc_pipeline.domain.consent_history import how_it_is_known, what_happened
+from mc_pipeline.domain.consent.history import how_it_is_known, what_happened
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mc_pipeline.domain.held_addresses import (
+from mc_pipeline.domain.consent.held_addresses import (
     Held,
     HeldAddresses,
     addresses_inheriting_opt_outs,

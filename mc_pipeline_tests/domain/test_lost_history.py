@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pandas as pd
 import pytest
 
-from mc_pipeline.domain.lost_history import without_evidence_of_before
+from mc_pipeline.domain.consent.lost_history import without_evidence_of_before
 
 LOST = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mc_pipeline.domain.odoo_opt_outs import (
+from mc_pipeline.domain.consent.odoo_opt_outs import (
     CONFLICTS,
     Decision,
     blacklist_after,
@@ -18,7 +18,7 @@ from mc_pipeline.domain.odoo_opt_outs import (
     members_to_look_at,
     returned_by_themselves,
 )
-from mc_pipeline.domain.opt_outs import members_to_unsubscribe
+from mc_pipeline.domain.consent.unsubscribes import members_to_unsubscribe
 
 ADA = "ada@example.com"
 RETAIL, WHOLESALE = "retail1", "wholesale1"

@@ -5,7 +5,7 @@ from string import Formatter
 
 import pytest
 
-from mc_pipeline.domain.opt_out_notes import (
+from mc_pipeline.domain.consent.opt_out_notes import (
     SENTENCES,
     NoteKind,
     OptOutNote,

@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from mc_pipeline.domain.old_opt_outs import people_that_wait, what_waits
-from mc_pipeline.domain.opt_out_numbers import carried_numbers
+from mc_pipeline.domain.consent.old_opt_outs import people_that_wait, what_waits
+from mc_pipeline.domain.consent.usual_numbers import carried_numbers
 from mc_pipeline.ledger.old_opt_outs import OldOptOutsRecord
 from mc_pipeline_tests.domain.audience_model import NOW
 

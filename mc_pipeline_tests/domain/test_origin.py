@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mc_pipeline.domain.origin import Act, act_of_activity, act_of_webhook, origin_of, tells_the_same
+from mc_pipeline.domain.consent.origin import Act, act_of_activity, act_of_webhook, origin_of, tells_the_same
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 

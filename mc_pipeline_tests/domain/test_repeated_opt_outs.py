@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from mc_pipeline.domain.origin import Act
-from mc_pipeline.domain.repeated_opt_outs import (
+from mc_pipeline.domain.consent.origin import Act
+from mc_pipeline.domain.consent.repeated_opt_outs import (
     Sighting,
     is_to_be_asked,
     new_acts,

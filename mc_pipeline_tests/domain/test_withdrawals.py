@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mc_pipeline.domain.evidence import BOOLEAN_FIELD, MAILING_LIST
-from mc_pipeline.domain.held_addresses import Held, HeldAddresses
-from mc_pipeline.domain.withdrawals import Rename, TakenBack, withdrawn_consent
+from mc_pipeline.domain.consent.evidence import BOOLEAN_FIELD, MAILING_LIST
+from mc_pipeline.domain.consent.held_addresses import Held, HeldAddresses
+from mc_pipeline.domain.consent.withdrawals import Rename, TakenBack, withdrawn_consent
 from mc_pipeline.ledger.used_evidence import UsedEvidence
 
 OLD, NEW, OTHER = "old@example.com", "new@example.com", "other@example.com"

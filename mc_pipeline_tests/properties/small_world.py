@@ -22,7 +22,7 @@ import requests
 
 from mc_pipeline.defs.consent.erasure import ErasePerson, erase_people
 from mc_pipeline.defs.erased_people import ERASURE_KEY_VARIABLE
-from mc_pipeline.domain.odoo_opt_outs import LIFTED_IN_ODOO
+from mc_pipeline.domain.consent.odoo_opt_outs import LIFTED_IN_ODOO
 from mc_pipeline.ledger.changed_addresses import ChangedAddress
 from mc_pipeline.ledger.due_in_odoo import CONFLICT
 from mc_pipeline.sandbox.mailchimp import DEFAULT_KEY, SandboxMailchimp

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from mc_pipeline.cli.person import tell_story
-from mc_pipeline.domain.odoo_opt_outs import LIFTED_IN_ODOO, NOT_SUBSCRIBED_NOW
+from mc_pipeline.domain.consent.odoo_opt_outs import LIFTED_IN_ODOO, NOT_SUBSCRIBED_NOW
 from mc_pipeline.ledger.due_in_odoo import CONFLICT, DUE
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline_tests.properties.oracle import RETAIL, WHOLESALE

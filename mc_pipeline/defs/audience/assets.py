@@ -149,10 +149,10 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         import pandas as pd
 
         from mc_pipeline.defs.audience.observing import Audiences
-        from mc_pipeline.domain.changed_addresses import list_changes
+        from mc_pipeline.domain.consent.changed_addresses import list_changes
+        from mc_pipeline.domain.consent.lost_history import without_evidence_of_before
         from mc_pipeline.domain.contacts import build_contacts
         from mc_pipeline.domain.gone_partners import list_customers_elsewhere
-        from mc_pipeline.domain.lost_history import without_evidence_of_before
         from mc_pipeline.domain.not_taken_back import contacts_not_taken_back
         from mc_pipeline.domain.rejections import rejected_contacts
         from mc_pipeline.odoo.tags import read_tag_paths

@@ -96,7 +96,7 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
         systems: dg.ResourceParam[Systems],
     ) -> Iterator[dg.AssetCheckResult]:
         from mc_pipeline.defs.audience.planning import identity_of, judge_plan, leaks_of, mailed_by
-        from mc_pipeline.domain.old_opt_outs import what_waits
+        from mc_pipeline.domain.consent.old_opt_outs import what_waits
 
         company = systems.company(context.partition_key)
         leaks = leaks_of(

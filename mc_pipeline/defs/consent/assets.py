@@ -116,8 +116,8 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult[Table]:
         from mc_pipeline.defs.consent.troubles import ODOO, not_carried, waiting_for_a_release
-        from mc_pipeline.domain.old_opt_outs import people_that_wait
-        from mc_pipeline.domain.opt_out_numbers import carried_numbers
+        from mc_pipeline.domain.consent.old_opt_outs import people_that_wait
+        from mc_pipeline.domain.consent.usual_numbers import carried_numbers
         from mc_pipeline.ledger import LeaseHeldError, LeaseLostError
         from mc_pipeline.ledger.due_in_odoo import CONFLICT
         from mc_pipeline.sync.opt_outs.into_odoo import CarriedIntoOdoo, carry_into_odoo, nothing_carried
@@ -181,7 +181,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         context: dg.AssetExecutionContext, odoo_opt_outs: Table, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult[Table]:
         from mc_pipeline.defs.consent.troubles import not_unsubscribed
-        from mc_pipeline.domain.odoo_opt_outs import LIFT
+        from mc_pipeline.domain.consent.odoo_opt_outs import LIFT
         from mc_pipeline.ledger import LeaseHeldError, LeaseLostError
         from mc_pipeline.sync.opt_outs.into_mailchimp import (
             CarriedIntoMailchimp,

@@ -137,8 +137,8 @@ def opt_outs_agree(systems: Systems, company: CompanySettings) -> dg.AssetCheckR
     """List what people have to decide, what Odoo does not take, and what waits for a release."""
     import pandas as pd
 
-    from mc_pipeline.domain.odoo_opt_outs import CONFLICTS
-    from mc_pipeline.domain.old_opt_outs import people_that_wait, what_waits
+    from mc_pipeline.domain.consent.odoo_opt_outs import CONFLICTS
+    from mc_pipeline.domain.consent.old_opt_outs import people_that_wait, what_waits
     from mc_pipeline.ledger.due_in_odoo import CONFLICT, REFUSED
     from mc_pipeline.sync.opt_outs.following import people_not_followed
 
@@ -200,7 +200,7 @@ def opt_outs_agree(systems: Systems, company: CompanySettings) -> dg.AssetCheckR
 
 def opt_outs_are_usual(opt_outs: Table) -> dg.AssetCheckResult:
     """Compare the opt-outs of the last 24 hours with the average of the 28 days before."""
-    from mc_pipeline.domain.opt_out_numbers import OptOutNumbers
+    from mc_pipeline.domain.consent.usual_numbers import OptOutNumbers
 
     numbers = OptOutNumbers(int(opt_outs.facts[LAST_DAY]), float(opt_outs.facts[USUAL]))
     first = bool(opt_outs.facts[FIRST_READ])

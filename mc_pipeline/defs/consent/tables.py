@@ -20,7 +20,7 @@ def heard_table(
     systems: Systems, company: CompanySettings, heard: "Sequence[Heard]", began: datetime
 ) -> Table:
     """Show what was heard: the rows are the events that were news."""
-    from mc_pipeline.domain.opt_out_numbers import DAYS_COMPARED, compare_numbers
+    from mc_pipeline.domain.consent.usual_numbers import DAYS_COMPARED, compare_numbers
     from mc_pipeline.sync.opt_outs.hearing import AUTHENTICATION as KEY_REFUSED
 
     reasons = [reason for each in heard for reason in each.reasons]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mc_pipeline.domain.company_status import plain_words
-from mc_pipeline.domain.old_opt_outs import what_waits
+from mc_pipeline.domain.consent.old_opt_outs import what_waits
 from mc_pipeline.ledger.troubles import Trouble, TroubleKind
 from mc_pipeline.settings import CompanySettings
 

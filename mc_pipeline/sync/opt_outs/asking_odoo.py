@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from mc_pipeline.domain.evidence import BOOLEAN_FIELD, MAILING_LIST
-from mc_pipeline.domain.withdrawals import WithdrawnConsent
+from mc_pipeline.domain.consent.evidence import BOOLEAN_FIELD, MAILING_LIST
+from mc_pipeline.domain.consent.withdrawals import WithdrawnConsent
 from mc_pipeline.ledger.standing_opt_outs import BLACKLISTED, EVIDENCE_WITHDRAWN, StandingOptOut
 from mc_pipeline.masking import mask_text
 from mc_pipeline.odoo.errors import OdooError

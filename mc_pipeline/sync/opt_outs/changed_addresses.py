@@ -5,8 +5,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from mc_pipeline.domain.changed_addresses import compare_with_odoo, concerns, who_had_it
-from mc_pipeline.domain.held_addresses import HeldAddresses
+from mc_pipeline.domain.consent.changed_addresses import compare_with_odoo, concerns, who_had_it
+from mc_pipeline.domain.consent.held_addresses import HeldAddresses
 from mc_pipeline.ledger.changed_addresses import ChangedAddress
 from mc_pipeline.ledger.consent import OPTED_OUT_EVENTS
 from mc_pipeline.ledger.odoo_opt_outs import OdooOptOut

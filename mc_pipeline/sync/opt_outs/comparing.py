@@ -12,9 +12,9 @@ from functools import partial
 import pandas as pd
 
 from mc_pipeline.consent.odoo_writes import CarriedOut, OdooOptOutWrites
-from mc_pipeline.domain.evidence import BOOLEAN_FIELD, parse_evidence
-from mc_pipeline.domain.held_addresses import present_addresses
-from mc_pipeline.domain.odoo_opt_outs import (
+from mc_pipeline.domain.consent.evidence import BOOLEAN_FIELD, parse_evidence
+from mc_pipeline.domain.consent.held_addresses import present_addresses
+from mc_pipeline.domain.consent.odoo_opt_outs import (
     NONE,
     OPT_OUT,
     blacklist_after,
@@ -22,8 +22,8 @@ from mc_pipeline.domain.odoo_opt_outs import (
     decide_odoo_opt_outs,
     returned_by_themselves,
 )
-from mc_pipeline.domain.opt_outs import Withdrawal, members_to_unsubscribe
-from mc_pipeline.domain.withdrawals import TakenBack
+from mc_pipeline.domain.consent.unsubscribes import Withdrawal, members_to_unsubscribe
+from mc_pipeline.domain.consent.withdrawals import TakenBack
 from mc_pipeline.ledger import Lease
 from mc_pipeline.ledger.due_in_odoo import REFUSED
 from mc_pipeline.ledger.standing_opt_outs import BLACKLISTED, EVIDENCE_WITHDRAWN, StandingOptOut

@@ -10,14 +10,14 @@ from datetime import datetime
 
 import pandas as pd
 
-from mc_pipeline.domain.evidence import BOOLEAN_FIELD, MAILING_LIST
-from mc_pipeline.domain.held_addresses import (
+from mc_pipeline.domain.consent.evidence import BOOLEAN_FIELD, MAILING_LIST
+from mc_pipeline.domain.consent.held_addresses import (
     HeldAddresses,
     addresses_inheriting_opt_outs,
     as_of_now,
     present_addresses,
 )
-from mc_pipeline.domain.withdrawals import Rename, TakenBack, WithdrawnConsent, withdrawn_consent
+from mc_pipeline.domain.consent.withdrawals import Rename, TakenBack, WithdrawnConsent, withdrawn_consent
 from mc_pipeline.ledger.used_evidence import UsedEvidence
 from mc_pipeline.odoo.errors import OdooFieldMissingError
 from mc_pipeline.odoo.opt_outs_since import (

@@ -14,8 +14,8 @@ from typing import Any
 import pandas as pd
 
 from mc_pipeline.consent.erased import addresses_of, forget_carried
-from mc_pipeline.domain.odoo_opt_outs import returned_by_themselves
-from mc_pipeline.domain.opt_outs import UNSUBSCRIBE_COLUMNS, Withdrawal, members_to_unsubscribe
+from mc_pipeline.domain.consent.odoo_opt_outs import returned_by_themselves
+from mc_pipeline.domain.consent.unsubscribes import UNSUBSCRIBE_COLUMNS, Withdrawal, members_to_unsubscribe
 from mc_pipeline.ledger import Lease, LeaseLostError, Outcome
 from mc_pipeline.ledger.leases import OPT_OUTS
 from mc_pipeline.ledger.standing_opt_outs import (

@@ -13,7 +13,7 @@ import pandas as pd
 
 from mc_pipeline.consent.erased import addresses_of, forget_carried
 from mc_pipeline.consent.odoo_writes import CarriedOut, CompanySources, OdooOptOutWrites
-from mc_pipeline.domain.odoo_opt_outs import (
+from mc_pipeline.domain.consent.odoo_opt_outs import (
     LIFT,
     NONE,
     OPT_OUT,

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from mc_pipeline.domain.odoo_opt_outs import Member
+from mc_pipeline.domain.consent.odoo_opt_outs import Member
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpError
 from mc_pipeline.mailchimp.lists import get_audience

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from mc_pipeline.domain.origin import CLOCKS_DIFFER, Act
+from mc_pipeline.domain.consent.origin import CLOCKS_DIFFER, Act
 
 OPTED_OUT = frozenset({"unsubscribed", "cleaned"})
 _OPT_OUT_EVENTS = frozenset({"opt_out", "clean", "complaint"})

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from mc_pipeline.domain.evidence import BOOLEAN_FIELD, MAILING_LIST
-from mc_pipeline.domain.held_addresses import HeldAddresses
+from mc_pipeline.domain.consent.evidence import BOOLEAN_FIELD, MAILING_LIST
+from mc_pipeline.domain.consent.held_addresses import HeldAddresses
 
 
 class UsedLike(Protocol):

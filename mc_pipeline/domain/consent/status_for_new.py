@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mc_pipeline.domain.company import ConsentRule
-from mc_pipeline.domain.evidence import Evidence, counting_evidence
+from mc_pipeline.domain.consent.evidence import Evidence, counting_evidence
 
 LEFT_OUT = ""
 WITHOUT_EVIDENCE = "not created without evidence of consent"

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from mc_pipeline.domain.held_addresses import HeldAddresses
+from mc_pipeline.domain.consent.held_addresses import HeldAddresses
 
 CHANGED_IN_MAILCHIMP = "changed_in_mailchimp"
 _FIX = (
