@@ -154,7 +154,7 @@ class _Story:
 
     def _last_names_stand_once(self) -> None:
         """Odoo has one name; a greeting of first and last name must not show the last one twice."""
-        from mc_pipeline.domain.names import NameFields, has_last_name_twice
+        from mc_pipeline.domain.contacts.names import NameFields, has_last_name_twice
 
         fields = {
             audience.list_id: NameFields.of(audience)

@@ -17,10 +17,10 @@ from mc_pipeline.domain.changes import Completeness, decide_changes
 from mc_pipeline.domain.consent.evidence import BOOLEAN_FIELD
 from mc_pipeline.domain.consent.held_addresses import HeldAddresses
 from mc_pipeline.domain.consent.odoo_opt_outs import CONFLICTS
-from mc_pipeline.domain.contacts import decide
-from mc_pipeline.domain.explanation import ExplanationStep, explain_contact, explain_partner
-from mc_pipeline.domain.gone_partners import GONE, HIDDEN
-from mc_pipeline.domain.names import NOT_DECIDED
+from mc_pipeline.domain.contacts.contacts import decide
+from mc_pipeline.domain.contacts.explanation import ExplanationStep, explain_contact, explain_partner
+from mc_pipeline.domain.contacts.gone_partners import GONE, HIDDEN
+from mc_pipeline.domain.contacts.names import NOT_DECIDED
 from mc_pipeline.domain.refusal_causes import OUTSIDE_THE_PERSON
 from mc_pipeline.ledger import Ledger
 from mc_pipeline.ledger.due_in_odoo import CONFLICT

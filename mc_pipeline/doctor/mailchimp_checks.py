@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from mc_pipeline.doctor.findings import Check, Result, not_known, ok, problem, warning
 from mc_pipeline.doctor.subjects import Account, AudienceOfCompany
-from mc_pipeline.domain.fields import MERGE_FIELD_SOURCES
+from mc_pipeline.domain.contacts.merge_fields import MERGE_FIELD_SOURCES
 from mc_pipeline.ledger import LedgerError
 from mc_pipeline.ledger.field_definitions import UsedField
 from mc_pipeline.mailchimp.answers import require

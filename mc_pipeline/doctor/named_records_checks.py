@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from mc_pipeline.doctor.findings import Check, Result, ok, problem, warning
 from mc_pipeline.doctor.subjects import CompanyInOdoo
+from mc_pipeline.domain.contacts.tags import TagCatalogue
 from mc_pipeline.domain.errors import RuleError
-from mc_pipeline.domain.tags import TagCatalogue
 from mc_pipeline.odoo.client import OdooClient
 from mc_pipeline.odoo.consent import boolean_evidence_fields
 from mc_pipeline.odoo.errors import OdooFieldMissingError

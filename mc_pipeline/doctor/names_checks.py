@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from mc_pipeline.doctor.findings import Check, Result, not_known, ok, warning
 from mc_pipeline.doctor.subjects import CompanyInOdoo
-from mc_pipeline.domain.names import WHAT_TO_DO
-from mc_pipeline.domain.names_not_decided import list_names
+from mc_pipeline.domain.contacts.names import WHAT_TO_DO
+from mc_pipeline.domain.contacts.names_not_decided import list_names
 from mc_pipeline.tables import schemas
 from mc_pipeline.tables.parquet import stored_table
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator
 
 from mc_pipeline.doctor.findings import Check, Result, not_known, ok, warning
 from mc_pipeline.doctor.subjects import CompanyInOdoo
-from mc_pipeline.domain.company_records import COMPANY_IF, CONTACTS_BELOW, MEMORY, ODOO
-from mc_pipeline.domain.contacts import build_contacts
-from mc_pipeline.domain.gone_partners import list_customers_elsewhere
-from mc_pipeline.domain.people import orders_bound_to_customer, orders_by_invoice_address
+from mc_pipeline.domain.contacts.company_records import COMPANY_IF, CONTACTS_BELOW, MEMORY, ODOO
+from mc_pipeline.domain.contacts.contacts import build_contacts
+from mc_pipeline.domain.contacts.gone_partners import list_customers_elsewhere
+from mc_pipeline.domain.contacts.people import orders_bound_to_customer, orders_by_invoice_address
 from mc_pipeline.mailchimp.errors import MailchimpError
 from mc_pipeline.odoo.database_mark import database_mark
 from mc_pipeline.odoo.orders import read_orders

@@ -5,7 +5,7 @@ from functools import cached_property
 
 from mc_pipeline.doctor.samples import FewRecords
 from mc_pipeline.doctor.systems import CheckupSystems
-from mc_pipeline.domain.company_records import with_company_records
+from mc_pipeline.domain.contacts.company_records import with_company_records
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.odoo.client import Domain, OdooClient
 from mc_pipeline.odoo.companies import partners_of, seeing_partners, with_companies_above

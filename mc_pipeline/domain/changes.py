@@ -38,8 +38,8 @@ from mc_pipeline.domain.consent.held_addresses import (
     as_of_now,
     present_addresses,
 )
-from mc_pipeline.domain.names import NOT_DECIDED, NameFields
-from mc_pipeline.domain.names_not_decided import names_not_decided, why_not_decided
+from mc_pipeline.domain.contacts.names import NOT_DECIDED, NameFields
+from mc_pipeline.domain.contacts.names_not_decided import names_not_decided, why_not_decided
 from mc_pipeline.domain.not_taken_back import NOBODY, NOT_TAKEN_BACK, RefusalLike, why_not_taken_back
 from mc_pipeline.domain.plan_rows import (
     NOT_QUALIFYING_TAG,

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import pandas as pd
 
 from mc_pipeline.domain.audience_view import AudienceView, names
-from mc_pipeline.domain.gone_partners import GONE
+from mc_pipeline.domain.contacts.gone_partners import GONE
 from mc_pipeline.domain.plan_rows import NOT_QUALIFYING_TAG, canonical_json
 
 REASONS_OF_MEETING_NO_RULE: Mapping[str, str] = {

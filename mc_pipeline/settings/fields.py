@@ -14,7 +14,7 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
 
-from mc_pipeline.domain.fields import MERGE_FIELD_SOURCES
+from mc_pipeline.domain.contacts.merge_fields import MERGE_FIELD_SOURCES
 
 # Mailchimp's language codes ("View and edit contact languages"); pt is Brazilian, es is Mexican.
 MAILCHIMP_LANGUAGES = frozenset(

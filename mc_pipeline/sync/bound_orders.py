@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from mc_pipeline.domain.people import orders_bound_to_customer, orders_by_invoice_address
+from mc_pipeline.domain.contacts.people import orders_bound_to_customer, orders_by_invoice_address
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,7 @@ from typing import Any
 from click.testing import CliRunner
 
 from mc_pipeline.cli.main import commands
-from mc_pipeline.domain.names import NameFields, before_last_name, has_last_name_twice
+from mc_pipeline.domain.contacts.names import NameFields, before_last_name, has_last_name_twice
 from mc_pipeline.domain.plan_rows import subscriber_hash
 from mc_pipeline.sandbox.mailchimp import SandboxMailchimp
 from mc_pipeline.sandbox.odoo import SandboxOdoo

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from mc_pipeline.domain.contacts import ContactsResult, Decision, build_contacts, decide
+from mc_pipeline.domain.contacts.contacts import ContactsResult, Decision, build_contacts, decide
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import schemas
 

@@ -5,7 +5,7 @@ from email_validator import EmailNotValidError, validate_email
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mc_pipeline.domain.addresses import holds_several_addresses, is_valid_address, read_addresses
+from mc_pipeline.domain.contacts.addresses import holds_several_addresses, is_valid_address, read_addresses
 from mc_pipeline.quality.syntax import is_valid_address as valid_by_the_checks
 from mc_pipeline_tests.domain.odoo_rows import built, contact, order, partner, partners_table
 

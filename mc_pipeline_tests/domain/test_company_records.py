@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mc_pipeline.domain.company_records import (
+from mc_pipeline.domain.contacts.company_records import (
     COMPANY_IF,
     CONTACTS_BELOW,
     MEMORY,

@@ -9,9 +9,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mc_pipeline.domain.contacts import ContactsResult, build_contacts
-from mc_pipeline.domain.fields import TEXT_BYTES
-from mc_pipeline.domain.people import NEVER, attribute_orders, judge_partners, sum_purchases, total_of
+from mc_pipeline.domain.contacts.contacts import ContactsResult, build_contacts
+from mc_pipeline.domain.contacts.merge_fields import TEXT_BYTES
+from mc_pipeline.domain.contacts.people import (
+    NEVER,
+    attribute_orders,
+    judge_partners,
+    sum_purchases,
+    total_of,
+)
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import schemas
 from mc_pipeline_tests.domain.odoo_rows import (

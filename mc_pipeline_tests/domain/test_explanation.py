@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mc_pipeline.domain.explanation import explain_contact, explain_partner
+from mc_pipeline.domain.contacts.explanation import explain_contact, explain_partner
 from mc_pipeline_tests.domain.odoo_rows import (
     B2B_AND_B2C,
     company,

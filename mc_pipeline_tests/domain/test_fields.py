@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mc_pipeline.domain.errors import RuleError
-from mc_pipeline.domain.fields import (
+from mc_pipeline.domain.contacts.merge_fields import (
     MERGE_FIELD_SOURCES,
     TEXT_BYTES,
     ContactFacts,
@@ -19,6 +18,7 @@ from mc_pipeline.domain.fields import (
     format_text,
     split_name,
 )
+from mc_pipeline.domain.errors import RuleError
 
 ADA = ContactFacts(
     partner_id=7,

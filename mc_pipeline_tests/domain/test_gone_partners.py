@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from mc_pipeline.domain.gone_partners import (
+from mc_pipeline.domain.contacts.gone_partners import (
     list_customers_elsewhere,
     list_gone_partners,
     members_without_partner,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mc_pipeline.domain.changes import decide_changes
 from mc_pipeline.domain.completeness import AudienceInDoubt, Completeness
-from mc_pipeline.domain.contacts import build_contacts
+from mc_pipeline.domain.contacts.contacts import build_contacts
 from mc_pipeline.domain.leaks import find_leaks
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline_tests.domain.audience_model import EARLIER, NOW, Audiences, Member, Record

@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from mc_pipeline.domain.errors import RuleError
-from mc_pipeline.domain.people import (
+from mc_pipeline.domain.contacts.people import (
     attribute_orders,
     judge_partners,
     orders_bound_to_customer,
     orders_by_invoice_address,
     total_of,
 )
+from mc_pipeline.domain.errors import RuleError
 from mc_pipeline_tests.domain.odoo_rows import (
     Row,
     built,

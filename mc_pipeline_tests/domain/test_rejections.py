@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pandas as pd
 import pytest
 
-from mc_pipeline.domain.rejections import open_refusals, rejected_contacts
+from mc_pipeline.domain.contacts.rejections import open_refusals, rejected_contacts
 
 AT = pd.Timestamp(datetime(2026, 12, 1, 12, tzinfo=UTC))
 CONTACTS = pd.DataFrame({"email": ["ann@x.com"], "partner_id": [7], "audience": ["retail"]})

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from mc_pipeline.domain.contacts.routing import agree_on_route
+from mc_pipeline.domain.contacts.tags import TagCatalogue
 from mc_pipeline.domain.errors import RuleError
-from mc_pipeline.domain.routing import agree_on_route
-from mc_pipeline.domain.tags import TagCatalogue
 from mc_pipeline_tests.domain.odoo_rows import (
     B2B_AND_B2C,
     TAGS,

@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from mc_pipeline.domain.company_records import to_remember, with_company_records
-from mc_pipeline.domain.contacts import build_contacts
+from mc_pipeline.domain.contacts.company_records import to_remember, with_company_records
+from mc_pipeline.domain.contacts.contacts import build_contacts
 from mc_pipeline.domain.errors import RuleError
 from mc_pipeline.ledger.company_records import RememberedPartner
 from mc_pipeline.odoo.database_mark import database_mark

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from mc_pipeline.domain.contacts import ContactsResult, build_contacts
+from mc_pipeline.domain.contacts.contacts import ContactsResult, build_contacts
 from mc_pipeline.sandbox.mailchimp import SandboxMailchimp
 from mc_pipeline_tests.odoo.conftest import logged_in
 from mc_pipeline_tests.properties.runs import MortalSystems, run_company

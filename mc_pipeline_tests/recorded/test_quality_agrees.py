@@ -12,7 +12,7 @@ from functools import cached_property
 import pandas as pd
 import pytest
 
-from mc_pipeline.domain.contacts import build_contacts
+from mc_pipeline.domain.contacts.contacts import build_contacts
 from mc_pipeline.odoo.client import connect
 from mc_pipeline.quality.runner import run_expectations
 from mc_pipeline.quality.suites import ODOO_PARTNERS, TableExpectation

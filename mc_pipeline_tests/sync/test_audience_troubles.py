@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from mc_pipeline.domain.rejections import OPEN_REFUSAL
+from mc_pipeline.domain.contacts.rejections import OPEN_REFUSAL
 from mc_pipeline.ledger.troubles import TroubleKind
 from mc_pipeline.mailchimp.merge_fields import FieldProblem
 from mc_pipeline.sync.audience_troubles import troubles_of_push

@@ -151,10 +151,10 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         from mc_pipeline.defs.audience.observing import Audiences
         from mc_pipeline.domain.consent.changed_addresses import list_changes
         from mc_pipeline.domain.consent.lost_history import without_evidence_of_before
-        from mc_pipeline.domain.contacts import build_contacts
-        from mc_pipeline.domain.gone_partners import list_customers_elsewhere
+        from mc_pipeline.domain.contacts.contacts import build_contacts
+        from mc_pipeline.domain.contacts.gone_partners import list_customers_elsewhere
+        from mc_pipeline.domain.contacts.rejections import rejected_contacts
         from mc_pipeline.domain.not_taken_back import contacts_not_taken_back
-        from mc_pipeline.domain.rejections import rejected_contacts
         from mc_pipeline.odoo.tags import read_tag_paths
         from mc_pipeline.sync.bound_orders import orders_bound
         from mc_pipeline.sync.opt_outs.changed_addresses import open_changes
@@ -397,7 +397,7 @@ def _gone_partners(
     be looked for, are what is reported.
     """
     from mc_pipeline.defs.audience.gone import fates_not_asked, merges_not_asked
-    from mc_pipeline.domain.gone_partners import list_gone_partners, members_without_partner
+    from mc_pipeline.domain.contacts.gone_partners import list_gone_partners, members_without_partner
     from mc_pipeline.odoo.errors import OdooError
     from mc_pipeline.odoo.partners_elsewhere import PartnerFate, fates_of
 
@@ -478,7 +478,7 @@ def _what_is_broken(
     systems: Systems, company: CompanySettings, contacts: Table, pushed: "Pushed"
 ) -> "list[Trouble]":
     """Say what holds people back in the company's audiences, since this push or an earlier one."""
-    from mc_pipeline.domain.rejections import open_refusals
+    from mc_pipeline.domain.contacts.rejections import open_refusals
     from mc_pipeline.sync.audience_troubles import troubles_of_push
 
     lists = {key: audience.list_id for key, audience in company.audiences.items()}

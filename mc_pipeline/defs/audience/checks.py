@@ -17,7 +17,7 @@ from mc_pipeline.defs.presentation import (
     unless_empty,
 )
 from mc_pipeline.defs.systems import Systems
-from mc_pipeline.domain.names import WHAT_TO_DO
+from mc_pipeline.domain.contacts.names import WHAT_TO_DO
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table
 
@@ -191,7 +191,7 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
         contacts: Table,
         systems: dg.ResourceParam[Systems],
     ) -> Iterator[dg.AssetCheckResult]:
-        from mc_pipeline.domain.rejections import open_refusals
+        from mc_pipeline.domain.contacts.rejections import open_refusals
         from mc_pipeline.domain.waiting_rows import WAITS
 
         company = systems.company(context.partition_key)
@@ -292,7 +292,7 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
 def _names_decided(
     systems: Systems, company: CompanySettings, contacts: Table, members: Table
 ) -> dg.AssetCheckResult:
-    from mc_pipeline.domain.names_not_decided import list_names
+    from mc_pipeline.domain.contacts.names_not_decided import list_names
 
     records = systems.ledger.members.load([each.list_id for each in company.audiences.values()])
     not_decided, _ = list_names(contacts.rows, members.rows, records, company)

@@ -194,7 +194,7 @@ def _prepare_merge_fields(
     A field that cannot be written holds back itself alone. What the fields are like is kept: refusals that
     they caused are tried again when that changes.
     """
-    from mc_pipeline.domain.fields import MERGE_FIELD_SOURCES
+    from mc_pipeline.domain.contacts.merge_fields import MERGE_FIELD_SOURCES
     from mc_pipeline.mailchimp.errors import MailchimpError
     from mc_pipeline.mailchimp.merge_fields import ensure_merge_fields
     from mc_pipeline.push.writes import Fields

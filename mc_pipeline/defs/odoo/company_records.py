@@ -70,7 +70,7 @@ def require_company_if(partners: Table) -> None:
 def _judged(
     systems: Systems, company: CompanySettings, read: "PartnersRead", company_if: CompanyIfSettings | None
 ) -> "PartnersRead":
-    from mc_pipeline.domain.company_records import with_company_records
+    from mc_pipeline.domain.contacts.company_records import with_company_records
     from mc_pipeline.odoo.partners import FOR_JUDGING
     from mc_pipeline.odoo.tags import read_tag_paths
 
@@ -85,7 +85,7 @@ def _judged(
 
 
 def _as_remembered(systems: Systems, rows: "pd.DataFrame") -> "dict[int, RememberedPartner]":
-    from mc_pipeline.domain.company_records import to_remember
+    from mc_pipeline.domain.contacts.company_records import to_remember
     from mc_pipeline.ledger.company_records import RememberedPartner
 
     others = systems.erased.without(rows)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from mc_pipeline.domain.columns import texts
-from mc_pipeline.domain.company_records import COMPANY_IF, CONTACTS_BELOW, MEMORY, ODOO
-from mc_pipeline.domain.contacts import Decision, list_contacts, list_set_aside
-from mc_pipeline.domain.routing import judge_conditions
+from mc_pipeline.domain.contacts.company_records import COMPANY_IF, CONTACTS_BELOW, MEMORY, ODOO
+from mc_pipeline.domain.contacts.contacts import Decision, list_contacts, list_set_aside
+from mc_pipeline.domain.contacts.routing import judge_conditions
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from mc_pipeline.domain.columns import canonical_json, lower, map_texts, texts, 
 from mc_pipeline.domain.company import AmountRule, CompanyRules
 from mc_pipeline.domain.consent.evidence import BOOLEAN_FIELD, Evidence, parse_evidence, require_one_list
 from mc_pipeline.domain.consent.status_for_new import LEFT_OUT, StatusDecision, status_for_new
-from mc_pipeline.domain.fields import ContactFacts, desired_merge_fields, one_name, split_name
-from mc_pipeline.domain.people import (
+from mc_pipeline.domain.contacts.merge_fields import ContactFacts, desired_merge_fields, one_name, split_name
+from mc_pipeline.domain.contacts.people import (
     attribute_orders,
     contact_persons_of_customers,
     find_never_contacts,
@@ -26,9 +26,16 @@ from mc_pipeline.domain.people import (
     stand_for_invoice_addresses,
     sum_purchases,
 )
-from mc_pipeline.domain.routing import JointRoute, Routes, RoutingFacts, agree_on_route, meets_amount, route
-from mc_pipeline.domain.set_aside import describe_set_aside
-from mc_pipeline.domain.tags import TagCatalogue
+from mc_pipeline.domain.contacts.routing import (
+    JointRoute,
+    Routes,
+    RoutingFacts,
+    agree_on_route,
+    meets_amount,
+    route,
+)
+from mc_pipeline.domain.contacts.set_aside import describe_set_aside
+from mc_pipeline.domain.contacts.tags import TagCatalogue
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from mc_pipeline.domain.addresses import read_addresses
 from mc_pipeline.domain.columns import flags, ids, numbers, require_unique, texts, times
+from mc_pipeline.domain.contacts.addresses import read_addresses
 from mc_pipeline.domain.errors import RuleError
 
 NEVER = ("internal_user", "employee", "own_company", "public_or_template_user")

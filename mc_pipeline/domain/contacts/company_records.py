@@ -15,8 +15,8 @@ import pandas as pd
 
 from mc_pipeline.domain.columns import flags, ids, items, texts
 from mc_pipeline.domain.company import CompanyIfRule
+from mc_pipeline.domain.contacts.tags import TagCatalogue
 from mc_pipeline.domain.errors import RuleError
-from mc_pipeline.domain.tags import TagCatalogue
 
 ODOO = "odoo"
 MEMORY = "memory"

@@ -15,8 +15,8 @@ import pandas as pd
 
 from mc_pipeline.domain.columns import map_texts, texts
 from mc_pipeline.domain.company import AmountRule, AudienceRules, RoutingRule
+from mc_pipeline.domain.contacts.tags import TagCatalogue, TagHolders
 from mc_pipeline.domain.errors import RuleError
-from mc_pipeline.domain.tags import TagCatalogue, TagHolders
 
 AMOUNT_FIELDS = ("order_count", "total_spent", "first_order_date", "last_order_date")
 """What a bound may be put on. Dates are days in the company's timezone."""

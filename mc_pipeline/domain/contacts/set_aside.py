@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from mc_pipeline.domain.company import CompanyRules
-from mc_pipeline.domain.people import NEVER
+from mc_pipeline.domain.contacts.people import NEVER
 
 _NOTHING = "Nothing to do."
 

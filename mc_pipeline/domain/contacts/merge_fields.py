@@ -11,8 +11,8 @@ from datetime import date
 from types import MappingProxyType
 from typing import Any
 
+from mc_pipeline.domain.contacts.names import COMPANY, PERSON
 from mc_pipeline.domain.errors import RuleError
-from mc_pipeline.domain.names import COMPANY, PERSON
 
 MERGE_FIELD_SOURCES: Mapping[str, str] = MappingProxyType(
     {
