@@ -13,7 +13,6 @@ from typing import Any
 import pandas as pd
 
 from mc_pipeline.cli.summary import read_stored
-from mc_pipeline.domain.changes import Completeness, decide_changes
 from mc_pipeline.domain.consent.evidence import BOOLEAN_FIELD
 from mc_pipeline.domain.consent.held_addresses import HeldAddresses
 from mc_pipeline.domain.consent.odoo_opt_outs import CONFLICTS
@@ -21,7 +20,8 @@ from mc_pipeline.domain.contacts.contacts import decide
 from mc_pipeline.domain.contacts.explanation import ExplanationStep, explain_contact, explain_partner
 from mc_pipeline.domain.contacts.gone_partners import GONE, HIDDEN
 from mc_pipeline.domain.contacts.names import NOT_DECIDED
-from mc_pipeline.domain.refusal_causes import OUTSIDE_THE_PERSON
+from mc_pipeline.domain.plan.plan import Completeness, decide_changes
+from mc_pipeline.domain.plan.refusal_causes import OUTSIDE_THE_PERSON
 from mc_pipeline.ledger import Ledger
 from mc_pipeline.ledger.due_in_odoo import CONFLICT
 from mc_pipeline.ledger.members import HistoryEntry

@@ -10,8 +10,8 @@ from rich.table import Table as Grid
 
 from mc_pipeline.domain.company_status import BROKEN, NOT_LOOKED_AT, WAITS, StatusRow
 from mc_pipeline.domain.contacts.rejections import NOT_THERE
-from mc_pipeline.domain.not_taken_back import NOT_TAKEN_BACK
-from mc_pipeline.domain.waiting_rows import WAITS as WAITING
+from mc_pipeline.domain.plan.not_taken_back import NOT_TAKEN_BACK
+from mc_pipeline.domain.plan.waiting_rows import WAITS as WAITING
 from mc_pipeline.ledger import PlanRecord
 from mc_pipeline.ledger.old_opt_outs import OldOptOutsRecord
 from mc_pipeline.ledger.store_plans import StorePlan

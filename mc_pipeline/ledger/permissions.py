@@ -2,7 +2,7 @@
 
 A purpose is the permission's text in small letters, as the ids differ from audience to audience. There is a
 row for each audience in which a person was seen with a permission, or was given one; what follows for the
-whole company is a rule (``mc_pipeline.domain.changes_of_permissions``). A member who gets another address
+whole company is a rule (``mc_pipeline.domain.plan.permissions``). A member who gets another address
 keeps the rows under both.
 """
 

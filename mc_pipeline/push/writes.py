@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from mc_pipeline.domain.refusal_causes import (
+from mc_pipeline.domain.plan.refusal_causes import (
     EXISTS_UNSEEN_TRIED_AGAIN_AFTER,
     OF_A_SENT_FIELD,
     Cause,

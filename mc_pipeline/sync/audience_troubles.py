@@ -10,7 +10,7 @@ from typing import Protocol
 import pandas as pd
 
 from mc_pipeline.domain.contacts.rejections import DEFERRED
-from mc_pipeline.domain.refusal_causes import Cause, what_it_says, what_to_change
+from mc_pipeline.domain.plan.refusal_causes import Cause, what_it_says, what_to_change
 from mc_pipeline.ledger.troubles import Trouble, TroubleKind
 
 MARKETING, ENGINEERS = "marketing ops", "data engineering"

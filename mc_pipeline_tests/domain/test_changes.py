@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from mc_pipeline.domain.changes import NOT_QUALIFYING_TAG, PLAN_COLUMNS, Completeness, body_key
-from mc_pipeline.domain.changes_of_audience import waiting_for_creations
 from mc_pipeline.domain.completeness import AudienceInDoubt
+from mc_pipeline.domain.plan.plan import NOT_QUALIFYING_TAG, PLAN_COLUMNS, Completeness, body_key
+from mc_pipeline.domain.plan.stopped import waiting_for_creations
 from mc_pipeline.ledger import ConsentEvent
 from mc_pipeline.ledger.changed_addresses import ChangedAddress
 from mc_pipeline_tests.domain.audience_model import (

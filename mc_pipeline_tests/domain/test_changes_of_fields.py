@@ -2,7 +2,7 @@
 
 import pytest
 
-from mc_pipeline.domain.changes_of_fields import differing_fields, language_to_send, same_value
+from mc_pipeline.domain.plan.fields import differing_fields, language_to_send, same_value
 
 LEEDS = {"addr1": "1 High St", "addr2": "", "city": "Leeds", "state": "", "zip": "LS1", "country": "GB"}
 

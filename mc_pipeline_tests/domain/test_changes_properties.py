@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
-from mc_pipeline.domain.changes import Completeness
 from mc_pipeline.domain.completeness import AudienceInDoubt
+from mc_pipeline.domain.plan.plan import Completeness
 from mc_pipeline_tests.domain.audience_model import (
     EARLIER,
     NOW,

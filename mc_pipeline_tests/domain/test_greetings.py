@@ -2,7 +2,7 @@
 
 import pytest
 
-from mc_pipeline.domain.greetings import greetings, verdict_on_greetings
+from mc_pipeline.domain.plan.greetings import greetings, verdict_on_greetings
 from mc_pipeline_tests.domain.test_guards import plan, rows
 
 JOURNEYS = "Mailchimp's API cannot list customer journeys: look under Automations in Mailchimp"

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mc_pipeline.domain.guards import creates_need_new_observation, evaluate_guards, push_refusal
-from mc_pipeline.domain.plan_rows import NOT_QUALIFYING_TAG, assemble
+from mc_pipeline.domain.plan.guards import creates_need_new_observation, evaluate_guards, push_refusal
+from mc_pipeline.domain.plan.rows import NOT_QUALIFYING_TAG, assemble
 from mc_pipeline.settings.models import GuardSettings
 from mc_pipeline_tests.domain.audience_model import NOW, RETAIL, WHOLESALE
 

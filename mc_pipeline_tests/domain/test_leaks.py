@@ -5,8 +5,8 @@ import json
 import pandas as pd
 import pytest
 
-from mc_pipeline.domain.leaks import LEAK_COLUMNS, find_leaks
-from mc_pipeline.domain.plan_rows import PLAN_COLUMNS, assemble
+from mc_pipeline.domain.plan.leaks import LEAK_COLUMNS, find_leaks
+from mc_pipeline.domain.plan.rows import PLAN_COLUMNS, assemble
 from mc_pipeline_tests.domain.audience_model import (
     RETAIL,
     Audiences,

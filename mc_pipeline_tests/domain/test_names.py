@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mc_pipeline.domain.changes_of_fields import differing_fields
 from mc_pipeline.domain.contacts.names import COMPANY, PERSON, NameFields, before_last_name, decide_names
+from mc_pipeline.domain.plan.fields import differing_fields
 from mc_pipeline.settings.models import AudienceSettings
 from mc_pipeline_tests.domain.audience_model import (
     OURS,

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from mc_pipeline.domain.changes import decide_changes
 from mc_pipeline.domain.completeness import AudienceInDoubt, Completeness
 from mc_pipeline.domain.contacts.contacts import build_contacts
-from mc_pipeline.domain.leaks import find_leaks
+from mc_pipeline.domain.plan.leaks import find_leaks
+from mc_pipeline.domain.plan.plan import decide_changes
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline_tests.domain.audience_model import EARLIER, NOW, Audiences, Member, Record
 from mc_pipeline_tests.domain.odoo_rows import (

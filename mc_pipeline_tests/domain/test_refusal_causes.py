@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import pytest
 
-from mc_pipeline.domain.plan_rows import body_key
-from mc_pipeline.domain.refusal_causes import (
+from mc_pipeline.domain.plan.refusal_causes import (
     OUTSIDE_THE_PERSON,
     Cause,
     cause_of_refusal,
@@ -15,7 +14,8 @@ from mc_pipeline.domain.refusal_causes import (
     what_it_says,
     what_to_change,
 )
-from mc_pipeline.domain.refused_rows import Door, rows_refused_before
+from mc_pipeline.domain.plan.refused_rows import Door, rows_refused_before
+from mc_pipeline.domain.plan.rows import body_key
 from mc_pipeline.ledger import projection
 from mc_pipeline.mailchimp.errors import classify_rejection
 

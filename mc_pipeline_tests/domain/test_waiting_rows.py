@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mc_pipeline.domain.guards import evaluate_guards
-from mc_pipeline.domain.plan_rows import NOT_QUALIFYING_TAG
-from mc_pipeline.domain.waiting_rows import WAITS, why_rows_wait, with_waiting
+from mc_pipeline.domain.plan.guards import evaluate_guards
+from mc_pipeline.domain.plan.rows import NOT_QUALIFYING_TAG
+from mc_pipeline.domain.plan.waiting_rows import WAITS, why_rows_wait, with_waiting
 from mc_pipeline.settings.models import GuardSettings
 from mc_pipeline_tests.domain.audience_model import RETAIL, WHOLESALE
 from mc_pipeline_tests.domain.test_guards import plan, rows

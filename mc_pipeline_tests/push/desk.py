@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mc_pipeline.domain.changes import Completeness, decide_changes
+from mc_pipeline.domain.plan.plan import Completeness, decide_changes
 from mc_pipeline.ledger import Lease, Ledger
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.connections import InProcessSlots

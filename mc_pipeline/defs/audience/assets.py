@@ -154,7 +154,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         from mc_pipeline.domain.contacts.contacts import build_contacts
         from mc_pipeline.domain.contacts.gone_partners import list_customers_elsewhere
         from mc_pipeline.domain.contacts.rejections import rejected_contacts
-        from mc_pipeline.domain.not_taken_back import contacts_not_taken_back
+        from mc_pipeline.domain.plan.not_taken_back import contacts_not_taken_back
         from mc_pipeline.odoo.tags import read_tag_paths
         from mc_pipeline.sync.bound_orders import orders_bound
         from mc_pipeline.sync.opt_outs.changed_addresses import open_changes
@@ -369,7 +369,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
 
 def not_applied(rows: "pd.DataFrame") -> "pd.DataFrame":
     """Return the rows of ``audience_push`` that failed or were held back; what waits is none of them."""
-    from mc_pipeline.domain.waiting_rows import WAITS
+    from mc_pipeline.domain.plan.waiting_rows import WAITS
 
     return rows[~rows["outcome"].isin(["applied", "unchanged", WAITS])]
 
@@ -452,7 +452,7 @@ def _confirm_absences(
 
     Only in audiences that were read: in one that is not there, nobody is.
     """
-    from mc_pipeline.domain.plan_rows import subscriber_hash
+    from mc_pipeline.domain.plan.rows import subscriber_hash
     from mc_pipeline.mailchimp.errors import MailchimpError
     from mc_pipeline.mailchimp.members import get_member
 

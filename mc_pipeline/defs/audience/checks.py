@@ -22,7 +22,7 @@ from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table
 
 if TYPE_CHECKING:
-    from mc_pipeline.domain.guards import GuardReport
+    from mc_pipeline.domain.plan.guards import GuardReport
 
 NO_LEAKS = "no_leaks"
 WITHIN_GUARDS = "within_guards"
@@ -192,7 +192,7 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
         systems: dg.ResourceParam[Systems],
     ) -> Iterator[dg.AssetCheckResult]:
         from mc_pipeline.domain.contacts.rejections import open_refusals
-        from mc_pipeline.domain.waiting_rows import WAITS
+        from mc_pipeline.domain.plan.waiting_rows import WAITS
 
         company = systems.company(context.partition_key)
         lists = {key: audience.list_id for key, audience in company.audiences.items()}

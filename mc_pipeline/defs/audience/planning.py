@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from mc_pipeline.defs.systems import Systems
-from mc_pipeline.domain.changes import AudienceChanges, Completeness, decide_changes
-from mc_pipeline.domain.greetings import Greeting, greetings, verdict_on_greetings
-from mc_pipeline.domain.guards import GuardReport, evaluate_guards
-from mc_pipeline.domain.plan_rows import plan_id
-from mc_pipeline.domain.waiting_rows import why_rows_wait
+from mc_pipeline.domain.plan.greetings import Greeting, greetings, verdict_on_greetings
+from mc_pipeline.domain.plan.guards import GuardReport, evaluate_guards
+from mc_pipeline.domain.plan.plan import AudienceChanges, Completeness, decide_changes
+from mc_pipeline.domain.plan.rows import plan_id
+from mc_pipeline.domain.plan.waiting_rows import why_rows_wait
 from mc_pipeline.ledger import PlanRecord
 from mc_pipeline.ledger.standing_opt_outs import EVIDENCE_WITHDRAWN
 from mc_pipeline.mailchimp.client import MailchimpClient
@@ -183,7 +183,7 @@ def leaks_of(
     members: Table,
 ) -> pd.DataFrame:
     """Find the rows of a plan that would harm somebody, by what was known when it was made."""
-    from mc_pipeline.domain.leaks import find_leaks
+    from mc_pipeline.domain.plan.leaks import find_leaks
 
     return find_leaks(
         plan.rows,

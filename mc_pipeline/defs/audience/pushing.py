@@ -10,7 +10,7 @@ import pandas as pd
 
 from mc_pipeline.defs.audience.planning import LEAKING, identity_of, judge_plan
 from mc_pipeline.defs.systems import Systems
-from mc_pipeline.domain.guards import GuardReport, push_refusal
+from mc_pipeline.domain.plan.guards import GuardReport, push_refusal
 from mc_pipeline.ledger import Lease
 from mc_pipeline.masking import mask_text
 from mc_pipeline.settings import CompanySettings
@@ -39,11 +39,11 @@ def apply_plan(
         dagster.Failure: nothing of the plan may be applied; nothing was written.
     """
     from mc_pipeline.defs.audience.observing import Audiences
-    from mc_pipeline.domain.changes_of_audience import waiting_for_creations
-    from mc_pipeline.domain.first_loads import still_loading
-    from mc_pipeline.domain.refusal_causes import OUTSIDE_THE_PERSON
-    from mc_pipeline.domain.refused_rows import rows_refused_before
-    from mc_pipeline.domain.waiting_rows import with_waiting
+    from mc_pipeline.domain.plan.first_loads import still_loading
+    from mc_pipeline.domain.plan.refusal_causes import OUTSIDE_THE_PERSON
+    from mc_pipeline.domain.plan.refused_rows import rows_refused_before
+    from mc_pipeline.domain.plan.stopped import waiting_for_creations
+    from mc_pipeline.domain.plan.waiting_rows import with_waiting
     from mc_pipeline.push.plan import MEMBER_NOT_CREATED, NEVER_TRIED, push_plan
     from mc_pipeline.push.writes import MemberWrites
     from mc_pipeline.sync.opt_outs.since import AskedSince

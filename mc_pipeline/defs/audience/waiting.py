@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from mc_pipeline.ledger.troubles import Trouble, TroubleKind
 
 if TYPE_CHECKING:
-    from mc_pipeline.domain.guards import GuardReport
+    from mc_pipeline.domain.plan.guards import GuardReport
 
 _OWNER = "marketing ops"
 

@@ -210,7 +210,7 @@ def _held(
 
 def _waiting_members(company: CompanySettings) -> frozenset[str]:
     """Return the addresses of people whose creation waits for an approval, as the last push left them."""
-    from mc_pipeline.domain.waiting_rows import WAITS
+    from mc_pipeline.domain.plan.waiting_rows import WAITS
 
     pushed = stored_table(schemas.AUDIENCE_PUSH, company.key, names=["operation", "email", "outcome"])
     if pushed is None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from mc_pipeline.domain.changes_of_fields import is_empty, is_ours
+from mc_pipeline.domain.plan.fields import is_empty, is_ours
 
 WHOLE, SPLIT, LEAVE = "whole", "split", "leave"
 """The setting ``names`` of an audience."""

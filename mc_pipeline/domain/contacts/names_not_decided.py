@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from mc_pipeline.domain.audience_view import CompanyLike, parse, view_audiences
-from mc_pipeline.domain.changes_of_fields import differing_fields
 from mc_pipeline.domain.contacts.names import LEAVE, WHAT_TO_DO, NameFields, decide_names, has_last_name_twice
+from mc_pipeline.domain.plan.fields import differing_fields
+from mc_pipeline.domain.plan.view import CompanyLike, parse, view_audiences
 
 
 def why_not_decided(last_name_in: str) -> str:

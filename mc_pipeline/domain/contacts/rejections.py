@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from mc_pipeline.domain.refusal_causes import OUTSIDE_THE_PERSON, what_to_change
+from mc_pipeline.domain.plan.refusal_causes import OUTSIDE_THE_PERSON, what_to_change
 
 REFUSED, DEFERRED = "refused", "deferred"
 NOT_THERE = frozenset({REFUSED, DEFERRED})

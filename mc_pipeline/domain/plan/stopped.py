@@ -9,9 +9,9 @@ from types import MappingProxyType
 
 import pandas as pd
 
-from mc_pipeline.domain.audience_view import AudienceView, names
 from mc_pipeline.domain.contacts.gone_partners import GONE
-from mc_pipeline.domain.plan_rows import NOT_QUALIFYING_TAG, canonical_json
+from mc_pipeline.domain.plan.rows import NOT_QUALIFYING_TAG, canonical_json
+from mc_pipeline.domain.plan.view import AudienceView, names
 
 REASONS_OF_MEETING_NO_RULE: Mapping[str, str] = {
     "no_audience": "no audience rule matches any more",

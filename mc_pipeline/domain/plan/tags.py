@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping
 
 import pandas as pd
 
-from mc_pipeline.domain.audience_view import names
-from mc_pipeline.domain.plan_rows import NOT_QUALIFYING_TAG
+from mc_pipeline.domain.plan.rows import NOT_QUALIFYING_TAG
+from mc_pipeline.domain.plan.view import names
 
 TAGS_SHOWN_PER_MEMBER = 50
 """Mailchimp API: a member is returned with at most this many tags."""

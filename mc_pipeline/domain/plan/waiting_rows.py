@@ -12,7 +12,7 @@ from collections.abc import Set
 
 import pandas as pd
 
-from mc_pipeline.domain.guards import GuardReport, rows_of_guard
+from mc_pipeline.domain.plan.guards import GuardReport, rows_of_guard
 
 WAITS = "waits"
 """Outcome of a row that is not sent until a person approves it."""

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mc_pipeline.domain.audience_view import AudienceView, ConsentLike, parse
-from mc_pipeline.domain.changes_of_fields import differing_fields, is_empty, language_to_send
 from mc_pipeline.domain.consent.changed_addresses import CHANGED_IN_MAILCHIMP
 from mc_pipeline.domain.consent.evidence import MAILING_LIST
 from mc_pipeline.domain.contacts.names import SPLIT, NameFields, decide_names
-from mc_pipeline.domain.not_taken_back import NOT_TAKEN_BACK
-from mc_pipeline.domain.plan_rows import body_key, canonical_json
-from mc_pipeline.domain.refusal_causes import OUTSIDE_THE_PERSON
+from mc_pipeline.domain.plan.fields import differing_fields, is_empty, language_to_send
+from mc_pipeline.domain.plan.not_taken_back import NOT_TAKEN_BACK
+from mc_pipeline.domain.plan.refusal_causes import OUTSIDE_THE_PERSON
+from mc_pipeline.domain.plan.rows import body_key, canonical_json
+from mc_pipeline.domain.plan.view import AudienceView, ConsentLike, parse
 
 STATUSES_FOR_NEW = frozenset({"", "transactional", "subscribed", "pending"})
 _ONE_DAY = timedelta(days=1)

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from mc_pipeline.domain.plan_rows import body_key
-from mc_pipeline.domain.refusal_causes import OUTSIDE_THE_PERSON, may_be_gone
+from mc_pipeline.domain.plan.refusal_causes import OUTSIDE_THE_PERSON, may_be_gone
+from mc_pipeline.domain.plan.rows import body_key
 
 PROBES = 3
 """Rows of each cause that are tried before the rest is sent."""

@@ -13,20 +13,6 @@ from typing import Any
 
 import pandas as pd
 
-from mc_pipeline.domain.audience_view import AudienceView, CompanyLike, view_audiences
-from mc_pipeline.domain.changes_of_audience import find_stopped, hold_back_stopped, rows_for_stopped
-from mc_pipeline.domain.changes_of_email import find_renames
-from mc_pipeline.domain.changes_of_members import (
-    decide_creations,
-    decide_upgrades,
-    field_changes,
-    rows_for_creations,
-    rows_for_updates,
-    rows_for_upgrades,
-    still_refused,
-)
-from mc_pipeline.domain.changes_of_permissions import LastWords, rows_for_permissions
-from mc_pipeline.domain.changes_of_tags import rows_for_tags
 from mc_pipeline.domain.completeness import Completeness
 from mc_pipeline.domain.consent.changed_addresses import CHANGED_IN_MAILCHIMP, ChangeLike, why_left_behind
 from mc_pipeline.domain.consent.held_addresses import (
@@ -40,8 +26,19 @@ from mc_pipeline.domain.consent.held_addresses import (
 )
 from mc_pipeline.domain.contacts.names import NOT_DECIDED, NameFields
 from mc_pipeline.domain.contacts.names_not_decided import names_not_decided, why_not_decided
-from mc_pipeline.domain.not_taken_back import NOBODY, NOT_TAKEN_BACK, RefusalLike, why_not_taken_back
-from mc_pipeline.domain.plan_rows import (
+from mc_pipeline.domain.plan.members import (
+    decide_creations,
+    decide_upgrades,
+    field_changes,
+    rows_for_creations,
+    rows_for_updates,
+    rows_for_upgrades,
+    still_refused,
+)
+from mc_pipeline.domain.plan.not_taken_back import NOBODY, NOT_TAKEN_BACK, RefusalLike, why_not_taken_back
+from mc_pipeline.domain.plan.permissions import LastWords, rows_for_permissions
+from mc_pipeline.domain.plan.renames import find_renames
+from mc_pipeline.domain.plan.rows import (
     NOT_QUALIFYING_TAG,
     PLAN_COLUMNS,
     assemble,
@@ -49,6 +46,9 @@ from mc_pipeline.domain.plan_rows import (
     canonical_json,
     empty_plan,
 )
+from mc_pipeline.domain.plan.stopped import find_stopped, hold_back_stopped, rows_for_stopped
+from mc_pipeline.domain.plan.tags import rows_for_tags
+from mc_pipeline.domain.plan.view import AudienceView, CompanyLike, view_audiences
 
 __all__ = [
     "NOT_QUALIFYING_TAG",

@@ -8,7 +8,7 @@ from collections.abc import Set
 
 import pandas as pd
 
-from mc_pipeline.domain.audience_view import AudienceView
+from mc_pipeline.domain.plan.view import AudienceView
 
 RENAMES = ("list_id", "audience", "email", "new_email", "partner_id", "depth")
 

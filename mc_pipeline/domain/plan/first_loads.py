@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 import pandas as pd
 
-from mc_pipeline.domain.waiting_rows import WAITS
+from mc_pipeline.domain.plan.waiting_rows import WAITS
 
 _NOT_KNOWN = ("unknown", "not_sent")
 

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import pandas as pd
 
-from mc_pipeline.domain.plan_rows import NOT_QUALIFYING_TAG
+from mc_pipeline.domain.plan.rows import NOT_QUALIFYING_TAG
 
 OLDEST_OBSERVATION = timedelta(hours=2)
 """A plan made from an older observation is not applied."""

@@ -9,9 +9,9 @@ from datetime import datetime
 
 import pandas as pd
 
-from mc_pipeline.domain.audience_view import parse
-from mc_pipeline.domain.changes_of_members import evidence_time, still_refused
-from mc_pipeline.domain.plan_rows import canonical_json
+from mc_pipeline.domain.plan.members import evidence_time, still_refused
+from mc_pipeline.domain.plan.rows import canonical_json
+from mc_pipeline.domain.plan.view import parse
 
 LastWords = Mapping[tuple[str, str], datetime]
 """Address and purpose (the permission's text in small letters) to the moment that evidence must be later
