@@ -8,9 +8,9 @@ column, and what no step explains is a column too: it is 0 when both were read a
 import pandas as pd
 
 from mc_pipeline.domain.columns import flags, texts
-from mc_pipeline.domain.documents import CREDIT_NOTE, INVOICE, UNMATCHED, book_documents
-from mc_pipeline.domain.money import convert, scale_of, units
-from mc_pipeline.domain.orders import kept_by_line
+from mc_pipeline.domain.revenue.documents import CREDIT_NOTE, INVOICE, UNMATCHED, book_documents
+from mc_pipeline.domain.revenue.kept import kept_by_line
+from mc_pipeline.domain.revenue.money import convert, scale_of, units
 
 DOCUMENTS = "documents"
 TAXES = "taxes"

@@ -12,7 +12,7 @@ import pandas as pd
 
 from mc_pipeline.domain import store_ids
 from mc_pipeline.domain.columns import canonical_json, flags, ids, texts
-from mc_pipeline.domain.money import convert, scale_of, units
+from mc_pipeline.domain.revenue.money import convert, scale_of, units
 
 
 def store_lines(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from mc_pipeline.domain.documents import match_credits
+from mc_pipeline.domain.revenue.documents import match_credits
 from mc_pipeline.tables import schemas
 from mc_pipeline_tests.domain.odoo_rows import order, orders_table
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from mc_pipeline.domain.ledger_bridge import STEPS, bridge_to_ledger, documents_without_order
-from mc_pipeline.domain.orders import kept_by_order
+from mc_pipeline.domain.revenue.kept import kept_by_order
 from mc_pipeline_tests.domain.sale_rows import CREDIT, INVOICE, Row, document, line, sale, sale_tables
 
 JUNE, JULY = pd.Timestamp("2024-06-20").date(), pd.Timestamp("2024-07-05").date()

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mc_pipeline.domain.documents import lines_of_credited_orders, unmatched_credits
 from mc_pipeline.domain.errors import RuleError
-from mc_pipeline.domain.orders import kept_by_line, kept_by_order
-from mc_pipeline.domain.revenue_due import invoiced_orders
+from mc_pipeline.domain.revenue.documents import lines_of_credited_orders, unmatched_credits
+from mc_pipeline.domain.revenue.due import invoiced_orders
+from mc_pipeline.domain.revenue.kept import kept_by_line, kept_by_order
 from mc_pipeline_tests.domain.sale_rows import (
     CREDIT,
     INVOICE,

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from mc_pipeline.domain.orders import kept_by_order
+from mc_pipeline.domain.revenue.kept import kept_by_order
 from mc_pipeline.domain.store_orders import EXCLUDED, UNKNOWN_CUSTOMER, build_store_orders
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import schemas

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from mc_pipeline.domain.documents import lines_of_credited_orders, match_credits, unmatched_credits
-from mc_pipeline.domain.orders import kept_by_line, kept_by_order
+from mc_pipeline.domain.revenue.documents import lines_of_credited_orders, match_credits, unmatched_credits
+from mc_pipeline.domain.revenue.kept import kept_by_line, kept_by_order
 from mc_pipeline.odoo.orders import read_order_lines, read_orders
 from mc_pipeline.odoo.refunds import read_refunds
 from mc_pipeline_tests.odoo.test_recorded import VERSIONS, holding, recorded

@@ -16,8 +16,8 @@ from typing import Any
 
 import pandas as pd
 
-from mc_pipeline.domain.documents import lines_of_credited_orders, match_credits
-from mc_pipeline.domain.orders import kept_by_order
+from mc_pipeline.domain.revenue.documents import lines_of_credited_orders, match_credits
+from mc_pipeline.domain.revenue.kept import kept_by_order
 from mc_pipeline.odoo.client import OdooClient
 from mc_pipeline.odoo.orders import read_order_lines, read_orders
 from mc_pipeline.odoo.partners import read_partners

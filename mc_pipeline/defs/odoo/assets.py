@@ -124,7 +124,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
     def odoo_refunds(
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult[Table]:
-        from mc_pipeline.domain.documents import (
+        from mc_pipeline.domain.revenue.documents import (
             CREDIT_NOTE,
             lines_of_credited_orders,
             match_credits,
@@ -183,7 +183,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         systems: dg.ResourceParam[Systems],
         months: MonthsAgain,
     ) -> dg.MaterializeResult[Table]:
-        from mc_pipeline.domain.orders import kept_by_order
+        from mc_pipeline.domain.revenue.kept import kept_by_order
         from mc_pipeline.odoo.orders import read_order_lines, read_orders
 
         company = systems.company(context.partition_key)

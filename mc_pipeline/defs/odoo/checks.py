@@ -110,7 +110,7 @@ def read_is_complete(asset: str, table: Table) -> dg.AssetCheckResult:
 
 def credit_notes_have_an_order(systems: Systems, odoo_refunds: Table) -> dg.AssetCheckResult:
     """List the credit notes that count to no order, with what they give back (rule 8.2)."""
-    from mc_pipeline.domain.documents import UNMATCHED, unmatched_credits
+    from mc_pipeline.domain.revenue.documents import UNMATCHED, unmatched_credits
 
     unmatched = unmatched_credits(odoo_refunds.rows)
     notes = unmatched["move_id"].nunique()

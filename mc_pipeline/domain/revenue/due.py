@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mc_pipeline.domain.columns import texts
-from mc_pipeline.domain.documents import book_documents
+from mc_pipeline.domain.revenue.documents import book_documents
 
 SETTLED = ("paid", "in_payment", "reversed")
 """Payment states of an invoice that asks for no more money."""

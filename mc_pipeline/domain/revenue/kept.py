@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 
 from mc_pipeline.domain.columns import flags, require_unique
-from mc_pipeline.domain.documents import BookedDocuments, book_documents
-from mc_pipeline.domain.money import convert, scale_of, units
+from mc_pipeline.domain.revenue.documents import BookedDocuments, book_documents
+from mc_pipeline.domain.revenue.money import convert, scale_of, units
 
 # Parts of an order that are no line of it; ids of lines are above zero.
 _UNTIED, _UNTIED_BELOW_ZERO = 0, -4

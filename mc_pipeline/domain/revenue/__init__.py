@@ -1,0 +1,1 @@
+"""What is kept of each order, after credit notes and cancellations (rules 8)."""
