@@ -173,7 +173,7 @@ class ErasedPeople:
 
 def _as_of_somebody_erased(orders: "pd.DataFrame", theirs: "pd.Series") -> "pd.DataFrame":
     """Keep the orders, which are revenue, as those of somebody who was erased: due in no store."""
-    from mc_pipeline.domain.store_orders import ERASED, EXCLUDED
+    from mc_pipeline.domain.store.orders import ERASED, EXCLUDED
 
     told = {
         "email": None,

@@ -44,7 +44,7 @@ def release_plan(
     context: dg.OpExecutionContext, config: ApprovePlan, systems: dg.ResourceParam[Systems]
 ) -> None:
     """Approve the plan of the config; the next sync of its company pushes it."""
-    from mc_pipeline.domain import store_guards
+    from mc_pipeline.domain.store import guards as store_guards
     from mc_pipeline.ledger import PlanError
     from mc_pipeline.ledger.old_opt_outs import PREFIX
 

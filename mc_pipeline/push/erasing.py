@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable
 
-from mc_pipeline.domain.store_changes import Step
+from mc_pipeline.domain.store.changes import Step
 from mc_pipeline.push.store_writes import StoreChange, StoreResult, StoreWrites
 
 _DELETE = (Step("delete", None),)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from mc_pipeline.domain import store_ids
-from mc_pipeline.domain.store_guards import LoweredOrders
+from mc_pipeline.domain.store import ids as store_ids
+from mc_pipeline.domain.store.guards import LoweredOrders
 from mc_pipeline.mailchimp.errors import MailchimpError
 from mc_pipeline.push.store_writes import StoreResult
 from mc_pipeline.push.stores import Store

@@ -17,8 +17,8 @@ from typing import Any
 
 import pandas as pd
 
-from mc_pipeline.domain import store_ids
-from mc_pipeline.domain.store_changes import (
+from mc_pipeline.domain.store import ids as store_ids
+from mc_pipeline.domain.store.changes import (
     ERASED_PERSON,
     GIVEN_BACK,
     KEPT_RIGHT,
@@ -38,15 +38,15 @@ from mc_pipeline.domain.store_changes import (
     order_steps,
     why_replaced,
 )
-from mc_pipeline.domain.store_documents import (
+from mc_pipeline.domain.store.documents import (
     Document,
     attribution_of,
     kept_document,
     lost_attribution,
     text_of,
 )
-from mc_pipeline.domain.store_guards import LoweredOrders, judge_lowered, row_key
-from mc_pipeline.domain.store_orders import OTHER_CURRENCY_WITHOUT_RATE
+from mc_pipeline.domain.store.guards import LoweredOrders, judge_lowered, row_key
+from mc_pipeline.domain.store.orders import OTHER_CURRENCY_WITHOUT_RATE
 from mc_pipeline.ledger import AboutOrder, StoreRecord
 from mc_pipeline.mailchimp.errors import (
     MailchimpAuthenticationError,

@@ -7,8 +7,8 @@ from datetime import datetime
 
 import pandas as pd
 
-from mc_pipeline.domain.store_changes import product_steps
-from mc_pipeline.domain.store_documents import Document, product_documents
+from mc_pipeline.domain.store.changes import product_steps
+from mc_pipeline.domain.store.documents import Document, product_documents
 from mc_pipeline.mailchimp.errors import MailchimpError
 from mc_pipeline.push.store_settling import read_back
 from mc_pipeline.push.store_writes import StoreChange, StoreResult, StoreWrites

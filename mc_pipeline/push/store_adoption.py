@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from mc_pipeline.domain import store_ids
-from mc_pipeline.domain.store_documents import order_document_of, product_document_of, text_of
+from mc_pipeline.domain.store import ids as store_ids
+from mc_pipeline.domain.store.documents import order_document_of, product_document_of, text_of
 from mc_pipeline.ledger import AboutOrder, Lease, Ledger
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.parallel import run_concurrently

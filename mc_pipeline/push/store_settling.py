@@ -6,7 +6,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from mc_pipeline.domain.store_documents import order_document_of, product_document_of, text_of
+from mc_pipeline.domain.store.documents import order_document_of, product_document_of, text_of
 from mc_pipeline.ledger import AboutOrder, Lease, Ledger, OpenStoreIntent, Outcome
 from mc_pipeline.mailchimp.batches import PollPolicy
 from mc_pipeline.mailchimp.client import MailchimpClient

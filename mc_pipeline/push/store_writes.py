@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, MutableMappin
 from dataclasses import dataclass
 from functools import partial
 
-from mc_pipeline.domain.store_changes import Step
+from mc_pipeline.domain.store.changes import Step
 from mc_pipeline.ledger import Lease, Ledger, Outcome, StoreIntent
 from mc_pipeline.mailchimp import batches
 from mc_pipeline.mailchimp.client import MailchimpClient

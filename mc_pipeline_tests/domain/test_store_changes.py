@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from mc_pipeline.domain.store_changes import (
+from mc_pipeline.domain.store.changes import (
     GONE,
     departures,
     gone_for_good,
@@ -18,7 +18,7 @@ from mc_pipeline.domain.store_changes import (
     order_steps,
     product_steps,
 )
-from mc_pipeline.domain.store_documents import (
+from mc_pipeline.domain.store.documents import (
     order_document_of,
     product_document_of,
     product_documents,

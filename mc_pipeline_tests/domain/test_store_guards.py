@@ -2,7 +2,7 @@
 
 import pytest
 
-from mc_pipeline.domain.store_guards import PREFIX, WAITS, judge_lowered, row_key
+from mc_pipeline.domain.store.guards import PREFIX, WAITS, judge_lowered, row_key
 from mc_pipeline.settings.models import GuardSettings
 
 LIMIT = GuardSettings.model_validate({}).orders_lowered.limit

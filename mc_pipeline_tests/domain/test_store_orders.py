@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from mc_pipeline.domain.revenue.kept import kept_by_order
-from mc_pipeline.domain.store_orders import EXCLUDED, UNKNOWN_CUSTOMER, build_store_orders
+from mc_pipeline.domain.store.orders import EXCLUDED, UNKNOWN_CUSTOMER, build_store_orders
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import schemas
 from mc_pipeline_tests.domain.odoo_rows import built, company, company_partner, partner, partners_table

@@ -16,8 +16,8 @@ from typing import Any
 
 import pandas as pd
 
-from mc_pipeline.domain import store_ids
-from mc_pipeline.domain.store_changes import held_though_excluded
+from mc_pipeline.domain.store import ids as store_ids
+from mc_pipeline.domain.store.changes import held_though_excluded
 from mc_pipeline.ledger import Ledger
 from mc_pipeline.ledger.schema import opened_audience
 from mc_pipeline.mailchimp.client import MailchimpClient

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from mc_pipeline.domain.store_changes import GIVEN_BACK, KEPT_RIGHT, STAYS
+from mc_pipeline.domain.store.changes import GIVEN_BACK, KEPT_RIGHT, STAYS
 from mc_pipeline.push.orders import Orders
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline_tests.push.store_desk import RETAIL, WHOLESALE, Order, StoreDesk, products

@@ -94,7 +94,7 @@ def store_assets(settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]
         set_aside: Table,
         systems: dg.ResourceParam[Systems],
     ) -> dg.MaterializeResult[Table]:
-        from mc_pipeline.domain.store_orders import build_store_orders
+        from mc_pipeline.domain.store.orders import build_store_orders
         from mc_pipeline.sync.bound_orders import orders_bound
 
         company = systems.company(context.partition_key)
@@ -203,7 +203,7 @@ def _sums(orders: "pd.DataFrame", by: str) -> dg.MetadataValue:
 
 def _sums_excluded(orders: "pd.DataFrame") -> dg.MetadataValue:
     """Count what no store holds by reason, the dearest first."""
-    from mc_pipeline.domain.store_orders import EXCLUDED
+    from mc_pipeline.domain.store.orders import EXCLUDED
 
     excluded = orders[orders["excluded_because"] != ""]
     sums = excluded.groupby("excluded_because", as_index=False).agg(

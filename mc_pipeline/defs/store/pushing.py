@@ -261,7 +261,7 @@ def _lost_their_campaign(systems: Systems, company: CompanySettings) -> "pd.Data
     """List orders that Mailchimp attributes to no campaign any more, since they left their store once."""
     import pandas as pd
 
-    from mc_pipeline.domain.store_documents import lost_attribution
+    from mc_pipeline.domain.store.documents import lost_attribution
 
     lost = systems.ledger.stores.lost_attributions(company.key)
     rows = [{"order_id": order_id, "detail": lost_attribution(lost[order_id])} for order_id in sorted(lost)]
@@ -356,7 +356,7 @@ def _due(orders: "pd.DataFrame") -> "pd.DataFrame":
 
 def _kept_right(systems: Systems, company: CompanySettings, orders: "pd.DataFrame") -> "pd.DataFrame":
     """Return the orders that are not due and are kept right in the store that holds them."""
-    from mc_pipeline.domain.store_changes import held_though_excluded
+    from mc_pipeline.domain.store.changes import held_though_excluded
 
     held = systems.ledger.stores.orders_present(company.key)
     found = held_though_excluded(orders, held, members_of(systems, company))

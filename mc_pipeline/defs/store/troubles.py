@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mc_pipeline.defs.store.left_alone import StoreLeftAlone
-from mc_pipeline.domain.store_changes import KEPT_RIGHT, STAYS
-from mc_pipeline.domain.store_guards import WAITS
+from mc_pipeline.domain.store.changes import KEPT_RIGHT, STAYS
+from mc_pipeline.domain.store.guards import WAITS
 from mc_pipeline.ledger import Trouble, TroubleKind
 from mc_pipeline.mailchimp.errors import MailchimpError
 from mc_pipeline.mailchimp.stores import StoreMismatchError
@@ -20,7 +20,7 @@ from mc_pipeline.settings import CompanySettings
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mc_pipeline.domain.store_guards import LoweredOrders
+    from mc_pipeline.domain.store.guards import LoweredOrders
     from mc_pipeline.push.order_rows import StoreFailure
 
 _ENGINEERING, _MARKETING, _FINANCE = "data engineering", "marketing ops", "finance"

@@ -12,13 +12,13 @@ from typing import Protocol
 
 import pandas as pd
 
-from mc_pipeline.domain import store_ids
 from mc_pipeline.domain.columns import ids, texts, times
 from mc_pipeline.domain.contacts.people import first_reason, judge_partners, persons_of_orders
 from mc_pipeline.domain.revenue.due import invoiced_orders, unsettled_orders
 from mc_pipeline.domain.revenue.kept import kept_by_line
 from mc_pipeline.domain.revenue.money import convert, scale_of, units
-from mc_pipeline.domain.store_lines import store_lines
+from mc_pipeline.domain.store import ids as store_ids
+from mc_pipeline.domain.store.lines import store_lines
 
 BEFORE_ORDERS_SINCE = "before_orders_since"
 CANCELLED = "cancelled"

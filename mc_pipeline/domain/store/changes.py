@@ -21,14 +21,14 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from mc_pipeline.domain.store_documents import (
+from mc_pipeline.domain.store.documents import (
     Document,
     amounts_of,
     order_body,
     product_body,
     text_of,
 )
-from mc_pipeline.domain.store_orders import ERASED, NOT_INVOICED, NOT_PAID
+from mc_pipeline.domain.store.orders import ERASED, NOT_INVOICED, NOT_PAID
 
 NO_LONGER_COUNTS = (NOT_INVOICED, NOT_PAID)
 """Reasons for which an order that a store holds stays there, with no revenue."""

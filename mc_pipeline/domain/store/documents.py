@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from mc_pipeline.domain import store_ids
 from mc_pipeline.domain.columns import canonical_json, texts
+from mc_pipeline.domain.store import ids as store_ids
 
 Document = dict[str, Any]
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from mc_pipeline.domain import store_ids
 from mc_pipeline.domain.columns import canonical_json, flags, ids, texts
 from mc_pipeline.domain.revenue.money import convert, scale_of, units
+from mc_pipeline.domain.store import ids as store_ids
 
 
 def store_lines(
