@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mc_pipeline.cli.main import commands
-from mc_pipeline.domain.reconciliation import AMOUNT, MISSING, NOT_KNOWN
+from mc_pipeline.domain.reconciliation.by_order import AMOUNT, MISSING, NOT_KNOWN
 from mc_pipeline.ledger import Ledger, Trouble, TroubleKind
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline.sandbox.mailchimp import SandboxMailchimp

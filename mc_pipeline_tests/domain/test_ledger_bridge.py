@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from mc_pipeline.domain.ledger_bridge import STEPS, bridge_to_ledger, documents_without_order
+from mc_pipeline.domain.reconciliation.ledger_bridge import STEPS, bridge_to_ledger, documents_without_order
 from mc_pipeline.domain.revenue.kept import kept_by_order
 from mc_pipeline_tests.domain.sale_rows import CREDIT, INVOICE, Row, document, line, sale, sale_tables
 

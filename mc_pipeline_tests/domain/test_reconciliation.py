@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mc_pipeline.domain.errors import RuleError
-from mc_pipeline.domain.reconciliation import (
+from mc_pipeline.domain.reconciliation.by_order import (
     AMOUNT,
     BELOW_ZERO,
     CANCELLED_STATE,
@@ -32,7 +32,7 @@ from mc_pipeline.domain.reconciliation import (
     waiting_share,
     with_waiting_members,
 )
-from mc_pipeline.domain.reconciliation import differing as differs
+from mc_pipeline.domain.reconciliation.by_order import differing as differs
 from mc_pipeline.domain.store.changes import KEPT_RIGHT, STAYS
 from mc_pipeline.domain.store.guards import WAITS as WAITS_IN_WORDS
 from mc_pipeline.domain.store.orders import BEFORE_ORDERS_SINCE, ERASED, NO_AUDIENCE, NOT_A_MEMBER, NOT_PAID

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 import pytest
 
-from mc_pipeline.domain.ledger_bridge import bridge_to_ledger
+from mc_pipeline.domain.reconciliation.ledger_bridge import bridge_to_ledger
 from mc_pipeline.domain.revenue.documents import match_credits, unmatched_credits
 from mc_pipeline.domain.revenue.kept import kept_by_order
 from mc_pipeline.odoo.changes import Reading

@@ -66,8 +66,8 @@ def revenue_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
             of_failures,
             of_left_alone,
         )
-        from mc_pipeline.domain.ledger_bridge import bridge_to_ledger, documents_without_order
-        from mc_pipeline.domain.reconciliation import reconcile, with_waiting_members, without_stores
+        from mc_pipeline.domain.reconciliation.by_order import reconcile, with_waiting_members, without_stores
+        from mc_pipeline.domain.reconciliation.ledger_bridge import bridge_to_ledger, documents_without_order
         from mc_pipeline.odoo.income import read_income
 
         company = systems.company(context.partition_key)

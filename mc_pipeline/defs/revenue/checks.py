@@ -100,7 +100,7 @@ def _holds_what_is_due(systems: Systems, found: Reconciliation) -> dg.AssetCheck
 
 
 def _little_is_left_out(found: Reconciliation) -> dg.AssetCheckResult:
-    from mc_pipeline.domain.reconciliation import left_out_share, waiting_share
+    from mc_pipeline.domain.reconciliation.by_order import left_out_share, waiting_share
 
     share, waits = left_out_share(found.rows), waiting_share(found.rows)
     passed = share <= LEFT_OUT_AT_MOST

@@ -58,35 +58,35 @@ class Reconciliation:
     @property
     def months(self) -> "pd.DataFrame":
         """By month of the order, the earliest first."""
-        from mc_pipeline.domain.reconciliation import by_month
+        from mc_pipeline.domain.reconciliation.by_order import by_month
 
         return by_month(self.rows, self.decimal_places)
 
     @property
     def left_out(self) -> "pd.DataFrame":
         """By reason, what is kept by Odoo and in no store."""
-        from mc_pipeline.domain.reconciliation import left_out
+        from mc_pipeline.domain.reconciliation.by_order import left_out
 
         return left_out(self.rows, self.decimal_places)
 
     @property
     def differing(self) -> "pd.DataFrame":
         """The orders whose store is not as it should be, the latest month first."""
-        from mc_pipeline.domain.reconciliation import differing
+        from mc_pipeline.domain.reconciliation.by_order import differing
 
         return _latest_first(self.rows[differing(self.rows)])
 
     @property
     def waiting(self) -> "pd.DataFrame":
         """The orders whose correction waits for a person, the latest month first."""
-        from mc_pipeline.domain.reconciliation import WAITS
+        from mc_pipeline.domain.reconciliation.by_order import WAITS
 
         return _latest_first(self.rows[self.rows["differs_because"] == WAITS])
 
     @property
     def left_alone(self) -> "pd.DataFrame":
         """The orders that stay in a store though they are due no more, the latest month first."""
-        from mc_pipeline.domain.reconciliation import LEFT_ALONE
+        from mc_pipeline.domain.reconciliation.by_order import LEFT_ALONE
 
         return _latest_first(self.rows[self.rows["differs_because"] == LEFT_ALONE])
 
@@ -120,7 +120,7 @@ def orders_differ(count: int) -> str:
 
 def report_markdown(reconciliation: Reconciliation) -> str:
     """Return the whole report as Markdown: Dagster shows it on the asset's page."""
-    from mc_pipeline.domain.ledger_bridge import STEPS
+    from mc_pipeline.domain.reconciliation.ledger_bridge import STEPS
 
     unit = reconciliation.currency
     months = reconciliation.months
@@ -152,7 +152,7 @@ def report_markdown(reconciliation: Reconciliation) -> str:
 
 def bridge_steps(reconciliation: Reconciliation) -> "pd.DataFrame":
     """The steps that are not 0 in all months, as rows: in words, in all, and of the latest months."""
-    from mc_pipeline.domain.ledger_bridge import STEPS
+    from mc_pipeline.domain.reconciliation.ledger_bridge import STEPS
 
     bridge = reconciliation.bridge.set_index("month")[list(STEPS)]
     latest = bridge.tail(_BRIDGE_MONTHS)[::-1]
