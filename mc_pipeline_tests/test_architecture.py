@@ -207,7 +207,7 @@ def test_an_import_against_the_order_is_found(importer: str, source: str) -> Non
             False,
             "from mc_pipeline.domain.contacts.merge_fields import MERGE_FIELD_SOURCES",
         ),
-        ("mc_pipeline.push.writes", False, "from mc_pipeline.ledger.leases import Lease"),
+        ("mc_pipeline.push.member_writes", False, "from mc_pipeline.ledger.leases import Lease"),
         ("mc_pipeline.domain.contacts.contacts", False, "import pandas"),
     ],
 )

@@ -8,8 +8,8 @@ from mc_pipeline.doctor.subjects import CompanyInOdoo
 from mc_pipeline.domain.contacts.tags import TagCatalogue
 from mc_pipeline.domain.errors import RuleError
 from mc_pipeline.odoo.client import OdooClient
-from mc_pipeline.odoo.consent import boolean_evidence_fields
 from mc_pipeline.odoo.errors import OdooFieldMissingError
+from mc_pipeline.odoo.evidence import boolean_evidence_fields
 from mc_pipeline.odoo.fields import optional_model_fields, require_boolean_field
 from mc_pipeline.odoo.partners import has_company_types
 from mc_pipeline.odoo.tags import read_tag_paths

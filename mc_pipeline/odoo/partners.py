@@ -15,13 +15,13 @@ from mc_pipeline.odoo.companies import (
     unseen_because,
     with_companies_above,
 )
-from mc_pipeline.odoo.consent import (
+from mc_pipeline.odoo.database_mark import database_mark
+from mc_pipeline.odoo.evidence import (
     Evidence,
     boolean_evidence,
     boolean_evidence_fields,
     read_mailing_evidence,
 )
-from mc_pipeline.odoo.database_mark import database_mark
 from mc_pipeline.odoo.exclusions import read_not_customers
 from mc_pipeline.odoo.fields import available_fields, optional_model_fields, require_boolean_field
 from mc_pipeline.odoo.reading import (

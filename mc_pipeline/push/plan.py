@@ -15,7 +15,7 @@ from mc_pipeline.domain.plan.rows import canonical_json
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.members import read_members
 from mc_pipeline.masking import mask_text
-from mc_pipeline.push.writes import CHUNK, MemberWrites, Result, Write, without_fields
+from mc_pipeline.push.member_writes import CHUNK, MemberWrites, Result, Write, without_fields
 
 SLICE = 10_000
 """Rows that are turned into requests at a time: bounds memory, whatever the plan's size."""

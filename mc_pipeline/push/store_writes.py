@@ -14,7 +14,7 @@ from mc_pipeline.mailchimp.parallel import run_concurrently
 from mc_pipeline.mailchimp.store_writing import send, store_operation
 from mc_pipeline.masking import mask_text
 from mc_pipeline.push.batching import carry_out
-from mc_pipeline.push.writes import DIRECT_WRITES, answer_of_error, chunked
+from mc_pipeline.push.member_writes import DIRECT_WRITES, answer_of_error, chunked
 
 STORE_PREFIX = "mc-pipeline-store-"
 """Batch operations are named by their intent, so that a batch whose id was lost in a crash is recognised."""

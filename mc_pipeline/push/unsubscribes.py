@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from mc_pipeline.push.writes import MemberWrites, Write
+from mc_pipeline.push.member_writes import MemberWrites, Write
 
 
 def push_unsubscribes(due: pd.DataFrame, writes: MemberWrites) -> pd.DataFrame:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from mc_pipeline.consent.odoo_writes import CarriedOut, CompanySources, OdooOptOutWrites
 from mc_pipeline.domain.consent.odoo_opt_outs import Decision
 from mc_pipeline.ledger.leases import OPT_OUTS
+from mc_pipeline.push.odoo_opt_outs import CarriedOut, CompanySources, OdooOptOutWrites
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline_tests.consent.test_odoo_writes import ADA, GRACE, WHOLESALE, Office
 
@@ -205,7 +205,7 @@ def test_a_fault_of_ours_in_a_note_holds_nothing_back(office: Office, monkeypatc
     def note_html(*arguments: object) -> str:
         raise KeyError("a sentence that is missing")
 
-    monkeypatch.setattr("mc_pipeline.consent.odoo_notes.note_html", note_html)
+    monkeypatch.setattr("mc_pipeline.push.odoo_notes.note_html", note_html)
     office.said("opt_out")
     done, told = carry_out(office, office.decisions("acme", "everywhere", {}))
     assert done.rows["outcome"].tolist() == ["applied"]

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from mc_pipeline.consent.odoo_writes import CarriedOut, CompanySources, OdooOptOutWrites
 from mc_pipeline.domain.consent.odoo_opt_outs import Decision, decide_odoo_opt_outs
 from mc_pipeline.ledger import ConsentEvent, Ledger
 from mc_pipeline.ledger.leases import OPT_OUTS
@@ -20,6 +19,7 @@ from mc_pipeline.odoo.blacklist import read_blacklist
 from mc_pipeline.odoo.client import ConnectedClient, connect
 from mc_pipeline.odoo.errors import OdooError
 from mc_pipeline.odoo.partners import read_partners
+from mc_pipeline.push.odoo_opt_outs import CarriedOut, CompanySources, OdooOptOutWrites
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline.sandbox.odoo import SandboxOdoo
 from mc_pipeline.sandbox.odoo.fields import Field

@@ -20,9 +20,9 @@ from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.connections import InProcessSlots
 from mc_pipeline.mailchimp.members import read_members
 from mc_pipeline.mailchimp.retry import RetryPolicy
+from mc_pipeline.push.member_settling import settle_batches, settle_by_observation
+from mc_pipeline.push.member_writes import MemberWrites
 from mc_pipeline.push.plan import push_plan
-from mc_pipeline.push.settling import settle_batches, settle_by_observation
-from mc_pipeline.push.writes import MemberWrites
 from mc_pipeline.sandbox.journal import JournalEntry
 from mc_pipeline.sandbox.mailchimp import DEFAULT_KEY, SandboxMailchimp
 from mc_pipeline.settings.models import CompanySettings

@@ -16,7 +16,7 @@ from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.connections import ConnectionSlots, InProcessSlots
 from mc_pipeline.mailchimp.members import subscriber_hash
 from mc_pipeline.mailchimp.retry import RetryPolicy
-from mc_pipeline.push.writes import MemberWrites, Result, Write
+from mc_pipeline.push.member_writes import MemberWrites, Result, Write
 from mc_pipeline.sandbox.mailchimp import DEFAULT_KEY, SandboxMailchimp
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.opt_outs.into_mailchimp import CarriedIntoMailchimp, carry_into_mailchimp

@@ -10,7 +10,7 @@ import pytest
 from mc_pipeline.ledger import ConsentEvent
 from mc_pipeline.ledger.standing_opt_outs import BLACKLISTED, StandingOptOut
 from mc_pipeline.mailchimp.members import read_members
-from mc_pipeline.push.writes import Write
+from mc_pipeline.push.member_writes import Write
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline.sandbox.mailchimp import SandboxMailchimp
 from mc_pipeline.sync.opt_outs.into_mailchimp import PAGES_FROM

@@ -66,7 +66,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult[Table]:
         from mc_pipeline.defs.audience.observing import observe_audiences, troubles_of_audiences
-        from mc_pipeline.push.settling import settle_batches, settle_by_observation
+        from mc_pipeline.push.member_settling import settle_batches, settle_by_observation
 
         company = systems.company(context.partition_key)
         client = systems.mailchimp(company)

@@ -18,7 +18,7 @@ from mc_pipeline.tables import Table, schemas
 
 if TYPE_CHECKING:
     from mc_pipeline.mailchimp.merge_fields import FieldProblem
-    from mc_pipeline.push.writes import Fault, Fields
+    from mc_pipeline.push.member_writes import Fault, Fields
 
 _WORKERS = 4
 _ROWS_BETWEEN_REPORTS = 10_000
@@ -44,8 +44,8 @@ def apply_plan(
     from mc_pipeline.domain.plan.refused_rows import rows_refused_before
     from mc_pipeline.domain.plan.stopped import waiting_for_creations
     from mc_pipeline.domain.plan.waiting_rows import with_waiting
+    from mc_pipeline.push.member_writes import MemberWrites
     from mc_pipeline.push.plan import MEMBER_NOT_CREATED, NEVER_TRIED, push_plan
-    from mc_pipeline.push.writes import MemberWrites
     from mc_pipeline.sync.opt_outs.since import AskedSince
 
     plans = systems.ledger.plans
@@ -197,7 +197,7 @@ def _prepare_merge_fields(
     from mc_pipeline.domain.contacts.merge_fields import MERGE_FIELD_SOURCES
     from mc_pipeline.mailchimp.errors import MailchimpError
     from mc_pipeline.mailchimp.merge_fields import ensure_merge_fields
-    from mc_pipeline.push.writes import Fields
+    from mc_pipeline.push.member_writes import Fields
 
     # A row that is held back writes nothing, and its audience may not even be released for a first load.
     sent = plan[plan["held_back_because"] == ""]

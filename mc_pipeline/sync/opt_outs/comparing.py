@@ -11,7 +11,6 @@ from functools import partial
 
 import pandas as pd
 
-from mc_pipeline.consent.odoo_writes import CarriedOut, OdooOptOutWrites
 from mc_pipeline.domain.consent.evidence import BOOLEAN_FIELD, parse_evidence
 from mc_pipeline.domain.consent.held_addresses import present_addresses
 from mc_pipeline.domain.consent.odoo_opt_outs import (
@@ -30,8 +29,9 @@ from mc_pipeline.ledger.standing_opt_outs import BLACKLISTED, EVIDENCE_WITHDRAWN
 from mc_pipeline.mailchimp.errors import MailchimpError
 from mc_pipeline.masking import mask_text
 from mc_pipeline.odoo.errors import OdooError
+from mc_pipeline.push.member_writes import MemberWrites
+from mc_pipeline.push.odoo_opt_outs import CarriedOut, OdooOptOutWrites
 from mc_pipeline.push.unsubscribes import push_unsubscribes
-from mc_pipeline.push.writes import MemberWrites
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.opt_outs.asking_odoo import standing_withdrawal, words_of
 from mc_pipeline.sync.opt_outs.changed_addresses import open_changes, with_present_addresses

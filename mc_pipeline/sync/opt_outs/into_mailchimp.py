@@ -32,8 +32,8 @@ from mc_pipeline.mailchimp.member_reading import MEMBER_FIELDS, MemberPages, get
 from mc_pipeline.mailchimp.members import subscriber_hash
 from mc_pipeline.mailchimp.parallel import run_concurrently
 from mc_pipeline.masking import mask_text
+from mc_pipeline.push.member_writes import MemberWrites
 from mc_pipeline.push.unsubscribes import push_unsubscribes
-from mc_pipeline.push.writes import MemberWrites
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.opt_outs.changed_addresses import standing_with_former_addresses
 from mc_pipeline.sync.systems import Systems

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from mc_pipeline.consent.odoo_notes import CarriedOptOut, OptOutNotes
 from mc_pipeline.domain.consent.odoo_opt_outs import LIFT, NONE, Decision
 from mc_pipeline.ledger import Lease, Ledger
 from mc_pipeline.ledger.odoo_opt_outs import OdooOptOut, OdooOptOutIntent, OdooOptOutOutcome, Scope
@@ -28,6 +27,7 @@ from mc_pipeline.odoo.opting_out import (
     opt_out_of_list,
     read_blacklist_rows,
 )
+from mc_pipeline.push.odoo_notes import CarriedOptOut, OptOutNotes
 
 _EVERYWHERE: Scope = "everywhere"
 _WORST_FIRST = ("unknown", "rejected", "held_back", "applied", "unchanged")

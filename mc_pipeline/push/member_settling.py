@@ -11,7 +11,7 @@ from mc_pipeline.ledger import Lease, Ledger, OpenIntent, Outcome
 from mc_pipeline.mailchimp import batches
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.push.batching import PATIENCE, interrupted_batches
-from mc_pipeline.push.writes import OPERATION_PREFIX, Fields, answer_of_operation, outcome_of
+from mc_pipeline.push.member_writes import OPERATION_PREFIX, Fields, answer_of_operation, outcome_of
 
 _LOST = "its answer was lost, and reading back does not tell whether it was applied"
 _TEXTS_RETURNED = ("language", "status", "contact_id")
