@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from mc_pipeline.consent.origins import Origins
-from mc_pipeline.consent.polling import AudiencePolling, Poll
 from mc_pipeline.ledger import ConsentEvent, InboxDelivery, Ledger, StatusChange
 from mc_pipeline.ledger.leases import HEARING
 from mc_pipeline.mailchimp.client import MailchimpClient
@@ -18,6 +16,8 @@ from mc_pipeline.mailchimp.members import read_members
 from mc_pipeline.mailchimp.retry import RetryPolicy
 from mc_pipeline.sandbox.mailchimp import DEFAULT_KEY, SandboxMailchimp
 from mc_pipeline.sandbox.mailchimp.people import People
+from mc_pipeline.sync.opt_outs.origins import Origins
+from mc_pipeline.sync.opt_outs.polling import AudiencePolling, Poll
 
 COMPANY, AUDIENCE, LIST, OTHER_LIST = "acme", "retail", "retail1", "wholesale1"
 ANN, BOB = "ann@example.com", "bob@example.com"

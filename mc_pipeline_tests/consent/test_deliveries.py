@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mc_pipeline.consent import address_changes
+from mc_pipeline.sync.opt_outs import address_changes
 from mc_pipeline_tests.consent.desk import ANN, AUDIENCE, BOB, COMPANY, LIST, OTHER_LIST, Desk
 
 NEW = "ann.new@example.com"

@@ -254,7 +254,7 @@ def troubles_of_audiences(company: CompanySettings, audiences: Audiences) -> lis
 
 def _take_erased(systems: Systems, company: CompanySettings, theirs: "pd.DataFrame") -> None:
     """Of members who were erased only their opt-outs are carried (rule 10.1)."""
-    from mc_pipeline.consent.erased import take_members
+    from mc_pipeline.sync.opt_outs.erased import take_members
 
     for (name, list_id), rows in theirs.groupby(["audience", "list_id"]):
         take_members(

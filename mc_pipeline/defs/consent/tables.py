@@ -45,8 +45,8 @@ def find_origins_of_returns(
     systems: Systems, company: CompanySettings, members: Table
 ) -> "Mapping[tuple[str, str], Finding]":
     """Find out who came back by their own act since the audiences were read for opt-outs a moment ago."""
-    from mc_pipeline.consent.deliveries import Deliveries
-    from mc_pipeline.consent.origins import Origins
+    from mc_pipeline.sync.opt_outs.deliveries import Deliveries
+    from mc_pipeline.sync.opt_outs.origins import Origins
 
     rows = members.rows
     subscribed = rows[rows["status"] == "subscribed"]

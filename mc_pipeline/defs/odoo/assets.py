@@ -51,8 +51,8 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
     def odoo_partners(
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult[Table]:
-        from mc_pipeline.consent.erased import due_since_known
         from mc_pipeline.odoo.partners import read_partners
+        from mc_pipeline.sync.opt_outs.erased import due_since_known
 
         company = systems.company(context.partition_key)
         consent_fields = {

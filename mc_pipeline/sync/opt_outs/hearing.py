@@ -8,8 +8,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from mc_pipeline.consent.origins import Origins
-from mc_pipeline.consent.polling import HOLDING_NOBODY_ELSE, AudiencePolling, Poll
 from mc_pipeline.ledger import ConsentEvent, LeaseHeldError, LeaseLostError
 from mc_pipeline.ledger.hearings import NOT_FOUND, HearingState
 from mc_pipeline.mailchimp.client import MailchimpClient
@@ -17,6 +15,8 @@ from mc_pipeline.mailchimp.errors import MailchimpAuthenticationError, Mailchimp
 from mc_pipeline.masking import mask_text
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.opt_outs.lease import hearing_lease
+from mc_pipeline.sync.opt_outs.origins import Origins
+from mc_pipeline.sync.opt_outs.polling import HOLDING_NOBODY_ELSE, AudiencePolling, Poll
 from mc_pipeline.sync.systems import Systems
 
 AUTHENTICATION = "authentication"

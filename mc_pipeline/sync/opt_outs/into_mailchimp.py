@@ -13,7 +13,6 @@ from typing import Any
 
 import pandas as pd
 
-from mc_pipeline.consent.erased import addresses_of, forget_carried
 from mc_pipeline.domain.consent.odoo_opt_outs import returned_by_themselves
 from mc_pipeline.domain.consent.unsubscribes import UNSUBSCRIBE_COLUMNS, Withdrawal, members_to_unsubscribe
 from mc_pipeline.ledger import Lease, LeaseLostError, Outcome
@@ -36,6 +35,7 @@ from mc_pipeline.push.member_writes import MemberWrites
 from mc_pipeline.push.unsubscribes import push_unsubscribes
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.opt_outs.changed_addresses import standing_with_former_addresses
+from mc_pipeline.sync.opt_outs.erased import addresses_of, forget_carried
 from mc_pipeline.sync.systems import Systems
 
 PAGES_FROM = 200

@@ -11,7 +11,6 @@ from functools import partial
 
 import pandas as pd
 
-from mc_pipeline.consent.erased import addresses_of, forget_carried
 from mc_pipeline.domain.consent.odoo_opt_outs import (
     LIFT,
     NONE,
@@ -33,6 +32,7 @@ from mc_pipeline.odoo.opt_outs_since import read_blacklist_of, read_partners_of
 from mc_pipeline.push.odoo_opt_outs import CarriedOut, CompanySources, OdooOptOutWrites
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.opt_outs.asking_odoo import ask_odoo, words_of
+from mc_pipeline.sync.opt_outs.erased import addresses_of, forget_carried
 from mc_pipeline.sync.opt_outs.returns import look_at_members
 from mc_pipeline.sync.systems import Systems
 

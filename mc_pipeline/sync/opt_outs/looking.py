@@ -7,8 +7,6 @@ was looked at before. What cannot be looked at is named, and the rest is looked 
 
 from dataclasses import dataclass, field
 
-from mc_pipeline.consent.erased import opt_outs_of, untold
-from mc_pipeline.consent.questions import questions_about
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpAuthenticationError
 from mc_pipeline.mailchimp.opt_out_reading import OVERLAP, newest_changes
@@ -16,6 +14,8 @@ from mc_pipeline.masking import mask_text
 from mc_pipeline.odoo.errors import OdooAccessError, OdooAuthenticationError, OdooFieldMissingError
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.opt_outs.asking_odoo import BLACKLIST, LISTS, Question, questions, what_stands, words_of
+from mc_pipeline.sync.opt_outs.erased import opt_outs_of, untold
+from mc_pipeline.sync.opt_outs.questions import questions_about
 from mc_pipeline.sync.systems import Systems
 
 _LOOKED_AT = ("unsubscribed", "cleaned", "archived", "subscribed")

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Collection
 from datetime import timedelta
 
-from mc_pipeline.consent.polling import HOLDING_NOBODY_ELSE
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.opt_outs.asking_odoo import ask_odoo
 from mc_pipeline.sync.opt_outs.hearing import Hearing
+from mc_pipeline.sync.opt_outs.polling import HOLDING_NOBODY_ELSE
 from mc_pipeline.sync.systems import Systems
 
 # Together less than a minute: an audience may have been heard by another run before we ask.

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mc_pipeline.consent.erased import ErasedLike
 from mc_pipeline.domain.consent.origin import Act, act_of_activity
 from mc_pipeline.domain.consent.repeated_opt_outs import (
     Sighting,
@@ -29,6 +28,7 @@ from mc_pipeline.mailchimp.members import subscriber_hash
 from mc_pipeline.mailchimp.opt_out_reading import is_unsubscribed_since, read_activity
 from mc_pipeline.mailchimp.parallel import run_concurrently
 from mc_pipeline.masking import mask_text
+from mc_pipeline.sync.opt_outs.erased import ErasedLike
 
 if TYPE_CHECKING:
     import pandas as pd

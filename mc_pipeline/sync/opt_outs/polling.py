@@ -9,15 +9,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from mc_pipeline.consent.address_changes import (
-    learn_contacts,
-    read_address_changes,
-    record_address_changes,
-)
-from mc_pipeline.consent.deliveries import READ_AT_MOST, Deliveries, events_of, read_back
-from mc_pipeline.consent.erased import ErasedLike, forget_carried, take_members, take_opt_outs
-from mc_pipeline.consent.origins import Key, Origins, by_address
-from mc_pipeline.consent.questions import ASKED_AT_MOST, Questions
 from mc_pipeline.domain.consent.origin import Act
 from mc_pipeline.ledger import ConsentEvent, Finding, InboxDelivery, Lease, Ledger, StatusChange
 from mc_pipeline.ledger.consent import COMPLAINT, OPTED_OUT_EVENTS, Source
@@ -26,6 +17,15 @@ from mc_pipeline.mailchimp.errors import MailchimpError
 from mc_pipeline.mailchimp.member_reading import get_member, member_rows
 from mc_pipeline.mailchimp.opt_out_reading import OVERLAP, AbuseReport, ConsentChanges, read_abuse_reports
 from mc_pipeline.masking import mask_text
+from mc_pipeline.sync.opt_outs.address_changes import (
+    learn_contacts,
+    read_address_changes,
+    record_address_changes,
+)
+from mc_pipeline.sync.opt_outs.deliveries import READ_AT_MOST, Deliveries, events_of, read_back
+from mc_pipeline.sync.opt_outs.erased import ErasedLike, forget_carried, take_members, take_opt_outs
+from mc_pipeline.sync.opt_outs.origins import Key, Origins, by_address
+from mc_pipeline.sync.opt_outs.questions import ASKED_AT_MOST, Questions
 
 if TYPE_CHECKING:
     import pandas as pd
