@@ -20,14 +20,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "odoo": {"settings", "masking", "__version__"},
     "mailchimp": {"masking", "__version__"},
     "ledger": {"masking"},
-    "push": {"domain", "mailchimp", "ledger", "masking"},
+    "push": {"domain", "odoo", "mailchimp", "ledger", "masking"},
     "webhooks": {"domain", "mailchimp", "ledger", "settings", "masking"},
-    "consent": {"domain", "odoo", "mailchimp", "ledger", "masking"},
-    "sync": {"domain", "odoo", "mailchimp", "ledger", "consent", "push", "settings", "masking"},
+    "sync": {"domain", "odoo", "mailchimp", "ledger", "push", "settings", "masking"},
     "sandbox": set(),
     "instance": set(),
     "defs": {
-        *("domain", "quality", "tables", "odoo", "mailchimp", "ledger", "consent", "push", "sync"),
+        *("domain", "quality", "tables", "odoo", "mailchimp", "ledger", "push", "sync"),
         *("settings", "masking"),
     },
     "doctor": {"defs.systems", "domain", "tables", "odoo", "mailchimp", "ledger", "settings", "masking"},
@@ -93,7 +92,7 @@ def all_imports() -> list[Import]:
 
 
 def part_of(module: str) -> str:
-    """Return the part of ours that a module belongs to: ``domain`` for ``mc_pipeline.domain.contacts.contacts``."""
+    """Return the part of ours that a module belongs to: ``domain`` for ``mc_pipeline.domain.plan.guards``."""
     return module.split(".")[1] if module.count(".") else ""
 
 

@@ -23,7 +23,7 @@ STORE = "acme-store"
 MAY, JUNE = datetime(2026, 5, 4, 10, 0, tzinfo=UTC), datetime(2026, 6, 8, 10, 0, tzinfo=UTC)
 HOLDS, LEFT_OUT, BOOKS = (
     f"revenue_reconciliation/{name}"
-    for name in ("mailchimp_holds_what_is_due", "little_is_left_out", "books_are_explained")
+    for name in ("stores_match_odoo", "exclusions_within_limit", "ledger_reconciles")
 )
 
 

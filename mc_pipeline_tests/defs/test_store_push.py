@@ -9,7 +9,7 @@ from mc_pipeline_tests.world import World
 
 STORE = "acme-retail"
 ORDERED = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
-HOLDS = "revenue_reconciliation/mailchimp_holds_what_is_due"
+HOLDS = "revenue_reconciliation/stores_match_odoo"
 
 
 def test_money_that_was_given_back_is_never_counted_whatever_became_of_its_person(world: World):

@@ -11,9 +11,9 @@ from mc_pipeline.defs.revenue.report import Reconciliation, orders_differ
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.tables import Table, schemas
 
-MAILCHIMP_HOLDS_WHAT_IS_DUE = "mailchimp_holds_what_is_due"
-LITTLE_IS_LEFT_OUT = "little_is_left_out"
-BOOKS_ARE_EXPLAINED = "books_are_explained"
+STORES_MATCH_ODOO = "stores_match_odoo"
+EXCLUSIONS_WITHIN_LIMIT = "exclusions_within_limit"
+LEDGER_RECONCILES = "ledger_reconciles"
 
 LEFT_OUT_AT_MOST = 0.05
 """Of the kept revenue (rule 8.5)."""
@@ -21,12 +21,12 @@ LEFT_OUT_AT_MOST = 0.05
 _ASSET = schemas.REVENUE_RECONCILIATION.name
 _FINANCE = "finance"
 _WHAT_TO_DO = {
-    MAILCHIMP_HOLDS_WHAT_IS_DUE: "sync the company again, which corrects what somebody edited in Mailchimp; "
+    STORES_MATCH_ODOO: "sync the company again, which corrects what somebody edited in Mailchimp; "
     "what still differs was not taken by Mailchimp: the check orders_applied says why, and where to put it "
     "right.",
-    LITTLE_IS_LEFT_OUT: "see in left_out which reason weighs most, and correct the customers in Odoo "
+    EXCLUSIONS_WITHIN_LIMIT: "see in left_out which reason weighs most, and correct the customers in Odoo "
     "(address) or the rules and stores in companies.yaml.",
-    BOOKS_ARE_EXPLAINED: "sync again, for somebody may have posted meanwhile; what stays is in Odoo under "
+    LEDGER_RECONCILES: "sync again, for somebody may have posted meanwhile; what stays is in Odoo under "
     "Accounting / Journal Items: income accounts, that month, on lines of invoices that are no products.",
 }
 
@@ -47,14 +47,14 @@ def revenue_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDef
         name=f"{_ASSET}_checks",
         specs=[
             spec(
-                MAILCHIMP_HOLDS_WHAT_IS_DUE,
+                STORES_MATCH_ODOO,
                 "Every order that is due is in its store with the amounts that are kept, and none else is.",
             ),
             spec(
-                LITTLE_IS_LEFT_OUT,
+                EXCLUSIONS_WITHIN_LIMIT,
                 f"At most {LEFT_OUT_AT_MOST:.0%} of the kept revenue is of orders that go to no store.",
             ),
-            spec(BOOKS_ARE_EXPLAINED, "The steps from kept revenue lead to the revenue in the books."),
+            spec(LEDGER_RECONCILES, "The steps from kept revenue lead to the revenue in the books."),
         ],
     )
     def checks(
@@ -64,8 +64,8 @@ def revenue_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDef
     ) -> Iterator[dg.AssetCheckResult]:
         found = Reconciliation.of(revenue_reconciliation)
         yield _holds_what_is_due(systems, found)
-        yield _little_is_left_out(found)
-        yield _books_are_explained(found)
+        yield _exclusions_within_limit(found)
+        yield _ledger_reconciles(found)
 
     return [checks]
 
@@ -75,15 +75,13 @@ def _holds_what_is_due(systems: Systems, found: Reconciliation) -> dg.AssetCheck
     counted = differing.groupby("differs_because", as_index=False).size()
     said = []
     if len(differing):
-        said.append(
-            f"{orders_differ(len(differing))}. What to do: {_WHAT_TO_DO[MAILCHIMP_HOLDS_WHAT_IS_DUE]}"
-        )
+        said.append(f"{orders_differ(len(differing))}. What to do: {_WHAT_TO_DO[STORES_MATCH_ODOO]}")
     if found.not_looked_at:
         said.append(f"Not looked at: {'; '.join(each.rstrip('.') for each in found.not_looked_at)}.")
     if found.waits or len(found.waiting):
         said.append(f"Waits for approval: {'; '.join(found.waits) or f'{len(found.waiting):,} orders'}.")
     return dg.AssetCheckResult(
-        check_name=MAILCHIMP_HOLDS_WHAT_IS_DUE,
+        check_name=STORES_MATCH_ODOO,
         asset_key=_ASSET,
         passed=not said,
         severity=dg.AssetCheckSeverity.WARN if differing.empty else dg.AssetCheckSeverity.ERROR,
@@ -99,7 +97,7 @@ def _holds_what_is_due(systems: Systems, found: Reconciliation) -> dg.AssetCheck
     )
 
 
-def _little_is_left_out(found: Reconciliation) -> dg.AssetCheckResult:
+def _exclusions_within_limit(found: Reconciliation) -> dg.AssetCheckResult:
     from mc_pipeline.domain.reconciliation.by_order import left_out_share, waiting_share
 
     share, waits = left_out_share(found.rows), waiting_share(found.rows)
@@ -112,17 +110,17 @@ def _little_is_left_out(found: Reconciliation) -> dg.AssetCheckResult:
     if waits:
         said += (
             f" {waits:.1%} waits with what a person has to approve, or is for stores that were not looked "
-            f"at: {MAILCHIMP_HOLDS_WHAT_IS_DUE} says which."
+            f"at: {STORES_MATCH_ODOO} says which."
         )
     return dg.AssetCheckResult(
-        check_name=LITTLE_IS_LEFT_OUT,
+        check_name=EXCLUSIONS_WITHIN_LIMIT,
         asset_key=_ASSET,
         passed=passed,
         severity=dg.AssetCheckSeverity.WARN,
         description=said
         if passed
         else f"{said} Nothing of it is lost: Odoo has it, Mailchimp does not show it. What to do: "
-        f"{_WHAT_TO_DO[LITTLE_IS_LEFT_OUT]}",
+        f"{_WHAT_TO_DO[EXCLUSIONS_WITHIN_LIMIT]}",
         metadata={
             "owner": _FINANCE,
             "share": share,
@@ -132,16 +130,16 @@ def _little_is_left_out(found: Reconciliation) -> dg.AssetCheckResult:
     )
 
 
-def _books_are_explained(found: Reconciliation) -> dg.AssetCheckResult:
+def _ledger_reconciles(found: Reconciliation) -> dg.AssetCheckResult:
     gaps = found.not_explained
     return dg.AssetCheckResult(
-        check_name=BOOKS_ARE_EXPLAINED,
+        check_name=LEDGER_RECONCILES,
         asset_key=_ASSET,
         passed=gaps.empty,
         severity=dg.AssetCheckSeverity.WARN,
         description="From kept revenue to the books no cent is missing."
         if gaps.empty
-        else f"{len(gaps):,} months are not explained. What to do: {_WHAT_TO_DO[BOOKS_ARE_EXPLAINED]}",
+        else f"{len(gaps):,} months are not explained. What to do: {_WHAT_TO_DO[LEDGER_RECONCILES]}",
         metadata={
             "owner": _FINANCE,
             "offenders": len(gaps),

@@ -1,1 +1,1 @@
-"""The plan of an audience: the difference between its members and its contacts, and what of it waits (rules 6 and 7)."""
+"""The plan of an audience: how its members differ from its contacts, and what of it waits (rules 6 and 7)."""

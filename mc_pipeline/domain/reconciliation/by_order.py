@@ -11,10 +11,10 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from mc_pipeline.domain import store_orders as reasons
 from mc_pipeline.domain.columns import require_unique, texts, times
 from mc_pipeline.domain.errors import RuleError
 from mc_pipeline.domain.revenue.money import units
+from mc_pipeline.domain.store import orders as reasons
 from mc_pipeline.domain.store.changes import KEPT_RIGHT, STAYS
 from mc_pipeline.domain.store.guards import WAITS as WAITS_IN_WORDS
 from mc_pipeline.masking import mask_text

@@ -1,1 +1,1 @@
-"""What Mailchimp's stores should hold: orders, their lines and products, and what to write for it (rules 9)."""
+"""What Mailchimp's stores should hold: orders, lines and products, and what to write for it (rules 9)."""

@@ -8,7 +8,7 @@ import pytest
 
 from mc_pipeline.ledger import Ledger
 from mc_pipeline.sandbox.mailchimp import SandboxMailchimp
-from mc_pipeline_tests.consent.desk import LIST, OTHER_LIST, Desk
+from mc_pipeline_tests.opt_outs.desk import LIST, OTHER_LIST, Desk
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from mc_pipeline.ledger.leases import OPT_OUTS
 from mc_pipeline.mailchimp.members import subscriber_hash, unsubscribe_member, update_member
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline.sync.opt_outs.polling import SAME_STATUS
-from mc_pipeline_tests.consent.desk import ANN, AUDIENCE, BOB, COMPANY, LIST, Desk
+from mc_pipeline_tests.opt_outs.desk import ANN, AUDIENCE, BOB, COMPANY, LIST, Desk
 
 LONG_AGO = datetime(2024, 2, 1, 8, tzinfo=UTC)
 FEED = "activity-feed"

@@ -14,7 +14,7 @@ from mc_pipeline.domain.consent.odoo_opt_outs import Decision
 from mc_pipeline.ledger.leases import OPT_OUTS
 from mc_pipeline.push.odoo_opt_outs import CarriedOut, CompanySources, OdooOptOutWrites
 from mc_pipeline.sandbox.faults import Fault
-from mc_pipeline_tests.consent.test_odoo_writes import ADA, GRACE, WHOLESALE, Office
+from mc_pipeline_tests.opt_outs.test_odoo_writes import ADA, GRACE, WHOLESALE, Office
 
 OF_NOTES = ("res.company", "res.users", "mail.message.subtype", "mail.message")
 """Models that are asked for a note only."""

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mc_pipeline.sync.opt_outs import address_changes
-from mc_pipeline_tests.consent.desk import ANN, AUDIENCE, BOB, COMPANY, LIST, OTHER_LIST, Desk
+from mc_pipeline_tests.opt_outs.desk import ANN, AUDIENCE, BOB, COMPANY, LIST, OTHER_LIST, Desk
 
 NEW = "ann.new@example.com"
 

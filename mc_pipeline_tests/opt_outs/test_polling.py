@@ -12,7 +12,7 @@ from mc_pipeline.mailchimp.errors import MailchimpError
 from mc_pipeline.mailchimp.opt_out_reading import OVERLAP, ConsentChanges
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline.sync.opt_outs.polling import AudiencePolling
-from mc_pipeline_tests.consent.desk import ANN, AUDIENCE, BOB, COMPANY, LIST, OTHER_LIST, Desk
+from mc_pipeline_tests.opt_outs.desk import ANN, AUDIENCE, BOB, COMPANY, LIST, OTHER_LIST, Desk
 
 LONG_AGO = datetime(2024, 2, 1, 8, tzinfo=UTC)
 
