@@ -185,7 +185,7 @@ def test_the_rules_have_no_clock_no_files_no_environment_and_no_network() -> Non
     ("importer", "source"),
     [
         ("mc_pipeline.domain.contacts.contacts", "from mc_pipeline.settings import CompanySettings"),
-        ("mc_pipeline.domain.contacts.contacts", "from ..ledger import Ledger"),
+        ("mc_pipeline.domain.contacts.contacts", "from ...ledger import Ledger"),
         ("mc_pipeline.sandbox.odoo.server", "def start():\n    import mc_pipeline.masking"),
         ("mc_pipeline.mailchimp.client", "if TYPE_CHECKING:\n    from mc_pipeline import ledger"),
         ("mc_pipeline.settings.models", "from mc_pipeline.domain.contacts.contacts import build_contacts"),
