@@ -11,37 +11,29 @@ import mc_pipeline
 
 PACKAGE = Path(mc_pipeline.__file__).parent
 
+SHARED = {"masking", "vocabulary", "digests"}
+"""Small modules that know nothing else of ours: words, and what several parts need alike."""
+
 MAY_IMPORT: dict[str, set[str]] = {
-    "masking": set(),
-    "vocabulary": set(),
-    "domain": {"masking", "vocabulary"},
+    **{name: set() for name in SHARED},
+    "domain": SHARED,
     "settings": {"domain.contacts.merge_fields", "vocabulary"},
-    "tables": {"masking", "vocabulary"},
-    "quality": {"masking", "vocabulary"},
-    "odoo": {"settings", "masking", "vocabulary", "__version__"},
-    "mailchimp": {"masking", "vocabulary", "__version__"},
-    "ledger": {"masking", "vocabulary"},
-    "push": {"domain", "odoo", "mailchimp", "ledger", "masking", "vocabulary"},
-    "webhooks": {"domain", "mailchimp", "ledger", "settings", "masking", "vocabulary"},
-    "sync": {"domain", "odoo", "mailchimp", "ledger", "push", "settings", "masking", "vocabulary"},
+    "tables": SHARED,
+    "quality": SHARED,
+    "odoo": {*SHARED, "settings", "__version__"},
+    "mailchimp": {*SHARED, "__version__"},
+    "ledger": SHARED,
+    "push": {*SHARED, "domain", "odoo", "mailchimp", "ledger"},
+    "webhooks": {*SHARED, "domain", "mailchimp", "ledger", "settings"},
+    "sync": {*SHARED, "domain", "odoo", "mailchimp", "ledger", "push", "settings"},
     "sandbox": set(),
     "instance": set(),
     "defs": {
-        *("domain", "quality", "tables", "odoo", "mailchimp", "ledger", "push", "sync"),
-        *("settings", "masking", "vocabulary"),
+        *SHARED,
+        *("domain", "quality", "tables", "odoo", "mailchimp", "ledger", "push", "sync", "settings"),
     },
-    "doctor": {
-        "defs.systems",
-        "domain",
-        "tables",
-        "odoo",
-        "mailchimp",
-        "ledger",
-        "settings",
-        "masking",
-        "vocabulary",
-    },
-    "definitions": {"defs", "tables", "ledger", "settings", "masking", "vocabulary"},
+    "doctor": {*SHARED, "defs.systems", "domain", "tables", "odoo", "mailchimp", "ledger", "settings"},
+    "definitions": {*SHARED, "defs", "tables", "ledger", "settings"},
     "cli": {"*"},
 }
 """Part of the package → what of ours it may import; ``*`` = everything."""

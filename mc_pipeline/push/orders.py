@@ -17,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 
+from mc_pipeline.digests import subscriber_hash
 from mc_pipeline.domain.store import ids as store_ids
 from mc_pipeline.domain.store.changes import (
     ERASED_PERSON,
@@ -54,7 +55,7 @@ from mc_pipeline.mailchimp.errors import (
     MailchimpError,
     MailchimpPermissionError,
 )
-from mc_pipeline.mailchimp.members import get_member, subscriber_hash
+from mc_pipeline.mailchimp.members import get_member
 from mc_pipeline.mailchimp.parallel import run_concurrently
 from mc_pipeline.mailchimp.store_reading import get_customer, get_order
 from mc_pipeline.mailchimp.store_writing import customer_body

@@ -24,6 +24,7 @@ from mc_pipeline.defs.presentation import (
     unless_empty,
 )
 from mc_pipeline.defs.systems import Systems
+from mc_pipeline.digests import subscriber_hash
 from mc_pipeline.ledger.troubles import Trouble
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table, schemas
@@ -452,7 +453,6 @@ def _confirm_absences(
 
     Only in audiences that were read: in one that is not there, nobody is.
     """
-    from mc_pipeline.domain.plan.rows import subscriber_hash
     from mc_pipeline.mailchimp.errors import MailchimpError
     from mc_pipeline.mailchimp.members import get_member
 

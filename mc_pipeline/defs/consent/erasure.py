@@ -21,6 +21,7 @@ from mc_pipeline.defs.company_lease import company_lease
 from mc_pipeline.defs.erased_people import erasure_pseudonyms
 from mc_pipeline.defs.presentation import partner_link, records_table
 from mc_pipeline.defs.systems import Systems
+from mc_pipeline.digests import subscriber_hash
 from mc_pipeline.masking import mask_email
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ def _everywhere(systems: Systems) -> Any:
 
 
 def _look(systems: Systems, person: _Person) -> None:
-    from mc_pipeline.mailchimp.members import get_member, subscriber_hash
+    from mc_pipeline.mailchimp.members import get_member
     from mc_pipeline.tables.erasing import erase_from_tables
 
     for where, client, list_id in _audiences(systems):
@@ -241,7 +242,7 @@ def _erase(
     leases: Mapping[str, "Lease"],
     run_id: str,
 ) -> None:
-    from mc_pipeline.mailchimp.members import delete_member_permanently, subscriber_hash
+    from mc_pipeline.mailchimp.members import delete_member_permanently
     from mc_pipeline.push.erasing import erase_from_store
     from mc_pipeline.push.store_writes import StoreWrites
     from mc_pipeline.tables.erasing import erase_from_tables
