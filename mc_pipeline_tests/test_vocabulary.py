@@ -2,7 +2,6 @@
 
 import json
 import sqlite3
-from enum import StrEnum
 
 import dagster as dg
 import numpy as np
@@ -14,7 +13,7 @@ import yaml
 
 from mc_pipeline import vocabulary
 from mc_pipeline.domain.plan.rows import assemble
-from mc_pipeline.vocabulary import MemberStatus, Operation, OutcomeKind, Owner
+from mc_pipeline.vocabulary import MemberStatus, Operation, OutcomeKind, Owner, Word
 
 STORED: dict[str, str] = {
     "Operation": "create update change_email archive tag untag upgrade permit unsubscribe",
@@ -30,7 +29,7 @@ STORED: dict[str, str] = {
     "EventSource": "poll webhook observation write",
     "Owner": "team:marketing-ops team:finance team:data-engineering",
 }
-KINDS = [kind for kind in vars(vocabulary).values() if isinstance(kind, type) and kind is not StrEnum]
+KINDS = Word.__subclasses__()
 WORDS = [word for kind in KINDS for word in kind]
 
 
@@ -39,10 +38,11 @@ def test_the_words_are_the_texts_that_tables_hold(kind):
     assert sorted(word.value for word in kind if word.value) == sorted(STORED[kind.__name__].split())
 
 
-@pytest.mark.parametrize("word", WORDS, ids=repr)
+@pytest.mark.parametrize("word", WORDS, ids=lambda word: f"{type(word).__name__}.{word.name}")
 def test_a_word_goes_everywhere_as_its_text(word):
     text = word.value
-    assert (str(word), f"{word}", "\x1f".join((word, "")), {text: 1}[word]) == (text, text, f"{text}\x1f", 1)
+    assert (str(word), f"{word}", f"{word!r}", "".join([word, ""])) == (text, text, repr(text), text)
+    assert {text: 1}[word] == {word: 1}[text] == 1
     assert json.dumps({word: word}) == json.dumps({text: text})
     assert pa.array([word, None], pa.string()).equals(pa.array([text, None], pa.string()))
     assert np.where([True, False], word, "").tolist() == [text, ""]
@@ -50,10 +50,14 @@ def test_a_word_goes_everywhere_as_its_text(word):
         assert connection.execute("select ?, typeof(?)", (word, word)).fetchone() == (text, "text")
 
 
-@pytest.mark.parametrize("word", WORDS, ids=repr)
+@pytest.mark.parametrize("word", WORDS, ids=lambda word: f"{type(word).__name__}.{word.name}")
 def test_postgresql_is_sent_the_text_of_a_word(word):
     extensions = pytest.importorskip("psycopg2.extensions")
     assert extensions.adapt(word).getquoted() == f"'{word.value}'".encode()
+
+
+def test_every_status_has_its_event_and_its_rank():
+    assert set(vocabulary.EVENT_OF_STATUS) == set(vocabulary.MOST_RESTRICTIVE_FIRST) == set(MemberStatus)
 
 
 @pytest.mark.parametrize("dtype", [object, "str"])

@@ -28,6 +28,7 @@ from mc_pipeline.mailchimp.errors import (
 )
 from mc_pipeline.mailchimp.guard import MAX_BATCH_OPERATIONS
 from mc_pipeline.mailchimp.members import member_tags_body, member_update_body
+from mc_pipeline.vocabulary import MemberStatus
 
 __all__ = [
     "MAX_BATCH_OPERATIONS",
@@ -375,7 +376,7 @@ def member_update_operation(
 
 def unsubscribe_operation(operation_id: str, list_id: str, subscriber_hash: str) -> Operation:
     """Set an existing member to ``unsubscribed`` (rule 5.4 or 5.6)."""
-    body = {"status": "unsubscribed"}
+    body = {"status": MemberStatus.UNSUBSCRIBED}
     params = {"skip_merge_validation": True}
     return Operation(operation_id, "PATCH", member_path(list_id, subscriber_hash), params, body)
 

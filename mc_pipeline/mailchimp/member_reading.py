@@ -23,6 +23,7 @@ from mc_pipeline.digests import canonical_json
 from mc_pipeline.mailchimp.answers import require
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpNotFoundError
+from mc_pipeline.vocabulary import MemberStatus
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 PAGE_SIZE = 1000
-STATUSES = ("subscribed", "unsubscribed", "cleaned", "pending", "transactional", "archived")
+STATUSES: tuple[str, ...] = tuple(MemberStatus)
 MEMBER_FIELDS = (
     "id",
     "email_address",

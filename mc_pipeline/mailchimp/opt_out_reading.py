@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mc_pipeline.mailchimp.answers import require
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.member_reading import MEMBER_FIELDS, PAGE_SIZE, MemberPages, member_rows
+from mc_pipeline.vocabulary import MemberStatus
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,15 +83,17 @@ class ConsentChanges:
         self.doubts.clear()
         since = {} if self._since is None else {"since_last_changed": self._since - OVERLAP}
         opted_out_since = {} if self._since is None else {"unsubscribed_since": self._since - OVERLAP}
-        yield from self._window("unsubscribed", **opted_out_since, before_last_changed=self.until)
+        yield from self._window(MemberStatus.UNSUBSCRIBED, **opted_out_since, before_last_changed=self.until)
         # Whoever opted out before and changes again during these reads has left the window for good.
-        yield from self._window("unsubscribed", **opted_out_since, since_last_changed=self.until - _JUST_NOW)
-        yield from self._window("cleaned", **since, before_last_changed=self.until)
-        yield from self._window("archived", **since, before_last_changed=self.until)
+        yield from self._window(
+            MemberStatus.UNSUBSCRIBED, **opted_out_since, since_last_changed=self.until - _JUST_NOW
+        )
+        yield from self._window(MemberStatus.CLEANED, **since, before_last_changed=self.until)
+        yield from self._window(MemberStatus.ARCHIVED, **since, before_last_changed=self.until)
         if self._subscribed_since is not None:
             came_back = self._subscribed_since - OVERLAP
             yield from self._window(
-                "subscribed", since_last_changed=came_back, before_last_changed=self.until
+                MemberStatus.SUBSCRIBED, since_last_changed=came_back, before_last_changed=self.until
             )
 
     def _window(self, status: str, **window: datetime) -> "Iterator[pd.DataFrame]":
@@ -112,7 +115,7 @@ def newest_changes(client: MailchimpClient, list_id: str, status: str, since: da
     Of the unsubscribed only those who unsubscribed since then: others may have been edited. Columns email,
     status, last_changed and timestamp_opt (UTC), the newest first.
     """
-    unsubscribed = {"unsubscribed_since": since} if status == "unsubscribed" else {}
+    unsubscribed = {"unsubscribed_since": since} if status == MemberStatus.UNSUBSCRIBED else {}
     page = client.lists.get_list_members_info(
         list_id,
         status=status,
@@ -172,7 +175,7 @@ def is_unsubscribed_since(
     pages = MemberPages(
         client,
         list_id,
-        "unsubscribed",
+        MemberStatus.UNSUBSCRIBED,
         ("id", "email_address"),
         unsubscribed_since=since,
         since_last_changed=changed_at - second,

@@ -21,6 +21,7 @@ from mc_pipeline.ledger.troubles import Trouble, TroubleKind
 from mc_pipeline.masking import mask_text
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table, schemas
+from mc_pipeline.vocabulary import EventSource
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -258,7 +259,13 @@ def _take_erased(systems: Systems, company: CompanySettings, theirs: "pd.DataFra
 
     for (name, list_id), rows in theirs.groupby(["audience", "list_id"]):
         take_members(
-            systems.ledger, systems.erased, company.key, str(name), str(list_id), rows, "observation"
+            systems.ledger,
+            systems.erased,
+            company.key,
+            str(name),
+            str(list_id),
+            rows,
+            EventSource.OBSERVATION,
         )
 
 

@@ -22,6 +22,7 @@ from mc_pipeline.defs.presentation import (
 )
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.tables import Table, schemas
+from mc_pipeline.vocabulary import OdooAction
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -181,7 +182,6 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         context: dg.AssetExecutionContext, odoo_opt_outs: Table, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult[Table]:
         from mc_pipeline.defs.consent.troubles import not_unsubscribed
-        from mc_pipeline.domain.consent.odoo_opt_outs import LIFT
         from mc_pipeline.ledger import LeaseHeldError, LeaseLostError
         from mc_pipeline.sync.opt_outs.into_mailchimp import (
             CarriedIntoMailchimp,
@@ -192,7 +192,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
 
         company = systems.company(context.partition_key)
         began = systems.now()
-        lifted = odoo_opt_outs.rows.loc[odoo_opt_outs.rows["action"] == LIFT, "email"]
+        lifted = odoo_opt_outs.rows.loc[odoo_opt_outs.rows["action"] == OdooAction.LIFT, "email"]
         carried = CarriedIntoMailchimp.none()
         more = True
         while more:

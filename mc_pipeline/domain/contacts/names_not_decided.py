@@ -8,6 +8,7 @@ import pandas as pd
 from mc_pipeline.domain.contacts.names import LEAVE, WHAT_TO_DO, NameFields, decide_names, has_last_name_twice
 from mc_pipeline.domain.plan.fields import differing_fields
 from mc_pipeline.domain.plan.view import CompanyLike, parse, view_audiences
+from mc_pipeline.vocabulary import MemberStatus
 
 
 def why_not_decided(last_name_in: str) -> str:
@@ -64,7 +65,7 @@ def list_names(
     """
     desired = view_audiences(contacts, members, records, company).desired
     names_of_list = {each.list_id: NameFields.of(each) for each in company.audiences.values()}
-    live = desired[desired["status"].notna() & (desired["status"] != "archived")]
+    live = desired[desired["status"].notna() & (desired["status"] != MemberStatus.ARCHIVED)]
     columns = ["audience", "email", "partner_id", "last_name_in"]
     twice = [
         bool(one_name)

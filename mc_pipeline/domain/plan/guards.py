@@ -12,6 +12,7 @@ from typing import Protocol
 import pandas as pd
 
 from mc_pipeline.domain.plan.rows import NOT_QUALIFYING_TAG
+from mc_pipeline.vocabulary import Operation
 
 OLDEST_OBSERVATION = timedelta(hours=2)
 """A plan made from an older observation is not applied."""
@@ -83,31 +84,31 @@ class GuardReport:
 
 
 def _created(plan: pd.DataFrame) -> pd.Series:
-    return plan["operation"] == "create"
+    return plan["operation"] == Operation.CREATE
 
 
 def _archived(plan: pd.DataFrame) -> pd.Series:
-    return plan["operation"] == "archive"
+    return plan["operation"] == Operation.ARCHIVE
 
 
 def _moved(plan: pd.DataFrame) -> pd.Series:
-    return (plan["cause"] == "moved") & (plan["operation"] != "create")
+    return (plan["cause"] == "moved") & (plan["operation"] != Operation.CREATE)
 
 
 def _email_changes(plan: pd.DataFrame) -> pd.Series:
-    return plan["operation"] == "change_email"
+    return plan["operation"] == Operation.CHANGE_EMAIL
 
 
 def _tags_removed(plan: pd.DataFrame) -> pd.Series:
-    return (plan["operation"] == "untag") & (plan["tag"] != NOT_QUALIFYING_TAG)
+    return (plan["operation"] == Operation.UNTAG) & (plan["tag"] != NOT_QUALIFYING_TAG)
 
 
 def _upgrades(plan: pd.DataFrame) -> pd.Series:
-    return plan["operation"] == "upgrade"
+    return plan["operation"] == Operation.UPGRADE
 
 
 def _permissions(plan: pd.DataFrame) -> pd.Series:
-    return plan["operation"] == "permit"
+    return plan["operation"] == Operation.PERMIT
 
 
 _WORDS: Mapping[str, tuple[Callable[[pd.DataFrame], pd.Series], str, bool]] = {

@@ -13,16 +13,12 @@ from typing import Any, Protocol
 import pandas as pd
 
 from mc_pipeline.domain.consent.changed_addresses import ChangeLike, is_about
-
-RESTRICTING_STATUSES = frozenset({"unsubscribed", "cleaned", "archived"})
-_MOST_RESTRICTIVE_FIRST = {
-    "archived": 0,
-    "cleaned": 1,
-    "unsubscribed": 2,
-    "pending": 3,
-    "transactional": 4,
-    "subscribed": 5,
-}
+from mc_pipeline.vocabulary import (
+    MOST_RESTRICTIVE_FIRST,
+    OPTED_OUT_STATUSES,
+    OUT_OF_AUDIENCE_STATUSES,
+    MemberStatus,
+)
 
 _MEMBER_COLUMNS = (
     "audience",
@@ -132,7 +128,7 @@ class AudienceView:
     def opted_out(self) -> Set[str]:
         """Addresses that opted out anywhere, in Mailchimp or in Odoo."""
         recorded = self.records.loc[self.records["opted_out"], "email"]
-        observed = self.present.loc[self.present["status"].isin({"unsubscribed", "cleaned"}), "email"]
+        observed = self.present.loc[self.present["status"].isin(OPTED_OUT_STATUSES), "email"]
         return self.blacklisted | self.opted_out_ever | set(recorded) | set(observed)
 
     @cached_property
@@ -213,13 +209,13 @@ def view_audiences(
     desired = _with_records(desired, ours)
     present = _with_records(observed, ours)
 
-    restricting = present["status"].isin(RESTRICTING_STATUSES)
-    restricting &= ~((present["status"] == "archived") & present["archived_by_us"])
+    restricting = present["status"].isin(OUT_OF_AUDIENCE_STATUSES)
+    restricting &= ~((present["status"] == MemberStatus.ARCHIVED) & present["archived_by_us"])
     stopped = present.loc[restricting, "email"]
     recorded = ours.loc[ours["opted_out"] | ours["vanished"], "email"]
     unseen = ours[ours["list_id"].isin(unseen_list_ids)]
-    restricted = unseen["last_status"].isin(RESTRICTING_STATUSES)
-    restricted &= ~((unseen["last_status"] == "archived") & unseen["archived_by_us"])
+    restricted = unseen["last_status"].isin(OUT_OF_AUDIENCE_STATUSES)
+    restricted &= ~((unseen["last_status"] == MemberStatus.ARCHIVED) & unseen["archived_by_us"])
     blocked = set(blacklisted_emails) | set(opted_out_ever) | set(stopped) | set(recorded)
     blocked |= set(unseen.loc[restricted, "email"])
     return AudienceView(
@@ -266,12 +262,14 @@ def _members(members: pd.DataFrame, lists: set[str]) -> pd.DataFrame:
             "language": "observed_language",
         }
     )
-    observed["restriction"] = observed["status"].map(_MOST_RESTRICTIVE_FIRST)
+    observed["restriction"] = observed["status"].map(
+        {status: rank for rank, status in enumerate(MOST_RESTRICTIVE_FIRST)}
+    )
     if observed["restriction"].isna().any():
         status = observed.loc[observed["restriction"].isna(), "status"].iloc[0]
         raise ValueError(
             f"table mailchimp_members has the status {status!r}; "
-            f"known are {', '.join(_MOST_RESTRICTIVE_FIRST)}"
+            f"known are {', '.join(MOST_RESTRICTIVE_FIRST)}"
         )
     observed = observed.sort_values(["list_id", "email", "restriction"])
     return observed.drop_duplicates(["list_id", "email"]).drop(columns="restriction").reset_index(drop=True)
