@@ -154,11 +154,16 @@ class EventSource(Word):
 
 
 class Owner(Word):
-    """Who looks after an asset or a check, as Dagster writes teams."""
+    """Who looks after an asset, a check or a trouble."""
 
-    MARKETING_OPS = "team:marketing-ops"
-    FINANCE = "team:finance"
-    DATA_ENGINEERING = "team:data-engineering"
+    MARKETING_OPS = "marketing ops"
+    FINANCE = "finance"
+    DATA_ENGINEERING = "data engineering"
+
+    @property
+    def team(self) -> str:
+        """As Dagster writes teams."""
+        return f"team:{self.replace(' ', '-')}"
 
 
 DATA_OPERATIONS: Final = frozenset({Operation.CREATE, Operation.UPDATE, Operation.CHANGE_EMAIL})

@@ -1,6 +1,7 @@
 """What is reported of members whose partner Odoo does not show, where Odoo could not be asked about it."""
 
 from mc_pipeline.ledger.troubles import Trouble, TroubleKind
+from mc_pipeline.vocabulary import Owner
 
 
 def fates_not_asked(partners: int, because: str, company: str) -> Trouble:
@@ -14,7 +15,7 @@ def fates_not_asked(partners: int, because: str, company: str) -> Trouble:
         f"not be asked: {because}",
         what_to_do="Until it can be, these members stay as they are, and set_aside lists them; the next run "
         f"asks again. If that says the same: mc-pipeline doctor {company}",
-        owner="data engineering",
+        owner=Owner.DATA_ENGINEERING,
     )
 
 
@@ -29,7 +30,7 @@ def merges_not_asked(partners: int, company: str) -> Trouble:
         "(mail.message) that tell of a merge, and into which contact",
         what_to_do="Give the Odoo user the right to read messages of Contacts. Until then an opt-out of the "
         f"contact that they were merged into is not followed; mc-pipeline doctor {company}",
-        owner="data engineering",
+        owner=Owner.DATA_ENGINEERING,
     )
 
 

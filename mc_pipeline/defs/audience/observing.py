@@ -21,7 +21,7 @@ from mc_pipeline.ledger.troubles import Trouble, TroubleKind
 from mc_pipeline.masking import mask_text
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table, schemas
-from mc_pipeline.vocabulary import EventSource
+from mc_pipeline.vocabulary import EventSource, Owner
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -233,7 +233,7 @@ def troubles_of_audiences(company: CompanySettings, audiences: Audiences) -> lis
             code=NOT_REACHED,
             sentence=each.sentence,
             what_to_do="" if each.gone else f"To see what is wrong: mc-pipeline doctor {company.key}.",
-            owner="data engineering",
+            owner=Owner.DATA_ENGINEERING,
         )
         if each.described is None
         else Trouble(
@@ -243,7 +243,7 @@ def troubles_of_audiences(company: CompanySettings, audiences: Audiences) -> lis
             code="incomplete",
             sentence=f"{each.name} was not read completely: {each.because}",
             what_to_do="Until it is, nobody leaves or enters it; the next run reads it again.",
-            owner="data engineering",
+            owner=Owner.DATA_ENGINEERING,
         )
         for each in audiences.all
         if each.because

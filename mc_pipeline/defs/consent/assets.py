@@ -22,12 +22,11 @@ from mc_pipeline.defs.presentation import (
 )
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.tables import Table, schemas
-from mc_pipeline.vocabulary import OdooAction
+from mc_pipeline.vocabulary import OdooAction, Owner
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MARKETING = "team:marketing-ops"
 
 FIRST = {"dagster/priority": "100"}
 """Opt-outs run before anything else of a run that could run now (rule 5.1)."""
@@ -56,7 +55,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         partitions_def=companies,
         group_name="consent",
         kinds={"mailchimp", "parquet"},
-        owners=[MARKETING],
+        owners=[Owner.MARKETING_OPS.team],
         op_tags=FIRST,
         description="Who unsubscribed, bounced, complained, was archived or came back since the last run, in "
         "every audience of the company, and who did it. Each audience is heard by itself.",
@@ -105,7 +104,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         # The events are in the ledger.
         deps=["mailchimp_opt_outs"],
         kinds={"odoo", "parquet"},
-        owners=[MARKETING],
+        owners=[Owner.MARKETING_OPS.team],
         op_tags=FIRST,
         description="People who unsubscribed, bounced for good or complained in Mailchimp are opted out in "
         "Odoo, if Odoo knows them. Who subscribed again by their own act is taken off Odoo's blacklist where "
@@ -172,7 +171,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         partitions_def=companies,
         group_name="consent",
         kinds={"mailchimp", "parquet"},
-        owners=[MARKETING],
+        owners=[Owner.MARKETING_OPS.team],
         op_tags=FIRST,
         description="People who opted out in Odoo are unsubscribed in every audience, before anything else "
         "is written. No guard, check or plan holds this back. One row per member, with the outcome.",
@@ -243,7 +242,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         group_name="consent",
         deps=["mailchimp_unsubscribes"],
         kinds={"odoo", "mailchimp", "parquet"},
-        owners=[MARKETING],
+        owners=[Owner.MARKETING_OPS.team],
         description="Both systems compared as a whole, and every opt-out carried that the steps before could "
         "not see: an address that Odoo knows only now, consent withdrawn before anybody asked, a person who "
         "opted out under a former address. One row per opt-out, with the outcome.",

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from mc_pipeline.defs.systems import Systems
 from mc_pipeline.tables import Table
+from mc_pipeline.vocabulary import Owner
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -45,7 +46,7 @@ def incomplete_read(company: str, name: str, because: str) -> "Trouble":
             sentence=because,
             what_to_do="Until then nobody is archived, removed or merged because of it. Find out what was "
             f"deleted; when that is meant, release it: {released_by}",
-            owner="data engineering",
+            owner=Owner.DATA_ENGINEERING,
         )
     if is_right_missing(because):
         return Trouble(
@@ -56,7 +57,7 @@ def incomplete_read(company: str, name: str, because: str) -> "Trouble":
             sentence=f"{name} is not complete: {because}",
             what_to_do="Give the Odoo user that right. Until then nobody is archived, removed or merged "
             f"because of it; mc-pipeline doctor {company} says when it is right",
-            owner="data engineering",
+            owner=Owner.DATA_ENGINEERING,
         )
     return Trouble(
         kind=TroubleKind.NOT_LOOKED_AT,
@@ -66,5 +67,5 @@ def incomplete_read(company: str, name: str, because: str) -> "Trouble":
         sentence=f"{name} is not complete: {because}",
         what_to_do="Until it is, nobody is archived, removed or merged because of it; the next run reads it "
         f"again. If that says the same: mc-pipeline doctor {company}",
-        owner="data engineering",
+        owner=Owner.DATA_ENGINEERING,
     )

@@ -17,7 +17,6 @@ import dagster as dg
 from mc_pipeline.defs.audience.assets import ONLY_WHICH_AUDIENCES
 from mc_pipeline.defs.company_lease import company_lease
 from mc_pipeline.defs.known_ledger import refuse_another_ledger
-from mc_pipeline.defs.odoo.assets import DATA_ENGINEERS
 from mc_pipeline.defs.presentation import (
     LISTED_ROWS,
     column_schema,
@@ -28,7 +27,7 @@ from mc_pipeline.defs.presentation import (
     table_metadata,
     unless_empty,
 )
-from mc_pipeline.defs.store.assets import FINANCE, members_of, said_of_stores
+from mc_pipeline.defs.store.assets import members_of, said_of_stores
 from mc_pipeline.defs.store.left_alone import (
     StoreLeftAlone,
     remember_not_looked_at,
@@ -39,6 +38,7 @@ from mc_pipeline.defs.systems import Systems
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import Table, schemas
 from mc_pipeline.tables.parquet import COLUMNS
+from mc_pipeline.vocabulary import Owner
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from mc_pipeline.push.store_writes import StoreWrites
     from mc_pipeline.push.stores import Store
 
-MARKETING_OPS = "team:marketing-ops"
 _WORKERS = 4
 _COLUMNS_OF_ORDERS = (
     "order_id", "month", "email", "store_id", "foreign_order_id", "processed_at", "cancelled_at", "currency",
@@ -71,7 +70,7 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
         partitions_def=companies,
         group_name="store",
         kinds={"mailchimp", "parquet"},
-        owners=[DATA_ENGINEERS, MARKETING_OPS],
+        owners=[Owner.DATA_ENGINEERING.team, Owner.MARKETING_OPS.team],
         ins={
             "store_orders": dg.AssetIn(metadata={COLUMNS: list(_COLUMNS_OF_PRODUCTS)}),
             "mailchimp_members": dg.AssetIn(metadata=ONLY_WHICH_AUDIENCES),
@@ -144,7 +143,7 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
         partitions_def=companies,
         group_name="store",
         kinds={"mailchimp", "parquet"},
-        owners=[DATA_ENGINEERS, FINANCE],
+        owners=[Owner.DATA_ENGINEERING.team, Owner.FINANCE.team],
         ins={
             "store_orders": dg.AssetIn(metadata={COLUMNS: list(_COLUMNS_OF_ORDERS)}),
             "odoo_orders": dg.AssetIn(metadata={COLUMNS: list(_COLUMNS_OF_RATES)}),
