@@ -1,9 +1,10 @@
 """The consent history in words: what happened, whose act it was, and how it is known."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
-from typing import Any, Protocol
+from datetime import timedelta
+from typing import Any
 
+from mc_pipeline.domain.consent.events import ConsentEventLike
 from mc_pipeline.vocabulary import EventKind, EventSource, Origin
 
 _HAPPENED: Mapping[str, str] = {
@@ -37,28 +38,7 @@ _LEARNED: Mapping[str, str] = {
 _AT_ONCE = timedelta(minutes=1)
 
 
-class EventLike(Protocol):
-    """An event of the consent history; times are UTC."""
-
-    @property
-    def event(self) -> str: ...
-    @property
-    def origin(self) -> str: ...
-    @property
-    def status_from(self) -> str: ...
-    @property
-    def status_to(self) -> str: ...
-    @property
-    def occurred_at(self) -> datetime: ...
-    @property
-    def seen_at(self) -> datetime: ...
-    @property
-    def evidence(self) -> dict[str, Any] | None: ...
-    @property
-    def source(self) -> str: ...
-
-
-def what_happened(event: EventLike) -> str:
+def what_happened(event: ConsentEventLike) -> str:
     """Say what happened and by whom, such as "unsubscribed by the person"."""
     refused = (event.evidence or {}).get("refused")
     if refused:
@@ -69,7 +49,7 @@ def what_happened(event: EventLike) -> str:
     return f"{happened} {_BY[event.origin]}"
 
 
-def how_it_is_known(event: EventLike) -> str:
+def how_it_is_known(event: ConsentEventLike) -> str:
     """Say from which status to which, how that was learned of and when, and what it rests on."""
     evidence = event.evidence or {}
     parts = []

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import pandas as pd
 
+from mc_pipeline.domain.consent.events import ConsentEventLike
 from mc_pipeline.vocabulary import OPTED_OUT_EVENTS, EventKind, OdooAction, OptOutScope, Origin, OutcomeKind
 
 LIFTED_IN_ODOO = "lifted_in_odoo"
@@ -40,25 +41,6 @@ Member = tuple[str, str]  # (list_id, email)
 
 _TOLD_FOR = timedelta(days=30)
 """How long a subscription that was taken back is listed as a conflict."""
-
-
-class EventLike(Protocol):
-    """A consent event of Mailchimp: an opt-out that we did not make, or a subscription."""
-
-    @property
-    def company(self) -> str: ...
-    @property
-    def audience(self) -> str: ...
-    @property
-    def list_id(self) -> str: ...
-    @property
-    def email(self) -> str: ...
-    @property
-    def event(self) -> str: ...
-    @property
-    def origin(self) -> str: ...
-    @property
-    def occurred_at(self) -> datetime: ...
 
 
 class DoneLike(Protocol):
@@ -107,7 +89,7 @@ class Decision:
     email: str
     action: OdooAction
     because: str
-    event: EventLike | None = None
+    event: ConsentEventLike | None = None
     partner_id: int | None = None
     conflict: str = ""
     addresses: tuple[str, ...] = ()
@@ -122,16 +104,16 @@ class _Person:
     """What is known of one address."""
 
     email: str
-    opt_outs: list[EventLike] = field(default_factory=list)
-    elsewhere: list[EventLike] = field(default_factory=list)
-    returns: list[EventLike] = field(default_factory=list)
-    unproven: list[EventLike] = field(default_factory=list)
+    opt_outs: list[ConsentEventLike] = field(default_factory=list)
+    elsewhere: list[ConsentEventLike] = field(default_factory=list)
+    returns: list[ConsentEventLike] = field(default_factory=list)
+    unproven: list[ConsentEventLike] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     done: list[DoneLike] = field(default_factory=list)
 
 
 def decide_odoo_opt_outs(
-    events: Iterable[EventLike],
+    events: Iterable[ConsentEventLike],
     blacklist: pd.DataFrame,
     done: Iterable[DoneLike],
     partners: pd.DataFrame,
@@ -190,7 +172,9 @@ def members_to_look_at(decisions: Iterable[Decision]) -> list[Member]:
     return [(each.event.list_id, each.email) for each in decisions if each.is_return and each.event]
 
 
-def returned_by_themselves(events: Iterable[EventLike], company: str) -> dict[tuple[str, str], datetime]:
+def returned_by_themselves(
+    events: Iterable[ConsentEventLike], company: str
+) -> dict[tuple[str, str], datetime]:
     """Members (list id, address) who subscribed by their own act after every opt-out of theirs, and when.
 
     By what was told: whether they are subscribed now is for the caller to see.
@@ -256,10 +240,10 @@ class _Seen:
     not_asked: frozenset[Member]
 
 
-def _people(events: Iterable[EventLike], company: str) -> dict[str, _Person]:
+def _people(events: Iterable[ConsentEventLike], company: str) -> dict[str, _Person]:
     """Whoever has an event in this company, with what speaks for and against an opt-out."""
     people: dict[str, _Person] = {}
-    others: list[EventLike] = []
+    others: list[ConsentEventLike] = []
     for event in events:
         if event.origin == Origin.OURS or "@" not in event.email:
             continue
@@ -314,7 +298,9 @@ def _everywhere(
     return _opt_out(person, asking, due, waits=not fresh)
 
 
-def _for_returned(person: _Person, back: EventLike, active: Sequence[Row], seen: _Seen) -> Decision | None:
+def _for_returned(
+    person: _Person, back: ConsentEventLike, active: Sequence[Row], seen: _Seen
+) -> Decision | None:
     """Decide about somebody who subscribed by their own act, later than every opt-out in Mailchimp."""
     if not active:
         return None
@@ -331,7 +317,7 @@ def _for_returned(person: _Person, back: EventLike, active: Sequence[Row], seen:
     return Decision(person.email, OdooAction.NONE, CONFLICTS[conflict], back, conflict=conflict)
 
 
-def _postponed(person: _Person, back: EventLike) -> Decision:
+def _postponed(person: _Person, back: ConsentEventLike) -> Decision:
     because = (
         f"subscribed to {back.audience} by their own act; whether they still are could not be asked: decided "
         "by the next run"
@@ -339,7 +325,9 @@ def _postponed(person: _Person, back: EventLike) -> Decision:
     return Decision(person.email, OdooAction.NONE, because, back, postponed=True)
 
 
-def _out_again(person: _Person, active: Sequence[Row], asking: EventLike, now: datetime) -> Decision | None:
+def _out_again(
+    person: _Person, active: Sequence[Row], asking: ConsentEventLike, now: datetime
+) -> Decision | None:
     """List a return by the person's own act that was over before our row could be lifted."""
     back = _latest(person.returns)
     if back is None or now - back.occurred_at > _TOLD_FOR or not _all_ours_before(person, active, back):
@@ -352,7 +340,7 @@ def _out_again(person: _Person, active: Sequence[Row], asking: EventLike, now: d
     return Decision(person.email, OdooAction.NONE, because, asking, conflict=NOT_SUBSCRIBED_NOW)
 
 
-def _all_ours_before(person: _Person, active: Sequence[Row], back: EventLike) -> bool:
+def _all_ours_before(person: _Person, active: Sequence[Row], back: ConsentEventLike) -> bool:
     """Whether we made every one of these rows for opt-outs earlier than the return, and nobody wrote them."""
     made = {
         each.blacklist_id: each
@@ -364,7 +352,7 @@ def _all_ours_before(person: _Person, active: Sequence[Row], back: EventLike) ->
 
 
 def _unproven(
-    person: _Person, active: Sequence[Row], asking: EventLike | None, now: datetime
+    person: _Person, active: Sequence[Row], asking: ConsentEventLike | None, now: datetime
 ) -> Decision | None:
     """List a subscription, not provably by the person, against an opt-out that stands in Odoo."""
     subscribed = _latest(person.unproven)
@@ -405,7 +393,9 @@ def _for_company(
     return _opt_out(person, asking, tuple(addresses), waits=not fresh)
 
 
-def _opt_out(person: _Person, asking: EventLike, addresses: tuple[str, ...], *, waits: bool) -> Decision:
+def _opt_out(
+    person: _Person, asking: ConsentEventLike, addresses: tuple[str, ...], *, waits: bool
+) -> Decision:
     because = f"{_WORDS[asking.event]} in {asking.audience} ({asking.origin})"
     if waits:
         because += ", before the audience was first read: waits for a person to release old opt-outs"
@@ -419,7 +409,7 @@ _WORDS: Mapping[str, str] = {
 }
 
 
-def _came_back(person: _Person) -> EventLike | None:
+def _came_back(person: _Person) -> ConsentEventLike | None:
     """The person's own latest subscription, if it is later than every opt-out of any company."""
     back, against = _latest(person.returns), _latest(person.elsewhere)
     if back is None or (against is not None and back.occurred_at <= against.occurred_at):
@@ -432,12 +422,12 @@ def _is_ours(row: Row, made: DoneLike | None) -> bool:
     return made is not None and row.write_date is not None and made.blacklist_write_date == row.write_date
 
 
-def _is_old(event: EventLike, old_until: Mapping[str, datetime]) -> bool:
+def _is_old(event: ConsentEventLike, old_until: Mapping[str, datetime]) -> bool:
     first_read = old_until.get(event.list_id)
     return first_read is not None and event.occurred_at <= first_read
 
 
-def _latest(events: Sequence[EventLike]) -> EventLike | None:
+def _latest(events: Sequence[ConsentEventLike]) -> ConsentEventLike | None:
     return max(events, key=lambda event: event.occurred_at, default=None)
 
 

@@ -6,32 +6,15 @@ member's activity feed, or the question for who unsubscribed since a moment. Our
 as well, and are told apart by Mailchimp's date of them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Protocol
 
+from mc_pipeline.domain.consent.events import ConsentEventLike
 from mc_pipeline.domain.consent.origin import CLOCKS_DIFFER, Act
 from mc_pipeline.vocabulary import OPTED_OUT_EVENTS, OPTED_OUT_STATUSES, EventSource, MemberStatus, Origin
 
 _SAME_ACT = timedelta(seconds=5)
-
-
-class EventLike(Protocol):
-    """An event of the member's history in one audience; whoever made it, we included."""
-
-    @property
-    def event(self) -> str: ...
-    @property
-    def origin(self) -> str: ...
-    @property
-    def status_to(self) -> str: ...
-    @property
-    def occurred_at(self) -> datetime: ...
-    @property
-    def evidence(self) -> Mapping[str, Any] | None: ...
-    @property
-    def source(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -51,7 +34,7 @@ class Sighting:
     written_at: datetime | None = None
 
 
-def is_to_be_asked(seen: Sighting, events: Sequence[EventLike], since: datetime) -> bool:
+def is_to_be_asked(seen: Sighting, events: Sequence[ConsentEventLike], since: datetime) -> bool:
     """Whether a member of the same status as before may have opted out in between.
 
     Args:
@@ -74,7 +57,7 @@ def is_to_be_asked(seen: Sighting, events: Sequence[EventLike], since: datetime)
 
 def new_acts(
     acts: Iterable[Act],
-    events: Sequence[EventLike],
+    events: Sequence[ConsentEventLike],
     *,
     since: datetime,
     status: str,
@@ -109,7 +92,7 @@ def new_acts(
 
 def undecided_since(
     acts: Iterable[Act],
-    events: Sequence[EventLike],
+    events: Sequence[ConsentEventLike],
     *,
     since: datetime,
     status: str,
@@ -142,7 +125,7 @@ def undated_opt_out(changed_at: datetime) -> Act:
 
 
 def _known_opt_outs(
-    events: Sequence[EventLike], outs: Sequence[Act], clock_ahead: timedelta
+    events: Sequence[ConsentEventLike], outs: Sequence[Act], clock_ahead: timedelta
 ) -> tuple[list[datetime], list[Act]]:
     """When the known opt-outs happened, and which acts they are.
 
@@ -171,7 +154,7 @@ def _known_opt_outs(
     return moments, same
 
 
-def _when(event: EventLike, clock_ahead: timedelta) -> tuple[datetime, timedelta]:
+def _when(event: ConsentEventLike, clock_ahead: timedelta) -> tuple[datetime, timedelta]:
     """When an event happened by Mailchimp's clock, and how much that may differ from the feed."""
     dated = (event.evidence or {}).get("mailchimp_at")
     if isinstance(dated, str):
@@ -182,7 +165,7 @@ def _when(event: EventLike, clock_ahead: timedelta) -> tuple[datetime, timedelta
     return event.occurred_at, CLOCKS_DIFFER if reported else timedelta()
 
 
-def _is_told(act: Act, events: Sequence[EventLike], clock_ahead: timedelta) -> bool:
+def _is_told(act: Act, events: Sequence[ConsentEventLike], clock_ahead: timedelta) -> bool:
     for event in events:
         if event.status_to == act.status:
             at, tolerance = _when(event, clock_ahead)
@@ -199,7 +182,7 @@ def _certain_return(act: Act, told: Sequence[Act]) -> Act:
     return act
 
 
-def _subscribed_by_us(opted_in_at: datetime | None, events: Sequence[EventLike]) -> bool:
+def _subscribed_by_us(opted_in_at: datetime | None, events: Sequence[ConsentEventLike]) -> bool:
     if opted_in_at is None:
         return False
     ours = [

@@ -5,9 +5,10 @@ from typing import Any
 
 import pandas as pd
 
+from mc_pipeline.domain.company import PlannedCompany
 from mc_pipeline.domain.contacts.names import LEAVE, WHAT_TO_DO, NameFields, decide_names, has_last_name_twice
 from mc_pipeline.domain.plan.fields import differing_fields
-from mc_pipeline.domain.plan.view import CompanyLike, parse, view_audiences
+from mc_pipeline.domain.plan.view import parse, view_audiences
 from mc_pipeline.vocabulary import MemberStatus
 
 
@@ -48,7 +49,7 @@ def names_not_decided(members: pd.DataFrame, names_of_list: Mapping[str, NameFie
 
 
 def list_names(
-    contacts: pd.DataFrame, members: pd.DataFrame, records: pd.DataFrame, company: CompanyLike
+    contacts: pd.DataFrame, members: pd.DataFrame, records: pd.DataFrame, company: PlannedCompany
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the members whose names are not decided, and those whose last name stands in both fields.
 

@@ -5,10 +5,11 @@ nothing of it is used here: every rule is judged again from the tables.
 """
 
 from collections.abc import Iterable, Mapping, Set
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 
+from mc_pipeline.domain.company import JudgedCompany
 from mc_pipeline.vocabulary import (
     DATA_OPERATIONS,
     MARKETING_STATUSES,
@@ -53,31 +54,11 @@ LEAK_COLUMNS: tuple[str, ...] = (
 )
 
 
-class CustomersLike(Protocol):
-    """Who is a customer: ``order`` whoever ordered, ``order_and_children`` their contact persons too."""
-
-    @property
-    def contacts(self) -> str: ...
-
-
-class LeakSettings(Protocol):
-    """What the settings of a company say that matters for leaks."""
-
-    @property
-    def key(self) -> str: ...
-    @property
-    def exclude_suppliers(self) -> bool: ...
-    @property
-    def customers(self) -> CustomersLike: ...
-    @property
-    def audiences(self) -> Mapping[str, Any]: ...
-
-
 def find_leaks(
     plan: pd.DataFrame,
     contacts: pd.DataFrame,
     partners: pd.DataFrame,
-    company: LeakSettings,
+    company: JudgedCompany,
     opted_out_ever: Set[str],
     members: pd.DataFrame,
     blacklisted_emails: Set[str] = frozenset(),
@@ -229,7 +210,7 @@ def _partners_behind(rows: pd.DataFrame, target: pd.Series, contacts: pd.DataFra
 
 
 def _forbidden_partners(
-    partners: pd.DataFrame, contacts: pd.DataFrame, company: LeakSettings
+    partners: pd.DataFrame, contacts: pd.DataFrame, company: JudgedCompany
 ) -> list[tuple[set[int], str]]:
     """Partners who may be no contact, with the reason."""
     forbidden = [

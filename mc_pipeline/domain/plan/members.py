@@ -13,13 +13,14 @@ import numpy as np
 import pandas as pd
 
 from mc_pipeline.digests import body_digest, canonical_json
+from mc_pipeline.domain.company import UpgradeRules
 from mc_pipeline.domain.consent.changed_addresses import CHANGED_IN_MAILCHIMP
 from mc_pipeline.domain.consent.evidence import MAILING_LIST
 from mc_pipeline.domain.contacts.names import SPLIT, NameFields, decide_names
 from mc_pipeline.domain.plan.fields import differing_fields, is_empty, language_to_send
 from mc_pipeline.domain.plan.not_taken_back import NOT_TAKEN_BACK
 from mc_pipeline.domain.plan.refusal_causes import OUTSIDE_THE_PERSON
-from mc_pipeline.domain.plan.view import AudienceView, ConsentLike, parse
+from mc_pipeline.domain.plan.view import AudienceView, parse
 from mc_pipeline.vocabulary import MARKETING_STATUSES, REACHABLE_STATUSES, MemberStatus, Operation
 
 STATUSES_FOR_NEW = REACHABLE_STATUSES | {""}
@@ -36,7 +37,7 @@ def decide_creations(
     withdrawn: Set[tuple[str, str]] = frozenset(),
     double_optin_list_ids: Set[str],
     first_load_list_ids: Set[str],
-    consent_of_list: Mapping[str, ConsentLike | None],
+    consent_of_list: Mapping[str, UpgradeRules | None],
     planned_at: datetime,
     asked_to_confirm: Mapping[tuple[str, str], datetime] = MappingProxyType({}),
     of_first_load: Set[tuple[str, str]] = frozenset(),
@@ -183,7 +184,7 @@ def _sentences(
 def _beyond_daily_confirmations(
     rows: pd.DataFrame,
     asked_to_confirm: Mapping[tuple[str, str], datetime],
-    consent_of_list: Mapping[str, ConsentLike | None],
+    consent_of_list: Mapping[str, UpgradeRules | None],
     planned_at: datetime,
 ) -> list[str]:
     """Hold back confirmation mails beyond the number of a day; the rest follows on later days."""
@@ -466,7 +467,7 @@ def field_changes(
 
 def decide_upgrades(
     view: AudienceView,
-    consent_of_list: Mapping[str, ConsentLike | None],
+    consent_of_list: Mapping[str, UpgradeRules | None],
     double_optin_list_ids: Set[str],
     lost_evidence: Set[tuple[str, datetime]] = frozenset(),
 ) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from mc_pipeline.digests import canonical_json
+from mc_pipeline.domain.company import PlannedCompany
 from mc_pipeline.domain.completeness import Completeness
 from mc_pipeline.domain.consent.changed_addresses import CHANGED_IN_MAILCHIMP, ChangeLike, why_left_behind
 from mc_pipeline.domain.consent.held_addresses import (
@@ -42,7 +43,7 @@ from mc_pipeline.domain.plan.renames import find_renames
 from mc_pipeline.domain.plan.rows import NOT_QUALIFYING_TAG, PLAN_COLUMNS, assemble, empty_plan
 from mc_pipeline.domain.plan.stopped import find_stopped, hold_back_stopped, rows_for_stopped
 from mc_pipeline.domain.plan.tags import rows_for_tags
-from mc_pipeline.domain.plan.view import AudienceView, CompanyLike, view_audiences
+from mc_pipeline.domain.plan.view import AudienceView, view_audiences
 from mc_pipeline.vocabulary import MemberStatus, Operation
 
 __all__ = [
@@ -91,7 +92,7 @@ def decide_changes(
     members: pd.DataFrame,
     records: pd.DataFrame,
     *,
-    company: CompanyLike,
+    company: PlannedCompany,
     partners: pd.DataFrame,
     set_aside: pd.DataFrame,
     completeness: Completeness,

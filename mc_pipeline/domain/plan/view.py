@@ -5,13 +5,14 @@ and audience. Nothing is decided here.
 """
 
 import json
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 
+from mc_pipeline.domain.company import PlannedCompany
 from mc_pipeline.domain.consent.changed_addresses import ChangeLike, is_about
 from mc_pipeline.vocabulary import (
     MOST_RESTRICTIVE_FIRST,
@@ -66,29 +67,6 @@ _CONTACT_COLUMNS = (
     "evidence_json",
     "status_for_new",
 )
-
-
-class ConsentLike(Protocol):
-    """The consent settings of one audience that the plan needs."""
-
-    @property
-    def upgrade(self) -> bool: ...
-
-    @property
-    def max_confirmations(self) -> int: ...
-
-    @property
-    def marketing_permissions(self) -> Sequence[str]: ...
-
-
-class CompanyLike(Protocol):
-    """The settings of one company that the plan needs."""
-
-    @property
-    def key(self) -> str: ...
-
-    @property
-    def audiences(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -175,7 +153,7 @@ def view_audiences(
     contacts: pd.DataFrame,
     members: pd.DataFrame,
     records: pd.DataFrame,
-    company: CompanyLike,
+    company: PlannedCompany,
     *,
     blacklisted_emails: Set[str] = frozenset(),
     opted_out_ever: Set[str] = frozenset(),
