@@ -28,6 +28,7 @@ from mc_pipeline.mailchimp.errors import (
 )
 from mc_pipeline.mailchimp.guard import MAX_BATCH_OPERATIONS
 from mc_pipeline.mailchimp.members import member_tags_body, member_update_body
+from mc_pipeline.mailchimp.paging import pages
 from mc_pipeline.vocabulary import MemberStatus
 
 __all__ = [
@@ -220,21 +221,12 @@ def submitted_since(client: MailchimpClient, since: datetime) -> list[str]:
     """
     earliest = since - _CLOCK_MARGIN
     found: list[str] = []
-    offset, total = 0, 1
-    while offset < total:
-        page = client.batches.list(
-            count=_PAGE_SIZE, offset=offset, fields=["batches.id", "batches.submitted_at", "total_items"]
-        )
-        total = require(page, "total_items", int)
-        listed = require(page, "batches", list)
+    for page in pages(client.batches.list, "batches", fields=("id", "submitted_at"), count=_PAGE_SIZE):
         found += [
             str(batch["id"])
-            for batch in listed
+            for batch in page.items
             if not batch.get("submitted_at") or datetime.fromisoformat(batch["submitted_at"]) >= earliest
         ]
-        if not listed:
-            break
-        offset += len(listed)
     return found
 
 

@@ -34,6 +34,7 @@ from mc_pipeline.mailchimp.member_reading import (
     member_tags,
     read_members,
 )
+from mc_pipeline.mailchimp.paging import pages
 from mc_pipeline.mailchimp.retry import says_nothing_about_earlier_attempts
 from mc_pipeline.masking import mask_email
 from mc_pipeline.vocabulary import REACHABLE_STATUSES, MemberStatus, OutcomeKind
@@ -271,27 +272,25 @@ def _find_recently_changed(
     since: datetime,
     found: dict[str, dict[str, Any]],
 ) -> None:
-    offset, total = 0, 1
-    while offset < total and not addresses <= set(found):
-        page = client.lists.get_list_members_info(
-            list_id,
-            status=status,
-            since_last_changed=since,
-            sort_field="last_changed",
-            sort_dir="DESC",
-            count=PAGE_SIZE,
-            offset=offset,
-            fields=["total_items", *(f"members.{name}" for name in MEMBER_FIELDS)],
-        )
-        total = require(page, "total_items", int)
-        members = require(page, "members", list)
-        for member in members:
+    if addresses <= set(found):
+        return
+    for page in pages(
+        client.lists.get_list_members_info,
+        "members",
+        list_id,
+        status=status,
+        since_last_changed=since,
+        sort_field="last_changed",
+        sort_dir="DESC",
+        count=PAGE_SIZE,
+        fields=MEMBER_FIELDS,
+    ):
+        for member in page.items:
             email = str(member.get("email_address") or "").strip().lower()
             if email in addresses:
                 found[email] = dict(member)
-        if not members:
+        if addresses <= set(found):
             return
-        offset += len(members)
 
 
 def _is_our_creation(member: Mapping[str, Any], sent: Mapping[str, Any], began: datetime) -> bool:

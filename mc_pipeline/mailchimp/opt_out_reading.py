@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mc_pipeline.mailchimp.answers import require
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.member_reading import MEMBER_FIELDS, PAGE_SIZE, MemberPages, member_rows
+from mc_pipeline.mailchimp.paging import pages
 from mc_pipeline.vocabulary import MemberStatus
 
 if TYPE_CHECKING:
@@ -135,24 +136,13 @@ def newest_changes(client: MailchimpClient, list_id: str, status: str, since: da
 def read_abuse_reports(client: MailchimpClient, list_id: str) -> list[AbuseReport]:
     """Read every complaint about an audience. Mailchimp API: they cannot be asked for by time."""
     reports: dict[int, AbuseReport] = {}
-    offset, total = 0, 1
-    while offset < total:
-        page = client.lists.get_list_abuse_reports(
-            list_id,
-            count=PAGE_SIZE,
-            offset=offset,
-            fields=["total_items", *(f"abuse_reports.{name}" for name in ("id", "email_address", "date"))],
-        )
-        total = require(page, "total_items", int)
-        found = require(page, "abuse_reports", list)
-        for report in found:
+    ask, fields = client.lists.get_list_abuse_reports, ("id", "email_address", "date")
+    for page in pages(ask, "abuse_reports", list_id, fields=fields, count=PAGE_SIZE):
+        for report in page.items:
             email = str(report.get("email_address") or "").strip().lower()
             if email:
                 at = _moment(report.get("date"))
                 reports[int(report["id"])] = AbuseReport(int(report["id"]), email, at)
-        if not found:
-            break
-        offset += len(found)
     return list(reports.values())
 
 
