@@ -16,12 +16,13 @@ SHARED = {"masking", "vocabulary", "digests"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     **{name: set() for name in SHARED},
+    "retrying": set(),
     "domain": SHARED,
     "settings": {"domain.contacts.merge_fields", "vocabulary"},
     "tables": SHARED,
     "quality": SHARED,
-    "odoo": {*SHARED, "settings", "__version__"},
-    "mailchimp": {*SHARED, "__version__"},
+    "odoo": {*SHARED, "retrying", "settings", "__version__"},
+    "mailchimp": {*SHARED, "retrying", "__version__"},
     "ledger": SHARED,
     "push": {*SHARED, "domain", "odoo", "mailchimp", "ledger"},
     "webhooks": {*SHARED, "domain", "mailchimp", "ledger", "settings"},

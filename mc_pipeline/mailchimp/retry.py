@@ -6,13 +6,11 @@ timeout, unreadable answer) leaves open whether the write was applied: only requ
 in the same state are sent again, whatever the person did in between.
 """
 
-import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import tenacity
-
+from mc_pipeline import retrying
 from mc_pipeline.mailchimp.errors import (
     MailchimpAuthenticationError,
     MailchimpBlockedError,
@@ -28,37 +26,20 @@ from mc_pipeline.vocabulary import MemberStatus
 
 
 @dataclass(frozen=True)
-class RetryPolicy:
-    """How often a request is tried, and for how long.
+class RetryPolicy(retrying.RetryPolicy):
+    """How often a request to Mailchimp is tried, and for how long, unless somebody says otherwise.
 
-    Pauses are drawn between 0 and an exponentially growing bound (full jitter), so that the workers of
-    one account do not come back together. ``sleep`` None: the client's own pause, which its ``stop`` ends.
+    ``sleep`` None: the pause of the client, which its ``stop`` ends.
     """
 
     attempts: int = 6
     total_seconds: float = 600
     first_wait_seconds: float = 1
     longest_wait_seconds: float = 60
-    sleep: Callable[[float], None] | None = None
 
-    def retrying(self, may_retry: Callable[[BaseException], bool], sleep: Callable[[float], None]) -> Any:
-        """Return the tenacity loop; ``sleep`` is used where the policy has none of its own."""
-        return tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(self.attempts) | tenacity.stop_before_delay(self.total_seconds),
-            wait=self.wait,
-            retry=tenacity.retry_if_exception(may_retry),
-            sleep=self.sleep or sleep,
-            reraise=True,
-        )
-
-    def wait(self, state: tenacity.RetryCallState) -> float:
-        """Return the pause before the next attempt: full jitter, or what the answer's Retry-After asks."""
-        bound = min(
-            self.longest_wait_seconds, self.first_wait_seconds * 2 ** min(state.attempt_number - 1, 30)
-        )
-        error = state.outcome.exception() if state.outcome else None
-        asked = _retry_after(error) if isinstance(error, MailchimpError) else 0.0
-        return max(random.uniform(0, bound), min(asked, self.longest_wait_seconds))
+    def asked_seconds(self, error: BaseException) -> float:
+        """Return what the answer's Retry-After says."""
+        return _retry_after(error) if isinstance(error, MailchimpError) else 0.0
 
 
 def _retry_after(error: MailchimpError) -> float:
