@@ -2,10 +2,10 @@
 
 First it is looked at what differs, by what the ledger says the stores hold: an unchanged order costs no
 request. Of what is to be created or replaced, the store is asked whether it has it already
-(``store_adoption``). When a store would be lowered too much, these orders wait (``domain.store_guards``).
+(``store_adoption``). When a store would be lowered too much, these orders wait (``domain.store.guards``).
 Then, of each month, orders leave, their customers are made, and orders come and change. A store that fails
 holds up no other. What happens to an order that a store holds and that is due in none any more is told in
-``store_changes``.
+``domain.store.held_orders``.
 """
 
 import json
@@ -18,26 +18,8 @@ from typing import Any
 import pandas as pd
 
 from mc_pipeline.domain.store import ids as store_ids
-from mc_pipeline.domain.store.changes import (
-    ERASED_PERSON,
-    GIVEN_BACK,
-    KEPT_RIGHT,
-    MOVED,
-    NO_LONGER_COUNTS,
-    STAYS,
-    Departure,
-    Step,
-    Steps,
-    departures,
-    gone_for_good,
-    held_though_excluded,
-    is_announced,
-    is_given_back,
-    kept_rest,
-    missing_products,
-    order_steps,
-    why_replaced,
-)
+from mc_pipeline.domain.store.announcements import announcement
+from mc_pipeline.domain.store.changes import Step, Steps, missing_products, order_steps, why_replaced
 from mc_pipeline.domain.store.documents import (
     Document,
     attribution_of,
@@ -46,7 +28,27 @@ from mc_pipeline.domain.store.documents import (
     text_of,
 )
 from mc_pipeline.domain.store.guards import LoweredOrders, judge_lowered, row_key
-from mc_pipeline.domain.store.orders import OTHER_CURRENCY_WITHOUT_RATE
+from mc_pipeline.domain.store.held_orders import (
+    KEPT_RIGHT,
+    MOVED,
+    STAYS,
+    Departure,
+    departure_of_given_back,
+    departures,
+    former_customers,
+    gone_for_good,
+    held_though_excluded,
+    is_given_back,
+    kept_right,
+    not_left_alone,
+    orders_to_write,
+)
+from mc_pipeline.domain.store.not_written import (
+    LEFT_WITH_CUSTOMER,
+    OUTCOME_NOT_KNOWN,
+    OrderInTheWay,
+    why_not_written,
+)
 from mc_pipeline.ledger import AboutOrder, StoreRecord
 from mc_pipeline.mailchimp.errors import (
     MailchimpAuthenticationError,
@@ -101,14 +103,6 @@ class Orders:
     lowered_limit: Callable[[int], int] = lambda held: held
     approved_row_keys: Callable[[], Collection[str]] = frozenset
 
-    def concerned(self, held: pd.DataFrame) -> pd.DataFrame:
-        """Return what is held of which something may be written: not in a store that is left alone, nor due
-        in such a one, which an order enters only when it leaves where it is."""
-        due_there = self.rows["store_id"].isin(list(self.stores_left_alone))
-        due_there &= self.rows["excluded_because"] == ""
-        waiting = held["order_id"].isin(self.rows.loc[due_there, "order_id"])
-        return held[~waiting & ~held["store_id"].isin(list(self.stores_left_alone))]
-
 
 class OrderPusher:
     """Pushes the orders of one company in one run."""
@@ -140,19 +134,20 @@ class OrderPusher:
 
     def push(self) -> OrderPush:
         """Push everything that differs; what fails of a store or month stays due, and the rest goes on."""
-        held = self._orders.concerned(self._ledger.stores.orders_present(self._company))
+        rows = self._orders.rows
+        present = self._ledger.stores.orders_present(self._company)
+        held = not_left_alone(rows, present, self._orders.stores_left_alone)
         staying: dict[str, Month] = {}
-        excluded = held_though_excluded(self._orders.rows, held, self._orders.members)
-        # Without a rate, nobody knows what is kept of it.
-        kept_right = excluded["is_member"] & (excluded["uncounted_because"] != OTHER_CURRENCY_WITHOUT_RATE)
-        due = self._due(held, excluded[kept_right])
-        self._former = _former_customers(due, held)
+        excluded = held_though_excluded(rows, held, self._orders.members)
+        right = kept_right(excluded)
+        due = orders_to_write(rows, held, excluded[right], self._stores)
+        self._former = former_customers(due, held)
         differing, lowered = self._look(due)
-        given_back = self._given_back(excluded[~kept_right], staying)
-        leaving = self._leaving([*departures(self._orders.rows, held), *given_back], staying)
+        given_back = self._given_back(excluded[~right], staying)
+        leaving = self._leaving([*departures(rows, held), *given_back], staying)
         guards = self._judge(lowered, leaving, held)
         leaving = self._not_waiting(leaving, staying)
-        by_month = {str(name): rows for name, rows in differing.groupby("month")}
+        by_month = {str(name): of_month for name, of_month in differing.groupby("month")}
         month_due = dict(zip(due["order_id"], due["month"], strict=True))
         leaving_by_month: dict[str, list[Departure]] = {}
         for departure in leaving:
@@ -188,24 +183,7 @@ class OrderPusher:
             month.trouble.append(str(error))
         self._report(f"{month.month if month else 'Store'} {store_id}: {error}")
 
-    # --- what is due --------------------------------------------------------------------------------
-
-    def _due(self, held: pd.DataFrame, kept_right: pd.DataFrame) -> pd.DataFrame:
-        """Rows to be written: those that are due, and those that a store holds and that count no more.
-
-        ``kept_right``: rows of ``held_though_excluded``. They are the ones with ``as_held``: to be kept
-        right where they are, and never to be brought there.
-        """
-        rows = self._orders.rows
-        in_store = rows["store_id"].isin(list(self._stores))
-        due = in_store & (rows["excluded_because"] == "")
-        place = pd.MultiIndex.from_frame(rows[["order_id", "store_id"]].astype(object))
-        is_held = place.isin(pd.MultiIndex.from_frame(held[["order_id", "store_id"]].astype(object)))
-        worthless = in_store & rows["excluded_because"].isin(NO_LONGER_COUNTS) & is_held
-        found = rows[due | worthless].assign(as_held=False)
-        if kept_right.empty:
-            return found
-        return pd.concat([found, kept_right[rows.columns].assign(as_held=True)], ignore_index=True)
+    # --- what leaves --------------------------------------------------------------------------------
 
     def _leaving(self, found: Sequence[Departure], staying: dict[str, Month]) -> list[Departure]:
         """Return those that do leave, and say of the others, by month, why they do not."""
@@ -232,11 +210,7 @@ class OrderPusher:
         return leaving
 
     def _given_back(self, orders: pd.DataFrame, staying: dict[str, Month]) -> list[Departure]:
-        """Return which of these orders have to leave, as money was given back; the others stay, listed.
-
-        They are of people who are no members: an order of somebody who was archived or is gone would bring
-        them back as a contact (rule 9.1), a deletion brings back nobody.
-        """
+        """Return which of these orders have to leave, as money was given back; the others stay, listed."""
         found: list[Departure] = []
         for start in range(0, len(orders), SLICE):
             part = orders.iloc[start : start + SLICE]
@@ -244,12 +218,11 @@ class OrderPusher:
             sent = {(record.store_id, record.order_id): record.sent_json for record in records}
             row: Any
             for row in part.itertuples():
-                store_id, order_id, month = str(row.store_id), int(row.order_id), str(row.month)
-                present: Document = json.loads(sent.get((store_id, order_id)) or "{}")
-                known = row.uncounted_because != OTHER_CURRENCY_WITHOUT_RATE
-                if known and is_given_back(present, kept_document(row, present.get("customer", ""))):
-                    rest = kept_rest(kept_document(row, ""))
-                    found.append(Departure(store_id, order_id, month, GIVEN_BACK, rest))
+                month = str(row.month)
+                present: Document = json.loads(sent.get((str(row.store_id), int(row.order_id))) or "{}")
+                departure = departure_of_given_back(row, present)
+                if departure is not None:
+                    found.append(departure)
                 else:
                     staying.setdefault(month, Month(month)).list_untouched(row, STAYS)
         return found
@@ -344,7 +317,7 @@ class OrderPusher:
         """Judge the guard of every store that would lose something, and note what waits."""
         changes = {store_id: dict(keys) for store_id, keys in lowered.items()}
         for departure in leaving:
-            if departure.because not in (MOVED, ERASED_PERSON):
+            if departure.lowers:
                 foreign = store_ids.order_id(departure.order_id)
                 key = row_key(departure.store_id, foreign, None)
                 changes.setdefault(departure.store_id, {})[departure.order_id] = key
@@ -423,7 +396,7 @@ class OrderPusher:
         going = []
         for departure in leaving:
             key = ("order", departure.store_id, store_ids.order_id(departure.order_id))
-            why_not = _NOT_KNOWN if key in self._open else staying.get(departure.order_id)
+            why_not = OUTCOME_NOT_KNOWN if key in self._open else staying.get(departure.order_id)
             if why_not:
                 month.hold_back(departure.store_id, departure.order_id, "delete", departure.because, why_not)
             else:
@@ -568,6 +541,8 @@ class OrderPusher:
             )
             for store_id, rows in due.groupby("store_id")
         }
+        announces = {store_id: self._announces(store_id) for store_id in customers}
+        complete, incomplete_because = self._orders.complete, self._orders.incomplete_because
         prepared = []
         row: Any
         for row in due.itertuples():
@@ -582,7 +557,10 @@ class OrderPusher:
                     month.add(row.store_id, order_id, operation, because, gone)
                 continue
             wanted = kept_document(row, customer.object_id)
-            steps = order_steps(row.foreign_order_id, wanted, held, self._announcement(row, wanted, records))
+            said = announcement(
+                wanted, row.processed_at, self._now, known=records, announces=announces[row.store_id]
+            )
+            steps = order_steps(row.foreign_order_id, wanted, held, said)
             if steps is None:
                 if order_id in month.read_back:
                     operation, because = month.read_back[order_id]
@@ -591,65 +569,37 @@ class OrderPusher:
                 elif row.as_held:
                     month.list_untouched(row, KEPT_RIGHT)
                 continue
-            absent_because = not_there.get(str(row.store_id), {}).get(row.email)
-            why_not = (
-                self._why_not(row, wanted, steps, held, records, leaves_elsewhere)
-                if absent_because is None
-                else StoreResult("held_back", absent_because)
+            way = OrderInTheWay(
+                absent_because=not_there.get(str(row.store_id), {}).get(row.email),
+                is_open=("order", row.store_id, row.foreign_order_id) in self._open,
+                waits_because=self._waits.get((row.store_id, order_id)),
+                held=held,
+                lacking=missing_products(wanted, self._products_of(row.store_id)),
+                elsewhere=[
+                    record.store_id
+                    for record in records
+                    if record.present and record.store_id != row.store_id
+                ],
+                leaves_elsewhere=leaves_elsewhere,
+                incomplete_because=None if complete else incomplete_because,
             )
+            why_not = why_not_written(steps, way, self._now)
             if why_not is not None:
-                month.add(row.store_id, order_id, steps.operation, steps.because, why_not)
+                result = StoreResult(why_not.outcome, why_not.detail)
+                month.add(row.store_id, order_id, steps.operation, steps.because, result)
                 continue
             prepared.append(
                 _Prepared(row, order_id, customer, wanted, steps, self._change(row, customer, steps))
             )
         return prepared
 
-    def _announcement(self, row: Any, wanted: Document, records: Sequence[StoreRecord]) -> Mapping[str, Any]:
-        """What a creation says that no later write does: that the order is new, where customers are told."""
-        is_new = not any(record.present or record.sent_json or record.attribution_json for record in records)
-        if not is_new:
-            return {}
-        store = self._stores[row.store_id]
-        if store.order_notifications and is_announced(wanted, row.processed_at, self._now):
-            state = self._ledger.stores.get(store.store_id)
-            if state is not None and state.loaded_at is not None:
-                return {"financial_status": "pending"}
-        return {}
-
-    def _why_not(
-        self,
-        row: Any,
-        wanted: Document,
-        steps: Steps,
-        held: StoreRecord | None,
-        records: Sequence[StoreRecord],
-        leaves_elsewhere: bool,
-    ) -> StoreResult | None:
-        """Why an order is not written now; None: it is."""
-        if ("order", row.store_id, row.foreign_order_id) in self._open:
-            return StoreResult("held_back", _NOT_KNOWN)
-        waits = self._waits.get((row.store_id, int(row.order_id)))
-        if waits is not None:
-            return StoreResult("held_back", waits)
-        elsewhere = [
-            record.store_id for record in records if record.present and record.store_id != row.store_id
-        ]
-        if held is not None and self._is_refused(held, steps, elsewhere):
-            return StoreResult("rejected", f"refused before, and unchanged since: {held.refused_detail}")
-        lacking = missing_products(wanted, self._products_of(row.store_id))
-        if lacking:
-            return StoreResult("held_back", f"the store lacks products of it: {', '.join(lacking)}")
-        if elsewhere and not leaves_elsewhere:
-            return StoreResult("held_back", f"store {', '.join(elsewhere)} holds it still")
-        if steps.operation == "replace" and not self._orders.complete:
-            because = self._orders.incomplete_because
-            return StoreResult("held_back", f"what was read is not complete: {because}")
-        return None
-
-    def _is_refused(self, held: StoreRecord, steps: Steps, elsewhere: Sequence[str]) -> bool:
-        """Whether a write was refused before. What another store holds leaves it for no mere attempt."""
-        return held.was_refused(steps.wanted) if elsewhere else held.is_refused(steps.wanted, self._now)
+    def _announces(self, store_id: str) -> bool:
+        """Whether new orders of a store are announced: as its settings ask, once its first load is over."""
+        store = self._stores.get(store_id)
+        if store is None or not store.order_notifications:
+            return False
+        state = self._ledger.stores.get(store_id)
+        return state is not None and state.loaded_at is not None
 
     def _change(self, row: Any, customer: StoreRecord, steps: Steps) -> StoreChange:
         return StoreChange(
@@ -692,13 +642,13 @@ class OrderPusher:
                 continue
             place = f"{customer.store_id}/{customer.object_id}"
             if customer.key in self._open:
-                failed[place] = StoreResult("held_back", _NOT_KNOWN)
+                failed[place] = StoreResult("held_back", OUTCOME_NOT_KNOWN)
             elif customer.is_refused("{}", self._now):
                 failed[place] = StoreResult(
                     "held_back", f"its customer was refused: {customer.refused_detail}"
                 )
             elif self._left_with_customer(customer):
-                failed[place] = StoreResult("held_back", _LEFT)
+                failed[place] = StoreResult("held_back", LEFT_WITH_CUSTOMER)
             else:
                 body = customer_body(customer.object_id, customer.email)
                 wanted[place] = StoreChange(
@@ -823,29 +773,9 @@ class _Prepared:
 
 
 _NOT_SENT = StoreResult("not_sent", "the push ended before")
-_NOT_KNOWN = "what became of an earlier write to it is not known yet"
-_LEFT = "the person is not a member any more: the order would bring them back as a contact"
 
 
 def _with_loss(result: StoreResult, change: StoreChange) -> StoreResult:
     """The result of taking an order out, with what its campaign loses by it."""
     lost = lost_attribution(change.attribution) if result.is_done else ""
     return replace(result, detail="; ".join(filter(None, [result.detail, lost]))) if lost else result
-
-
-def _former_customers(due: pd.DataFrame, held: pd.DataFrame) -> dict[tuple[str, str], str]:
-    """Store and address to the customer that the same person is there by now, under another address."""
-    joined = due[["order_id", "store_id", "email"]].merge(
-        held, on="order_id", suffixes=("", "_held"), how="inner"
-    )
-    renamed = joined[
-        (joined["store_id"] == joined["store_id_held"].astype(object))
-        & (joined["email"] != joined["email_held"])
-        & joined["customer_id"].notna()
-    ]
-    return {
-        (store, email): customer
-        for store, email, customer in zip(
-            renamed["store_id"], renamed["email"], renamed["customer_id"], strict=True
-        )
-    }

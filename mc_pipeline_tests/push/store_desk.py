@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from mc_pipeline.domain.store import ids as store_ids
-from mc_pipeline.domain.store.changes import held_though_excluded
+from mc_pipeline.domain.store.held_orders import orders_to_supply
 from mc_pipeline.ledger import Ledger
 from mc_pipeline.ledger.schema import opened_audience
 from mc_pipeline.mailchimp.client import MailchimpClient
@@ -218,9 +218,8 @@ class StoreDesk:
             failed = open_stores(client, ledger, lease, stores)
             stores = [store for store in stores if store.store_id not in failed]
             self.failed = [*failed]
-            due = due[due["store_id"].isin([store.store_id for store in stores])]
-            excluded = held_though_excluded(rows, ledger.stores.orders_present(COMPANY), self.members())
-            supplied = pd.concat([due, excluded[excluded["is_member"]]])
+            present = ledger.stores.orders_present(COMPANY)
+            supplied = orders_to_supply(rows, present, self.members(), [store.store_id for store in stores])
             push_products(supplied, self.products, writes, self.now())
             wanted = Orders(
                 rows=rows,

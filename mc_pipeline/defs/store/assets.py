@@ -168,16 +168,12 @@ def members_of(systems: Systems, company: CompanySettings) -> "pd.DataFrame":
     audience that the settings name no longer nobody is known: it is not read any more. Nor is anybody of one
     that was never approved, whose store gets nothing (rule 7.6).
     """
+    from mc_pipeline.domain.store.members import members_in_audiences
 
     lists = {audience.list_id for audience in company.audiences.values()}
     lists &= systems.ledger.plans.opened_audiences(company.key)
-    known = systems.ledger.members.load(lists)
-    there = known["last_status"].notna() & (known["last_status"] != "archived") & (known["absent_reads"] == 0)
-    members = known.loc[there & ~known["vanished"], ["list_id", "email"]]
-    # Who has an address that its owner left is somebody else: Odoo's orders are not theirs.
     left = {(each.list_id, each.former) for each in systems.ledger.changed_addresses.open(company.key)}
-    taken = [place in left for place in zip(members["list_id"], members["email"], strict=True)]
-    return members.drop(members.index[taken])
+    return members_in_audiences(systems.ledger.members.load(lists), left)
 
 
 def said_of_stores(stores: Sequence[StoreLeftAlone]) -> dict[str, dg.MetadataValue]:

@@ -42,7 +42,7 @@ def store_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefin
     def order_push_checks(
         context: dg.AssetCheckExecutionContext, order_push: Table, systems: dg.ResourceParam[Systems]
     ) -> Iterator[dg.AssetCheckResult]:
-        from mc_pipeline.domain.store.changes import KEPT_RIGHT, STAYS
+        from mc_pipeline.domain.store.held_orders import KEPT_RIGHT, STAYS
 
         left_alone = order_push.rows["because"].isin([KEPT_RIGHT, STAYS])
         rows = order_push.rows[~left_alone]

@@ -58,7 +58,9 @@ _COLUMNS_OF_ORDERS = (
     "order_total", "tax_total", "shipping_total", "lines_json", "excluded_because", "excluded_detail",
     "uncounted_because",
 )  # fmt: skip
-_COLUMNS_OF_PRODUCTS = ("order_id", "store_id", "email", "lines_json", "excluded_because")
+_COLUMNS_OF_PRODUCTS = (
+    "order_id", "store_id", "email", "lines_json", "excluded_because", "uncounted_because",
+)  # fmt: skip
 _COLUMNS_OF_RATES = ("order_id", "currency", "company_currency", "currency_rate")
 _ONLY_WHICH_LISTS = {COLUMNS: ["list_id"]}
 _MONTHS_LISTED = 240
@@ -89,9 +91,8 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
         audience_plan: Table,
         systems: dg.ResourceParam[Systems],
     ) -> dg.MaterializeResult[Table]:
-        import pandas as pd
-
         from mc_pipeline.defs.store.troubles import broken_stores, of_failures, of_products
+        from mc_pipeline.domain.store.held_orders import orders_to_supply
         from mc_pipeline.push.order_rows import StoreFailure
         from mc_pipeline.push.products import push_products
         from mc_pipeline.push.stores import open_stores
@@ -105,8 +106,7 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
             with company_lease(systems, company.key, context.run.run_id, context.log) as lease:
                 writes, begun = _begin(systems, company, lease, context.run.run_id)
                 settled = begun.count
-                due = _due(store_orders.rows)
-                named = _stores_in_use(systems, company, due, closed, writes.client)
+                named = _stores_in_use(systems, company, _due(store_orders.rows), closed, writes.client)
                 failed = open_stores(
                     writes.client,
                     systems.ledger,
@@ -115,11 +115,13 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
                     is_erased=systems.erased.includes,
                 )
                 stores = {name: store for name, store in named.items() if name not in failed}
-                due = due[due["store_id"].isin(list(stores))]
-                kept_right = _kept_right(systems, company, store_orders.rows)
-                kept_right = kept_right[kept_right["store_id"].isin(list(stores))]
-                due = pd.concat([due, kept_right]) if len(kept_right) else due
-                push = push_products(due, odoo_products.rows, writes, systems.now())
+                supplied = orders_to_supply(
+                    store_orders.rows,
+                    systems.ledger.stores.orders_present(company.key),
+                    members_of(systems, company),
+                    stores,
+                )
+                push = push_products(supplied, odoo_products.rows, writes, systems.now())
                 rows = _with_templates(push.rows, stores)
                 by_store = {**begun.failures, **push.failures, **failed}
         failures = [StoreFailure(name, "", error) for name, error in by_store.items()]
@@ -352,15 +354,6 @@ def _stores_in_use(
 
 def _due(orders: "pd.DataFrame") -> "pd.DataFrame":
     return orders[orders["excluded_because"] == ""]
-
-
-def _kept_right(systems: Systems, company: CompanySettings, orders: "pd.DataFrame") -> "pd.DataFrame":
-    """Return the orders that are not due and are kept right in the store that holds them."""
-    from mc_pipeline.domain.store.changes import held_though_excluded
-
-    held = systems.ledger.stores.orders_present(company.key)
-    found = held_though_excluded(orders, held, members_of(systems, company))
-    return found[found["is_member"]]
 
 
 def _rates(orders: "pd.DataFrame") -> dict[int, float]:

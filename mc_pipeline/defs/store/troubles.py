@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mc_pipeline.defs.store.left_alone import StoreLeftAlone
-from mc_pipeline.domain.store.changes import KEPT_RIGHT, STAYS
 from mc_pipeline.domain.store.guards import WAITS
+from mc_pipeline.domain.store.held_orders import KEPT_RIGHT, STAYS
 from mc_pipeline.ledger import Trouble, TroubleKind
 from mc_pipeline.mailchimp.errors import MailchimpError
 from mc_pipeline.mailchimp.stores import StoreMismatchError

@@ -125,7 +125,7 @@ def build_store_orders(
     Returns:
         Rows of ``store_orders``, one per order, by id: due in one store, or excluded for one reason. Month,
         amounts and lines are there either way: a store that holds an excluded order is kept right by them
-        (see ``store_changes``). ``kept_untaxed_company`` is Odoo's, below zero where it is.
+        (see ``held_orders``). ``kept_untaxed_company`` is Odoo's, below zero where it is.
         ``uncounted_because`` is OTHER_CURRENCY_WITHOUT_RATE, NOT_INVOICED or NOT_PAID, also of orders that
         are excluded for another reason.
 
