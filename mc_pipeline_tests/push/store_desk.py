@@ -24,8 +24,8 @@ from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.connections import InProcessSlots
 from mc_pipeline.mailchimp.retry import RetryPolicy
 from mc_pipeline.mailchimp.store_reading import read_store_orders
-from mc_pipeline.push.order_rows import OrderPush
 from mc_pipeline.push.orders import OrderPusher, Orders
+from mc_pipeline.push.orders.rows import OrderPush
 from mc_pipeline.push.products import push_products
 from mc_pipeline.push.store_settling import settle_store_writes
 from mc_pipeline.push.store_writes import StoreWrites

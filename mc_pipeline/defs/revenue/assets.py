@@ -27,7 +27,7 @@ from mc_pipeline.tables.parquet import storage_folder, stored_table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mc_pipeline.push.order_rows import StoreFailure
+    from mc_pipeline.push.orders.rows import StoreFailure
 
 FINANCE = "team:finance"
 _READ_AGAIN_AT_MOST = 1000
@@ -189,7 +189,7 @@ def _held(
 
     from mc_pipeline.mailchimp.errors import MailchimpError, MailchimpNotFoundError
     from mc_pipeline.mailchimp.store_reading import ORDER_COLUMNS, read_store_orders
-    from mc_pipeline.push.order_rows import StoreFailure
+    from mc_pipeline.push.orders.rows import StoreFailure
 
     named = [audience.store.id for audience in company.audiences.values() if audience.store]
     known = [store.store_id for store in systems.ledger.stores.of_company(company.key)]
@@ -242,7 +242,7 @@ def _read_again(
     """
     from mc_pipeline.ledger import AboutOrder
     from mc_pipeline.mailchimp.errors import MailchimpError
-    from mc_pipeline.push.order_rows import StoreFailure
+    from mc_pipeline.push.orders.rows import StoreFailure
     from mc_pipeline.push.store_settling import read_back
 
     orders = found.differing.dropna(subset=["order_id"]).head(_READ_AGAIN_AT_MOST)

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from mc_pipeline.ledger import Lease
     from mc_pipeline.mailchimp.client import MailchimpClient
     from mc_pipeline.mailchimp.errors import MailchimpError
-    from mc_pipeline.push.order_rows import OrderPush
+    from mc_pipeline.push.orders.rows import OrderPush
     from mc_pipeline.push.store_settling import Settled
     from mc_pipeline.push.store_writes import StoreWrites
     from mc_pipeline.push.stores import Store
@@ -93,7 +93,7 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
     ) -> dg.MaterializeResult[Table]:
         from mc_pipeline.defs.store.troubles import broken_stores, of_failures, of_products
         from mc_pipeline.domain.store.held_orders import orders_to_supply
-        from mc_pipeline.push.order_rows import StoreFailure
+        from mc_pipeline.push.orders.rows import StoreFailure
         from mc_pipeline.push.products import push_products
         from mc_pipeline.push.stores import open_stores
 
@@ -174,8 +174,8 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
             of_lowered,
             of_orders,
         )
-        from mc_pipeline.push.order_rows import StoreFailure
         from mc_pipeline.push.orders import OrderPusher, Orders
+        from mc_pipeline.push.orders.rows import StoreFailure
         from mc_pipeline.push.stores import end_first_loads, forget_deleted_stores, open_stores
         from mc_pipeline.sync.opt_outs.since import AskedAudiences
 

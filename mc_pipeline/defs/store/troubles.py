@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mc_pipeline.domain.store.guards import LoweredOrders
-    from mc_pipeline.push.order_rows import StoreFailure
+    from mc_pipeline.push.orders.rows import StoreFailure
 
 _ENGINEERING, _MARKETING, _FINANCE = "data engineering", "marketing ops", "finance"
 _NAMED = 3
