@@ -22,14 +22,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ledger": {"masking"},
     "push": {"domain", "odoo", "mailchimp", "ledger", "masking"},
     "webhooks": {"domain", "mailchimp", "ledger", "settings", "masking"},
-    "sync": {"domain", "odoo", "mailchimp", "ledger", "push", "settings", "masking"},
+    "sync": {"domain", "odoo", "mailchimp", "ledger", "push", "tables", "settings", "masking"},
     "sandbox": set(),
     "instance": set(),
     "defs": {
         *("domain", "quality", "tables", "odoo", "mailchimp", "ledger", "push", "sync"),
         *("settings", "masking"),
     },
-    "doctor": {"defs.systems", "domain", "tables", "odoo", "mailchimp", "ledger", "settings", "masking"},
+    "doctor": {"sync", "domain", "tables", "odoo", "mailchimp", "ledger", "settings", "masking"},
     "definitions": {"defs", "tables", "ledger", "settings", "masking"},
     "cli": {"*"},
 }

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mc_pipeline.cli.person import tell_story
 from mc_pipeline.domain.contacts.explanation import ExplanationStep
 from mc_pipeline.ledger import Intent, Ledger, Outcome
+from mc_pipeline.sync.person import tell_story
 from mc_pipeline_tests.domain.audience_model import RETAIL, company
 from mc_pipeline_tests.ledger.conftest import observed
 

@@ -7,8 +7,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from mc_pipeline.ledger import Ledger
 from mc_pipeline.ledger.leases import OPT_OUTS
 from mc_pipeline.ledger.standing_opt_outs import BLACKLISTED, StandingOptOut
@@ -20,6 +18,7 @@ from mc_pipeline.push.member_writes import MemberWrites, Result, Write
 from mc_pipeline.sandbox.mailchimp import DEFAULT_KEY, SandboxMailchimp
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.opt_outs.into_mailchimp import CarriedIntoMailchimp, carry_into_mailchimp
+from mc_pipeline.sync.systems import Systems
 
 COMPANY, AUDIENCE, LIST = "acme", "retail", "retail1"
 SETTINGS = CompanySettings.model_validate(
@@ -164,32 +163,14 @@ class TwoWriters:
         ]
 
 
-class _Systems:
+class _Systems(Systems):
     """What carrying into Mailchimp needs of the systems."""
 
     def __init__(self, desk: TwoWriters) -> None:
+        settings: Any = None  # nothing of them is asked for
+        super().__init__(settings)
         self._desk = desk
         self.ledger = desk.ledger
-        self.settings: Any = None
-        self.erased = self
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def without(self, rows: pd.DataFrame) -> pd.DataFrame:
-        return rows
-
-    def split(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-        return rows, rows.iloc[:0]
-
-    def includes(self, email: str) -> bool:
-        return False
-
-    def pseudonym_of(self, email: str) -> str | None:
-        return None
-
-    def erased_by_now(self) -> "_Systems":
-        return self
 
     def odoo(self, company: Any) -> Any:
         raise AssertionError("carrying into Mailchimp asks nothing of Odoo")

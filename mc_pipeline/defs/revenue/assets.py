@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from mc_pipeline.defs.company_lease import company_lease
+from mc_pipeline.defs.failures import shows_failures
 from mc_pipeline.defs.presentation import (
     LISTED_ROWS,
     column_schema,
@@ -19,8 +19,9 @@ from mc_pipeline.defs.presentation import (
 from mc_pipeline.defs.revenue.report import Reconciliation, bridge_steps, report_markdown
 from mc_pipeline.defs.store.assets import said_of_stores
 from mc_pipeline.defs.store.left_alone import not_looked_at
-from mc_pipeline.defs.systems import Systems
 from mc_pipeline.settings import CompanySettings
+from mc_pipeline.sync.company_lease import company_lease
+from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table, schemas
 from mc_pipeline.tables.parquet import storage_folder, stored_table
 
@@ -51,6 +52,7 @@ def revenue_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         "*report*, in the metadata, has the chart and the tables of the months.",
         metadata={"dagster/column_schema": column_schema(schemas.REVENUE_RECONCILIATION)},
     )
+    @shows_failures
     def revenue_reconciliation(
         context: dg.AssetExecutionContext,
         store_orders: Table,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from mc_pipeline.defs.failures import shows_failures
 from mc_pipeline.defs.partitions import company_partitions
 from mc_pipeline.defs.presentation import (
     LISTED_ROWS,
@@ -16,8 +17,8 @@ from mc_pipeline.defs.presentation import (
     unless_empty,
 )
 from mc_pipeline.defs.store.left_alone import StoreLeftAlone
-from mc_pipeline.defs.systems import Systems
 from mc_pipeline.settings import CompanySettings, Settings
+from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table, schemas
 from mc_pipeline.tables.elsewhere import customers_elsewhere_in
 from mc_pipeline.tables.parquet import COLUMNS, FEEDS, stored_table
@@ -83,6 +84,7 @@ def store_assets(settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]
             FEEDS: {"asset": ORDERS_BY_MONTH, "first_month": first_month},
         },
     )
+    @shows_failures
     def store_orders(
         context: dg.AssetExecutionContext,
         odoo_orders: Table,

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 
 from mc_pipeline.defs.check_specs import company_check_spec
+from mc_pipeline.defs.failures import shows_failures
 from mc_pipeline.defs.presentation import (
     LISTED_ROWS,
     counts,
@@ -15,7 +16,7 @@ from mc_pipeline.defs.presentation import (
     unless_empty,
 )
 from mc_pipeline.defs.store.left_alone import troubles_of
-from mc_pipeline.defs.systems import Systems
+from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table
 
 ORDERS_APPLIED = "orders_applied"
@@ -39,6 +40,7 @@ def store_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefin
             )
         ],
     )
+    @shows_failures
     def order_push_checks(
         context: dg.AssetCheckExecutionContext, order_push: Table, systems: dg.ResourceParam[Systems]
     ) -> Iterator[dg.AssetCheckResult]:

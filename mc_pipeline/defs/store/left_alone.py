@@ -49,7 +49,7 @@ def stores_left_alone(
         opened: list ids of the audiences whose first load was approved.
         planned: list ids of the audiences for which the plan has a change.
     """
-    from mc_pipeline.defs.audience.observing import Audiences
+    from mc_pipeline.sync.observing import Audiences
 
     found: dict[str, StoreLeftAlone] = {}
     # Members who are as they should be are in no row of the plan.

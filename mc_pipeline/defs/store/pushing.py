@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from mc_pipeline.defs.audience.assets import ONLY_WHICH_AUDIENCES
-from mc_pipeline.defs.company_lease import company_lease
-from mc_pipeline.defs.known_ledger import refuse_another_ledger
+from mc_pipeline.defs.failures import shows_failures
 from mc_pipeline.defs.odoo.assets import DATA_ENGINEERS
 from mc_pipeline.defs.presentation import (
     LISTED_ROWS,
@@ -35,8 +34,10 @@ from mc_pipeline.defs.store.left_alone import (
     remember_troubles,
     stores_left_alone,
 )
-from mc_pipeline.defs.systems import Systems
 from mc_pipeline.settings import CompanySettings
+from mc_pipeline.sync.company_lease import company_lease
+from mc_pipeline.sync.known_ledger import refuse_another_ledger
+from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table, schemas
 from mc_pipeline.tables.parquet import COLUMNS
 
@@ -83,6 +84,7 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
         "the store first, bound to its audience and syncing. Settles what an interrupted run left open.",
         metadata={"dagster/column_schema": column_schema(schemas.PRODUCT_PUSH)},
     )
+    @shows_failures
     def product_push(
         context: dg.AssetExecutionContext,
         store_orders: Table,
@@ -159,6 +161,7 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
         "next one.",
         metadata={"dagster/column_schema": column_schema(schemas.ORDER_PUSH)},
     )
+    @shows_failures
     def order_push(
         context: dg.AssetExecutionContext,
         store_orders: Table,
