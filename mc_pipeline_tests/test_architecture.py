@@ -11,26 +11,29 @@ import mc_pipeline
 
 PACKAGE = Path(mc_pipeline.__file__).parent
 
+SHARED = {"masking", "vocabulary", "digests"}
+"""Small modules that know nothing else of ours: words, and what several parts need alike."""
+
 MAY_IMPORT: dict[str, set[str]] = {
-    "masking": set(),
-    "domain": {"masking"},
-    "settings": {"domain.contacts.merge_fields"},
-    "tables": {"masking"},
-    "quality": {"masking"},
-    "odoo": {"settings", "masking", "__version__"},
-    "mailchimp": {"masking", "__version__"},
-    "ledger": {"masking"},
-    "push": {"domain", "odoo", "mailchimp", "ledger", "masking"},
-    "webhooks": {"domain", "mailchimp", "ledger", "settings", "masking"},
-    "sync": {"domain", "odoo", "mailchimp", "ledger", "push", "tables", "settings", "masking"},
+    **{name: set() for name in SHARED},
+    "domain": SHARED,
+    "settings": {"domain.contacts.merge_fields", "vocabulary"},
+    "tables": SHARED,
+    "quality": SHARED,
+    "odoo": {*SHARED, "settings", "__version__"},
+    "mailchimp": {*SHARED, "__version__"},
+    "ledger": SHARED,
+    "push": {*SHARED, "domain", "odoo", "mailchimp", "ledger"},
+    "webhooks": {*SHARED, "domain", "mailchimp", "ledger", "settings"},
+    "sync": {*SHARED, "domain", "odoo", "mailchimp", "ledger", "push", "tables", "settings"},
     "sandbox": set(),
     "instance": set(),
     "defs": {
-        *("domain", "quality", "tables", "odoo", "mailchimp", "ledger", "push", "sync"),
-        *("settings", "masking"),
+        *SHARED,
+        *("domain", "quality", "tables", "odoo", "mailchimp", "ledger", "push", "sync", "settings"),
     },
-    "doctor": {"sync", "domain", "tables", "odoo", "mailchimp", "ledger", "settings", "masking"},
-    "definitions": {"defs", "tables", "ledger", "settings", "masking"},
+    "doctor": {*SHARED, "sync", "domain", "tables", "odoo", "mailchimp", "ledger", "settings"},
+    "definitions": {*SHARED, "defs", "tables", "ledger", "settings"},
     "cli": {"*"},
 }
 """Part of the package → what of ours it may import; ``*`` = everything."""

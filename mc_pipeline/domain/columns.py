@@ -4,7 +4,6 @@ A table straight from Odoo and the same table back from Parquet differ in types 
 arrays, objects or nullable integers); the rules see no difference.
 """
 
-import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -72,8 +71,3 @@ def require_unique(table: pd.DataFrame, column: str) -> None:
 def lower(addresses: Iterable[str]) -> frozenset[str]:
     """Return addresses in the form in which they are compared everywhere."""
     return frozenset(address.strip().lower() for address in addresses)
-
-
-def canonical_json(value: Any) -> str:
-    """Return JSON text that is equal whenever the value is equal."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

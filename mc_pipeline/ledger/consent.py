@@ -12,12 +12,13 @@ from typing import Any, Literal, get_args
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, func, or_, select
 
+from mc_pipeline.digests import canonical_json
 from mc_pipeline.ledger.changed_addresses import CLOCKS_DIFFER, is_anybodys, open_changes
 from mc_pipeline.ledger.database import Database
 from mc_pipeline.ledger.due_in_odoo import add_due
 from mc_pipeline.ledger.errors import LedgerError
 from mc_pipeline.ledger.schema import consent_event, consent_origin, member, rename
-from mc_pipeline.ledger.serialization import address_key, canonical_json
+from mc_pipeline.ledger.serialization import address_key
 from mc_pipeline.ledger.standing_opt_outs import due_again
 from mc_pipeline.ledger.statements import chunks, insert_new
 from mc_pipeline.ledger.used_evidence import keep_used_evidence

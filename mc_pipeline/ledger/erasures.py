@@ -27,11 +27,12 @@ from sqlalchemy import (
     update,
 )
 
+from mc_pipeline.digests import canonical_json
 from mc_pipeline.ledger import schema
 from mc_pipeline.ledger.database import Database
 from mc_pipeline.ledger.errors import LedgerError
 from mc_pipeline.ledger.schema import erasure, rename
-from mc_pipeline.ledger.serialization import address_key, canonical_json
+from mc_pipeline.ledger.serialization import address_key
 from mc_pipeline.ledger.statements import chunks, insert_new, insert_or_replace
 from mc_pipeline.ledger.tombstones import Tombstone, TombstoneFile
 

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 from sqlalchemy import delete, select
 
+from mc_pipeline.digests import canonical_json
 from mc_pipeline.ledger.database import Database
 from mc_pipeline.ledger.schema import field_definitions, used_field
-from mc_pipeline.ledger.serialization import canonical_json
 from mc_pipeline.ledger.statements import insert_or_replace
 
 

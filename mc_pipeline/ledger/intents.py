@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, update
 
+from mc_pipeline.digests import canonical_json
 from mc_pipeline.ledger.confirmations import note_asked
 from mc_pipeline.ledger.consent import add_events
 from mc_pipeline.ledger.database import Database
@@ -22,7 +23,7 @@ from mc_pipeline.ledger.permissions import keep_under_new_address, note_given
 from mc_pipeline.ledger.projection import OPERATIONS, OUTCOMES, SettledWrite, consent_event_of, tags_of
 from mc_pipeline.ledger.refusals import Refusal, member_after, out_by_now, refusals, refused_by_now
 from mc_pipeline.ledger.schema import intent as intent_table
-from mc_pipeline.ledger.serialization import address_key, canonical_json
+from mc_pipeline.ledger.serialization import address_key
 from mc_pipeline.ledger.standing_opt_outs import out_meanwhile
 from mc_pipeline.ledger.statements import chunks
 from mc_pipeline.ledger.used_evidence import keep_evidence_of_lost

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from mc_pipeline.digests import canonical_json
 from mc_pipeline.ledger.consent import (
     CLEAN,
     COMPLAINT,
@@ -19,7 +20,6 @@ from mc_pipeline.ledger.consent import (
     Source,
 )
 from mc_pipeline.ledger.errors import ObservationError
-from mc_pipeline.ledger.serialization import canonical_json
 
 if TYPE_CHECKING:
     import pandas as pd

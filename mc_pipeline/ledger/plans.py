@@ -13,10 +13,11 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, and_, select, update
 
+from mc_pipeline.digests import canonical_json
 from mc_pipeline.ledger.database import Database
 from mc_pipeline.ledger.errors import PlanError
 from mc_pipeline.ledger.schema import approval, opened_audience, plan
-from mc_pipeline.ledger.serialization import canonical_json, compress_keys, expand_keys
+from mc_pipeline.ledger.serialization import compress_keys, expand_keys
 from mc_pipeline.ledger.statements import insert_new, insert_or_replace
 
 # How long a plan may wait for its approval, and how long an approval lasts.

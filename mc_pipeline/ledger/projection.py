@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
 
+from mc_pipeline.digests import body_digest, canonical_json
 from mc_pipeline.ledger.consent import EVENT_OF_STATUS, OPT_OUT, ConsentEvent
-from mc_pipeline.ledger.serialization import address_key, body_digest, canonical_json
+from mc_pipeline.ledger.serialization import address_key
 
 Operation = Literal[
     "create", "update", "change_email", "archive", "tag", "untag", "upgrade", "permit", "unsubscribe"

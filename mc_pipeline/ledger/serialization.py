@@ -1,23 +1,7 @@
 """How structured values are kept in a text or binary column of the ledger."""
 
-import hashlib
-import json
 import zlib
 from collections.abc import Iterable
-from typing import Any
-
-
-def canonical_json(value: Any) -> str:
-    """One text per value: sorted keys, no spaces, letters as they are.
-
-    Raises ``TypeError`` for what JSON does not know (Decimal, datetime): convert it first.
-    """
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-
-
-def body_digest(body_json: str) -> str:
-    """The identity of what was sent: SHA-256 in hex of the canonical JSON of a body."""
-    return hashlib.sha256(body_json.encode()).hexdigest()
 
 
 def compress_keys(keys: Iterable[str]) -> bytes:

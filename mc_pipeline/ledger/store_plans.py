@@ -10,12 +10,13 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Row, delete, select
 
+from mc_pipeline.digests import canonical_json
 from mc_pipeline.ledger.database import Database
 from mc_pipeline.ledger.errors import PlanError
 from mc_pipeline.ledger.leases import require
 from mc_pipeline.ledger.plans import DEFAULT_LIFETIME
 from mc_pipeline.ledger.schema import approval, store_plan
-from mc_pipeline.ledger.serialization import canonical_json, compress_keys
+from mc_pipeline.ledger.serialization import compress_keys
 from mc_pipeline.ledger.statements import insert_or_replace
 
 

@@ -12,7 +12,6 @@ are read: a page boundary then skips or repeats people. How :func:`read_members`
    are repeated, then the windows of the doubtful statuses are read anew. What still differs is incomplete.
 """
 
-import json
 import logging
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from mc_pipeline.digests import canonical_json
 from mc_pipeline.mailchimp.answers import require
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpNotFoundError
@@ -312,9 +312,7 @@ class _Member:
             subscriber_hash=subscriber_hash,
             contact_id=str(record.get("contact_id") or ""),
             status=sys.intern(str(record["status"])),
-            merge_fields_json=json.dumps(
-                record.get("merge_fields") or {}, sort_keys=True, ensure_ascii=False, separators=(",", ":")
-            ),
+            merge_fields_json=canonical_json(record.get("merge_fields") or {}),
             tags=[sys.intern(tag) for tag in tags],
             language=_shared_text(record.get("language")),
             last_changed=_time(record.get("last_changed")),
@@ -361,7 +359,7 @@ def _permissions(permissions: Any) -> str | None:
     if not permissions:
         return None
     given = {str(each.get("text")): bool(each.get("enabled")) for each in permissions}
-    return sys.intern(json.dumps(given, sort_keys=True, ensure_ascii=False, separators=(",", ":")))
+    return sys.intern(canonical_json(given))
 
 
 def _shared_text(value: Any) -> str | None:

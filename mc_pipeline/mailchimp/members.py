@@ -7,13 +7,13 @@ POST /lists/{list_id} takes 500 members, answers 200 although members failed, an
 address alone. An address that is there already comes back as ERROR_CONTACT_EXISTS.
 """
 
-import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from mc_pipeline.digests import subscriber_hash
 from mc_pipeline.mailchimp.answers import require
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import (
@@ -53,7 +53,6 @@ __all__ = [
     "read_members",
     "subscribe_body",
     "subscribe_member",
-    "subscriber_hash",
     "unsubscribe_member",
     "update_member",
 ]
@@ -68,11 +67,6 @@ _CREATABLE_KEYS = frozenset(
 )
 _READ_BACK_ONE_BY_ONE = 20
 _CLOCK_MARGIN = timedelta(seconds=60)
-
-
-def subscriber_hash(email: str) -> str:
-    """Return the id by which Mailchimp addresses this member: MD5 of the lower-cased address."""
-    return hashlib.md5(email.lower().encode(), usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,12 @@
 """The partners of a company, with everything that decides whether and how they are a contact."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 
 import pandas as pd
 
+from mc_pipeline.digests import canonical_json
 from mc_pipeline.odoo.changes import Reading, Stale, changed_since
 from mc_pipeline.odoo.client import Domain, OdooClient, Record
 from mc_pipeline.odoo.companies import (
@@ -281,7 +281,7 @@ def _rows(
 def _evidence_json(address: str | bool, evidence: Sequence[Mapping[str, list[Evidence]]]) -> str:
     found = [item for by_address in evidence for item in by_address.get(str(address), ())] if address else []
     found.sort(key=lambda item: (item["kind"], item["source"], item["record_id"], item["consented_at"] or ""))
-    return json.dumps(found, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return canonical_json(found)
 
 
 def _lookup(

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from mc_pipeline.digests import subscriber_hash
 from mc_pipeline.domain.plan.refusal_causes import (
     EXISTS_UNSEEN_TRIED_AGAIN_AFTER,
     OF_A_SENT_FIELD,
@@ -468,7 +469,7 @@ class MemberWrites:
                     replace(
                         write,
                         email=email.lower(),
-                        subscriber_hash=members.subscriber_hash(email),
+                        subscriber_hash=subscriber_hash(email),
                         operation="unsubscribe",
                         body={"status": "unsubscribed"},
                         evidence=None,
@@ -723,7 +724,7 @@ def _refused_value(write: Write, field: str) -> Write:
     return replace(
         write,
         email=address,
-        subscriber_hash=members.subscriber_hash(address),
+        subscriber_hash=subscriber_hash(address),
         operation="update",
         body={"merge_fields": {field: write.body["merge_fields"][field]}},
         evidence=None,

@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from mc_pipeline.digests import canonical_json
 from mc_pipeline.domain.plan.guards import creates_need_new_observation
 from mc_pipeline.domain.plan.refusal_causes import Cause
 from mc_pipeline.domain.plan.refused_rows import PROBES, Waiting
-from mc_pipeline.domain.plan.rows import canonical_json
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.members import read_members
 from mc_pipeline.masking import mask_text

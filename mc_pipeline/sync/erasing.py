@@ -212,7 +212,8 @@ def _everywhere(systems: Systems) -> Any:
 
 
 def _look(systems: Systems, person: PersonToErase) -> None:
-    from mc_pipeline.mailchimp.members import get_member, subscriber_hash
+    from mc_pipeline.digests import subscriber_hash
+    from mc_pipeline.mailchimp.members import get_member
     from mc_pipeline.tables.erasing import erase_from_tables
 
     for where, client, list_id in _audiences(systems):
@@ -240,7 +241,8 @@ def _erase(
     leases: Mapping[str, "Lease"],
     run_id: str,
 ) -> None:
-    from mc_pipeline.mailchimp.members import delete_member_permanently, subscriber_hash
+    from mc_pipeline.digests import subscriber_hash
+    from mc_pipeline.mailchimp.members import delete_member_permanently
     from mc_pipeline.push.erasing import erase_from_store
     from mc_pipeline.push.store_writes import StoreWrites
     from mc_pipeline.tables.erasing import erase_from_tables

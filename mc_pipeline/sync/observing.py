@@ -231,7 +231,7 @@ def confirm_absences(
 
     Only in audiences that were read: in one that is not there, nobody is.
     """
-    from mc_pipeline.domain.plan.rows import subscriber_hash
+    from mc_pipeline.digests import subscriber_hash
     from mc_pipeline.mailchimp.errors import MailchimpError
     from mc_pipeline.mailchimp.members import get_member
 

@@ -6,8 +6,8 @@ from typing import Any
 from click.testing import CliRunner
 
 from mc_pipeline.cli.main import commands
+from mc_pipeline.digests import subscriber_hash
 from mc_pipeline.domain.contacts.names import NameFields, before_last_name, has_last_name_twice
-from mc_pipeline.domain.plan.rows import subscriber_hash
 from mc_pipeline.sandbox.mailchimp import SandboxMailchimp
 from mc_pipeline.sandbox.odoo import SandboxOdoo
 from mc_pipeline.sandbox.seed import demo_companies_yaml, seed_demo

@@ -13,9 +13,9 @@ from typing import Any
 
 import pandas as pd
 
+from mc_pipeline.digests import canonical_json, subscriber_hash
 from mc_pipeline.domain.plan.leaks import find_leaks
 from mc_pipeline.domain.plan.plan import AudienceChanges, Completeness, decide_changes
-from mc_pipeline.domain.plan.rows import canonical_json, subscriber_hash
 from mc_pipeline.settings.models import CompanySettings
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

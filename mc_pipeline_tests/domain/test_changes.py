@@ -6,8 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from mc_pipeline.digests import body_digest
 from mc_pipeline.domain.completeness import AudienceInDoubt
-from mc_pipeline.domain.plan.plan import NOT_QUALIFYING_TAG, PLAN_COLUMNS, Completeness, body_key
+from mc_pipeline.domain.plan.plan import NOT_QUALIFYING_TAG, PLAN_COLUMNS, Completeness
 from mc_pipeline.domain.plan.stopped import waiting_for_creations
 from mc_pipeline.ledger import ConsentEvent
 from mc_pipeline.ledger.changed_addresses import ChangedAddress
@@ -133,7 +134,7 @@ class TestRefusals:
 
     def refused(self, **more) -> World:
         body = World([Person(ADA)]).plan().iloc[0]["after_json"]
-        record = Record(rejection_key=body_key(body), rejection_title="Invalid Resource", **more)
+        record = Record(rejection_key=body_digest(body), rejection_title="Invalid Resource", **more)
         return World([Person(ADA)], Audiences({}, {(RETAIL, ADA): record}))
 
     def test_the_same_body_is_not_sent_again(self):
@@ -161,7 +162,7 @@ class TestRefusals:
     def test_a_refused_update_is_not_repeated_for_ever(self):
         world = World([Person(ADA)], one_member(Member(fields={})))
         body = world.plan().iloc[0]["after_json"]
-        world.audiences.records[(RETAIL, ADA)] = replace(OURS, rejection_key=body_key(body))
+        world.audiences.records[(RETAIL, ADA)] = replace(OURS, rejection_key=body_digest(body))
         decided = world.decide()
         assert decided.plan.empty
         assert decided.not_written["reason"].tolist() == ["rejected_by_mailchimp"]

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import pytest
 
+from mc_pipeline.digests import body_digest
 from mc_pipeline.domain.plan.refusal_causes import (
     OUTSIDE_THE_PERSON,
     Cause,
@@ -15,7 +16,6 @@ from mc_pipeline.domain.plan.refusal_causes import (
     what_to_change,
 )
 from mc_pipeline.domain.plan.refused_rows import Door, rows_refused_before
-from mc_pipeline.domain.plan.rows import body_key
 from mc_pipeline.ledger import projection
 from mc_pipeline.mailchimp.errors import classify_rejection
 
@@ -112,7 +112,7 @@ def refused(email: str, cause: str, body: str, **values: object) -> dict[str, ob
     return {
         "list_id": "list1",
         "email": email,
-        "rejection_key": body_key(body),
+        "rejection_key": body_digest(body),
         "rejection_cause": cause,
         "rejection_field": "LOYALTY" if cause == "required_field" else None,
         "rejection_detail": f"no {cause}",

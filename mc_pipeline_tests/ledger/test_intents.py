@@ -7,8 +7,8 @@ from decimal import Decimal
 import pandas as pd
 import pytest
 
+from mc_pipeline.digests import body_digest, canonical_json
 from mc_pipeline.ledger import Intent, IntentError, Lease, Ledger, Outcome
-from mc_pipeline.ledger.serialization import body_digest, canonical_json
 from mc_pipeline_tests.ledger.conftest import START, Clock, an_intent, the_record
 
 ANSWER = {

@@ -8,9 +8,9 @@ from decimal import Decimal
 
 import pytest
 
+from mc_pipeline.digests import subscriber_hash
 from mc_pipeline.mailchimp import batches, errors
 from mc_pipeline.mailchimp.batches import Operation, PollPolicy
-from mc_pipeline.mailchimp.members import subscriber_hash
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline_tests.mailchimp.conftest import API_KEY, LIST
 from mc_pipeline_tests.mailchimp.exact_server import RESET, answer, exact_server, problem

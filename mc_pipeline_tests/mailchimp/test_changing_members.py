@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from mc_pipeline.digests import subscriber_hash
 from mc_pipeline.mailchimp import errors
 from mc_pipeline.mailchimp.members import (
     archive_member,
@@ -11,7 +12,6 @@ from mc_pipeline.mailchimp.members import (
     get_member,
     member_tags,
     subscribe_member,
-    subscriber_hash,
     unsubscribe_member,
     update_member,
 )

@@ -4,8 +4,9 @@ import math
 
 import pytest
 
+from mc_pipeline.digests import subscriber_hash
 from mc_pipeline.mailchimp import errors
-from mc_pipeline.mailchimp.members import create_members, read_members, subscriber_hash
+from mc_pipeline.mailchimp.members import create_members, read_members
 from mc_pipeline.mailchimp.merge_fields import ensure_merge_fields
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline_tests.mailchimp.conftest import LIST

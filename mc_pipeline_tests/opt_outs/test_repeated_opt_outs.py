@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from mc_pipeline.digests import subscriber_hash
 from mc_pipeline.ledger import Intent, Outcome
 from mc_pipeline.ledger.leases import OPT_OUTS
-from mc_pipeline.mailchimp.members import subscriber_hash, unsubscribe_member, update_member
+from mc_pipeline.mailchimp.members import unsubscribe_member, update_member
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline.sync.opt_outs.polling import SAME_STATUS
 from mc_pipeline_tests.opt_outs.desk import ANN, AUDIENCE, BOB, COMPANY, LIST, Desk

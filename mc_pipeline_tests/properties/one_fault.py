@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from mc_pipeline.domain.plan.rows import subscriber_hash
+from mc_pipeline.digests import subscriber_hash
 from mc_pipeline.ledger import OpenTrouble
 from mc_pipeline.sandbox.journal import JournalEntry
 from mc_pipeline_tests.properties.fault_matrix import _Kept, _state, _timeless, _with_stores

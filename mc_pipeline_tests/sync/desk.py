@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from mc_pipeline.digests import subscriber_hash
 from mc_pipeline.ledger import Ledger
 from mc_pipeline.ledger.leases import OPT_OUTS
 from mc_pipeline.ledger.standing_opt_outs import BLACKLISTED, StandingOptOut
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.connections import ConnectionSlots, InProcessSlots
-from mc_pipeline.mailchimp.members import subscriber_hash
 from mc_pipeline.mailchimp.retry import RetryPolicy
 from mc_pipeline.push.member_writes import MemberWrites, Result, Write
 from mc_pipeline.sandbox.mailchimp import DEFAULT_KEY, SandboxMailchimp

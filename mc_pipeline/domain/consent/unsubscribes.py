@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from mc_pipeline.domain.plan.rows import subscriber_hash
+from mc_pipeline.digests import subscriber_hash
 
 UNSUBSCRIBE_COLUMNS: tuple[str, ...] = (
     "audience",

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mc_pipeline.domain.columns import canonical_json, lower, map_texts, texts, times
+from mc_pipeline.digests import canonical_json
+from mc_pipeline.domain.columns import lower, map_texts, texts, times
 from mc_pipeline.domain.company import AmountRule, CompanyRules
 from mc_pipeline.domain.consent.evidence import BOOLEAN_FIELD, Evidence, parse_evidence, require_one_list
 from mc_pipeline.domain.consent.status_for_new import LEFT_OUT, StatusDecision, status_for_new

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mc_pipeline.digests import body_digest, canonical_json
 from mc_pipeline.domain.consent.changed_addresses import CHANGED_IN_MAILCHIMP
 from mc_pipeline.domain.consent.evidence import MAILING_LIST
 from mc_pipeline.domain.contacts.names import SPLIT, NameFields, decide_names
 from mc_pipeline.domain.plan.fields import differing_fields, is_empty, language_to_send
 from mc_pipeline.domain.plan.not_taken_back import NOT_TAKEN_BACK
 from mc_pipeline.domain.plan.refusal_causes import OUTSIDE_THE_PERSON
-from mc_pipeline.domain.plan.rows import body_key, canonical_json
 from mc_pipeline.domain.plan.view import AudienceView, ConsentLike, parse
 
 STATUSES_FOR_NEW = frozenset({"", "transactional", "subscribed", "pending"})
@@ -343,7 +343,7 @@ def still_refused(rows: pd.DataFrame, bodies: Collection[str], planned_at: datet
     waiting = ~rows["rejection_cause"].isin(list(OUTSIDE_THE_PERSON)).to_numpy(dtype=bool)
     waiting &= (retry.isna() | (retry > pd.Timestamp(planned_at))).to_numpy(dtype=bool)
     for at, (key, body) in enumerate(zip(keys, bodies, strict=True)):
-        if isinstance(key, str) and waiting[at] and key == body_key(body):
+        if isinstance(key, str) and waiting[at] and key == body_digest(body):
             refused[at] = True
     return refused
 

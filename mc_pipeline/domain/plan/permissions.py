@@ -9,8 +9,8 @@ from datetime import datetime
 
 import pandas as pd
 
+from mc_pipeline.digests import canonical_json
 from mc_pipeline.domain.plan.members import evidence_time, still_refused
-from mc_pipeline.domain.plan.rows import canonical_json
 from mc_pipeline.domain.plan.view import parse
 
 LastWords = Mapping[tuple[str, str], datetime]

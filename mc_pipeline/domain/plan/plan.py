@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from mc_pipeline.digests import canonical_json
 from mc_pipeline.domain.completeness import Completeness
 from mc_pipeline.domain.consent.changed_addresses import CHANGED_IN_MAILCHIMP, ChangeLike, why_left_behind
 from mc_pipeline.domain.consent.held_addresses import (
@@ -38,14 +39,7 @@ from mc_pipeline.domain.plan.members import (
 from mc_pipeline.domain.plan.not_taken_back import NOBODY, NOT_TAKEN_BACK, RefusalLike, why_not_taken_back
 from mc_pipeline.domain.plan.permissions import LastWords, rows_for_permissions
 from mc_pipeline.domain.plan.renames import find_renames
-from mc_pipeline.domain.plan.rows import (
-    NOT_QUALIFYING_TAG,
-    PLAN_COLUMNS,
-    assemble,
-    body_key,
-    canonical_json,
-    empty_plan,
-)
+from mc_pipeline.domain.plan.rows import NOT_QUALIFYING_TAG, PLAN_COLUMNS, assemble, empty_plan
 from mc_pipeline.domain.plan.stopped import find_stopped, hold_back_stopped, rows_for_stopped
 from mc_pipeline.domain.plan.tags import rows_for_tags
 from mc_pipeline.domain.plan.view import AudienceView, CompanyLike, view_audiences
@@ -55,7 +49,6 @@ __all__ = [
     "PLAN_COLUMNS",
     "AudienceChanges",
     "Completeness",
-    "body_key",
     "decide_changes",
     "empty_plan",
 ]

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from mc_pipeline.digests import body_digest
 from mc_pipeline.domain.plan.refusal_causes import OUTSIDE_THE_PERSON, may_be_gone
-from mc_pipeline.domain.plan.rows import body_key
 
 PROBES = 3
 """Rows of each cause that are tried before the rest is sent."""
@@ -65,7 +65,7 @@ def rows_refused_before(
         rows.index, rows["list_id"], rows["email"], rows["after_json"], strict=True
     ):
         row = known.get((list_id, email))
-        if row is None or row["rejection_key"] != body_key(body):
+        if row is None or row["rejection_key"] != body_digest(body):
             continue
         said = _text(row["rejection_detail"]) or _text(row["rejection_title"])
         if row["rejection_cause"] not in OUTSIDE_THE_PERSON:

@@ -4,12 +4,12 @@ What goes into the plan is decided in ``changes*.py``; here is only what makes a
 same rows have the same id, whatever order the inputs came in.
 """
 
-import json
 from collections.abc import Iterable
-from hashlib import md5, sha256
-from typing import Any
+from hashlib import sha256
 
 import pandas as pd
+
+from mc_pipeline.digests import subscriber_hash
 
 PLAN_COLUMNS: tuple[str, ...] = (
     "plan_id",
@@ -45,21 +45,6 @@ ORDER_OF_OPERATIONS: tuple[str, ...] = (
 
 NOT_QUALIFYING_TAG = "odoo-not-qualifying"
 """Tag of members whom no rule of the company puts into the audience any more and who may not be archived."""
-
-
-def canonical_json(value: Any) -> str:
-    """Write JSON so that equal values are equal texts: sorted keys, no spaces, no escapes."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-
-
-def body_key(after_json: str) -> str:
-    """Digest of a body as the plan sends it; a rejected body is not sent again until this changes."""
-    return sha256(after_json.encode()).hexdigest()
-
-
-def subscriber_hash(email: str) -> str:
-    """Mailchimp's id of a member: MD5 of the address in lower case."""
-    return md5(email.lower().encode(), usedforsecurity=False).hexdigest()
 
 
 def row_key(operation: str, list_id: str, email: str, detail: str) -> str:

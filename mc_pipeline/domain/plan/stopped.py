@@ -9,8 +9,9 @@ from types import MappingProxyType
 
 import pandas as pd
 
+from mc_pipeline.digests import canonical_json
 from mc_pipeline.domain.contacts.gone_partners import GONE
-from mc_pipeline.domain.plan.rows import NOT_QUALIFYING_TAG, canonical_json
+from mc_pipeline.domain.plan.rows import NOT_QUALIFYING_TAG
 from mc_pipeline.domain.plan.view import AudienceView, names
 
 REASONS_OF_MEETING_NO_RULE: Mapping[str, str] = {

@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from mc_pipeline.domain.columns import canonical_json, texts
+from mc_pipeline.digests import canonical_json
+from mc_pipeline.domain.columns import texts
 from mc_pipeline.domain.store import ids as store_ids
 
 Document = dict[str, Any]

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from mc_pipeline.domain.columns import canonical_json, flags, ids, texts
+from mc_pipeline.digests import canonical_json
+from mc_pipeline.domain.columns import flags, ids, texts
 from mc_pipeline.domain.revenue.money import convert, scale_of, units
 from mc_pipeline.domain.store import ids as store_ids
 

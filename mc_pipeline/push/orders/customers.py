@@ -4,11 +4,12 @@ from collections.abc import Hashable, Sequence
 
 import pandas as pd
 
+from mc_pipeline.digests import subscriber_hash
 from mc_pipeline.domain.store.changes import Step
 from mc_pipeline.domain.store.not_written import LEFT_WITH_CUSTOMER, OUTCOME_NOT_KNOWN
 from mc_pipeline.ledger import StoreRecord
 from mc_pipeline.mailchimp.errors import MailchimpError
-from mc_pipeline.mailchimp.members import get_member, subscriber_hash
+from mc_pipeline.mailchimp.members import get_member
 from mc_pipeline.mailchimp.store_reading import get_customer
 from mc_pipeline.mailchimp.store_writing import customer_body
 from mc_pipeline.push.orders.prepared import NOT_SENT, Prepared

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from mc_pipeline.digests import subscriber_hash
 from mc_pipeline.ledger import InboxDelivery, Ledger
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.member_reading import get_member
-from mc_pipeline.mailchimp.members import subscriber_hash
 from mc_pipeline.sync.opt_outs.deliveries import READ_AT_MOST
 
 CHANGE_OF_ADDRESS = "upemail"

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from mc_pipeline.digests import subscriber_hash
 from mc_pipeline.domain.consent.origin import Act, act_of_webhook, origin_of, tells_the_same
 from mc_pipeline.ledger import ConsentEvent, InboxDelivery, Ledger
 from mc_pipeline.ledger.consent import COMPLAINT, EVENT_OF_STATUS, OPTED_OUT_EVENTS
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.member_reading import get_member, member_rows
-from mc_pipeline.mailchimp.members import subscriber_hash
 from mc_pipeline.sync.opt_outs.erased import ErasedLike
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from mc_pipeline.digests import subscriber_hash
 from mc_pipeline.domain.consent.odoo_opt_outs import returned_by_themselves
 from mc_pipeline.domain.consent.unsubscribes import UNSUBSCRIBE_COLUMNS, Withdrawal, members_to_unsubscribe
 from mc_pipeline.ledger import Lease, LeaseLostError, Outcome
@@ -28,7 +29,6 @@ from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpError
 from mc_pipeline.mailchimp.lists import get_audience
 from mc_pipeline.mailchimp.member_reading import MEMBER_FIELDS, MemberPages, get_member, member_rows
-from mc_pipeline.mailchimp.members import subscriber_hash
 from mc_pipeline.mailchimp.parallel import run_concurrently
 from mc_pipeline.masking import mask_text
 from mc_pipeline.push.member_writes import MemberWrites

@@ -8,11 +8,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
+from mc_pipeline.digests import subscriber_hash
 from mc_pipeline.domain.consent.origin import CLOCKS_DIFFER, Act, OriginFound, act_of_activity, origin_of
 from mc_pipeline.ledger import Finding, Ledger, StatusChange
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpNotFoundError
-from mc_pipeline.mailchimp.members import subscriber_hash
 from mc_pipeline.mailchimp.opt_out_reading import AbuseReport, read_activity
 
 Key = tuple[str, str]  # (list_id, email)

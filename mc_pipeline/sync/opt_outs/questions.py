@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from mc_pipeline.digests import subscriber_hash
 from mc_pipeline.domain.consent.origin import Act, act_of_activity
 from mc_pipeline.domain.consent.repeated_opt_outs import (
     Sighting,
@@ -24,7 +25,6 @@ from mc_pipeline.ledger.observing import moment
 from mc_pipeline.ledger.opt_out_questions import OptOutQuestion
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpError, MailchimpNotFoundError
-from mc_pipeline.mailchimp.members import subscriber_hash
 from mc_pipeline.mailchimp.opt_out_reading import is_unsubscribed_since, read_activity
 from mc_pipeline.mailchimp.parallel import run_concurrently
 from mc_pipeline.masking import mask_text

@@ -8,12 +8,12 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+from mc_pipeline.digests import subscriber_hash
 from mc_pipeline.domain.consent.odoo_opt_outs import Member
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpError
 from mc_pipeline.mailchimp.lists import get_audience
 from mc_pipeline.mailchimp.member_reading import get_member
-from mc_pipeline.mailchimp.members import subscriber_hash
 from mc_pipeline.mailchimp.parallel import run_concurrently
 from mc_pipeline.masking import mask_text
 from mc_pipeline.settings import CompanySettings
