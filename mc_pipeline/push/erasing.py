@@ -21,7 +21,7 @@ def erase_from_store(writes: StoreWrites, store_id: str, email: str) -> int:
     Raises:
         StoreErasureError, MailchimpError: not all could be deleted; what was done is recorded.
     """
-    stores = writes.ledger.stores
+    stores = writes.writer.ledger.stores
     orders = 0
     for customer in stores.customers(store_id, [email]).values():
         held = stores.orders_of_customer(store_id, customer.object_id)

@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from mc_pipeline.ledger import Lease, Ledger, OpenIntent, Outcome
+from mc_pipeline.ledger import OpenIntent, Outcome
 from mc_pipeline.mailchimp import batches
-from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.push.batching import PATIENCE, interrupted_batches
 from mc_pipeline.push.member_writes import OPERATION_PREFIX, Fields, answer_of_operation, outcome_of
+from mc_pipeline.push.writer import MailchimpWriter
 
 _LOST = "its answer was lost, and reading back does not tell whether it was applied"
 _TEXTS_RETURNED = ("language", "status", "contact_id")
@@ -26,9 +26,7 @@ class SettledBatches:
     under_way: frozenset[int]
 
 
-def settle_batches(
-    client: MailchimpClient, ledger: Ledger, lease: Lease, patience: batches.PollPolicy = PATIENCE
-) -> SettledBatches:
+def settle_batches(writer: MailchimpWriter, patience: batches.PollPolicy = PATIENCE) -> SettledBatches:
     """Wait for the batches that an interrupted run submitted, and record their outcomes.
 
     A batch may have been submitted although its id was never recorded: such a one is looked for among the
@@ -38,19 +36,21 @@ def settle_batches(
     A batch that does not end within ``patience`` holds nothing up, opt-outs least of all: its intents stay
     open, and while they do, nothing else is written about those addresses.
     """
-    open_intents = ledger.intents.open(lease.company, path=lease.path)
+    open_intents = writer.ledger.intents.open(writer.company, path=writer.lease.path)
     without = [intent.recorded_at for intent in open_intents if not intent.batch_id]
     known = {intent.batch_id for intent in open_intents if intent.batch_id}
     settled = 0
     under_way: set[int] = set()
-    for batch_id, results in interrupted_batches(client, known, min(without, default=None), patience):
+    for batch_id, results in interrupted_batches(writer.client, known, min(without, default=None), patience):
         if results is None:
             # What a batch without a recorded id is about is not told before it ends: it may be any of these.
             under_way |= {intent.id for intent in open_intents if intent.batch_id in (batch_id, None)}
         else:
-            settled += _settle_from(results, open_intents, ledger, lease)
+            settled += _settle_from(results, open_intents, writer)
     still_open = (
-        {intent.id for intent in ledger.intents.open(lease.company, path=lease.path)} if under_way else set()
+        {intent.id for intent in writer.ledger.intents.open(writer.company, path=writer.lease.path)}
+        if under_way
+        else set()
     )
     return SettledBatches(settled, frozenset(under_way & still_open))
 
@@ -58,8 +58,7 @@ def settle_batches(
 def settle_by_observation(
     observed: pd.DataFrame,
     complete: Collection[str],
-    ledger: Ledger,
-    lease: Lease,
+    writer: MailchimpWriter,
     under_way: Collection[int] = frozenset(),
 ) -> int:
     """Settle the intents still open by comparing them with the audiences as they are now; return how many.
@@ -73,7 +72,9 @@ def settle_by_observation(
     ``under_way``, in a batch that has not ended.
     """
     open_intents = [
-        intent for intent in ledger.intents.open(lease.company, path=lease.path) if intent.id not in under_way
+        intent
+        for intent in writer.ledger.intents.open(writer.company, path=writer.lease.path)
+        if intent.id not in under_way
     ]
     if not open_intents:
         return 0
@@ -88,25 +89,24 @@ def settle_by_observation(
         if member is None and intent.list_id not in complete:
             continue
         outcomes.append(_outcome(intent, member))
-    ledger.intents.settle(lease.fence, outcomes)
+    writer.ledger.intents.settle(writer.fence, outcomes)
     return len(outcomes)
 
 
 def _settle_from(
     results: Mapping[str, batches.OperationResult],
     open_intents: Sequence[OpenIntent],
-    ledger: Ledger,
-    lease: Lease,
+    writer: MailchimpWriter,
 ) -> int:
     outcomes = []
     for intent in open_intents:
         result = results.get(f"{OPERATION_PREFIX}{intent.id}")
         if result is not None:
             # What our values were made for is not known here: a retyped field is found by the next push.
-            fields = Fields(ledger.field_definitions.of(intent.list_id), {})
+            fields = Fields(writer.ledger.field_definitions.of(intent.list_id), {})
             answer = answer_of_operation(result, intent.operation, intent, fields)
-            outcomes.append(outcome_of(intent.id, answer, ledger.now()))
-    ledger.intents.settle(lease.fence, outcomes)
+            outcomes.append(outcome_of(intent.id, answer, writer.ledger.now()))
+    writer.ledger.intents.settle(writer.fence, outcomes)
     return sum(outcome.outcome != "unknown" for outcome in outcomes)
 
 

@@ -16,7 +16,7 @@ from mc_pipeline.domain.plan.refusal_causes import (
     DefinitionLike,
     cause_of_refusal,
 )
-from mc_pipeline.ledger import Intent, Lease, Ledger, Outcome
+from mc_pipeline.ledger import Intent, Outcome
 from mc_pipeline.ledger.leases import CHANGES
 from mc_pipeline.ledger.refusals import REACHING, Refusal
 from mc_pipeline.mailchimp import batches, members, segments
@@ -38,6 +38,7 @@ from mc_pipeline.mailchimp.parallel import run_concurrently
 from mc_pipeline.masking import mask_text
 from mc_pipeline.push.batching import carry_out
 from mc_pipeline.push.last_look import CallCheck, CalledOffError, OptOutsSince, makes_reachable
+from mc_pipeline.push.writer import MailchimpWriter
 
 _log = logging.getLogger(__name__)
 
@@ -158,23 +159,17 @@ class MemberWrites:
 
     def __init__(
         self,
-        client: MailchimpClient,
-        ledger: Ledger,
-        lease: Lease,
-        run_id: str,
+        writer: MailchimpWriter,
         *,
-        workers: int = 4,
         progress: Callable[[int], None] = lambda rows: None,
         since: OptOutsSince | None = None,
         direct_writes: int | None = DIRECT_WRITES,
         fields: Mapping[str, Fields] | None = None,
         by_audience: bool = False,
     ) -> None:
-        self._client = client
-        self._ledger = ledger
-        self._lease = lease
-        self._run_id = run_id
-        self._workers = workers
+        self._writer = writer
+        self._client = writer.client
+        self._ledger = writer.ledger
         self._progress = progress
         self._since = since
         self._direct_writes = direct_writes
@@ -182,6 +177,11 @@ class MemberWrites:
         self._fields = fields or {}
         self._by_audience = by_audience
         self.faults: dict[tuple[str, str], Fault] = {}
+
+    @property
+    def client(self) -> MailchimpClient:
+        """The client that the writes are sent with."""
+        return self._client
 
     def create(self, writes: Sequence[Write]) -> list[Result]:
         """Create members, 500 a call; who exists already is left as they are (``unchanged``)."""
@@ -271,7 +271,7 @@ class MemberWrites:
             self._progress(len(results))
             collected.extend(results)
 
-        run_concurrently(tasks, workers or self._workers, self._client.stop, on_result=hand_over)
+        run_concurrently(tasks, workers or self._writer.workers, self._client.stop, on_result=hand_over)
         return collected
 
     def _create_chunk(self, writes: Sequence[Write]) -> list[Result]:
@@ -576,7 +576,11 @@ class MemberWrites:
         emails = [write.email for write in writes]
         try:
             change = segments.change_segment_members(
-                self._client, list_id, segment, add=emails if adds else (), remove=() if adds else emails
+                self._client,
+                list_id,
+                segment,
+                add=emails if adds else (),
+                remove=() if adds else emails,
             )
         except MailchimpError as error:
             return self._failed(writes, intents, error, tag=writes[0].body["tag"])
@@ -599,17 +603,17 @@ class MemberWrites:
         return carry_out(
             self._client,
             operations,
-            lambda batch_id: self._ledger.intents.mark_submitted(intents, batch_id, self._lease.fence),
+            lambda batch_id: self._ledger.intents.mark_submitted(intents, batch_id, self._writer.fence),
         )
 
     def _record(self, writes: Sequence[Write]) -> list[int]:
-        self._lease.check()
+        self._writer.lease.check()
         return self._ledger.intents.record(
-            self._lease.company,
-            self._lease.fence,
-            self._run_id,
+            self._writer.company,
+            self._writer.fence,
+            self._writer.run_id,
             [_intent(write) for write in writes],
-            path=self._lease.path,
+            path=self._writer.lease.path,
         )
 
     def _record_reaching(self, writes: Sequence[Write]) -> tuple[list[Write], list[int], list[Result]]:
@@ -618,8 +622,8 @@ class MemberWrites:
         Both systems are asked first. What cannot be asked lets nobody become reachable; members who are
         created as transactional are not held up by it.
         """
-        self._lease.check()
-        if self._lease.path != CHANGES:
+        self._writer.lease.check()
+        if self._writer.lease.path != CHANGES:
             raise ValueError("the path of the opt-outs makes nobody reachable")
         reaches = any(makes_reachable(write.operation, write.body) for write in writes)
         unknown = self._since.ask() if self._since is not None and reaches else ""
@@ -634,7 +638,7 @@ class MemberWrites:
         if not due:
             return [], [], results
         recorded = self._ledger.intents.record_unless_out(
-            self._lease.company, self._lease.fence, self._run_id, [_intent(write) for write in due]
+            self._writer.company, self._writer.fence, self._writer.run_id, [_intent(write) for write in due]
         )
         kept: list[Write] = []
         intents: list[int] = []
@@ -650,7 +654,7 @@ class MemberWrites:
         self, writes: Sequence[Write], intents: Sequence[int], answers: Sequence[Answer]
     ) -> list[Result]:
         self._ledger.intents.settle(
-            self._lease.fence,
+            self._writer.fence,
             [
                 outcome_of(intent, answer, self._ledger.now())
                 for intent, answer in zip(intents, answers, strict=True)

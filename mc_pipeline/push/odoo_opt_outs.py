@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from mc_pipeline.domain.consent.odoo_opt_outs import LIFT, NONE, Decision
-from mc_pipeline.ledger import Lease, Ledger
 from mc_pipeline.ledger.odoo_opt_outs import OdooOptOut, OdooOptOutIntent, OdooOptOutOutcome, Scope
 from mc_pipeline.odoo.client import OdooClient
 from mc_pipeline.odoo.companies import seeing_partners, unseen_because, with_companies_above
@@ -28,6 +27,7 @@ from mc_pipeline.odoo.opting_out import (
     read_blacklist_rows,
 )
 from mc_pipeline.push.odoo_notes import CarriedOptOut, OptOutNotes
+from mc_pipeline.push.writer import OdooWriter
 
 _EVERYWHERE: Scope = "everywhere"
 _WORST_FIRST = ("unknown", "rejected", "held_back", "applied", "unchanged")
@@ -70,20 +70,16 @@ class OdooOptOutWrites:
 
     def __init__(
         self,
-        client: OdooClient,
-        ledger: Ledger,
-        lease: Lease,
-        run_id: str,
+        writer: OdooWriter,
         sources: CompanySources | None = None,
     ) -> None:
-        self._client = client
-        self._ledger = ledger
-        self._lease = lease
-        self._run_id = run_id
+        self._writer = writer
+        self._client = writer.client
+        self._ledger = writer.ledger
         self._sources = sources
         self._lists: list[int] | None = None
         self._companies: tuple[int, ...] | None = None
-        self._notes = OptOutNotes(client, lease.company, seeing_partners=self._seeing_partners)
+        self._notes = OptOutNotes(writer.client, writer.company, seeing_partners=self._seeing_partners)
 
     @property
     def notes_trouble(self) -> str:
@@ -98,7 +94,7 @@ class OdooOptOutWrites:
         Raises:
             OdooError: Odoo cannot be read; they stay open.
         """
-        still_open = self._ledger.odoo_opt_outs.open(self._lease.company)
+        still_open = self._ledger.odoo_opt_outs.open(self._writer.company)
         if not still_open:
             return 0
         found = read_blacklist_rows(
@@ -143,9 +139,9 @@ class OdooOptOutWrites:
         """
         for start in range(0, len(tasks), PAGE):
             page = tasks[start : start + PAGE]
-            self._lease.check()
+            self._writer.lease.check()
             ids = self._ledger.odoo_opt_outs.record(
-                self._lease.company, self._lease.fence, self._run_id, [task.intent for task in page]
+                self._writer.company, self._writer.fence, self._writer.run_id, [task.intent for task in page]
             )
             try:
                 done = self._written(page)
@@ -278,7 +274,7 @@ class OdooOptOutWrites:
         return self._companies
 
     def _settle(self, outcomes: Sequence[OdooOptOutOutcome]) -> None:
-        self._ledger.odoo_opt_outs.settle(self._lease.company, self._lease.fence, outcomes)
+        self._ledger.odoo_opt_outs.settle(self._writer.company, self._writer.fence, outcomes)
 
 
 def _email(task: _Task) -> str:

@@ -51,7 +51,6 @@ MEMBER_NOT_CREATED = "the member could not be created"
 def push_plan(
     plan: pd.DataFrame,
     writes: MemberWrites,
-    client: MailchimpClient,
     *,
     first_load: Collection[str],
     open_addresses: Collection[tuple[str, str]],
@@ -86,7 +85,7 @@ def push_plan(
     outcome[unsettled] = "held_back"
     detail[unsettled] = "what became of an earlier write to this address is not known yet"
     due &= ~unsettled
-    appeared = _appeared_since(plan[due], client, observed_at, now)
+    appeared = _appeared_since(plan[due], writes.client, observed_at, now)
     outcome[appeared] = "unchanged"
     detail[appeared] = "the address became a member after the plan was made"
     due &= ~plan.index.isin(appeared)

@@ -64,7 +64,7 @@ def push_documents(
     """
     due = set(wanted)
     for look in range(_LOOKS):
-        known = writes.ledger.stores.products(store_id)
+        known = writes.writer.ledger.stores.products(store_id)
         changes, operations = [], {}
         for identity in sorted(due):
             held = known.get(identity)
@@ -82,13 +82,7 @@ def push_documents(
         try:
             writes.carry_out(changes, results)
             unclear = {str(key) for key, result in results.items() if result.to_read}
-            read_back(
-                writes.client,
-                writes.ledger,
-                writes.lease,
-                {("product", store_id, key) for key in unclear},
-                workers=writes.workers,
-            )
+            read_back(writes.writer, {("product", store_id, key) for key in unclear})
             again = unclear if look + 1 < _LOOKS else set()
         finally:
             for change in changes:

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from functools import partial
 
 from mc_pipeline.domain.store.changes import Step
-from mc_pipeline.ledger import Lease, Ledger, Outcome, StoreIntent
+from mc_pipeline.ledger import Outcome, StoreIntent
 from mc_pipeline.mailchimp import batches
-from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpError, MailchimpUnknownOutcomeError
 from mc_pipeline.mailchimp.parallel import run_concurrently
 from mc_pipeline.mailchimp.store_writing import send, store_operation
 from mc_pipeline.masking import mask_text
 from mc_pipeline.push.batching import carry_out
 from mc_pipeline.push.member_writes import DIRECT_WRITES, answer_of_error, chunked
+from mc_pipeline.push.writer import MailchimpWriter
 
 STORE_PREFIX = "mc-pipeline-store-"
 """Batch operations are named by their intent, so that a batch whose id was lost in a crash is recognised."""
@@ -77,14 +77,8 @@ class StoreWrites:
     When the client is stopped, nothing more is sent; what was not sent is no intent.
     """
 
-    def __init__(
-        self, client: MailchimpClient, ledger: Ledger, lease: Lease, run_id: str, *, workers: int = 4
-    ) -> None:
-        self.client = client
-        self.ledger = ledger
-        self.lease = lease
-        self.workers = workers
-        self._run_id = run_id
+    def __init__(self, writer: MailchimpWriter) -> None:
+        self.writer = writer
 
     def carry_out(self, changes: Sequence[StoreChange], results: Results) -> None:
         """Carry out the changes and fill ``results`` by their keys: a few directly, more through /batches.
@@ -109,14 +103,14 @@ class StoreWrites:
             ]
 
     def _run(self, tasks: Iterable[Callable[[], Mapping[Hashable, StoreResult]]], results: Results) -> None:
-        run_concurrently(tasks, self.workers, self.client.stop, on_result=results.update)
+        run_concurrently(tasks, self.writer.workers, self.writer.client.stop, on_result=results.update)
 
     def _directly(self, change: StoreChange, at: int) -> dict[Hashable, StoreResult]:
         result = StoreResult("applied")
         for step in change.steps[at:]:
             (intent,) = intents = self._record([(change, step)])
             try:
-                send(self.client, _operation(intent, change, step))
+                send(self.writer.client, _operation(intent, change, step))
                 result = StoreResult("applied")
             except MailchimpError as error:
                 judged = judge(error, change.kind, step.operation)
@@ -136,10 +130,10 @@ class StoreWrites:
         ]
         try:
             answers = carry_out(
-                self.client,
+                self.writer.client,
                 operations,
-                lambda batch_id: self.ledger.store_intents.mark_submitted(
-                    self.lease.company, self.lease.fence, intents, batch_id
+                lambda batch_id: self.writer.ledger.store_intents.mark_submitted(
+                    self.writer.company, self.writer.fence, intents, batch_id
                 ),
             )
         except MailchimpError as error:
@@ -152,11 +146,11 @@ class StoreWrites:
         return {change.key: result for (change, _), result in zip(writes, judged, strict=True)}
 
     def _record(self, writes: Sequence[tuple[StoreChange, Step]]) -> list[int]:
-        self.lease.check()
-        return self.ledger.store_intents.record(
-            self.lease.company,
-            self.lease.fence,
-            self._run_id,
+        self.writer.lease.check()
+        return self.writer.ledger.store_intents.record(
+            self.writer.company,
+            self.writer.fence,
+            self.writer.run_id,
             [
                 StoreIntent(
                     store_id=change.store_id,
@@ -177,9 +171,9 @@ class StoreWrites:
         )
 
     def _settle(self, intents: Sequence[int], results: Sequence[StoreResult]) -> None:
-        self.ledger.store_intents.settle(
-            self.lease.company,
-            self.lease.fence,
+        self.writer.ledger.store_intents.settle(
+            self.writer.company,
+            self.writer.fence,
             [
                 Outcome(intent_id=intent, outcome=result.outcome, detail=result.detail)
                 for intent, result in zip(intents, results, strict=True)

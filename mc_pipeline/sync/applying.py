@@ -47,6 +47,7 @@ def apply_plan(
     from mc_pipeline.domain.plan.waiting_rows import with_waiting
     from mc_pipeline.push.member_writes import MemberWrites
     from mc_pipeline.push.plan import MEMBER_NOT_CREATED, NEVER_TRIED, push_plan
+    from mc_pipeline.push.writer import Writer
     from mc_pipeline.sync.observing import Audiences
     from mc_pipeline.sync.opt_outs.since import AskedSince
 
@@ -89,12 +90,9 @@ def apply_plan(
         held_back_because=waiting_for_creations(going, prepared.unusable, refused_before(creations).said)
     )
     total = int((due["held_back_because"] == "").sum())
+    workers = min(_WORKERS, systems.settings.mailchimp[company.mailchimp].max_connections)
     writes = MemberWrites(
-        client,
-        systems.ledger,
-        lease,
-        run_id,
-        workers=min(_WORKERS, systems.settings.mailchimp[company.mailchimp].max_connections),
+        Writer(client, systems.ledger, lease, run_id, workers),
         progress=_Progress(log, total),
         since=AskedSince(systems, company, run_id),
         fields=prepared.fields,
@@ -103,7 +101,6 @@ def apply_plan(
     pushed = push_plan(
         due,
         writes,
-        client,
         first_load=plans.in_first_load(company.key, lists),
         open_addresses={
             (intent.list_id, intent.email) for intent in systems.ledger.intents.open(company.key)

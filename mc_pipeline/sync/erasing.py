@@ -245,6 +245,7 @@ def _erase(
     from mc_pipeline.mailchimp.members import delete_member_permanently
     from mc_pipeline.push.erasing import erase_from_store
     from mc_pipeline.push.store_writes import StoreWrites
+    from mc_pipeline.push.writer import Writer
     from mc_pipeline.tables.erasing import erase_from_tables
 
     # While the ledger knows the address: by it the orders and the customer are found.
@@ -253,7 +254,7 @@ def _erase(
         for key, audience in company.audiences.items():
             if audience.store is None:
                 continue
-            writes = StoreWrites(systems.mailchimp(company), systems.ledger, lease, run_id)
+            writes = StoreWrites(Writer(systems.mailchimp(company), systems.ledger, lease, run_id))
             orders = erase_from_store(writes, audience.store.id, person.email)
             if orders:
                 person.note(f"store: {company_key}/{key}", "orders: deleted", orders)

@@ -15,6 +15,7 @@ from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.connections import ConnectionSlots, InProcessSlots
 from mc_pipeline.mailchimp.retry import RetryPolicy
 from mc_pipeline.push.member_writes import MemberWrites, Result, Write
+from mc_pipeline.push.writer import Writer
 from mc_pipeline.sandbox.mailchimp import DEFAULT_KEY, SandboxMailchimp
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.opt_outs.into_mailchimp import CarriedIntoMailchimp, carry_into_mailchimp
@@ -110,7 +111,7 @@ class TwoWriters:
             self.client(self.changing) as client,
             self.ledger.leases.hold(COMPANY, "push", MARKETING_LEASE) as lease,
         ):
-            writer = MemberWrites(client, self.ledger, lease, "push", workers=1, since=since)
+            writer = MemberWrites(Writer(client, self.ledger, lease, "push", workers=1), since=since)
             creations = [each for each in writes if each.operation == "create"]
             others = [each for each in writes if each.operation != "create"]
             results = (writer.create(creations) if creations else []) + [

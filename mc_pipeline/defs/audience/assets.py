@@ -66,12 +66,14 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult[Table]:
         from mc_pipeline.push.member_settling import settle_batches, settle_by_observation
+        from mc_pipeline.push.writer import Writer
         from mc_pipeline.sync.observing import confirm_absences, observe_audiences, troubles_of_audiences
 
         company = systems.company(context.partition_key)
         client = systems.mailchimp(company)
         with company_lease(systems, company.key, context.run.run_id, context.log) as lease:
-            from_batches = settle_batches(client, systems.ledger, lease)
+            writer = Writer(client, systems.ledger, lease, context.run.run_id)
+            from_batches = settle_batches(writer)
             observed = observe_audiences(systems, company, lease, context.run.run_id, context.log)
             table = observed.table
             systems.ledger.troubles.report(
@@ -81,7 +83,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
                 troubles_of_audiences(company, observed.audiences),
             )
             from_observation = settle_by_observation(
-                table.rows, observed.nobody_left, systems.ledger, lease, from_batches.under_way
+                table.rows, observed.nobody_left, writer, from_batches.under_way
             )
             summary = systems.ledger.members.observe(
                 company.key,

@@ -246,6 +246,7 @@ def _read_again(
     from mc_pipeline.mailchimp.errors import MailchimpError
     from mc_pipeline.push.orders.rows import StoreFailure
     from mc_pipeline.push.store_settling import read_back
+    from mc_pipeline.push.writer import Writer
 
     orders = found.differing.dropna(subset=["order_id"]).head(_READ_AGAIN_AT_MOST)
     read, failures = 0, []
@@ -258,7 +259,8 @@ def _read_again(
         }
         with company_lease(systems, company.key, context.run.run_id, context.log) as lease:
             try:
-                read_back(systems.mailchimp(company), systems.ledger, lease, about.keys(), about=about)
+                writer = Writer(systems.mailchimp(company), systems.ledger, lease, context.run.run_id)
+                read_back(writer, about.keys(), about=about)
                 read += len(about)
             except MailchimpError as error:
                 failures.append(StoreFailure(str(store_id), "", error))

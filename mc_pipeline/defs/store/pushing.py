@@ -108,11 +108,11 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
             with company_lease(systems, company.key, context.run.run_id, context.log) as lease:
                 writes, begun = _begin(systems, company, lease, context.run.run_id)
                 settled = begun.count
-                named = _stores_in_use(systems, company, _due(store_orders.rows), closed, writes.client)
+                named = _stores_in_use(
+                    systems, company, _due(store_orders.rows), closed, writes.writer.client
+                )
                 failed = open_stores(
-                    writes.client,
-                    systems.ledger,
-                    lease,
+                    writes.writer,
                     named.values(),
                     is_erased=systems.erased.includes,
                 )
@@ -191,11 +191,9 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
             writes, begun = _begin(systems, company, lease, context.run.run_id)
             gone = [store.store_id for store in closed if store.is_gone]
             # With its audience, Mailchimp deletes a store: what it held may enter another one.
-            not_asked = forget_deleted_stores(writes.client, systems.ledger, lease, gone)
-            named = _stores_in_use(systems, company, _due(store_orders.rows), closed, writes.client)
-            failed = open_stores(
-                writes.client, systems.ledger, lease, named.values(), is_erased=systems.erased.includes
-            )
+            not_asked = forget_deleted_stores(writes.writer, gone)
+            named = _stores_in_use(systems, company, _due(store_orders.rows), closed, writes.writer.client)
+            failed = open_stores(writes.writer, named.values(), is_erased=systems.erased.includes)
             stores = {name: store for name, store in named.items() if name not in failed}
             orders = Orders(
                 rows=store_orders.rows,
@@ -213,9 +211,7 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
             push = pusher.push()
             _keep_what_waits(systems, company, lease, push)
             unfinished = push.unfinished_stores(stores.values())
-            loaded, not_ended = end_first_loads(
-                writes.client, systems.ledger, lease, stores.values(), unfinished
-            )
+            loaded, not_ended = end_first_loads(writes.writer, stores.values(), unfinished)
         rows = push.rows.assign(audience=push.rows["store_id"].map(_audiences(stores)).fillna(""))
         broken = broken_stores(failed, company)
         about_stores = {**begun.failures, **not_asked, **not_ended, **failed}
@@ -313,12 +309,14 @@ def _begin(
     """Settle what an interrupted run left open, and return how to write, and what was settled."""
     from mc_pipeline.push.store_settling import settle_store_writes
     from mc_pipeline.push.store_writes import StoreWrites
+    from mc_pipeline.push.writer import Writer
 
     refuse_another_ledger(systems.ledger)
     client = systems.mailchimp(company)
     workers = min(_WORKERS, systems.settings.mailchimp[company.mailchimp].max_connections)
-    settled = settle_store_writes(client, systems.ledger, lease, workers=workers)
-    return StoreWrites(client, systems.ledger, lease, run_id, workers=workers), settled
+    writer = Writer(client, systems.ledger, lease, run_id, workers)
+    settled = settle_store_writes(writer)
+    return StoreWrites(writer), settled
 
 
 def _stores_in_use(

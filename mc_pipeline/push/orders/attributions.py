@@ -8,21 +8,22 @@ from mc_pipeline.domain.store.documents import Document, attribution_of, lost_at
 from mc_pipeline.mailchimp.parallel import run_concurrently
 from mc_pipeline.mailchimp.store_reading import get_order
 from mc_pipeline.push.store_settling import ObjectKey
-from mc_pipeline.push.store_writes import StoreChange, StoreResult, StoreWrites
+from mc_pipeline.push.store_writes import StoreChange, StoreResult
+from mc_pipeline.push.writer import MailchimpWriter
 
 
-def attributions_of(writes: StoreWrites, keys: Sequence[ObjectKey]) -> dict[ObjectKey, Document]:
+def attributions_of(writer: MailchimpWriter, keys: Sequence[ObjectKey]) -> dict[ObjectKey, Document]:
     """Ask Mailchimp what it attributes these orders (kind, store, id) to.
 
     Raises:
         MailchimpError: one of them could not be read.
     """
-    client = writes.client
+    client = writer.client
 
     def ask(key: ObjectKey) -> tuple[ObjectKey, Document]:
         return key, attribution_of(get_order(client, key[1], key[2]) or {})
 
-    return dict(run_concurrently((partial(ask, key) for key in keys), writes.workers, client.stop))
+    return dict(run_concurrently((partial(ask, key) for key in keys), writer.workers, client.stop))
 
 
 def with_loss(result: StoreResult, change: StoreChange) -> StoreResult:

@@ -58,8 +58,7 @@ class Customers:
         unclear = [
             change.object_key for place, change in wanted.items() if results.get(place, NOT_SENT).to_read
         ]
-        writes = self._run.writes
-        read_back(writes.client, writes.ledger, writes.lease, unclear, workers=writes.workers)
+        read_back(self._run.writer, unclear)
         for place in wanted:
             result = results.get(place, NOT_SENT)
             if not result.is_done:
@@ -99,20 +98,20 @@ class Customers:
         if (customer.store_id, customer.object_id) not in self._run.mending.missing_customers:
             return False
         list_id = self._run.stores[customer.store_id].list_id
-        member = get_member(self._run.writes.client, list_id, subscriber_hash(str(customer.email)))
+        member = get_member(self._run.writer.client, list_id, subscriber_hash(str(customer.email)))
         return member is None or member["status"] == "archived"
 
     def _idle(self, customers: Sequence[StoreRecord]) -> list[StoreRecord]:
         """Return the customers of whom Mailchimp has no order, whoever sent it; note those that are gone."""
         idle, gone = [], {}
         for customer in customers:
-            answer = get_customer(self._run.writes.client, customer.store_id, customer.object_id)
+            answer = get_customer(self._run.writer.client, customer.store_id, customer.object_id)
             if answer is None:
                 gone[customer.key] = (None, None)
             elif not answer.get("orders_count"):
                 idle.append(customer)
         if gone:
-            lease = self._run.writes.lease
-            lease.check()
-            self._run.ledger.store_intents.settle_as_read(lease.company, lease.fence, gone)
+            writer = self._run.writer
+            writer.lease.check()
+            writer.ledger.store_intents.settle_as_read(writer.company, writer.fence, gone)
         return idle

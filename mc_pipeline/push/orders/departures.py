@@ -104,7 +104,7 @@ class Departures:
         results: dict[Hashable, StoreResult] = {}
         changes: list[StoreChange] = []
         try:
-            attributions = attributions_of(self._run.writes, [key for _, key in going])
+            attributions = attributions_of(self._run.writer, [key for _, key in going])
             changes = [
                 StoreChange(
                     key,

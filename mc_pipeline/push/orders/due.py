@@ -35,8 +35,7 @@ class Due:
 
     def __init__(self, run: OrderRun) -> None:
         self._run = run
-        writes = run.writes
-        self._adoption = Adoption(writes.client, writes.ledger, writes.lease, writes.workers)
+        self._adoption = Adoption(run.writer)
 
     def differing(self, due: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, dict[int, str]]]:
         """Find the rows that differ from what their store holds, or that are listed though they do not.

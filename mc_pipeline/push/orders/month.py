@@ -68,11 +68,7 @@ class MonthPush:
             self._run.writes.carry_out([each.change for each in changes], results)
             unclear = {key for key, result in results.items() if result.to_read}
             read_back(
-                self._run.writes.client,
-                self._run.ledger,
-                self._run.writes.lease,
-                [each.change.object_key for each in changes if each.change.key in unclear],
-                workers=self._run.writes.workers,
+                self._run.writer, [each.change.object_key for each in changes if each.change.key in unclear]
             )
             unclear |= self._mend(changes, results)
             if not last:

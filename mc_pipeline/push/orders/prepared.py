@@ -75,7 +75,7 @@ class Preparing:
         customers = {
             str(store_id): self._run.ledger.stores.name_customers(
                 self._run.company,
-                self._run.writes.lease.fence,
+                self._run.writer.fence,
                 str(store_id),
                 {email: self._former.get((str(store_id), email)) for email in rows["email"]},
             )
@@ -146,7 +146,7 @@ class Preparing:
     def with_attributions(self, prepared: list[Prepared]) -> list[Prepared]:
         """Have the ledger keep what Mailchimp attributes orders to that are replaced: they lose it."""
         replaced = [each.change.object_key for each in prepared if each.operation == "replace"]
-        attributions = attributions_of(self._run.writes, replaced)
+        attributions = attributions_of(self._run.writer, replaced)
         return [
             each.losing(attributions[each.change.object_key]) if each.operation == "replace" else each
             for each in prepared

@@ -18,6 +18,7 @@ from mc_pipeline.push.orders.rows import Month, StoreFailure
 from mc_pipeline.push.store_settling import ObjectKey
 from mc_pipeline.push.store_writes import StoreWrites
 from mc_pipeline.push.stores import Store
+from mc_pipeline.push.writer import MailchimpWriter
 
 SLICE = 2_000
 """Orders whose requests are made at a time: bounds memory, and who left an audience is asked before each."""
@@ -82,13 +83,17 @@ class OrderRun:
     open: frozenset[ObjectKey] = frozenset()
 
     @property
+    def writer(self) -> MailchimpWriter:
+        return self.writes.writer
+
+    @property
     def ledger(self) -> Ledger:
-        return self.writes.ledger
+        return self.writer.ledger
 
     @property
     def company(self) -> str:
         """The company's key in the settings."""
-        return self.writes.lease.company
+        return self.writer.company
 
     def fails(self, store_id: str, error: MailchimpError, month: Month | None = None) -> None:
         """Note what failed; a store is left alone from then on where none of its months would fare better."""
