@@ -18,7 +18,6 @@ from mc_pipeline.defs.presentation import (
 )
 from mc_pipeline.defs.revenue.report import Reconciliation, bridge_steps, report_markdown
 from mc_pipeline.defs.store.assets import said_of_stores
-from mc_pipeline.defs.store.left_alone import not_looked_at
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.company_lease import company_lease
 from mc_pipeline.sync.systems import Systems
@@ -62,15 +61,16 @@ def revenue_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         odoo_refunds: Table,
         systems: dg.ResourceParam[Systems],
     ) -> dg.MaterializeResult[Table]:
-        from mc_pipeline.defs.store.troubles import (
+        from mc_pipeline.domain.reconciliation.by_order import reconcile, with_waiting_members, without_stores
+        from mc_pipeline.domain.reconciliation.ledger_bridge import bridge_to_ledger, documents_without_order
+        from mc_pipeline.odoo.income import read_income
+        from mc_pipeline.sync.store_troubles import (
             broken_stores,
             of_differences,
             of_failures,
             of_left_alone,
         )
-        from mc_pipeline.domain.reconciliation.by_order import reconcile, with_waiting_members, without_stores
-        from mc_pipeline.domain.reconciliation.ledger_bridge import bridge_to_ledger, documents_without_order
-        from mc_pipeline.odoo.income import read_income
+        from mc_pipeline.sync.stores import not_looked_at
 
         company = systems.company(context.partition_key)
         currency, decimal_places = _currency(company, odoo_orders.rows)

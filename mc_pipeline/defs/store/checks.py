@@ -15,7 +15,6 @@ from mc_pipeline.defs.presentation import (
     records_table,
     unless_empty,
 )
-from mc_pipeline.defs.store.left_alone import troubles_of
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table
 
@@ -45,6 +44,7 @@ def store_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefin
         context: dg.AssetCheckExecutionContext, order_push: Table, systems: dg.ResourceParam[Systems]
     ) -> Iterator[dg.AssetCheckResult]:
         from mc_pipeline.domain.store.held_orders import KEPT_RIGHT, STAYS
+        from mc_pipeline.sync.stores import troubles_of
 
         left_alone = order_push.rows["because"].isin([KEPT_RIGHT, STAYS])
         rows = order_push.rows[~left_alone]
@@ -89,6 +89,8 @@ def store_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefin
     def product_push_checks(
         context: dg.AssetCheckExecutionContext, product_push: Table
     ) -> Iterator[dg.AssetCheckResult]:
+        from mc_pipeline.sync.stores import troubles_of
+
         told = troubles_of(product_push)
         yield dg.AssetCheckResult(
             check_name=PRODUCTS_APPLIED,
