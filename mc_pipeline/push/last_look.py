@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from mc_pipeline.ledger import Ledger
+from mc_pipeline.ledger import IntentId, Ledger
 from mc_pipeline.mailchimp.errors import MailchimpNotSentError
 
 SUBSCRIBING = frozenset({"subscribed", "pending"})
@@ -57,7 +57,7 @@ class CallCheck:
 
     ledger: Ledger
     since: OptOutsSince
-    intents: Sequence[int]
+    intents: Sequence[IntentId]
 
     def make(self) -> None:
         """Raises CalledOffError when one of the people is out by now, or when that cannot be found out."""

@@ -10,7 +10,7 @@ import pandas as pd
 from mc_pipeline.ledger import OpenIntent, Outcome
 from mc_pipeline.mailchimp import batches
 from mc_pipeline.push.batching import PATIENCE, interrupted_batches
-from mc_pipeline.push.member_writes import OPERATION_PREFIX, Fields, answer_of_operation, outcome_of
+from mc_pipeline.push.member_writes import OPERATION_PREFIX, Fields, answer_of_operation
 from mc_pipeline.push.writer import MailchimpWriter
 
 _LOST = "its answer was lost, and reading back does not tell whether it was applied"
@@ -88,8 +88,8 @@ def settle_by_observation(
         member = members.get((intent.list_id, _address_after(intent)))
         if member is None and intent.list_id not in complete:
             continue
-        outcomes.append(_outcome(intent, member))
-    writer.ledger.intents.settle(writer.fence, outcomes)
+        outcomes.append((intent.id, _outcome(intent, member)))
+    writer.ledger.intents.settle(writer.company, writer.fence, outcomes)
     return len(outcomes)
 
 
@@ -105,9 +105,9 @@ def _settle_from(
             # What our values were made for is not known here: a retyped field is found by the next push.
             fields = Fields(writer.ledger.field_definitions.of(intent.list_id), {})
             answer = answer_of_operation(result, intent.operation, intent, fields)
-            outcomes.append(outcome_of(intent.id, answer, writer.ledger.now()))
-    writer.ledger.intents.settle(writer.fence, outcomes)
-    return sum(outcome.outcome != "unknown" for outcome in outcomes)
+            outcomes.append((intent.id, answer))
+    writer.ledger.intents.settle(writer.company, writer.fence, outcomes)
+    return sum(outcome.outcome != "unknown" for _, outcome in outcomes)
 
 
 def _address_after(intent: OpenIntent) -> str:
@@ -118,11 +118,10 @@ def _address_after(intent: OpenIntent) -> str:
 def _outcome(intent: OpenIntent, member: Mapping[str, Any] | None) -> Outcome:
     if member is None or not _is_applied(intent, member):
         if _is_lost(intent, member):
-            return Outcome(intent_id=intent.id, outcome="lost", detail=_LOST)
-        return Outcome(intent_id=intent.id, outcome="not_sent", detail="read back after an interruption")
+            return Outcome("lost", detail=_LOST)
+        return Outcome("not_sent", detail="read back after an interruption")
     return Outcome(
-        intent_id=intent.id,
-        outcome="applied",
+        "applied",
         detail="read back after an interruption",
         returned={
             "merge_fields": json.loads(member["merge_fields_json"]),

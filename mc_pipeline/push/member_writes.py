@@ -4,9 +4,9 @@ import logging
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from mc_pipeline.digests import subscriber_hash
 from mc_pipeline.domain.plan.refusal_causes import (
@@ -16,7 +16,7 @@ from mc_pipeline.domain.plan.refusal_causes import (
     DefinitionLike,
     cause_of_refusal,
 )
-from mc_pipeline.ledger import Intent, Outcome
+from mc_pipeline.ledger import Intent, IntentId, Outcome
 from mc_pipeline.ledger.leases import CHANGES
 from mc_pipeline.ledger.refusals import REACHING, Refusal
 from mc_pipeline.mailchimp import batches, members, segments
@@ -97,25 +97,6 @@ class Result:
     cause: str = ""
     field: str = ""
 
-
-class Answer(NamedTuple):
-    """What Mailchimp said of one write; ``returned`` is the member after it, where it was told.
-
-    ``refusal``: the kind of a refusal of the person for good (``REFUSED_FOR_GOOD``); empty: it is none.
-    ``cause`` and ``field``: whose fault a refusal is. ``wait``: after which time one is tried again.
-    """
-
-    outcome: str
-    title: str = ""
-    detail: str = ""
-    returned: Mapping[str, Any] | None = None
-    refusal: str = ""
-    cause: str = ""
-    field: str = ""
-    wait: timedelta | None = None
-
-
-APPLIED = Answer("applied")
 
 EXISTS_UNSEEN = "Mailchimp calls the address a member, and shows it nowhere"
 
@@ -296,24 +277,24 @@ class MemberWrites:
             if len(due) == 1 or refusal.cause == Cause.CONTACT_LIMIT:
                 return refused + self._settle(due, intents, [refusal] * len(due))
             # One member that Mailchimp cannot even read makes it refuse the whole call: find them by halves.
-            self._settle(due, intents, [Answer("not_sent", error.title, str(error))] * len(due))
+            self._settle(due, intents, [Outcome("not_sent", error.title, str(error))] * len(due))
             middle = len(due) // 2
             return refused + self._create_chunk(due[:middle]) + self._create_chunk(due[middle:])
         created = {str(member["email_address"]).lower(): member for member in answer.created}
         rejected = {rejection.email.lower(): rejection for rejection in answer.rejected}
 
-        def answer_to(write: Write) -> Answer:
+        def answer_to(write: Write) -> Outcome:
             if write.email in created:
-                return Answer("applied", returned=created[write.email])
+                return Outcome("applied", returned=created[write.email])
             if write.email in rejected:
                 rejection = rejected[write.email]
                 if rejection.kind == "exists" and not self._is_there(write):
-                    return Answer(
+                    return Outcome(
                         "rejected",
                         rejection.title,
                         f"{rejection.detail} ({EXISTS_UNSEEN})",
                         cause=Cause.PERSON,
-                        wait=EXISTS_UNSEEN_TRIED_AGAIN_AFTER,
+                        retry_at=self._ledger.now() + EXISTS_UNSEEN_TRIED_AGAIN_AFTER,
                     )
                 return _refusal(
                     rejection.kind,
@@ -323,7 +304,7 @@ class MemberWrites:
                     write,
                     self._fields_of(write),
                 )
-            return Answer("unknown", detail="Mailchimp's answer does not mention this address")
+            return Outcome("unknown", detail="Mailchimp's answer does not mention this address")
 
         answers = [answer_to(write) for write in due]
         return refused + self._without_their_fields(due, intents, answers, self._create_chunk)
@@ -341,8 +322,8 @@ class MemberWrites:
     def _without_their_fields(
         self,
         writes: Sequence[Write],
-        intents: Sequence[int],
-        answers: Sequence[Answer],
+        intents: Sequence[IntentId],
+        answers: Sequence[Outcome],
         send: Callable[[Sequence[Write]], list[Result]],
     ) -> list[Result]:
         """Settle; where one field alone is at fault, write the rest of the person without it.
@@ -359,7 +340,7 @@ class MemberWrites:
             writes,
             intents,
             [
-                Answer("not_sent", answer.title, answer.detail) if write.key in again else answer
+                Outcome("not_sent", answer.title, answer.detail) if write.key in again else answer
                 for write, answer in zip(writes, answers, strict=True)
             ],
         )
@@ -396,7 +377,7 @@ class MemberWrites:
             ]
         return kept
 
-    def _keep_refusals(self, writes: Sequence[Write], refusals: Mapping[Hashable, Answer]) -> None:
+    def _keep_refusals(self, writes: Sequence[Write], refusals: Mapping[Hashable, Outcome]) -> None:
         """Record updates of which Mailchimp said already that it does not take them."""
         if writes:
             self._settle(writes, self._record(writes), [refusals[write.key] for write in writes])
@@ -425,7 +406,7 @@ class MemberWrites:
         return self._without_their_fields([write], intents, [answer], lambda rows: self._change_one(rows[0]))
 
     @contextmanager
-    def _checked(self, writes: Sequence[Write], intents: Sequence[int]) -> Iterator[None]:
+    def _checked(self, writes: Sequence[Write], intents: Sequence[IntentId]) -> Iterator[None]:
         """Look again before each attempt of a call that makes somebody reachable."""
         reaching = [
             intent
@@ -441,12 +422,12 @@ class MemberWrites:
     def _call_off(
         self,
         writes: Sequence[Write],
-        intents: Sequence[int],
+        intents: Sequence[IntentId],
         off: CalledOffError,
         again: Callable[[Sequence[Write]], list[Result]],
     ) -> list[Result]:
         """Settle a call that was not sent; send it again without the people who are out."""
-        self._settle(writes, intents, [Answer("not_sent", detail=off.because)] * len(writes))
+        self._settle(writes, intents, [Outcome("not_sent", detail=off.because)] * len(writes))
         if off.out:
             return again(writes)
         held = [write for write in writes if makes_reachable(write.operation, write.body)]
@@ -454,7 +435,7 @@ class MemberWrites:
         results = [Result(write.key, "held_back", off.because) for write in held]
         return results + (again(others) if others else [])
 
-    def _unsubscribe_who_is_out(self, writes: Sequence[Write], intents: Sequence[int]) -> None:
+    def _unsubscribe_who_is_out(self, writes: Sequence[Write], intents: Sequence[IntentId]) -> None:
         """After the outcome of a write that may have made somebody reachable: unsubscribe who is out by then.
 
         Whatever fails here is due on the path of the opt-outs as well.
@@ -478,11 +459,11 @@ class MemberWrites:
             except MailchimpError as error:
                 _log.warning("somebody who is out by now could not be unsubscribed yet: %s", error)
 
-    def _send(self, write: Write) -> Answer:
+    def _send(self, write: Write) -> Outcome:
         client, list_id, member = self._client, write.list_id, write.subscriber_hash
         match write.operation:
             case "update" | "change_email":
-                return Answer(
+                return Outcome(
                     "applied",
                     # What a form requires is no reason to leave a member's other fields as they were.
                     returned=members.update_member(
@@ -490,18 +471,18 @@ class MemberWrites:
                     ),
                 )
             case "archive":
-                return Answer(members.archive_member(client, list_id, member))
+                return Outcome(members.archive_member(client, list_id, member))
             case "unsubscribe":
-                return Answer("applied", returned=members.unsubscribe_member(client, list_id, member))
+                return Outcome("applied", returned=members.unsubscribe_member(client, list_id, member))
             case "upgrade":
-                return Answer(
+                return Outcome(
                     "applied",
                     returned=members.subscribe_member(
                         client, list_id, member, consented_at=_consented_at(write)
                     ),
                 )
             case "permit":
-                return Answer(
+                return Outcome(
                     "applied",
                     returned=give_permissions(client, list_id, member, self._ids_of_permissions(write)),
                 )
@@ -587,26 +568,28 @@ class MemberWrites:
         done = {*change.added, *change.removed}
         refused = {email: error.error for error in change.errors for email in error.emails}
 
-        def answer_to(write: Write) -> Answer:
+        def answer_to(write: Write) -> Outcome:
             if write.email in done:
-                return APPLIED
+                return Outcome("applied")
             if write.email in refused:
-                return Answer("rejected", detail=refused[write.email], cause=Cause.PERSON)
+                return Outcome("rejected", detail=refused[write.email], cause=Cause.PERSON)
             # Addresses that are not in the audience, and members who are as wanted already, are passed over.
-            return Answer("unchanged", detail="Mailchimp passed over this address")
+            return Outcome("unchanged", detail="Mailchimp passed over this address")
 
         return self._settle(writes, intents, [answer_to(write) for write in writes])
 
     def _submit_and_wait(
-        self, intents: Sequence[int], operations: Sequence[batches.Operation]
+        self, intents: Sequence[IntentId], operations: Sequence[batches.Operation]
     ) -> Mapping[str, batches.OperationResult]:
         return carry_out(
             self._client,
             operations,
-            lambda batch_id: self._ledger.intents.mark_submitted(intents, batch_id, self._writer.fence),
+            lambda batch_id: self._ledger.intents.mark_submitted(
+                self._writer.company, self._writer.fence, intents, batch_id
+            ),
         )
 
-    def _record(self, writes: Sequence[Write]) -> list[int]:
+    def _record(self, writes: Sequence[Write]) -> list[IntentId]:
         self._writer.lease.check()
         return self._ledger.intents.record(
             self._writer.company,
@@ -616,7 +599,7 @@ class MemberWrites:
             path=self._writer.lease.path,
         )
 
-    def _record_reaching(self, writes: Sequence[Write]) -> tuple[list[Write], list[int], list[Result]]:
+    def _record_reaching(self, writes: Sequence[Write]) -> tuple[list[Write], list[IntentId], list[Result]]:
         """Record writes that may make somebody reachable, without those about people who are out by now.
 
         Both systems are asked first. What cannot be asked lets nobody become reachable; members who are
@@ -641,7 +624,7 @@ class MemberWrites:
             self._writer.company, self._writer.fence, self._writer.run_id, [_intent(write) for write in due]
         )
         kept: list[Write] = []
-        intents: list[int] = []
+        intents: list[IntentId] = []
         for write, intent in zip(due, recorded, strict=True):
             if isinstance(intent, Refusal):
                 results.append(Result(write.key, "held_back", intent.because))
@@ -651,14 +634,10 @@ class MemberWrites:
         return kept, intents, results
 
     def _settle(
-        self, writes: Sequence[Write], intents: Sequence[int], answers: Sequence[Answer]
+        self, writes: Sequence[Write], intents: Sequence[IntentId], answers: Sequence[Outcome]
     ) -> list[Result]:
         self._ledger.intents.settle(
-            self._writer.fence,
-            [
-                outcome_of(intent, answer, self._ledger.now())
-                for intent, answer in zip(intents, answers, strict=True)
-            ],
+            self._writer.company, self._writer.fence, list(zip(intents, answers, strict=True))
         )
         reached = [
             (write, intent)
@@ -673,7 +652,7 @@ class MemberWrites:
         ]
 
     def _failed(
-        self, writes: Sequence[Write], intents: Sequence[int], error: MailchimpError, *, tag: str = ""
+        self, writes: Sequence[Write], intents: Sequence[IntentId], error: MailchimpError, *, tag: str = ""
     ) -> list[Result]:
         """Deal with a request that failed as a whole.
 
@@ -682,9 +661,9 @@ class MemberWrites:
         the writing to its audience or tag.
         """
         if isinstance(error, (MailchimpUnknownOutcomeError, batches.BatchUnfinishedError)):
-            return self._settle(writes, intents, [Answer("unknown", error.title, str(error))] * len(writes))
+            return self._settle(writes, intents, [Outcome("unknown", error.title, str(error))] * len(writes))
         answers = [
-            Answer("unknown" if _may_have_been_given(write, error) else "not_sent", error.title, str(error))
+            Outcome("unknown" if _may_have_been_given(write, error) else "not_sent", error.title, str(error))
             for write in writes
         ]
         results = self._settle(writes, intents, answers)
@@ -702,13 +681,6 @@ class MemberWrites:
 
     def _not_tried(self, writes: Sequence[Write]) -> list[Result]:
         return [Result(write.key, "not_sent", self.faults[write.list_id, ""].because) for write in writes]
-
-
-def outcome_of(intent_id: int, answer: Answer, now: datetime) -> Outcome:
-    """Say an answer in the words of the ledger."""
-    said = answer._asdict()
-    wait = said.pop("wait")
-    return Outcome(intent_id=intent_id, retry_at=None if wait is None else now + wait, **said)
 
 
 def without_fields(operation: str, body: Mapping[str, Any], tags: Collection[str]) -> dict[str, Any] | None:
@@ -775,7 +747,7 @@ def _may_have_been_given(write: Write, error: MailchimpError) -> bool:
 
 def answer_of_error(
     error: MailchimpError, write: "WriteLike | None" = None, fields: Fields = NO_FIELDS
-) -> Answer | None:
+) -> Outcome | None:
     """Judge the refusal of one member; None where the error is not about this member at all."""
     if isinstance(error, MailchimpContactLimitError):
         return _refusal("limit", error.title, error.detail)
@@ -794,19 +766,19 @@ def answer_of_operation(
     operation: str,
     write: "WriteLike | None" = None,
     fields: Fields = NO_FIELDS,
-) -> Answer:
+) -> Outcome:
     """Judge one operation of a finished batch; one without result stays unknown until it is read back."""
     if result is None:
-        return Answer("unknown", detail="the batch has no result for this operation")
+        return Outcome("unknown", detail="the batch has no result for this operation")
     if result.ok:
-        return Answer("applied", returned=result.response if _is_member(result.response) else None)
+        return Outcome("applied", returned=result.response if _is_member(result.response) else None)
     if operation == "archive" and result.status_code in (404, 405):
-        return Answer("unchanged", detail="there was nothing to archive")
+        return Outcome("unchanged", detail="there was nothing to archive")
     if result.status_code == 429:
-        return Answer("not_sent", "Too Many Requests")
+        return Outcome("not_sent", "Too Many Requests")
     error = result.error
     answer = answer_of_error(error, write, fields) if error is not None else None
-    return answer or Answer("unknown", detail=f"the operation failed with status {result.status_code}")
+    return answer or Outcome("unknown", detail=f"the operation failed with status {result.status_code}")
 
 
 def _refusal(
@@ -816,15 +788,15 @@ def _refusal(
     at_fault: Sequence[str] = (),
     write: "WriteLike | None" = None,
     fields: Fields = NO_FIELDS,
-) -> Answer:
+) -> Outcome:
     if kind == "exists":
-        return Answer("unchanged", title, detail)
+        return Outcome("unchanged", title, detail)
     values = write.body.get("merge_fields") if write else None
     values = values if isinstance(values, Mapping) else {}
     sent = [tag for tag, value in values.items() if value != ""]
     blame = cause_of_refusal(kind, at_fault if write else (), sent, fields.definitions, fields.wanted)
     outcome = "deferred" if kind == "deferred" or blame.is_outside else "rejected"
-    return Answer(
+    return Outcome(
         outcome,
         title,
         detail,

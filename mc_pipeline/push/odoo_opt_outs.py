@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from mc_pipeline.domain.consent.odoo_opt_outs import LIFT, NONE, Decision
+from mc_pipeline.ledger import IntentId
 from mc_pipeline.ledger.odoo_opt_outs import OdooOptOut, OdooOptOutIntent, OdooOptOutOutcome, Scope
 from mc_pipeline.odoo.client import OdooClient
 from mc_pipeline.odoo.companies import seeing_partners, unseen_because, with_companies_above
@@ -104,7 +105,7 @@ class OdooOptOutWrites:
             _found_out(each, found.get(each.address) if each.scope == _EVERYWHERE else None)
             for each in still_open
         ]
-        self._settle(outcomes)
+        self._settle([(each.id, outcome) for each, outcome in zip(still_open, outcomes, strict=True)])
         self._notes.write(
             self._carried_before(
                 [
@@ -151,7 +152,7 @@ class OdooOptOutWrites:
                 return {_email(each): state for each in page}, error.message
             self._settle(
                 [
-                    _outcome(intent_id, task.intent, result)
+                    (intent_id, _outcome(task.intent, result))
                     for intent_id, task, result in zip(ids, page, done, strict=True)
                     if result.outcome != "unknown"
                 ]
@@ -273,7 +274,7 @@ class OdooOptOutWrites:
             self._companies = with_companies_above(self._client, self._client.company_ids[0])
         return self._companies
 
-    def _settle(self, outcomes: Sequence[OdooOptOutOutcome]) -> None:
+    def _settle(self, outcomes: Sequence[tuple[IntentId, OdooOptOutOutcome]]) -> None:
         self._ledger.odoo_opt_outs.settle(self._writer.company, self._writer.fence, outcomes)
 
 
@@ -302,9 +303,8 @@ def _worst(results: Iterable[OptOutResult]) -> OptOutResult:
     return min(results, key=lambda result: _WORST_FIRST.index(result.outcome))
 
 
-def _outcome(intent_id: int, intent: OdooOptOutIntent, result: OptOutResult) -> OdooOptOutOutcome:
+def _outcome(intent: OdooOptOutIntent, result: OptOutResult) -> OdooOptOutOutcome:
     return OdooOptOutOutcome(
-        intent_id=intent_id,
         outcome=result.outcome,
         detail=result.detail,
         blacklist_id=result.blacklist_id,
@@ -317,9 +317,8 @@ def _found_out(intent: OdooOptOut, row: OptOutResult | None) -> OdooOptOutOutcom
     """The outcome of a write whose answer was lost, from the row as it is now."""
     is_active = row is not None and row.outcome == "applied"
     if intent.scope == "company" or is_active != (intent.action == "opt_out"):
-        return OdooOptOutOutcome(intent_id=intent.id, outcome="not_sent", detail="read back: it is not done")
+        return OdooOptOutOutcome(outcome="not_sent", detail="read back: it is not done")
     return OdooOptOutOutcome(
-        intent_id=intent.id,
         outcome="applied",
         detail="read back",
         blacklist_id=row.blacklist_id if row else intent.blacklist_id,

@@ -118,5 +118,5 @@ def _settle_from(
         result = results.get(f"{STORE_PREFIX}{intent.id}")
         if result is not None:
             judged = judge_result(result, intent.kind, intent.operation)
-            outcomes.append(Outcome(intent_id=intent.id, outcome=judged.outcome, detail=judged.detail))
+            outcomes.append((intent.id, Outcome(outcome=judged.outcome, detail=judged.detail)))
     writer.ledger.store_intents.settle(writer.company, writer.fence, outcomes)

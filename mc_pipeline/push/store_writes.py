@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from mc_pipeline.domain.store.changes import Step
-from mc_pipeline.ledger import Outcome, StoreIntent
+from mc_pipeline.ledger import IntentId, Outcome, StoreIntent
 from mc_pipeline.mailchimp import batches
 from mc_pipeline.mailchimp.errors import MailchimpError, MailchimpUnknownOutcomeError
 from mc_pipeline.mailchimp.parallel import run_concurrently
@@ -53,14 +53,12 @@ class StoreResult:
     """What came of a change: ``outcome`` as in ``push.writes.Result``, of the last step that was tried.
 
     ``to_read``: what Mailchimp said does not go with what the ledger knows; reading it back says how it is.
-    ``lacks_product``: it was refused because a product of it is not in the store. ``not_found``: something
-    that the request names is not in the store, and Mailchimp does not say what.
+    ``not_found``: something that the request names is not in the store, and Mailchimp does not say what.
     """
 
     outcome: str
     detail: str = ""
     to_read: bool = False
-    lacks_product: bool = False
     not_found: bool = False
 
     @property
@@ -145,7 +143,7 @@ class StoreWrites:
         self._settle(intents, judged)
         return {change.key: result for (change, _), result in zip(writes, judged, strict=True)}
 
-    def _record(self, writes: Sequence[tuple[StoreChange, Step]]) -> list[int]:
+    def _record(self, writes: Sequence[tuple[StoreChange, Step]]) -> list[IntentId]:
         self.writer.lease.check()
         return self.writer.ledger.store_intents.record(
             self.writer.company,
@@ -170,18 +168,18 @@ class StoreWrites:
             ],
         )
 
-    def _settle(self, intents: Sequence[int], results: Sequence[StoreResult]) -> None:
+    def _settle(self, intents: Sequence[IntentId], results: Sequence[StoreResult]) -> None:
         self.writer.ledger.store_intents.settle(
             self.writer.company,
             self.writer.fence,
             [
-                Outcome(intent_id=intent, outcome=result.outcome, detail=result.detail)
+                (intent, Outcome(outcome=result.outcome, detail=result.detail))
                 for intent, result in zip(intents, results, strict=True)
             ],
         )
 
     def _failed(
-        self, changes: Sequence[StoreChange], intents: Sequence[int], error: MailchimpError
+        self, changes: Sequence[StoreChange], intents: Sequence[IntentId], error: MailchimpError
     ) -> dict[Hashable, StoreResult]:
         """Deal with a request that failed as a whole: open where it may have been applied, else the end."""
         if isinstance(error, (MailchimpUnknownOutcomeError, batches.BatchUnfinishedError)):
@@ -209,7 +207,7 @@ def judge(error: MailchimpError, kind: str, operation: str) -> StoreResult | Non
             return StoreResult("unchanged", "it was there already")
         return StoreResult("unknown", detail, to_read=True)
     if kind == "order" and _MISSING_PRODUCT.search(error.detail):
-        return StoreResult("deferred", detail, lacks_product=True)
+        return StoreResult("deferred", detail)
     return StoreResult(answer.outcome, detail)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from mc_pipeline.ledger import Lease, Ledger
+from mc_pipeline.ledger import Fence, Lease, Ledger
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.odoo.client import OdooClient
 
@@ -34,7 +34,7 @@ class Writer(Generic[Client]):
         return self.lease.company
 
     @property
-    def fence(self) -> int:
+    def fence(self) -> Fence:
         """The fencing number of the lease: the ledger refuses a write under a stale one."""
         return self.lease.fence
 

@@ -46,7 +46,7 @@ def give(ledger: Ledger, outcome: str) -> None:
             evidence={"source": "Newsletter", "at": (START - timedelta(days=1)).isoformat()},
         )
         (number,) = ledger.intents.record("acme", lease.fence, "run-1", [intent])
-        ledger.intents.settle(lease.fence, [Outcome(intent_id=number, outcome=outcome)])
+        ledger.intents.settle("acme", lease.fence, [(number, Outcome(outcome=outcome))])
 
 
 def told(ledger: Ledger) -> ExplanationStep:

@@ -278,12 +278,15 @@ def _settle_open(systems: Systems, lease: Lease, company: CompanySettings, list_
     """Settle our own unsubscribes that were never answered, by the members as they are now."""
     reachable = set(seen.rows.loc[seen.rows["status"].isin(_REACHABLE), "email"])
     systems.ledger.intents.settle(
+        company.key,
         lease.fence,
         [
-            Outcome(
-                intent_id=intent.id,
-                outcome="not_sent" if intent.email in reachable else "applied",
-                detail="read back after an interruption",
+            (
+                intent.id,
+                Outcome(
+                    outcome="not_sent" if intent.email in reachable else "applied",
+                    detail="read back after an interruption",
+                ),
             )
             for intent in systems.ledger.intents.open(company.key, path=OPT_OUTS)
             if intent.list_id == list_id and intent.email in seen.looked_at
