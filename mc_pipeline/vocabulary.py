@@ -4,11 +4,19 @@ Each is a text, and is stored, compared, joined and written as JSON like one. Tw
 type ``str``: Dagster's own records (metadata, tags) and YAML. They are given ``str(word)``.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
 
-class Operation(StrEnum):
+class Word(StrEnum):
+    """A word that is stored; in an error's text it stands as any other text does."""
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+
+class Operation(Word):
     """What is done to a member in Mailchimp: a row of the plan, and the intent of its write."""
 
     CREATE = "create"
@@ -29,7 +37,7 @@ class Operation(StrEnum):
     """Because of an opt-out in Odoo: an intent, never a row of a plan."""
 
 
-class StoreOperation(StrEnum):
+class StoreOperation(Word):
     """What one request does to a product, a customer or an order in a store."""
 
     CREATE = "create"
@@ -42,7 +50,7 @@ class StoreOperation(StrEnum):
     """Make a variant of a product, or change it."""
 
 
-class StoreChangeKind(StrEnum):
+class StoreChangeKind(Word):
     """What becomes of a product or an order in a store, by one request or several."""
 
     CREATE = "create"
@@ -52,7 +60,7 @@ class StoreChangeKind(StrEnum):
     DELETE = "delete"
 
 
-class OdooAction(StrEnum):
+class OdooAction(Word):
     """What is done about a person in Odoo because of what happened in Mailchimp."""
 
     OPT_OUT = "opt_out"
@@ -62,7 +70,7 @@ class OdooAction(StrEnum):
     """Nothing: a human decides."""
 
 
-class OptOutScope(StrEnum):
+class OptOutScope(Word):
     """How far an opt-out reaches in Odoo."""
 
     EVERYWHERE = "everywhere"
@@ -71,7 +79,7 @@ class OptOutScope(StrEnum):
     """The company's mailing lists and fields."""
 
 
-class OutcomeKind(StrEnum):
+class OutcomeKind(Word):
     """What became of a write."""
 
     APPLIED = "applied"
@@ -91,7 +99,7 @@ class OutcomeKind(StrEnum):
     """Nobody will know: reading back does not tell."""
 
 
-class MemberStatus(StrEnum):
+class MemberStatus(Word):
     """Mailchimp's statuses of a member."""
 
     SUBSCRIBED = "subscribed"
@@ -105,7 +113,7 @@ class MemberStatus(StrEnum):
     ARCHIVED = "archived"
 
 
-class EventKind(StrEnum):
+class EventKind(Word):
     """What happened to a person's consent: an event of the consent history."""
 
     OPT_OUT = "opt_out"
@@ -121,7 +129,7 @@ class EventKind(StrEnum):
     ODOO_LIFT = "odoo_lift"
 
 
-class Origin(StrEnum):
+class Origin(Word):
     """Who made a change of consent."""
 
     OURS = "ours"
@@ -131,7 +139,7 @@ class Origin(StrEnum):
     """Restricts like the person's own act, and never lifts."""
 
 
-class EventSource(StrEnum):
+class EventSource(Word):
     """How a consent event became known."""
 
     POLL = "poll"
@@ -145,12 +153,17 @@ class EventSource(StrEnum):
     """In ledgers of earlier versions."""
 
 
-class Owner(StrEnum):
-    """Who looks after an asset or a check, as Dagster writes teams."""
+class Owner(Word):
+    """Who looks after an asset, a check or a trouble."""
 
-    MARKETING_OPS = "team:marketing-ops"
-    FINANCE = "team:finance"
-    DATA_ENGINEERING = "team:data-engineering"
+    MARKETING_OPS = "marketing ops"
+    FINANCE = "finance"
+    DATA_ENGINEERING = "data engineering"
+
+    @property
+    def team(self) -> str:
+        """As Dagster writes teams."""
+        return f"team:{self.replace(' ', '-')}"
 
 
 DATA_OPERATIONS: Final = frozenset({Operation.CREATE, Operation.UPDATE, Operation.CHANGE_EMAIL})
@@ -180,7 +193,17 @@ MARKETING_STATUSES: Final = frozenset({MemberStatus.SUBSCRIBED, MemberStatus.PEN
 REACHABLE_STATUSES: Final = MARKETING_STATUSES | {MemberStatus.TRANSACTIONAL}
 """In the audience, and not opted out."""
 
-EVENT_OF_STATUS: Final = {
+MOST_RESTRICTIVE_FIRST: Final = (
+    MemberStatus.ARCHIVED,
+    MemberStatus.CLEANED,
+    MemberStatus.UNSUBSCRIBED,
+    MemberStatus.PENDING,
+    MemberStatus.TRANSACTIONAL,
+    MemberStatus.SUBSCRIBED,
+)
+"""Of a member who changed while the audience was read, the status that counts: the first of these."""
+
+EVENT_OF_STATUS: Final[Mapping[str, EventKind]] = {
     MemberStatus.SUBSCRIBED: EventKind.SUBSCRIBE,
     MemberStatus.UNSUBSCRIBED: EventKind.OPT_OUT,
     MemberStatus.CLEANED: EventKind.CLEAN,

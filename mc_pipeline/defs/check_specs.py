@@ -5,13 +5,15 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from mc_pipeline.vocabulary import Owner
+
 
 def company_check_spec(
     name: str,
     *,
     asset: str,
     companies: dg.PartitionsDefinition,
-    owner: str,
+    owner: Owner,
     description: str,
     blocking: bool = False,
     judged_with: Sequence[str] = (),
@@ -26,6 +28,6 @@ def company_check_spec(
             description=description,
             blocking=blocking,
             additional_deps=judged_with,
-            metadata={"owner": owner},
+            metadata={"owner": str(owner)},
             partitions_def=companies,
         )

@@ -6,7 +6,7 @@ of the settings, and a test can pass a plain dataclass.
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class AmountRule(Protocol):
@@ -109,3 +109,95 @@ class CompanyRules(Protocol):
     def languages(self) -> Mapping[str, str]: ...
     @property
     def audiences(self) -> Mapping[str, AudienceRules]: ...
+
+
+class UpgradeRules(Protocol):
+    """What the plan may do on evidence of consent: subscribe members, ask for it, give permissions."""
+
+    @property
+    def upgrade(self) -> bool: ...
+    @property
+    def max_confirmations(self) -> int: ...
+    @property
+    def marketing_permissions(self) -> Sequence[str]: ...
+
+
+class NamedAudience(Protocol):
+    """The settings of an audience that say where names go."""
+
+    @property
+    def merge_fields(self) -> Mapping[str, str]: ...
+    @property
+    def names(self) -> str: ...
+
+
+class PlannedCompany(Protocol):
+    """A company whose audiences are planned; each has at least a ``list_id``."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def audiences(self) -> Mapping[str, Any]: ...
+
+
+class JudgedCompany(PlannedCompany, Protocol):
+    """What decides who may be in no plan of a company."""
+
+    @property
+    def exclude_suppliers(self) -> bool: ...
+    @property
+    def customers(self) -> CustomerRules: ...
+
+
+class Guard(Protocol):
+    """One guard: how many changes are allowed in an audience of this size."""
+
+    def limit(self, audience_size: int) -> int: ...
+
+
+class Guards(Protocol):
+    """The guards of one company."""
+
+    @property
+    def created(self) -> Guard: ...
+    @property
+    def archived(self) -> Guard: ...
+    @property
+    def moved(self) -> Guard: ...
+    @property
+    def email_changes(self) -> Guard: ...
+    @property
+    def tags_removed(self) -> Guard: ...
+    @property
+    def upgrades(self) -> Guard: ...
+    @property
+    def permissions(self) -> Guard: ...
+
+
+class StoreSettings(Protocol):
+    """A store in Mailchimp and its currency."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def currency(self) -> str: ...
+
+
+class SellingAudience(Protocol):
+    """An audience, perhaps with a store."""
+
+    @property
+    def list_id(self) -> str: ...
+    @property
+    def store(self) -> StoreSettings | None: ...
+
+
+class SellingCompany(Protocol):
+    """A company: since when its orders count, which of them are revenue, and its audiences."""
+
+    @property
+    def orders_since(self) -> str | None: ...
+    @property
+    def revenue(self) -> str: ...
+    @property
+    def audiences(self) -> Mapping[str, SellingAudience]: ...

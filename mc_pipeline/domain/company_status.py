@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from mc_pipeline.vocabulary import Owner
+
 BROKEN, WAITS, NOT_LOOKED_AT = "broken", "waits", "not_looked_at"
 KINDS = (BROKEN, WAITS, NOT_LOOKED_AT)
 """Kinds of what is open, the worst first."""
@@ -19,7 +21,6 @@ OK, NEVER_RUN = "ok", "never_run"
 EXIT_CODES = {OK: 0, NEVER_RUN: 0, WAITS: 3, BROKEN: 1}
 """State of a company, or of a run, to the exit code of a command."""
 
-DATA_ENGINEERING = "data engineering"
 STEP, CHECK = "step", "check"
 """Parts of what is found in the run itself."""
 
@@ -239,7 +240,7 @@ def _of_step(company: str, failed: FailedStep, held_up: Sequence[str]) -> Findin
         code=failed.code or "failed",
         sentence=sentence,
         what_to_do=failed.what_to_do or _AGAIN.format(company=company),
-        owner=DATA_ENGINEERING,
+        owner=Owner.DATA_ENGINEERING,
     )
 
 

@@ -15,6 +15,7 @@ from mc_pipeline.ledger.schema import confirmation, opened_audience
 from mc_pipeline.ledger.schema import intent as intent_table
 from mc_pipeline.ledger.serialization import address_key
 from mc_pipeline.ledger.statements import chunks, insert_new
+from mc_pipeline.vocabulary import MemberStatus, Operation, OutcomeKind
 
 _ASKS = '%"status":"pending"%'
 """How the body of a creation says that Mailchimp shall send a confirmation mail (canonical JSON)."""
@@ -37,7 +38,7 @@ class Confirmations:
         still_open = select(intent_table.c.list_id, intent_table.c.email, intent_table.c.recorded_at).where(
             intent_table.c.company == company,
             intent_table.c.settled_at.is_(None),
-            intent_table.c.operation == "create",
+            intent_table.c.operation == Operation.CREATE,
             intent_table.c.body_json.like(_ASKS),
         )
         with self._database.read() as connection:
@@ -58,7 +59,7 @@ class Confirmations:
             )
             .where(
                 intent_table.c.company == company,
-                intent_table.c.operation == "create",
+                intent_table.c.operation == Operation.CREATE,
                 or_(
                     opened_audience.c.loaded_at.is_(None),
                     intent_table.c.recorded_at <= opened_audience.c.loaded_at,
@@ -79,9 +80,9 @@ def note_asked(connection: Connection, writes: Iterable[SettledWrite]) -> None:
     rows = [
         {"company": each.company, "list_id": each.list_id, "email": each.email, "asked_at": each.at}
         for each in writes
-        if each.operation == "create"
-        and each.body.get("status") == "pending"
-        and each.outcome in ("applied", "lost")
+        if each.operation == Operation.CREATE
+        and each.body.get("status") == MemberStatus.PENDING
+        and each.outcome in (OutcomeKind.APPLIED, OutcomeKind.LOST)
     ]
     for chunk in chunks(rows):
         insert_new(connection, confirmation, chunk)

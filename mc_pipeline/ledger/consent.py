@@ -8,7 +8,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal, get_args
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, func, or_, select
 
@@ -22,22 +22,7 @@ from mc_pipeline.ledger.serialization import address_key
 from mc_pipeline.ledger.standing_opt_outs import due_again
 from mc_pipeline.ledger.statements import chunks, insert_new
 from mc_pipeline.ledger.used_evidence import keep_used_evidence
-
-Origin = Literal["ours", "person", "admin", "unknown"]
-Source = Literal["poll", "webhook", "observation", "write", ""]
-
-OPT_OUT, CLEAN, COMPLAINT = "opt_out", "clean", "complaint"
-# After one of these, evidence of consent is void in every audience of every company (RULES 5.6).
-OPTED_OUT_EVENTS = frozenset({OPT_OUT, CLEAN, COMPLAINT})
-# The event that arriving at a Mailchimp status is.
-EVENT_OF_STATUS = {
-    "subscribed": "subscribe",
-    "unsubscribed": OPT_OUT,
-    "cleaned": CLEAN,
-    "archived": "archive",
-    "pending": "pending",
-    "transactional": "transactional",
-}
+from mc_pipeline.vocabulary import OPTED_OUT_EVENTS, EventKind, EventSource, Origin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +52,7 @@ class ConsentEvent:
     occurred_at: datetime
     seen_at: datetime
     evidence: dict[str, Any] | None = None
-    source: Source = ""
+    source: EventSource = EventSource.NOT_KEPT
 
     def __repr__(self) -> str:
         return f"ConsentEvent({self.event}, {self.origin}, list_id={self.list_id!r}, at={self.occurred_at})"
@@ -109,7 +94,9 @@ class Consent:
         with self._database.read() as connection:
             return events_where(connection, *these)
 
-    def learn_origin(self, event: ConsentEvent, origin: Origin, *, source: Source, seen_at: datetime) -> None:
+    def learn_origin(
+        self, event: ConsentEvent, origin: Origin, *, source: EventSource, seen_at: datetime
+    ) -> None:
         """Remember whose act a recorded event of unknown origin was: a later proof, no second event.
 
         ``events`` tell the origin then. When the person and an administrator are both told, it stays unknown.
@@ -124,7 +111,7 @@ class Consent:
             consent_event.c.event == event.event,
             consent_event.c.occurred_at == event.occurred_at,
             consent_event.c.status_to == event.status_to,
-            consent_event.c.origin == "unknown",
+            consent_event.c.origin == Origin.UNKNOWN,
         )
         with self._database.write() as connection:
             rows = [
@@ -231,7 +218,9 @@ class Consent:
         with self._database.read() as connection:
             return _by_address(
                 events_where(
-                    connection, consent_event.c.list_id == list_id, consent_event.c.event == COMPLAINT
+                    connection,
+                    consent_event.c.list_id == list_id,
+                    consent_event.c.event == EventKind.COMPLAINT,
                 )
             )
 
@@ -251,9 +240,9 @@ class Consent:
         query = select(happened).where(
             consent_event.c.company == company,
             consent_event.c.event.in_(sorted(OPTED_OUT_EVENTS)),
-            consent_event.c.origin != "ours",
+            consent_event.c.origin != Origin.OURS,
             # A refusal of Mailchimp's tells of an opt-out of earlier times.
-            consent_event.c.source != "write",
+            consent_event.c.source != EventSource.WRITE,
             happened > until - timedelta(days=days),
             happened <= until,
         )
@@ -274,8 +263,8 @@ class Consent:
             select(consent_event)
             .where(
                 consent_event.c.list_id.in_(sorted(set(list_ids))),
-                consent_event.c.event == EVENT_OF_STATUS["subscribed"],
-                consent_event.c.origin == "ours",
+                consent_event.c.event == EventKind.SUBSCRIBE,
+                consent_event.c.origin == Origin.OURS,
             )
             .order_by(consent_event.c.occurred_at, consent_event.c.id)
         )
@@ -300,16 +289,16 @@ class Consent:
 
 _OPT_OUTS_AND_RETURNS = (
     consent_event.c.list_id != "",
-    consent_event.c.event.in_([*sorted(OPTED_OUT_EVENTS), EVENT_OF_STATUS["subscribed"]]),
-    consent_event.c.origin != "ours",
+    consent_event.c.event.in_([*sorted(OPTED_OUT_EVENTS), EventKind.SUBSCRIBE]),
+    consent_event.c.origin != Origin.OURS,
 )
 
-_CARRIED = frozenset({*OPTED_OUT_EVENTS, EVENT_OF_STATUS["subscribed"]})
+_CARRIED = frozenset({*OPTED_OUT_EVENTS, EventKind.SUBSCRIBE})
 # An opt-out that we learned of by a write, and did not make.
 REFUSED_FOR_GOOD = (
-    consent_event.c.event == OPT_OUT,
-    consent_event.c.source == "write",
-    consent_event.c.origin == "unknown",
+    consent_event.c.event == EventKind.OPT_OUT,
+    consent_event.c.source == EventSource.WRITE,
+    consent_event.c.origin == Origin.UNKNOWN,
 )
 
 
@@ -331,8 +320,8 @@ def add_events(connection: Connection, events: Sequence[ConsentEvent]) -> None:
         news += _unknown(connection, chunk)
         insert_new(connection, consent_event, [_row(event) for event in chunk])
     keep_used_evidence(connection, news)
-    told = [event for event in news if event.list_id and event.origin != "ours"]
-    returns = [event for event in told if event.event == EVENT_OF_STATUS["subscribed"]]
+    told = [event for event in news if event.list_id and event.origin != Origin.OURS]
+    returns = [event for event in told if event.event == EventKind.SUBSCRIBE]
     asking = [event for event in told if event.event in OPTED_OUT_EVENTS] + returns
     if asking:
         now = max(event.seen_at for event in asking)
@@ -354,7 +343,9 @@ def of_former_address(event: ConsentEvent, company: str, former: str) -> Consent
 
 def _of_former_addresses(connection: Connection, events: Sequence[ConsentEvent]) -> list[ConsentEvent]:
     """The same events of the addresses that Odoo has of these people, while nobody else has them there."""
-    told = [event for event in events if event.list_id and event.origin != "ours" and event.event in _CARRIED]
+    told = [
+        event for event in events if event.list_id and event.origin != Origin.OURS and event.event in _CARRIED
+    ]
     if not told:
         return []
     lists = sorted({event.list_id for event in told})
@@ -391,10 +382,8 @@ def _by_address(events: Sequence[ConsentEvent]) -> dict[str, list[ConsentEvent]]
 
 
 def _row(event: ConsentEvent) -> dict[str, Any]:
-    if event.origin not in get_args(Origin):
-        raise LedgerError(
-            f"origin of a consent event is {event.origin!r}; use one of {', '.join(get_args(Origin))}"
-        )
+    if event.origin not in tuple(Origin):
+        raise LedgerError(f"origin of a consent event is {event.origin!r}; use one of {', '.join(Origin)}")
     return {
         "company": event.company,
         "audience": event.audience,
@@ -420,7 +409,7 @@ def _learned_origins(connection: Connection, *these: ColumnElement[bool]) -> dic
     )
     found: dict[int, Origin] = {}
     for event_id, origin in connection.execute(query):
-        found[event_id] = "unknown" if event_id in found else origin
+        found[event_id] = Origin.UNKNOWN if event_id in found else Origin(origin)
     return found
 
 
@@ -431,11 +420,11 @@ def _event(row: RowMapping, learned: Origin | None = None) -> ConsentEvent:
         list_id=row["list_id"],
         email=row["email"],
         event=row["event"],
-        origin=learned or row["origin"],
+        origin=learned or Origin(row["origin"]),
         status_from=row["status_from"],
         status_to=row["status_to"],
         occurred_at=row["occurred_at"],
         seen_at=row["seen_at"],
         evidence=None if row["evidence_json"] is None else json.loads(row["evidence_json"]),
-        source=row["source"],
+        source=EventSource(row["source"]),
     )

@@ -35,6 +35,7 @@ from mc_pipeline.ledger.schema import erasure, rename
 from mc_pipeline.ledger.serialization import address_key
 from mc_pipeline.ledger.statements import chunks, insert_new, insert_or_replace
 from mc_pipeline.ledger.tombstones import Tombstone, TombstoneFile
+from mc_pipeline.vocabulary import OutcomeKind
 
 __all__ = ["PERSONAL_COLUMNS", "Erasures", "PersonalColumns", "Tombstone"]
 
@@ -231,7 +232,7 @@ class Erasures:
             connection.execute(
                 update(schema.intent)
                 .where(schema.intent.c.email == key, schema.intent.c.settled_at.is_(None))
-                .values(outcome="held_back", settled_at=now, title="the person was erased")
+                .values(outcome=OutcomeKind.HELD_BACK, settled_at=now, title="the person was erased")
             )
             _blank_words_about_customers(connection, key)
             partners = _partners_at(connection, key) | _partners_of(connection, pseudonym)

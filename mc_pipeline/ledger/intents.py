@@ -28,6 +28,7 @@ from mc_pipeline.ledger.standing_opt_outs import out_meanwhile
 from mc_pipeline.ledger.statements import chunks
 from mc_pipeline.ledger.used_evidence import keep_evidence_of_lost
 from mc_pipeline.masking import mask_email
+from mc_pipeline.vocabulary import Operation, OutcomeKind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -249,7 +250,7 @@ class Intents:
             writes = list(_settled_now(rows, outcomes, now))
             self._settle_members(connection, writes)
             _update_intents(connection, writes)
-            applied = {write.intent_id for write in writes if write.outcome == "applied"}
+            applied = {write.intent_id for write in writes if write.outcome == OutcomeKind.APPLIED}
             out = out_by_now(connection, {number: rows[number] for number in applied})
             out_meanwhile(connection, {member_after(rows[number]) for number in out}, now)
 
@@ -356,7 +357,7 @@ class Intents:
         records.load(
             (write.list_id, address_key(write.body["email_address"]))
             for write in writes
-            if write.operation == "change_email"
+            if write.operation == Operation.CHANGE_EMAIL
         )
         events = []
         for write in writes:
@@ -370,7 +371,7 @@ class Intents:
         note_asked(connection, writes)
         note_given(connection, writes)
         for write in writes:
-            if write.operation == "change_email" and write.outcome == "applied":
+            if write.operation == Operation.CHANGE_EMAIL and write.outcome == OutcomeKind.APPLIED:
                 keep_under_new_address(
                     connection, write.company, write.list_id, write.email, write.body["email_address"]
                 )
@@ -382,9 +383,11 @@ def _row(intent: Intent) -> dict[str, Any]:
         raise IntentError(f"{about}: the operation is unknown; use one of {', '.join(sorted(OPERATIONS))}")
     if not intent.list_id or not intent.email:
         raise IntentError(f"{about}: list_id and email must not be empty")
-    if intent.operation in ("tag", "untag") and not tags_of(intent.body):
+    if intent.operation in (Operation.TAG, Operation.UNTAG) and not tags_of(intent.body):
         raise IntentError(f"{about}: the body names no tag; give tag or tags")
-    if intent.operation in ("create", "change_email") and not intent.body.get("email_address"):
+    if intent.operation in (Operation.CREATE, Operation.CHANGE_EMAIL) and not intent.body.get(
+        "email_address"
+    ):
         raise IntentError(f"{about}: the body has no email_address")
     try:
         body_json = canonical_json(intent.body)
@@ -417,7 +420,7 @@ def _settled_now(
                 f"{about}: outcome {outcome.outcome!r} is not one of {', '.join(sorted(OUTCOMES))}"
             )
         settled = told.get(number) or (row["outcome"] if row["settled_at"] else None)
-        if settled is not None and settled != "unknown":
+        if settled is not None and settled != OutcomeKind.UNKNOWN:
             if settled != outcome.outcome:
                 raise IntentError(f"{about} is settled as {settled}; it cannot become {outcome.outcome}")
             continue
@@ -428,13 +431,13 @@ def _settled_now(
             audience=row["audience"],
             list_id=row["list_id"],
             email=row["email"],
-            operation=row["operation"],
+            operation=Operation(row["operation"]),
             body=json.loads(row["body_json"]),
             body_json=row["body_json"],
             partner_id=row["partner_id"],
             name_sent=row["name_sent"],
             evidence=json.loads(row["evidence_json"]) if row["evidence_json"] else None,
-            outcome=outcome.outcome,
+            outcome=OutcomeKind(outcome.outcome),
             detail=outcome.detail,
             title=outcome.title,
             returned=outcome.returned,
@@ -462,7 +465,7 @@ def _update_intents(connection: Connection, writes: Sequence[SettledWrite]) -> N
         {
             "intent": write.intent_id,
             "outcome": write.outcome,
-            "settled_at": None if write.outcome == "unknown" else write.at,
+            "settled_at": None if write.outcome == OutcomeKind.UNKNOWN else write.at,
             "detail": write.detail,
             "title": write.title,
             "returned_json": None if write.returned is None else canonical_json(_kept(write.returned)),

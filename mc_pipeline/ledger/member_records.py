@@ -9,6 +9,7 @@ from mc_pipeline.ledger.projection import MemberRecord, SettledWrite, after_outc
 from mc_pipeline.ledger.schema import member, rename
 from mc_pipeline.ledger.serialization import address_key
 from mc_pipeline.ledger.statements import chunks, insert_or_replace
+from mc_pipeline.vocabulary import Operation, OutcomeKind
 
 Key = tuple[str, str]  # (list_id, email)
 
@@ -47,7 +48,7 @@ class MemberRecords:
         """Take over the outcome of a write."""
         before = self.before(write)
         after = after_outcome(before, write)
-        if write.operation == "change_email" and write.outcome == "applied":
+        if write.operation == Operation.CHANGE_EMAIL and write.outcome == OutcomeKind.APPLIED:
             self._rename(after, write)
         elif after != before:
             self._put(after)

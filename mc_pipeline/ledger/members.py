@@ -15,7 +15,7 @@ from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, t
 from sqlalchemy.sql import ColumnElement
 
 from mc_pipeline.ledger.changed_addresses import record_change
-from mc_pipeline.ledger.consent import OPTED_OUT_EVENTS, ConsentEvent, Source, add_events, events_where
+from mc_pipeline.ledger.consent import ConsentEvent, add_events, events_where
 from mc_pipeline.ledger.database import Database
 from mc_pipeline.ledger.errors import LedgerError
 from mc_pipeline.ledger.leases import lock, lock_members, require
@@ -36,6 +36,15 @@ from mc_pipeline.ledger.schema import audience_read, consent_event, intent, memb
 from mc_pipeline.ledger.serialization import address_key
 from mc_pipeline.ledger.statements import CHUNK, chunks, insert_or_replace
 from mc_pipeline.masking import mask_email
+from mc_pipeline.vocabulary import (
+    OPTED_OUT_EVENTS,
+    OUT_OF_AUDIENCE_STATUSES,
+    EventKind,
+    EventSource,
+    MemberStatus,
+    Operation,
+    Origin,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,12 +89,12 @@ Key = tuple[str, str]  # (list_id, email)
 Find = Callable[[Sequence[StatusChange]], Mapping[Key, Finding]]
 
 # The write of ours that would give a member this status.
-_EXPLAINING_OPERATIONS = {
-    "unsubscribed": ("unsubscribe", "create"),
-    "archived": ("archive",),
-    "subscribed": ("upgrade", "create"),
-    "pending": ("create",),
-    "transactional": ("create",),
+_EXPLAINING_OPERATIONS: Mapping[str, tuple[Operation, ...]] = {
+    MemberStatus.UNSUBSCRIBED: (Operation.UNSUBSCRIBE, Operation.CREATE),
+    MemberStatus.ARCHIVED: (Operation.ARCHIVE,),
+    MemberStatus.SUBSCRIBED: (Operation.UPGRADE, Operation.CREATE),
+    MemberStatus.PENDING: (Operation.CREATE,),
+    MemberStatus.TRANSACTIONAL: (Operation.CREATE,),
 }
 # Mailchimp's clock and ours may differ by this much.
 _CLOCKS_DIFFER = timedelta(minutes=2)
@@ -194,7 +203,7 @@ class Members:
         find: Find | None = None,
         lease: str | None = None,
         fence: int | None = None,
-        source: Source = "poll",
+        source: EventSource = EventSource.POLL,
     ) -> list[ConsentEvent]:
         """Take over some members as they are now (rows of ``mailchimp_members``); return the events recorded.
 
@@ -272,12 +281,12 @@ class Members:
             rows = rows[rows["list_id"].isin(lists)]
             if isinstance(complete, bool):
                 complete = lists if complete else ()
-            rows = _without_moved(connection, company, rows, observed_at, "observation")
+            rows = _without_moved(connection, company, rows, observed_at, EventSource.OBSERVATION)
             news = _compared(connection, rows, observed_at, lists=lists, complete=complete)
             _learn_contacts(connection, news.present, complete)
             # First: who is not there any more has no address that could be another person's.
             _count_absent(connection, news.absent)
-            events = _take_over(connection, company, news, observed_at, "observation", find)
+            events = _take_over(connection, company, news, observed_at, EventSource.OBSERVATION, find)
             withdrawn = see(connection, company, rows, observed_at)
             insert_or_replace(
                 connection,
@@ -330,7 +339,7 @@ class Members:
             .where(
                 member.c.list_id.in_(sorted(set(list_ids))),
                 member.c.last_status.is_not(None),
-                true() if with_archived else member.c.last_status != "archived",
+                true() if with_archived else member.c.last_status != MemberStatus.ARCHIVED,
                 member.c.absent_reads == 0,
                 ~member.c.vanished,
             )
@@ -366,7 +375,7 @@ class Members:
 
     def with_opt_outs(self, list_id: str, emails: Collection[str]) -> set[str]:
         """Which of these addresses opted out of any audience, or were in this one without being mailed."""
-        quiet = or_(member.c.opted_out, member.c.last_status.in_(("unsubscribed", "cleaned", "archived")))
+        quiet = or_(member.c.opted_out, member.c.last_status.in_(sorted(OUT_OF_AUDIENCE_STATUSES)))
         query = select(member.c.email).where(member.c.list_id == list_id, quiet)
         with self._database.read() as connection:
             found = _opted_out_ever(connection, emails)
@@ -431,12 +440,12 @@ class Members:
                             audience=row.audience,
                             list_id=list_id,
                             email=row.email,
-                            event="vanish",
-                            origin="unknown",
+                            event=EventKind.VANISH,
+                            origin=Origin.UNKNOWN,
                             status_from=row.last_status or "",
                             occurred_at=now,
                             seen_at=now,
-                            source="observation",
+                            source=EventSource.OBSERVATION,
                         )
                     )
             add_events(connection, events)
@@ -492,7 +501,9 @@ class Members:
         with self._database.write() as connection:
             lock_members(connection, [list_id])
             if record_change(connection, company, list_id, old, new, at, contact_id=contact_id):
-                told = inheritance(company, audience, list_id, new, at, self._database.now(), "webhook")
+                told = inheritance(
+                    company, audience, list_id, new, at, self._database.now(), EventSource.WEBHOOK
+                )
                 add_events(connection, inherited_events(connection, told, old))
                 keep_under_new_address(connection, company, list_id, old, new)
 
@@ -588,7 +599,7 @@ def _contacts(rows: "pd.DataFrame", observed_at: datetime) -> list[_Contact]:
 
 
 def _without_moved(
-    connection: Connection, company: str, rows: "pd.DataFrame", observed_at: datetime, source: Source
+    connection: Connection, company: str, rows: "pd.DataFrame", observed_at: datetime, source: EventSource
 ) -> "pd.DataFrame":
     """Move the records of contacts that are at another address; return the rows but those older than that."""
     import pandas as pd
@@ -632,7 +643,7 @@ def _compared(
 ) -> Comparison:
     """Compare rows with the records of whole audiences (``lists``), or of some addresses in them."""
     known = _known(connection, sorted(set(rows["list_id"])) if lists is None else lists, emails)
-    came = rows.loc[rows["status"] == "subscribed", "email"]
+    came = rows.loc[rows["status"] == MemberStatus.SUBSCRIBED, "email"]
     return compare(known, rows, observed_at, frozenset(complete), _opted_out_ever(connection, list(came)))
 
 
@@ -641,7 +652,7 @@ def _take_over(
     company: str,
     news: Comparison,
     observed_at: datetime,
-    source: Source,
+    source: EventSource,
     find: Find | None,
 ) -> list[ConsentEvent]:
     """Record what a comparison found: new members, other statuses, and their events."""
@@ -745,7 +756,7 @@ def _explained_by_us(
                 row: Any = by_email[write.email]
                 changed_at = moment(row.last_changed)
                 fits = write.operation in _EXPLAINING_OPERATIONS.get(row.status, ())
-                if write.operation == "create":
+                if write.operation == Operation.CREATE:
                     # With another status than we sent, it is somebody else's doing since.
                     fits = fits and json.loads(write.body_json).get("status") == row.status
                 if fits and (changed_at is None or changed_at >= write.recorded_at - _CLOCKS_DIFFER):

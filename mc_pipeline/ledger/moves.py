@@ -14,11 +14,7 @@ from sqlalchemy import Connection, delete, insert, select, tuple_
 
 from mc_pipeline.ledger.changed_addresses import CLOCKS_DIFFER, record_change
 from mc_pipeline.ledger.consent import (
-    OPT_OUT,
-    OPTED_OUT_EVENTS,
     ConsentEvent,
-    Origin,
-    Source,
     add_events,
     events_where,
     of_former_address,
@@ -28,6 +24,7 @@ from mc_pipeline.ledger.projection import MemberRecord, renamed_over
 from mc_pipeline.ledger.schema import consent_event, intent, member
 from mc_pipeline.ledger.serialization import address_key
 from mc_pipeline.ledger.statements import chunks
+from mc_pipeline.vocabulary import OPTED_OUT_EVENTS, EventKind, EventSource, Operation, Origin
 
 _ALL_AT_ONCE = 5_000
 
@@ -77,7 +74,7 @@ def find_moves(
 
 
 def record_moves(
-    connection: Connection, company: str, moves: Sequence[Move], observed_at: datetime, source: Source
+    connection: Connection, company: str, moves: Sequence[Move], observed_at: datetime, source: EventSource
 ) -> None:
     """Move the records of these contacts to their present addresses, all at once; remember the changes."""
     if not moves:
@@ -138,15 +135,15 @@ def inherited_events(connection: Connection, inherited: ConsentEvent, old: str) 
     new, at = inherited.email, inherited.occurred_at
     standing = standing_opt_out(events_where(connection, consent_event.c.email == old))
     if standing is not None:
-        origin: Origin = "ours" if standing.origin == "ours" else inherited.origin
+        origin = Origin.OURS if standing.origin == Origin.OURS else inherited.origin
         found.append(replace(inherited, occurred_at=standing.occurred_at, origin=origin))
     since = events_where(
         connection,
         consent_event.c.email == new,
         consent_event.c.list_id == inherited.list_id,
-        consent_event.c.origin != "ours",
+        consent_event.c.origin != Origin.OURS,
         consent_event.c.occurred_at >= at - CLOCKS_DIFFER,
-        consent_event.c.event.in_([*sorted(OPTED_OUT_EVENTS), "subscribe"]),
+        consent_event.c.event.in_([*sorted(OPTED_OUT_EVENTS), EventKind.SUBSCRIBE]),
     )
     return found + [of_former_address(event, inherited.company, old) for event in since]
 
@@ -158,7 +155,7 @@ def inheritance(
     email: str,
     changed_at: datetime,
     seen_at: datetime,
-    source: Source,
+    source: EventSource,
 ) -> ConsentEvent:
     """The opt-out that an address has from its owner's former one; ``changed_at`` stands for its time."""
     return ConsentEvent(
@@ -166,8 +163,8 @@ def inheritance(
         audience=audience,
         list_id=list_id,
         email=email,
-        event=OPT_OUT,
-        origin="unknown",
+        event=EventKind.OPT_OUT,
+        origin=Origin.UNKNOWN,
         occurred_at=changed_at,
         seen_at=seen_at,
         evidence={"inherited": "opted out under the former address"},
@@ -184,9 +181,9 @@ def standing_opt_out(events: Iterable[ConsentEvent]) -> ConsentEvent | None:
     standing: ConsentEvent | None = None
     for event in events:
         if event.event in OPTED_OUT_EVENTS:
-            if standing is None or standing.origin == "ours" or event.origin != "ours":
+            if standing is None or standing.origin == Origin.OURS or event.origin != Origin.OURS:
                 standing = event
-        elif event.event == "subscribe" and event.origin == "person":
+        elif event.event == EventKind.SUBSCRIBE and event.origin == Origin.PERSON:
             standing = None
     return standing
 
@@ -212,7 +209,7 @@ def _renamed_by_us(connection: Connection, moves: Sequence[Move]) -> set[tuple[s
     found: set[tuple[str, str, str]] = set()
     for chunk in chunks(sorted({move.old for move in moves})):
         query = select(intent.c.list_id, intent.c.email, intent.c.body_json).where(
-            intent.c.operation == "change_email",
+            intent.c.operation == Operation.CHANGE_EMAIL,
             intent.c.settled_at.is_(None),
             intent.c.email.in_(chunk),
         )

@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from mc_pipeline.digests import canonical_json
 from mc_pipeline.ledger.consent import (
-    CLEAN,
-    COMPLAINT,
-    EVENT_OF_STATUS,
-    OPT_OUT,
     ConsentEvent,
-    Origin,
-    Source,
 )
 from mc_pipeline.ledger.errors import ObservationError
+from mc_pipeline.vocabulary import (
+    EVENT_OF_STATUS,
+    OPTED_OUT_STATUSES,
+    OUT_OF_AUDIENCE_STATUSES,
+    EventKind,
+    EventSource,
+    MemberStatus,
+    Origin,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,8 +30,6 @@ if TYPE_CHECKING:
 OBSERVED_COLUMNS = ("audience", "list_id", "email", "status", "last_changed", "merge_fields_json", "language")
 
 # At first sight these say that something happened before anybody looked; the others say nothing.
-_TELLING_AT_FIRST_SIGHT = ("unsubscribed", "cleaned", "archived")
-_OPTED_OUT = ("unsubscribed", "cleaned")
 # Mailchimp knows no status for complaints: the reason of the unsubscribe tells them apart.
 _COMPLAINT = re.compile(r"abuse|complain|spam", re.IGNORECASE)
 
@@ -157,19 +158,19 @@ def compare(
         status_changed
         | (present["absent_reads"] > 0)
         | present["vanished"]
-        | ((status == "subscribed") & ~present["ever_subscribed"])
-        | (status.isin(_OPTED_OUT) & ~present["opted_out"])
-        | (present["archived_by_us"] & (status != "archived"))
+        | ((status == MemberStatus.SUBSCRIBED) & ~present["ever_subscribed"])
+        | (status.isin(OPTED_OUT_STATUSES) & ~present["opted_out"])
+        | (present["archived_by_us"] & (status != MemberStatus.ARCHIVED))
     )
     was_opted_out = present["opted_out"]
     present = present.assign(
         status_from=present["last_status"].where(seen_before, None),
-        ever_subscribed=present["ever_subscribed"] | (status == "subscribed"),
-        opted_out=present["opted_out"] | status.isin(_OPTED_OUT),
-        archived_by_us=present["archived_by_us"] & (status == "archived"),
+        ever_subscribed=present["ever_subscribed"] | (status == MemberStatus.SUBSCRIBED),
+        opted_out=present["opted_out"] | status.isin(OPTED_OUT_STATUSES),
+        archived_by_us=present["archived_by_us"] & (status == MemberStatus.ARCHIVED),
     )
-    came_back = (status == "subscribed") & present["email"].isin(opted_out_ever)
-    told = status_changed & (seen_before | status.isin(_TELLING_AT_FIRST_SIGHT) | came_back)
+    came_back = (status == MemberStatus.SUBSCRIBED) & present["email"].isin(opted_out_ever)
+    told = status_changed & (seen_before | status.isin(OUT_OF_AUDIENCE_STATUSES) | came_back)
     present = present.assign(after_opt_out=present["email"].isin(opted_out_ever) | was_opted_out)
 
     candidates = known[known["last_status"].notna() & ~overtaken & ~known["vanished"].astype(bool)]
@@ -201,25 +202,31 @@ def change_of(row: Any, observed_at: datetime, *, ours: bool) -> StatusChange:
 
 
 def event_of(
-    change: StatusChange, company: str, observed_at: datetime, source: Source, finding: Finding | None = None
+    change: StatusChange,
+    company: str,
+    observed_at: datetime,
+    source: EventSource,
+    finding: Finding | None = None,
 ) -> ConsentEvent:
     """The consent event that a status change is, with what was found out about it."""
-    found = finding or Finding("unknown")
+    found = finding or Finding(Origin.UNKNOWN)
     evidence: dict[str, Any] = {"observed_at": observed_at.isoformat(), **found.evidence}
     if not change.status_from:
         evidence["first_seen"] = True
     if change.reason:
         evidence["unsubscribe_reason"] = change.reason
     event = EVENT_OF_STATUS.get(change.status_to, change.status_to)
-    if event in (OPT_OUT, CLEAN) and (found.is_complaint or _COMPLAINT.search(change.reason)):
-        event = COMPLAINT
+    if event in (EventKind.OPT_OUT, EventKind.CLEAN) and (
+        found.is_complaint or _COMPLAINT.search(change.reason)
+    ):
+        event = EventKind.COMPLAINT
     return ConsentEvent(
         company=company,
         audience=change.audience,
         list_id=change.list_id,
         email=change.email,
         event=event,
-        origin="ours" if change.ours else found.origin,
+        origin=Origin.OURS if change.ours else found.origin,
         status_from=change.status_from,
         status_to=change.status_to,
         occurred_at=found.occurred_at or change.changed_at,

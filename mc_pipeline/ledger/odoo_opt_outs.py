@@ -21,12 +21,10 @@ from mc_pipeline.ledger.schema import odoo_opt_out
 from mc_pipeline.ledger.serialization import address_key
 from mc_pipeline.ledger.statements import chunks
 from mc_pipeline.masking import mask_email
+from mc_pipeline.vocabulary import DONE, EventKind, EventSource, OdooAction, OptOutScope, Origin, OutcomeKind
 
-Action = Literal["opt_out", "lift"]
-Scope = Literal["everywhere", "company"]
-
-# A person is as the action wants it: after these, the event it was done for is done with.
-DONE = ("applied", "unchanged")
+# An action that is to be taken: a person whom nothing is done about has no intent.
+Action = Literal[OdooAction.OPT_OUT, OdooAction.LIFT]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +39,7 @@ class OdooOptOutIntent:
 
     address: str
     action: Action
-    scope: Scope
+    scope: OptOutScope
     list_id: str
     event: str
     occurred_at: datetime
@@ -151,7 +149,7 @@ class OdooOptOuts:
                         .where(odoo_opt_out.c.id == intent_id)
                         .values(settled_at=now, **_values(by_id[intent_id]))
                     )
-                done = [row for row in rows.values() if by_id[row["id"]].outcome == "applied"]
+                done = [row for row in rows.values() if by_id[row["id"]].outcome == OutcomeKind.APPLIED]
                 add_events(connection, [_event(row, by_id[row["id"]], now) for row in done])
 
     def open(self, company: str) -> list[OdooOptOut]:
@@ -169,7 +167,9 @@ class OdooOptOuts:
 
         ``emails`` limits the answer to these addresses.
         """
-        query = select(odoo_opt_out).where(odoo_opt_out.c.outcome.in_(DONE)).order_by(odoo_opt_out.c.id)
+        query = (
+            select(odoo_opt_out).where(odoo_opt_out.c.outcome.in_(sorted(DONE))).order_by(odoo_opt_out.c.id)
+        )
         with self._database.read() as connection:
             if emails is None:
                 return [_opt_out(row) for row in connection.execute(query).mappings()]
@@ -196,8 +196,8 @@ def _event(row: RowMapping, outcome: OdooOptOutOutcome, now: datetime) -> Consen
         audience="",
         list_id="",
         email=row["email"],
-        event="odoo_opt_out" if row["action"] == "opt_out" else "odoo_lift",
-        origin="ours",
+        event=EventKind.ODOO_OPT_OUT if row["action"] == OdooAction.OPT_OUT else EventKind.ODOO_LIFT,
+        origin=Origin.OURS,
         occurred_at=now,
         seen_at=now,
         evidence={
@@ -207,7 +207,7 @@ def _event(row: RowMapping, outcome: OdooOptOutOutcome, now: datetime) -> Consen
             "scope": row["scope"],
             "blacklist_id": outcome.blacklist_id,
         },
-        source="write",
+        source=EventSource.WRITE,
     )
 
 

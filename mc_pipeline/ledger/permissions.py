@@ -20,11 +20,12 @@ from mc_pipeline.ledger.schema import intent as intent_table
 from mc_pipeline.ledger.schema import member, permission
 from mc_pipeline.ledger.serialization import address_key
 from mc_pipeline.ledger.statements import chunks, insert_or_replace
+from mc_pipeline.vocabulary import DONE, MemberStatus, Operation, OutcomeKind
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_GIVEN = ("applied", "unchanged", "lost")
+_GIVEN = DONE | {OutcomeKind.LOST}
 Key = tuple[str, str, str, str]  # company, list id, address, purpose
 
 
@@ -87,7 +88,7 @@ class Permissions:
         still_open = select(intent_table).where(
             intent_table.c.company == company,
             intent_table.c.settled_at.is_(None),
-            intent_table.c.operation == "permit",
+            intent_table.c.operation == Operation.PERMIT,
         )
         found: dict[tuple[str, str], datetime] = {}
         with self._database.read() as connection:
@@ -140,7 +141,7 @@ class Permissions:
             .where(
                 permission.c.company == company,
                 permission.c.lost_at.is_not(None),
-                member.c.last_status == "subscribed",
+                member.c.last_status == MemberStatus.SUBSCRIBED,
             )
             .order_by(permission.c.lost_at, permission.c.list_id, permission.c.email)
         )
@@ -157,7 +158,7 @@ def purpose(text: str) -> str:
 
 def note_given(connection: Connection, writes: Iterable[SettledWrite]) -> None:
     """Take over what became of giving permissions; the other writes are passed over."""
-    given = [each for each in writes if each.operation == "permit" and each.outcome in _GIVEN]
+    given = [each for each in writes if each.operation == Operation.PERMIT and each.outcome in _GIVEN]
     if not given:
         return
     known = _known(connection, {each.email for each in given})
@@ -167,7 +168,7 @@ def note_given(connection: Connection, writes: Iterable[SettledWrite]) -> None:
         for text in write.body.get("marketing_permissions", ()):
             key = (write.company, write.list_id, write.email, purpose(text))
             before = changed.get(key) or known.get(key) or _empty(key)
-            lost = write.outcome == "lost"
+            lost = write.outcome == OutcomeKind.LOST
             changed[key] = replace(
                 before,
                 enabled=not lost,

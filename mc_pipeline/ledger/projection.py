@@ -9,31 +9,30 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal, get_args
+from typing import Any, assert_never
 
 from mc_pipeline.digests import body_digest, canonical_json
-from mc_pipeline.ledger.consent import EVENT_OF_STATUS, OPT_OUT, ConsentEvent
+from mc_pipeline.ledger.consent import ConsentEvent
 from mc_pipeline.ledger.serialization import address_key
+from mc_pipeline.vocabulary import (
+    DATA_OPERATIONS,
+    EVENT_OF_STATUS,
+    OPTED_OUT_STATUSES,
+    REACHING_OPERATIONS,
+    EventKind,
+    EventSource,
+    MemberStatus,
+    Operation,
+    Origin,
+    OutcomeKind,
+)
 
-Operation = Literal[
-    "create", "update", "change_email", "archive", "tag", "untag", "upgrade", "permit", "unsubscribe"
-]
-OutcomeKind = Literal[
-    "applied", "unchanged", "rejected", "deferred", "held_back", "not_sent", "unknown", "lost"
-]
-
-OPERATIONS = frozenset(get_args(Operation))
-OUTCOMES = frozenset(get_args(OutcomeKind))
+OPERATIONS: frozenset[str] = frozenset(Operation)
+OUTCOMES: frozenset[str] = frozenset(OutcomeKind)
 
 # "has signed up to a lot of lists very recently": reported to pass after a while. After the fourth
 # wait it counts as a rejection. Source: Mailchimp users' reports, no documentation.
 DEFERRALS = (timedelta(minutes=5), timedelta(days=1), timedelta(days=2), timedelta(days=7))
-
-# The writes that carry a member's data: a rejection of one of them sets the member aside.
-_DATA_OPERATIONS = frozenset({"create", "update", "change_email"})
-
-# The writes that make somebody a member, or reachable: Mailchimp refuses them of who may not come back.
-_ABOUT_A_PERSON = frozenset({"create", "upgrade", "permit", "change_email"})
 
 Changes = dict[str, Any]  # columns of a record and their new values
 
@@ -105,13 +104,13 @@ class SettledWrite:
     audience: str
     list_id: str
     email: str
-    operation: str
+    operation: Operation
     body: Mapping[str, Any]
     body_json: str
     partner_id: int | None
     name_sent: str | None
     evidence: Mapping[str, Any] | None = None
-    outcome: str
+    outcome: OutcomeKind
     at: datetime
     detail: str = ""
     title: str = ""
@@ -133,14 +132,21 @@ def fields_of(member: Mapping[str, Any]) -> dict[str, Any]:
 def after_outcome(record: MemberRecord, write: SettledWrite) -> MemberRecord:
     """The record after a write to it: what was accepted is merged in, what was refused is remembered."""
     changes: Changes = {}
-    if write.outcome in ("rejected", "deferred"):
-        changes = _refused(record, write)
-    elif write.outcome == "applied":
-        changes = {"written_at": write.at, **_no_rejection(record, write), **_accepted(record, write)}
-    elif write.outcome == "unchanged" and write.operation == "untag":
-        changes = {"tags_json": _tags(record, remove=tags_of(write.body))}
-    elif write.outcome == "unchanged" and write.operation == "update":
-        changes = {**_no_rejection(record, write), **_fields(record.sent_json, write), **_partner(write)}
+    match write.outcome:
+        case OutcomeKind.REJECTED | OutcomeKind.DEFERRED:
+            changes = _refused(record, write)
+        case OutcomeKind.APPLIED:
+            changes = {"written_at": write.at, **_no_rejection(record, write), **_accepted(record, write)}
+        case OutcomeKind.UNCHANGED if write.operation == Operation.UNTAG:
+            changes = {"tags_json": _tags(record, remove=tags_of(write.body))}
+        case OutcomeKind.UNCHANGED if write.operation == Operation.UPDATE:
+            changes = {**_no_rejection(record, write), **_fields(record.sent_json, write), **_partner(write)}
+        case OutcomeKind.UNCHANGED | OutcomeKind.HELD_BACK | OutcomeKind.NOT_SENT:
+            pass
+        case OutcomeKind.UNKNOWN | OutcomeKind.LOST:
+            pass
+        case never:
+            assert_never(never)
     return replace(record, **changes) if changes else record
 
 
@@ -163,12 +169,12 @@ def consent_event_of(before: MemberRecord, write: SettledWrite) -> ConsentEvent 
     An accepted one that changed a status is ours. That Mailchimp refuses a person for good is an opt-out that
     somebody made before, nobody knows who (RULES 6.6).
     """
-    if write.outcome == "rejected" and write.refusal and write.operation in _ABOUT_A_PERSON:
+    if write.outcome == OutcomeKind.REJECTED and write.refusal and write.operation in REACHING_OPERATIONS:
         return _refused_for_good(before, write)
-    if write.outcome != "applied":
+    if write.outcome != OutcomeKind.APPLIED:
         return None
     status = _status_after(write)
-    if status is None or status == before.last_status or status == "transactional":
+    if status is None or status == before.last_status or status == MemberStatus.TRANSACTIONAL:
         return None
     evidence: dict[str, Any] = {
         **(write.evidence or {}),
@@ -190,13 +196,13 @@ def consent_event_of(before: MemberRecord, write: SettledWrite) -> ConsentEvent 
         list_id=write.list_id,
         email=write.email,
         event=EVENT_OF_STATUS.get(status, status),
-        origin="ours",
+        origin=Origin.OURS,
         status_from=before.last_status or "",
         status_to=status,
         occurred_at=write.at,
         seen_at=write.at,
         evidence=evidence,
-        source="write",
+        source=EventSource.WRITE,
     )
 
 
@@ -211,7 +217,7 @@ def changed_at(returned: Mapping[str, Any] | None) -> datetime | None:
 
 def _refused_for_good(before: MemberRecord, write: SettledWrite) -> ConsentEvent:
     email = write.email
-    if write.operation == "change_email":
+    if write.operation == Operation.CHANGE_EMAIL:
         # Mailchimp's text begins with the address that it refuses: as a rule the new one.
         told = address_key(write.detail.split(maxsplit=1)[0]) if write.detail.strip() else ""
         email = write.email if told == write.email else address_key(write.body["email_address"])
@@ -220,8 +226,8 @@ def _refused_for_good(before: MemberRecord, write: SettledWrite) -> ConsentEvent
         audience=write.audience,
         list_id=write.list_id,
         email=email,
-        event=OPT_OUT,
-        origin="unknown",
+        event=EventKind.OPT_OUT,
+        origin=Origin.UNKNOWN,
         status_from=(before.last_status or "") if email == write.email else "",
         occurred_at=write.at,
         seen_at=write.at,
@@ -231,7 +237,7 @@ def _refused_for_good(before: MemberRecord, write: SettledWrite) -> ConsentEvent
             "operation": write.operation,
             "intent": write.intent_id,
         },
-        source="write",
+        source=EventSource.WRITE,
     )
 
 
@@ -244,13 +250,13 @@ def _accepted(record: MemberRecord, write: SettledWrite) -> Changes:
     changes: Changes = {}
     status = _status_after(write)
     contact_id = (write.returned or {}).get("contact_id") or None
-    if write.operation == "create" and record.last_status != "archived":
+    if write.operation == Operation.CREATE and record.last_status != MemberStatus.ARCHIVED:
         # Bulk creation does not tell it; whoever had the address before was somebody else.
         changes["contact_id"] = contact_id
     elif contact_id and not record.contact_id:
         changes["contact_id"] = contact_id
     match write.operation:
-        case "create":
+        case Operation.CREATE:
             changes |= {
                 "created_by_us": True,
                 "created_status": status,
@@ -261,20 +267,24 @@ def _accepted(record: MemberRecord, write: SettledWrite) -> Changes:
                 **_fields(record.sent_json, write),
                 **_partner(write),
             }
-        case "update" | "change_email":
+        case Operation.UPDATE | Operation.CHANGE_EMAIL:
             changes |= {**_fields(record.sent_json, write), **_partner(write)}
-        case "archive":
+        case Operation.ARCHIVE:
             changes |= {"archived_by_us": True}
-        case "tag":
+        case Operation.TAG:
             changes |= {"tags_json": _tags(record, add=tags_of(write.body))}
-        case "untag":
+        case Operation.UNTAG:
             changes |= {"tags_json": _tags(record, remove=tags_of(write.body))}
-        case "upgrade":
+        case Operation.UPGRADE:
             changes |= _partner(write)
+        case Operation.PERMIT | Operation.UNSUBSCRIBE:
+            pass
+        case never:
+            assert_never(never)
     if status is not None:
         changes["last_status"] = status
-        changes["ever_subscribed"] = record.ever_subscribed or status == "subscribed"
-        changes["opted_out"] = record.opted_out or status in ("unsubscribed", "cleaned")
+        changes["ever_subscribed"] = record.ever_subscribed or status == MemberStatus.SUBSCRIBED
+        changes["opted_out"] = record.opted_out or status in OPTED_OUT_STATUSES
         at = changed_at(write.returned)
         if at is not None:
             # What this write changed is no news to who asks what changed since.
@@ -285,16 +295,18 @@ def _accepted(record: MemberRecord, write: SettledWrite) -> Changes:
 def _status_after(write: SettledWrite) -> str | None:
     """The status that this write gave the member; ``None`` where it carried none."""
     match write.operation:
-        case "create":
+        case Operation.CREATE:
             return (write.returned or {}).get("status") or write.body.get("status")
-        case "archive":
-            return "archived"
-        case "unsubscribe":
-            return "unsubscribed"
-        case "upgrade":
-            return (write.returned or {}).get("status") or "subscribed"
-        case _:
+        case Operation.ARCHIVE:
+            return MemberStatus.ARCHIVED
+        case Operation.UNSUBSCRIBE:
+            return MemberStatus.UNSUBSCRIBED
+        case Operation.UPGRADE:
+            return (write.returned or {}).get("status") or MemberStatus.SUBSCRIBED
+        case Operation.UPDATE | Operation.CHANGE_EMAIL | Operation.TAG | Operation.UNTAG | Operation.PERMIT:
             return None
+        case never:
+            assert_never(never)
 
 
 def _fields(sent_json: str | None, write: SettledWrite) -> Changes:
@@ -324,10 +336,10 @@ def _tags(record: MemberRecord, add: list[str] | None = None, remove: list[str] 
 
 
 def _refused(record: MemberRecord, write: SettledWrite) -> Changes:
-    if record.rejection_operation in _DATA_OPERATIONS and write.operation not in _DATA_OPERATIONS:
+    if record.rejection_operation in DATA_OPERATIONS and write.operation not in DATA_OPERATIONS:
         return {}
     attempts, retry_at = 0, write.retry_at
-    if write.outcome == "deferred" and write.cause not in _OUTSIDE_THE_PERSON:
+    if write.outcome == OutcomeKind.DEFERRED and write.cause not in _OUTSIDE_THE_PERSON:
         # Counted over changes of the data too: the reason is the address, not what was sent with it.
         attempts = record.rejection_attempts + 1
         if attempts <= len(DEFERRALS):
@@ -346,5 +358,5 @@ def _refused(record: MemberRecord, write: SettledWrite) -> Changes:
 
 
 def _no_rejection(record: MemberRecord, write: SettledWrite) -> Changes:
-    of_data = record.rejection_operation in _DATA_OPERATIONS and write.operation in _DATA_OPERATIONS
+    of_data = record.rejection_operation in DATA_OPERATIONS and write.operation in DATA_OPERATIONS
     return _NO_REJECTION if of_data or record.rejection_operation == write.operation else {}

@@ -19,14 +19,19 @@ from mc_pipeline.ledger.permissions import LastWords
 from mc_pipeline.ledger.schema import consent_event, member, partner_address, rename, standing_opt_out
 from mc_pipeline.ledger.serialization import address_key
 from mc_pipeline.ledger.statements import chunks
+from mc_pipeline.vocabulary import (
+    MARKETING_STATUSES,
+    OPTED_OUT_EVENTS,
+    OUT_OF_AUDIENCE_STATUSES,
+    REACHING_OPERATIONS,
+    MemberStatus,
+    Operation,
+)
 
-REACHING = frozenset({"create", "upgrade", "permit", "change_email"})
+REACHING = REACHING_OPERATIONS
 """Operations that may make somebody reachable."""
 
-_TAKING_AN_ADDRESS = frozenset({"create", "change_email"})
-_OPTED_OUT_EVENTS = ("opt_out", "clean", "complaint")
-_OUT_OF_AUDIENCE = frozenset({"unsubscribed", "cleaned", "archived"})
-_SUBSCRIBING = frozenset({"subscribed", "pending"})
+_TAKING_AN_ADDRESS = frozenset({Operation.CREATE, Operation.CHANGE_EMAIL})
 
 
 @dataclass(frozen=True)
@@ -131,7 +136,7 @@ class _Known:
         self._records: dict[tuple[str, str], Any] = {}
         for chunk in chunks(wanted):
             events = select(consent_event.c.email).where(
-                consent_event.c.email.in_(chunk), consent_event.c.event.in_(_OPTED_OUT_EVENTS)
+                consent_event.c.email.in_(chunk), consent_event.c.event.in_(sorted(OPTED_OUT_EVENTS))
             )
             self._ever_out.update(connection.execute(events).scalars())
             refused = select(consent_event.c.email).where(consent_event.c.email.in_(chunk), *REFUSED_FOR_GOOD)
@@ -153,13 +158,13 @@ class _Known:
             return Refusal("opted out in Odoo")
         record = self._records.get((intent.list_id, address_key(intent.email)))
         last_status = record.last_status if record is not None else None
-        if last_status in _OUT_OF_AUDIENCE and not _may_return(intent, record):
+        if last_status in OUT_OF_AUDIENCE_STATUSES and not _may_return(intent, record):
             return Refusal(f"{last_status} in Mailchimp by now")
         if self._reaches(intent, last_status) and _addresses(intent)[-1] in self._ever_out:
             return Refusal("opted out of an audience, bounced or complained: no consent counts")
         if self._reaches(intent, last_status) and _addresses(intent)[-1] in self._in_question:
             return Refusal("whether they opted out in between is still to be asked: the next run asks")
-        if intent.operation == "permit" and self._last_words.forbid(
+        if intent.operation == Operation.PERMIT and self._last_words.forbid(
             address_key(intent.email), intent.body, intent.evidence
         ):
             return Refusal("the permission was given on this evidence before, or taken back since")
@@ -191,11 +196,10 @@ class _Known:
         return any(row["list_id"] in ("", list_id) for row in self._standing.get(address, ()))
 
     def _reaches(self, intent: IntentLike, last_status: str | None) -> bool:
-        match intent.operation:
-            case "create":
-                return intent.body.get("status") in _SUBSCRIBING
-            case "change_email":
-                return last_status == "subscribed"
+        if intent.operation == Operation.CREATE:
+            return intent.body.get("status") in MARKETING_STATUSES
+        if intent.operation == Operation.CHANGE_EMAIL:
+            return last_status == MemberStatus.SUBSCRIBED
         return True
 
 
@@ -214,15 +218,15 @@ def _who_had_it(connection: Connection, changes: Iterable[ChangedAddress]) -> se
 
 def _unsubscribes(intent: IntentLike) -> bool:
     """A person who inherits an opt-out is created with it."""
-    return intent.operation == "create" and intent.body.get("status") == "unsubscribed"
+    return intent.operation == Operation.CREATE and intent.body.get("status") == MemberStatus.UNSUBSCRIBED
 
 
 def _may_return(intent: IntentLike, record: Any) -> bool:
     """Whom we archived ourselves may come back, and as transactional only (RULES 6.1)."""
     return (
-        intent.operation == "create"
-        and intent.body.get("status") == "transactional"
-        and record.last_status == "archived"
+        intent.operation == Operation.CREATE
+        and intent.body.get("status") == MemberStatus.TRANSACTIONAL
+        and record.last_status == MemberStatus.ARCHIVED
         and bool(record.archived_by_us)
     )
 
@@ -230,7 +234,7 @@ def _may_return(intent: IntentLike, record: Any) -> bool:
 def _addresses(intent: IntentLike) -> tuple[str, ...]:
     """The member's address, and the one that it would get."""
     own = address_key(intent.email)
-    new = intent.body.get("email_address") if intent.operation == "change_email" else None
+    new = intent.body.get("email_address") if intent.operation == Operation.CHANGE_EMAIL else None
     return (own, address_key(str(new))) if new else (own,)
 
 

@@ -28,13 +28,12 @@ from mc_pipeline.ledger.store_records import (
     digest,
     told,
 )
+from mc_pipeline.vocabulary import OutcomeKind, StoreOperation
 
 if TYPE_CHECKING:
     import pandas as pd
 
-OPERATIONS = frozenset(
-    {"create", "update", "delete", "add_line", "change_line", "remove_line", "put_variant"}
-)
+OPERATIONS: frozenset[str] = frozenset(StoreOperation)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,14 +169,18 @@ class StoreIntents:
                 if _key(row) not in found:
                     continue
                 document, _ = found[_key(row)]
-                applied = document is None if row["operation"] == "delete" else document == row["after_json"]
+                applied = (
+                    document is None
+                    if row["operation"] == StoreOperation.DELETE
+                    else document == row["after_json"]
+                )
                 before = records.get(row)
                 records.put(after_outcome(before, row, "applied", "", now) if applied else told(before, row))
                 outcomes.append(
                     (
                         row["id"],
                         Outcome(
-                            outcome="applied" if applied else "not_sent",
+                            outcome=OutcomeKind.APPLIED if applied else OutcomeKind.NOT_SENT,
                             detail="read back: nobody knew what became of it",
                         ),
                     )
@@ -238,7 +241,7 @@ def _row(intent: StoreIntent) -> dict[str, Any]:
         raise IntentError(f"{about}: the operation is unknown; use one of {', '.join(sorted(OPERATIONS))}")
     if not intent.store_id or not intent.object_id:
         raise IntentError(f"{about}: store_id and object_id must not be empty")
-    if (intent.after is None) != (intent.operation == "delete"):
+    if (intent.after is None) != (intent.operation == StoreOperation.DELETE):
         raise IntentError(f"{about}: say how it is afterwards; of a deletion alone, nothing")
     return {
         "store_id": intent.store_id,
@@ -304,7 +307,7 @@ def _settle_rows(connection: Connection, outcomes: Sequence[tuple[IntentId, Outc
             "settled_at": now,
         }
         for number, outcome in outcomes
-        if outcome.outcome != "unknown"
+        if outcome.outcome != OutcomeKind.UNKNOWN
     ]
     if values:
         connection.execute(
@@ -318,6 +321,8 @@ def _settle_rows(connection: Connection, outcomes: Sequence[tuple[IntentId, Outc
             ),
             values,
         )
-    unknown = [number for number, outcome in outcomes if outcome.outcome == "unknown"]
+    unknown = [number for number, outcome in outcomes if outcome.outcome == OutcomeKind.UNKNOWN]
     for chunk in chunks(unknown):
-        connection.execute(update(store_intent).where(store_intent.c.id.in_(chunk)).values(outcome="unknown"))
+        connection.execute(
+            update(store_intent).where(store_intent.c.id.in_(chunk)).values(outcome=OutcomeKind.UNKNOWN)
+        )

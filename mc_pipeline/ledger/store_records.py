@@ -15,6 +15,7 @@ from sqlalchemy import Connection, RowMapping, Table, select, tuple_
 from mc_pipeline.ledger.projection import DEFERRALS
 from mc_pipeline.ledger.schema import store_customer, store_order, store_product
 from mc_pipeline.ledger.statements import chunks, insert_or_replace
+from mc_pipeline.vocabulary import DONE, OutcomeKind, StoreOperation
 
 TABLES: Mapping[str, Table] = {"product": store_product, "customer": store_customer, "order": store_order}
 """Kind of thing to the table of its records."""
@@ -95,12 +96,12 @@ def after_outcome(
     record: StoreRecord, write: Mapping[str, Any], outcome: str, detail: str, at: datetime
 ) -> StoreRecord:
     """The record after a write to it; ``write`` is a row of ``ledger_store_intent``."""
-    if outcome in ("applied", "unchanged"):
+    if outcome in DONE:
         return replace(_accepted(record, write), **NOT_REFUSED)
-    if outcome in ("rejected", "deferred"):
+    if outcome in (OutcomeKind.REJECTED, OutcomeKind.DEFERRED):
         again = record.refused_digest == write["wanted_digest"]
         attempts = record.refused_attempts + 1 if again else 1
-        is_soon = outcome == "deferred" and attempts <= len(DEFERRALS)
+        is_soon = outcome == OutcomeKind.DEFERRED and attempts <= len(DEFERRALS)
         waits = DEFERRALS[attempts - 1] if is_soon else TRIED_AGAIN_AFTER
         return replace(
             record,
@@ -121,7 +122,7 @@ def as_read(record: StoreRecord, document: str | None, customer_id: str | None) 
 
 
 def _accepted(record: StoreRecord, write: Mapping[str, Any]) -> StoreRecord:
-    if write["operation"] == "delete":
+    if write["operation"] == StoreOperation.DELETE:
         # An order that comes back and leaves again is attributed to nothing: what it lost before stays known.
         lost = write["attribution_json"]
         if lost == "{}" and record.attribution_json:

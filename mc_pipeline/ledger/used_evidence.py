@@ -16,6 +16,7 @@ from mc_pipeline.ledger.schema import used_evidence
 from mc_pipeline.ledger.serialization import address_key
 from mc_pipeline.ledger.statements import chunks, insert_or_replace
 from mc_pipeline.masking import mask_email
+from mc_pipeline.vocabulary import MARKETING_STATUSES, EventKind, Origin, OutcomeKind
 
 BOOLEAN_FIELD = "boolean_field"
 
@@ -130,7 +131,9 @@ def keep_used_evidence(connection: Connection, events: Iterable[EventLike]) -> N
         [
             _row(event.company, event.list_id, event.email, event.evidence, event.occurred_at)
             for event in events
-            if event.origin == "ours" and event.event in ("subscribe", "pending") and event.evidence
+            if event.origin == Origin.OURS
+            and event.event in (EventKind.SUBSCRIBE, EventKind.PENDING)
+            and event.evidence
         ],
     )
 
@@ -151,9 +154,9 @@ def keep_evidence_of_lost(connection: Connection, writes: Iterable[WriteLike]) -
                 write.at,
             )
             for write in writes
-            if write.outcome == "lost"
+            if write.outcome == OutcomeKind.LOST
             and write.evidence
-            and write.body.get("status") in ("subscribed", "pending")
+            and write.body.get("status") in MARKETING_STATUSES
         ],
     )
 

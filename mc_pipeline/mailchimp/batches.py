@@ -28,6 +28,8 @@ from mc_pipeline.mailchimp.errors import (
 )
 from mc_pipeline.mailchimp.guard import MAX_BATCH_OPERATIONS
 from mc_pipeline.mailchimp.members import member_tags_body, member_update_body
+from mc_pipeline.mailchimp.paging import pages
+from mc_pipeline.vocabulary import MemberStatus
 
 __all__ = [
     "MAX_BATCH_OPERATIONS",
@@ -219,21 +221,12 @@ def submitted_since(client: MailchimpClient, since: datetime) -> list[str]:
     """
     earliest = since - _CLOCK_MARGIN
     found: list[str] = []
-    offset, total = 0, 1
-    while offset < total:
-        page = client.batches.list(
-            count=_PAGE_SIZE, offset=offset, fields=["batches.id", "batches.submitted_at", "total_items"]
-        )
-        total = require(page, "total_items", int)
-        listed = require(page, "batches", list)
+    for page in pages(client.batches.list, "batches", fields=("id", "submitted_at"), count=_PAGE_SIZE):
         found += [
             str(batch["id"])
-            for batch in listed
+            for batch in page.items
             if not batch.get("submitted_at") or datetime.fromisoformat(batch["submitted_at"]) >= earliest
         ]
-        if not listed:
-            break
-        offset += len(listed)
     return found
 
 
@@ -375,7 +368,7 @@ def member_update_operation(
 
 def unsubscribe_operation(operation_id: str, list_id: str, subscriber_hash: str) -> Operation:
     """Set an existing member to ``unsubscribed`` (rule 5.4 or 5.6)."""
-    body = {"status": "unsubscribed"}
+    body = {"status": MemberStatus.UNSUBSCRIBED}
     params = {"skip_merge_validation": True}
     return Operation(operation_id, "PATCH", member_path(list_id, subscriber_hash), params, body)
 

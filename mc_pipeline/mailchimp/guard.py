@@ -18,9 +18,10 @@ from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
 
 from mc_pipeline.mailchimp.errors import ForbiddenRequestError
+from mc_pipeline.vocabulary import MARKETING_STATUSES, MemberStatus
 
 MAX_BATCH_OPERATIONS = 500
-_SETTABLE_STATUSES = {"unsubscribed", "subscribed"}
+_SETTABLE_STATUSES = {MemberStatus.UNSUBSCRIBED, MemberStatus.SUBSCRIBED}
 
 
 def path_segments(path: str) -> list[str]:
@@ -157,7 +158,7 @@ def _check_operations(method: str, path: str, body: Any) -> None:
 def _check_reaches_nobody(method: str, path: str, body: Any) -> None:
     """Nobody knows when an operation of a batch is carried out, nor who has opted out by then."""
     if isinstance(body, Mapping) and (
-        body.get("status") in {"subscribed", "pending"} or {"marketing_permissions", "members"} & body.keys()
+        body.get("status") in MARKETING_STATUSES or {"marketing_permissions", "members"} & body.keys()
     ):
         _refuse(method, path, "what makes somebody reachable is sent by itself, never in a batch")
 

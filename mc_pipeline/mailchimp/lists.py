@@ -11,6 +11,7 @@ from mc_pipeline.mailchimp.errors import (
     MailchimpError,
     MailchimpNotSentError,
 )
+from mc_pipeline.mailchimp.paging import pages
 
 _PAGE_SIZE = 1000
 _FIELDS = (
@@ -108,28 +109,14 @@ class ConnectedStore:
 
 def connected_stores(client: MailchimpClient) -> list[ConnectedStore]:
     """Return every store of the account, whoever made it."""
-    found: list[ConnectedStore] = []
-    total = 1
-    while len(found) < total:
-        page = client.ecommerce.stores(
-            count=_PAGE_SIZE,
-            offset=len(found),
-            fields=[
-                "total_items",
-                *(f"stores.{name}" for name in ("id", "name", "list_id", "currency_code")),
-            ],
+    fields = ("id", "name", "list_id", "currency_code")
+    return [
+        ConnectedStore(
+            str(store["id"]),
+            str(store.get("name") or ""),
+            str(store.get("list_id") or ""),
+            str(store.get("currency_code") or ""),
         )
-        total = require(page, "total_items", int)
-        stores = require(page, "stores", list)
-        if not stores:
-            break
-        found += [
-            ConnectedStore(
-                str(store["id"]),
-                str(store.get("name") or ""),
-                str(store.get("list_id") or ""),
-                str(store.get("currency_code") or ""),
-            )
-            for store in stores
-        ]
-    return found
+        for page in pages(client.ecommerce.stores, "stores", fields=fields, count=_PAGE_SIZE)
+        for store in page.items
+    ]

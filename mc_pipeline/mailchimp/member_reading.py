@@ -23,6 +23,8 @@ from mc_pipeline.digests import canonical_json
 from mc_pipeline.mailchimp.answers import require
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpNotFoundError
+from mc_pipeline.mailchimp.paging import pages
+from mc_pipeline.vocabulary import MemberStatus
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 PAGE_SIZE = 1000
-STATUSES = ("subscribed", "unsubscribed", "cleaned", "pending", "transactional", "archived")
+STATUSES: tuple[str, ...] = tuple(MemberStatus)
 MEMBER_FIELDS = (
     "id",
     "email_address",
@@ -101,18 +103,12 @@ def get_member(client: MailchimpClient, list_id: str, subscriber_hash: str) -> d
 
 def member_tags(client: MailchimpClient, list_id: str, subscriber_hash: str) -> list[str]:
     """Return all tags of a member. Mailchimp API: the member itself shows at most 50."""
-    names: list[str] = []
-    total = 1
-    while len(names) < total:
-        page = client.lists.get_list_member_tags(
-            list_id, subscriber_hash, count=PAGE_SIZE, offset=len(names), fields=["tags.name", "total_items"]
-        )
-        total = require(page, "total_items", int)
-        tags = require(page, "tags", list)
-        if not tags:
-            break
-        names += [str(tag["name"]) for tag in tags]
-    return names
+    ask = client.lists.get_list_member_tags
+    return [
+        str(tag["name"])
+        for page in pages(ask, "tags", list_id, subscriber_hash, fields=("name",), count=PAGE_SIZE)
+        for tag in page.items
+    ]
 
 
 def read_members(client: MailchimpClient, list_id: str) -> MembersRead:
@@ -138,32 +134,28 @@ class MemberPages:
         self._client = client
         self._list_id = list_id
         self._status = status
-        self._fields = ["total_items", *(f"members.{name}" for name in fields)]
+        self._fields = fields
         self._window = window
         self.doubt = "the pages were not read to their end"
 
     def __iter__(self) -> Iterator[list[dict[str, Any]]]:
         seen: set[str] = set()
-        offset, total, first_total = 0, 1, None
-        while offset < total:
-            page = self._client.lists.get_list_members_info(
-                self._list_id,
-                status=self._status,
-                count=PAGE_SIZE,
-                offset=offset,
-                sort_field="last_changed",
-                sort_dir="ASC",
-                fields=self._fields,
-                **self._window,
-            )
-            total = require(page, "total_items", int)
-            records = require(page, "members", list)
-            first_total = total if first_total is None else first_total
-            seen.update(str(record["id"]) for record in records)
-            yield records
-            if not records:
-                break
-            offset += len(records)
+        totals: list[int] = []
+        for page in pages(
+            self._client.lists.get_list_members_info,
+            "members",
+            self._list_id,
+            status=self._status,
+            count=PAGE_SIZE,
+            sort_field="last_changed",
+            sort_dir="ASC",
+            fields=self._fields,
+            **self._window,
+        ):
+            totals.append(page.total)
+            seen.update(str(record["id"]) for record in page.items)
+            yield page.items
+        first_total, total = totals[0], totals[-1]
         self.doubt = ""
         if total != first_total:
             self.doubt = f"the number of members went from {first_total} to {total} while they were read"

@@ -34,8 +34,10 @@ from mc_pipeline.mailchimp.member_reading import (
     member_tags,
     read_members,
 )
+from mc_pipeline.mailchimp.paging import pages
 from mc_pipeline.mailchimp.retry import says_nothing_about_earlier_attempts
 from mc_pipeline.masking import mask_email
+from mc_pipeline.vocabulary import REACHABLE_STATUSES, MemberStatus, OutcomeKind
 
 __all__ = [
     "STATUSES",
@@ -60,7 +62,7 @@ __all__ = [
 _log = logging.getLogger(__name__)
 
 MAX_MEMBERS_PER_CALL = 500
-_CREATABLE_STATUSES = frozenset({"transactional", "subscribed", "pending", "unsubscribed"})
+_CREATABLE_STATUSES = REACHABLE_STATUSES | {MemberStatus.UNSUBSCRIBED}
 _CREATABLE_KEYS = frozenset(
     {"email_address", "email_type", "status", "merge_fields", "language"}
     | {"timestamp_signup", "ip_signup", "timestamp_opt", "ip_opt"}
@@ -270,27 +272,25 @@ def _find_recently_changed(
     since: datetime,
     found: dict[str, dict[str, Any]],
 ) -> None:
-    offset, total = 0, 1
-    while offset < total and not addresses <= set(found):
-        page = client.lists.get_list_members_info(
-            list_id,
-            status=status,
-            since_last_changed=since,
-            sort_field="last_changed",
-            sort_dir="DESC",
-            count=PAGE_SIZE,
-            offset=offset,
-            fields=["total_items", *(f"members.{name}" for name in MEMBER_FIELDS)],
-        )
-        total = require(page, "total_items", int)
-        members = require(page, "members", list)
-        for member in members:
+    if addresses <= set(found):
+        return
+    for page in pages(
+        client.lists.get_list_members_info,
+        "members",
+        list_id,
+        status=status,
+        since_last_changed=since,
+        sort_field="last_changed",
+        sort_dir="DESC",
+        count=PAGE_SIZE,
+        fields=MEMBER_FIELDS,
+    ):
+        for member in page.items:
             email = str(member.get("email_address") or "").strip().lower()
             if email in addresses:
                 found[email] = dict(member)
-        if not members:
+        if addresses <= set(found):
             return
-        offset += len(members)
 
 
 def _is_our_creation(member: Mapping[str, Any], sent: Mapping[str, Any], began: datetime) -> bool:
@@ -370,7 +370,7 @@ def unsubscribe_member(client: MailchimpClient, list_id: str, subscriber_hash: s
     No required merge field that is empty may hold that up: they are not validated.
     """
     member = client.lists.update_list_member(
-        list_id, subscriber_hash, {"status": "unsubscribed"}, skip_merge_validation=True
+        list_id, subscriber_hash, {"status": MemberStatus.UNSUBSCRIBED}, skip_merge_validation=True
     )
     require(member, "id", str, path=f"/lists/{list_id}/members")
     return dict(member)
@@ -398,12 +398,12 @@ def subscribe_member(
 
 def subscribe_body(consented_at: datetime | None) -> dict[str, Any]:
     """Build the body of the one upgrade to ``subscribed``, with the time of the evidence."""
-    return {"status": "subscribed"} | ({"timestamp_opt": consented_at} if consented_at else {})
+    return {"status": MemberStatus.SUBSCRIBED} | ({"timestamp_opt": consented_at} if consented_at else {})
 
 
 def archive_member(
     client: MailchimpClient, list_id: str, subscriber_hash: str
-) -> Literal["applied", "unchanged"]:
+) -> Literal[OutcomeKind.APPLIED, OutcomeKind.UNCHANGED]:
     """Archive a member. ``unchanged``: Mailchimp has none (404), or one that cannot be archived (405).
 
     Mailchimp API: bounced, pending and already archived contacts answer 405.
@@ -411,17 +411,17 @@ def archive_member(
     try:
         client.lists.delete_list_member(list_id, subscriber_hash)
     except MailchimpNotFoundError:
-        return "unchanged"
+        return OutcomeKind.UNCHANGED
     except MailchimpError as error:
         if error.status == 405 and error.title == "Method Not Allowed":
-            return "unchanged"
+            return OutcomeKind.UNCHANGED
         raise
-    return "applied"
+    return OutcomeKind.APPLIED
 
 
 def delete_member_permanently(
     client: MailchimpClient, list_id: str, subscriber_hash: str
-) -> Literal["applied", "unchanged"]:
+) -> Literal[OutcomeKind.APPLIED, OutcomeKind.UNCHANGED]:
     """Delete a member with everything that tells who they are. ``unchanged``: Mailchimp has none (404).
 
     Mailchimp API: POST …/actions/delete-permanent; the address can never be imported again, only the person
@@ -430,8 +430,8 @@ def delete_member_permanently(
     try:
         client.lists.delete_list_member_permanent(list_id, subscriber_hash)
     except MailchimpNotFoundError:
-        return "unchanged"
-    return "applied"
+        return OutcomeKind.UNCHANGED
+    return OutcomeKind.APPLIED
 
 
 def change_member_tags(

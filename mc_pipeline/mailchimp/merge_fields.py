@@ -18,6 +18,7 @@ from mc_pipeline.mailchimp.errors import (
     MailchimpServerError,
     MailchimpUnknownOutcomeError,
 )
+from mc_pipeline.mailchimp.paging import pages
 
 ROOM = 30
 PREMIUM_ROOM = 80
@@ -108,22 +109,11 @@ class EnsureResult:
 def list_merge_fields(client: MailchimpClient, list_id: str) -> dict[str, MergeField]:
     """Return the fields of an audience by tag."""
     found: dict[str, MergeField] = {}
-    offset, total = 0, 1
-    while offset < total:
-        page = client.lists.get_list_merge_fields(
-            list_id,
-            count=_PAGE_SIZE,
-            offset=offset,
-            fields=["total_items"] + [f"merge_fields.{name}" for name in _PARTS],
-        )
-        total = require(page, "total_items", int)
-        fields = require(page, "merge_fields", list)
-        for record in fields:
+    ask = client.lists.get_list_merge_fields
+    for page in pages(ask, "merge_fields", list_id, fields=_PARTS, count=_PAGE_SIZE):
+        for record in page.items:
             merge_field = _merge_field(record)
             found[merge_field.tag] = merge_field
-        if not fields:
-            break
-        offset += len(fields)
     return found
 
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from mc_pipeline.mailchimp.answers import require
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.member_reading import MEMBER_FIELDS, PAGE_SIZE, MemberPages, member_rows
+from mc_pipeline.mailchimp.paging import pages
+from mc_pipeline.vocabulary import MemberStatus
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,15 +84,17 @@ class ConsentChanges:
         self.doubts.clear()
         since = {} if self._since is None else {"since_last_changed": self._since - OVERLAP}
         opted_out_since = {} if self._since is None else {"unsubscribed_since": self._since - OVERLAP}
-        yield from self._window("unsubscribed", **opted_out_since, before_last_changed=self.until)
+        yield from self._window(MemberStatus.UNSUBSCRIBED, **opted_out_since, before_last_changed=self.until)
         # Whoever opted out before and changes again during these reads has left the window for good.
-        yield from self._window("unsubscribed", **opted_out_since, since_last_changed=self.until - _JUST_NOW)
-        yield from self._window("cleaned", **since, before_last_changed=self.until)
-        yield from self._window("archived", **since, before_last_changed=self.until)
+        yield from self._window(
+            MemberStatus.UNSUBSCRIBED, **opted_out_since, since_last_changed=self.until - _JUST_NOW
+        )
+        yield from self._window(MemberStatus.CLEANED, **since, before_last_changed=self.until)
+        yield from self._window(MemberStatus.ARCHIVED, **since, before_last_changed=self.until)
         if self._subscribed_since is not None:
             came_back = self._subscribed_since - OVERLAP
             yield from self._window(
-                "subscribed", since_last_changed=came_back, before_last_changed=self.until
+                MemberStatus.SUBSCRIBED, since_last_changed=came_back, before_last_changed=self.until
             )
 
     def _window(self, status: str, **window: datetime) -> "Iterator[pd.DataFrame]":
@@ -112,7 +116,7 @@ def newest_changes(client: MailchimpClient, list_id: str, status: str, since: da
     Of the unsubscribed only those who unsubscribed since then: others may have been edited. Columns email,
     status, last_changed and timestamp_opt (UTC), the newest first.
     """
-    unsubscribed = {"unsubscribed_since": since} if status == "unsubscribed" else {}
+    unsubscribed = {"unsubscribed_since": since} if status == MemberStatus.UNSUBSCRIBED else {}
     page = client.lists.get_list_members_info(
         list_id,
         status=status,
@@ -132,24 +136,13 @@ def newest_changes(client: MailchimpClient, list_id: str, status: str, since: da
 def read_abuse_reports(client: MailchimpClient, list_id: str) -> list[AbuseReport]:
     """Read every complaint about an audience. Mailchimp API: they cannot be asked for by time."""
     reports: dict[int, AbuseReport] = {}
-    offset, total = 0, 1
-    while offset < total:
-        page = client.lists.get_list_abuse_reports(
-            list_id,
-            count=PAGE_SIZE,
-            offset=offset,
-            fields=["total_items", *(f"abuse_reports.{name}" for name in ("id", "email_address", "date"))],
-        )
-        total = require(page, "total_items", int)
-        found = require(page, "abuse_reports", list)
-        for report in found:
+    ask, fields = client.lists.get_list_abuse_reports, ("id", "email_address", "date")
+    for page in pages(ask, "abuse_reports", list_id, fields=fields, count=PAGE_SIZE):
+        for report in page.items:
             email = str(report.get("email_address") or "").strip().lower()
             if email:
                 at = _moment(report.get("date"))
                 reports[int(report["id"])] = AbuseReport(int(report["id"]), email, at)
-        if not found:
-            break
-        offset += len(found)
     return list(reports.values())
 
 
@@ -172,7 +165,7 @@ def is_unsubscribed_since(
     pages = MemberPages(
         client,
         list_id,
-        "unsubscribed",
+        MemberStatus.UNSUBSCRIBED,
         ("id", "email_address"),
         unsubscribed_since=since,
         since_last_changed=changed_at - second,

@@ -24,6 +24,7 @@ from mc_pipeline.mailchimp.errors import (
     MailchimpUnknownOutcomeError,
 )
 from mc_pipeline.mailchimp.guard import path_segments
+from mc_pipeline.vocabulary import MemberStatus
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def may_be_resent(method: str, path: str, body: Any) -> bool:
             and (
                 "email_address" in body
                 or "marketing_permissions" in body
-                or body.get("status") == "subscribed"
+                or body.get("status") == MemberStatus.SUBSCRIBED
             )
         )
     match path_segments(path):

@@ -7,6 +7,7 @@ from typing import Any
 from mc_pipeline.mailchimp.answers import require
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpError, MailchimpUnknownOutcomeError
+from mc_pipeline.mailchimp.paging import pages
 
 MAX_MEMBERS_PER_CALL = 500
 _PAGE_SIZE = 1000
@@ -37,23 +38,11 @@ class SegmentChange:
 def list_static_segments(client: MailchimpClient, list_id: str) -> dict[str, int]:
     """Return the tags of an audience: ``{name.casefold(): segment id}`` (Mailchimp ignores case too)."""
     found: dict[str, int] = {}
-    offset, total = 0, 1
-    while offset < total:
-        page = client.lists.list_segments(
-            list_id,
-            type="static",
-            count=_PAGE_SIZE,
-            offset=offset,
-            fields=["segments.id", "segments.name", "segments.type", "total_items"],
-        )
-        total = require(page, "total_items", int)
-        segments = require(page, "segments", list)
-        for segment in segments:
+    ask, fields = client.lists.list_segments, ("id", "name", "type")
+    for page in pages(ask, "segments", list_id, fields=fields, count=_PAGE_SIZE, type="static"):
+        for segment in page.items:
             if segment.get("type", "static") == "static":
                 found.setdefault(str(segment["name"]).casefold(), int(segment["id"]))
-        if not segments:
-            break
-        offset += len(segments)
     return found
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from mc_pipeline.mailchimp.answers import require
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpNotFoundError, MailchimpServerError
+from mc_pipeline.mailchimp.paging import pages
 
 _PAGE_SIZE = 1000
 # An order with its lines is a few kilobytes.
@@ -70,21 +71,28 @@ def read_store_orders(client: MailchimpClient, store_id: str) -> pd.DataFrame:
 
 def read_whole_orders(client: MailchimpClient, store_id: str) -> Iterator[Sequence[Mapping[str, Any]]]:
     """Read all orders of a store with their lines, page by page, as Mailchimp answers them."""
-    yield from _pages(client.ecommerce.get_store_orders, "orders", store_id, _WHOLE_FIELDS, _WHOLE_PAGE_SIZE)
+    ask = client.ecommerce.get_store_orders
+    for page in pages(ask, "orders", store_id, fields=_WHOLE_FIELDS, count=_WHOLE_PAGE_SIZE):
+        if page.items:
+            yield page.items
 
 
 def read_whole_products(client: MailchimpClient, store_id: str) -> Iterator[Sequence[Mapping[str, Any]]]:
     """Read all products of a store with their variants, page by page, as Mailchimp answers them."""
-    ask = client.ecommerce.get_all_store_products
-    yield from _pages(ask, "products", store_id, ("id", "title", "variants"), _WHOLE_PAGE_SIZE)
+    ask, fields = client.ecommerce.get_all_store_products, ("id", "title", "variants")
+    for page in pages(ask, "products", store_id, fields=fields, count=_WHOLE_PAGE_SIZE):
+        if page.items:
+            yield page.items
 
 
 def read_store_customers(client: MailchimpClient, store_id: str) -> list[StoreCustomer]:
     """Read all customers of a store."""
-    pages = _pages(
-        client.ecommerce.get_all_store_customers, "customers", store_id, _CUSTOMER_FIELDS, _PAGE_SIZE
-    )
-    return [_customer(each) for page in pages for each in page]
+    ask = client.ecommerce.get_all_store_customers
+    return [
+        _customer(each)
+        for page in pages(ask, "customers", store_id, fields=_CUSTOMER_FIELDS, count=_PAGE_SIZE)
+        for each in page.items
+    ]
 
 
 def customers_of_address(client: MailchimpClient, store_id: str, email: str) -> list[StoreCustomer]:
@@ -126,25 +134,6 @@ def get_customer(client: MailchimpClient, store_id: str, customer_id: str) -> Ma
     return dict(answer)
 
 
-def _pages(
-    ask: Any, name: str, store_id: str, fields: Sequence[str], size: int
-) -> Iterator[Sequence[Mapping[str, Any]]]:
-    offset, total = 0, 1
-    while offset < total:
-        page = ask(
-            store_id,
-            count=size,
-            offset=offset,
-            fields=[*(f"{name}.{field}" for field in fields), "total_items"],
-        )
-        total = require(page, "total_items", int)
-        found = require(page, name, list)
-        if not found:
-            return
-        yield found
-        offset += len(found)
-
-
 def _customer(answer: Mapping[str, Any]) -> StoreCustomer:
     return StoreCustomer(
         str(answer["id"]), str(answer.get("email_address") or ""), int(answer.get("orders_count") or 0)
@@ -153,20 +142,12 @@ def _customer(answer: Mapping[str, Any]) -> StoreCustomer:
 
 def _read_once(client: MailchimpClient, store_id: str) -> tuple[dict[str, dict[str, Any]], int]:
     found: dict[str, dict[str, Any]] = {}
-    offset, total = 0, 1
-    while offset < total:
-        page = client.ecommerce.get_store_orders(
-            store_id,
-            count=_PAGE_SIZE,
-            offset=offset,
-            fields=[*(f"orders.{name}" for name in _FIELDS), "total_items"],
-        )
-        total = require(page, "total_items", int)
-        orders = require(page, "orders", list)
-        found.update((str(order["id"]), _row(order)) for order in orders)
-        if not orders:
-            break
-        offset += len(orders)
+    total = 0
+    for page in pages(
+        client.ecommerce.get_store_orders, "orders", store_id, fields=_FIELDS, count=_PAGE_SIZE
+    ):
+        total = page.total
+        found.update((str(order["id"]), _row(order)) for order in page.items)
     return found, total
 
 

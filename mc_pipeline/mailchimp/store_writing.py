@@ -5,20 +5,21 @@ once by :func:`send`. Mailchimp API: an order has no upsert; PATCH on an order a
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, assert_never
 
 from mc_pipeline.mailchimp.batches import Operation
 from mc_pipeline.mailchimp.client import MailchimpClient
+from mc_pipeline.vocabulary import StoreOperation
 
 _COLLECTIONS = {"customer": "customers", "product": "products", "order": "orders"}
-_METHODS = {
-    "create": "POST",
-    "update": "PATCH",
-    "delete": "DELETE",
-    "add_line": "POST",
-    "change_line": "PATCH",
-    "remove_line": "DELETE",
-    "put_variant": "PUT",
+_METHODS: Mapping[str, str] = {
+    StoreOperation.CREATE: "POST",
+    StoreOperation.UPDATE: "PATCH",
+    StoreOperation.DELETE: "DELETE",
+    StoreOperation.ADD_LINE: "POST",
+    StoreOperation.CHANGE_LINE: "PATCH",
+    StoreOperation.REMOVE_LINE: "DELETE",
+    StoreOperation.PUT_VARIANT: "PUT",
 }
 
 
@@ -39,16 +40,20 @@ def store_operation(
     for value in (store_id, object_id, part):
         if value is not None and (not value or "/" in value):
             raise ValueError(f"{value!r} is no id: ids are not empty and contain no '/'")
-    path = f"/ecommerce/stores/{store_id}/{_COLLECTIONS[kind]}"
-    if operation != "create":
-        path += f"/{object_id}"
-    match operation:
-        case "add_line":
-            path += "/lines"
-        case "change_line" | "remove_line":
-            path += f"/lines/{part}"
-        case "put_variant":
-            path += f"/variants/{part}"
+    collection = f"/ecommerce/stores/{store_id}/{_COLLECTIONS[kind]}"
+    match StoreOperation(operation):
+        case StoreOperation.CREATE:
+            path = collection
+        case StoreOperation.UPDATE | StoreOperation.DELETE:
+            path = f"{collection}/{object_id}"
+        case StoreOperation.ADD_LINE:
+            path = f"{collection}/{object_id}/lines"
+        case StoreOperation.CHANGE_LINE | StoreOperation.REMOVE_LINE:
+            path = f"{collection}/{object_id}/lines/{part}"
+        case StoreOperation.PUT_VARIANT:
+            path = f"{collection}/{object_id}/variants/{part}"
+        case never:
+            assert_never(never)
     return Operation(operation_id, _METHODS[operation], path, body=body)
 
 

@@ -14,8 +14,15 @@ from typing import Any, Literal
 from mc_pipeline.masking import mask_email
 from mc_pipeline.odoo.client import OdooClient, Record
 from mc_pipeline.odoo.errors import OdooError, OdooRecordMissingError, OdooValidationError, Retry
+from mc_pipeline.vocabulary import OutcomeKind
 
-OptOutOutcome = Literal["applied", "unchanged", "rejected", "held_back", "unknown"]
+OptOutOutcome = Literal[
+    OutcomeKind.APPLIED,
+    OutcomeKind.UNCHANGED,
+    OutcomeKind.REJECTED,
+    OutcomeKind.HELD_BACK,
+    OutcomeKind.UNKNOWN,
+]
 
 PAGE = 1000
 """Addresses in one call."""
@@ -130,7 +137,9 @@ def read_blacklist_rows(client: OdooClient, addresses: Iterable[str]) -> dict[st
     found: dict[str, OptOutResult] = {}
     for page in _pages(addresses):
         for address, row in _blacklist_rows(client, page).items():
-            found[address] = _seen(client, address, row, "applied" if row["active"] else "unchanged")
+            found[address] = _seen(
+                client, address, row, OutcomeKind.APPLIED if row["active"] else OutcomeKind.UNCHANGED
+            )
     return found
 
 
@@ -156,11 +165,13 @@ def _blacklist_page(client: OdooClient, page: Sequence[str]) -> list[OptOutResul
         row = after.get(address)
         if row is not None and row["active"]:
             was_active = address in before and before[address]["active"]
-            results.append(_seen(client, address, row, "unchanged" if was_active else "applied"))
+            results.append(
+                _seen(client, address, row, OutcomeKind.UNCHANGED if was_active else OutcomeKind.APPLIED)
+            )
         elif address in refused:
-            results.append(OptOutResult(address, "rejected", refused[address]))
+            results.append(OptOutResult(address, OutcomeKind.REJECTED, refused[address]))
         elif row is None and (other := _in_another_form(client, address)) is not None:
-            results.append(replace(_seen(client, address, other, "applied"), detail=_OTHER_FORM))
+            results.append(replace(_seen(client, address, other, OutcomeKind.APPLIED), detail=_OTHER_FORM))
         else:
             results.append(_undone(address, trouble))
     return results
@@ -192,14 +203,21 @@ def _lift_page(client: OdooClient, page: Sequence[BlacklistRow]) -> list[OptOutR
     for row_id, seen in known.items():
         row = after.get(row_id)
         if row is None:
-            results.append(OptOutResult(seen.address, "unchanged", "the row is deleted in Odoo"))
+            results.append(OptOutResult(seen.address, OutcomeKind.UNCHANGED, "the row is deleted in Odoo"))
         elif not row["active"]:
-            results.append(_seen(client, seen.address, row, "applied" if row_id in were_due else "unchanged"))
+            results.append(
+                _seen(
+                    client,
+                    seen.address,
+                    row,
+                    OutcomeKind.APPLIED if row_id in were_due else OutcomeKind.UNCHANGED,
+                )
+            )
         elif row_id in still_due:
             results.append(_undone(seen.address, trouble))
         else:
             detail = "somebody changed the row in Odoo meanwhile: it stays"
-            results.append(OptOutResult(seen.address, "held_back", detail, row_id))
+            results.append(OptOutResult(seen.address, OutcomeKind.HELD_BACK, detail, row_id))
     return results
 
 
@@ -229,7 +247,7 @@ def _opt_out_of_list_page(client: OdooClient, list_id: int, page: Sequence[str])
     before = read()
     after, trouble = _until_done(write, read, before)
     return [
-        OptOutResult(address, "unchanged" if _is_out(before.get(address)) else "applied")
+        OptOutResult(address, OutcomeKind.UNCHANGED if _is_out(before.get(address)) else OutcomeKind.APPLIED)
         if _is_out(after.get(address))
         else _undone(address, trouble)
         for address in page
@@ -256,9 +274,11 @@ def _clear_field_page(client: OdooClient, field: str, page: Sequence[str]) -> li
     results = []
     for address in page:
         if address not in left:
-            results.append(OptOutResult(address, "applied" if address in ticked else "unchanged"))
+            results.append(
+                OptOutResult(address, OutcomeKind.APPLIED if address in ticked else OutcomeKind.UNCHANGED)
+            )
         elif reason := refused.get(left[address]):
-            results.append(OptOutResult(address, "rejected", reason))
+            results.append(OptOutResult(address, OutcomeKind.REJECTED, reason))
         else:
             results.append(_undone(address, trouble))
     return results
@@ -332,7 +352,7 @@ def _seen(client: OdooClient, address: str, row: Record, outcome: OptOutOutcome)
         address,
         outcome,
         blacklist_id=row["id"],
-        by_us=outcome == "applied" and last_by_us,
+        by_us=outcome == OutcomeKind.APPLIED and last_by_us,
         write_date=_time(row["write_date"]),
         last_by_us=last_by_us,
     )
@@ -340,8 +360,10 @@ def _seen(client: OdooClient, address: str, row: Record, outcome: OptOutOutcome)
 
 def _undone(address: str, trouble: OdooError | None) -> OptOutResult:
     if trouble is not None:
-        return OptOutResult(address, "unknown", trouble.message)
-    return OptOutResult(address, "rejected", "Odoo said it was done, and it is not: look at Odoo's log")
+        return OptOutResult(address, OutcomeKind.UNKNOWN, trouble.message)
+    return OptOutResult(
+        address, OutcomeKind.REJECTED, "Odoo said it was done, and it is not: look at Odoo's log"
+    )
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from mc_pipeline.domain.consent.odoo_opt_outs import LIFT, NONE, Decision
+from mc_pipeline.domain.consent.odoo_opt_outs import Decision
 from mc_pipeline.ledger import IntentId
-from mc_pipeline.ledger.odoo_opt_outs import OdooOptOut, OdooOptOutIntent, OdooOptOutOutcome, Scope
+from mc_pipeline.ledger.odoo_opt_outs import OdooOptOut, OdooOptOutIntent, OdooOptOutOutcome
 from mc_pipeline.odoo.client import OdooClient
 from mc_pipeline.odoo.companies import seeing_partners, unseen_because, with_companies_above
 from mc_pipeline.odoo.errors import OdooAccessError, OdooError
@@ -29,8 +29,8 @@ from mc_pipeline.odoo.opting_out import (
 )
 from mc_pipeline.push.odoo_notes import CarriedOptOut, OptOutNotes
 from mc_pipeline.push.writer import OdooWriter
+from mc_pipeline.vocabulary import OdooAction, OptOutScope, Origin, OutcomeKind
 
-_EVERYWHERE: Scope = "everywhere"
 _WORST_FIRST = ("unknown", "rejected", "held_back", "applied", "unchanged")
 
 
@@ -99,10 +99,10 @@ class OdooOptOutWrites:
         if not still_open:
             return 0
         found = read_blacklist_rows(
-            self._client, [each.address for each in still_open if each.scope == _EVERYWHERE]
+            self._client, [each.address for each in still_open if each.scope == OptOutScope.EVERYWHERE]
         )
         outcomes = [
-            _found_out(each, found.get(each.address) if each.scope == _EVERYWHERE else None)
+            _found_out(each, found.get(each.address) if each.scope == OptOutScope.EVERYWHERE else None)
             for each in still_open
         ]
         self._settle([(each.id, outcome) for each, outcome in zip(still_open, outcomes, strict=True)])
@@ -111,7 +111,7 @@ class OdooOptOutWrites:
                 [
                     (intent, outcome)
                     for intent, outcome in zip(still_open, outcomes, strict=True)
-                    if outcome.outcome == "applied"
+                    if outcome.outcome == OutcomeKind.APPLIED
                     and (row := found.get(intent.address)) is not None
                     and row.last_by_us
                 ]
@@ -154,7 +154,7 @@ class OdooOptOutWrites:
                 [
                     (intent_id, _outcome(task.intent, result))
                     for intent_id, task, result in zip(ids, page, done, strict=True)
-                    if result.outcome != "unknown"
+                    if result.outcome != OutcomeKind.UNKNOWN
                 ]
             )
             for task, result in zip(page, done, strict=True):
@@ -168,8 +168,8 @@ class OdooOptOutWrites:
             _carried(task, result)
             for task in tasks
             if (result := done.get((_email(task), task.intent.address))) is not None
-            and result.outcome == "applied"
-            and (result.by_us or task.intent.scope != _EVERYWHERE)
+            and result.outcome == OutcomeKind.APPLIED
+            and (result.by_us or task.intent.scope != OptOutScope.EVERYWHERE)
         ]
         without = self._notes.write(carried)
         for email, several in results.items():
@@ -197,22 +197,22 @@ class OdooOptOutWrites:
                     blacklist_id=outcome.blacklist_id,
                     audience=event.audience if event is not None else intent.list_id,
                     event=intent.event,
-                    origin=event.origin if event is not None else "unknown",
+                    origin=event.origin if event is not None else Origin.UNKNOWN,
                     occurred_at=intent.occurred_at,
                 )
             )
         return carried
 
     def _intents(self, decision: Decision) -> Iterable[OdooOptOutIntent]:
-        if decision.action == NONE or decision.waits or decision.event is None:
+        if decision.action == OdooAction.NONE or decision.waits or decision.event is None:
             return
         event = decision.event
-        if decision.action == LIFT:
+        if decision.action == OdooAction.LIFT:
             for row in decision.rows:
                 yield OdooOptOutIntent(
                     address=row.address,
-                    action="lift",
-                    scope=_EVERYWHERE,
+                    action=OdooAction.LIFT,
+                    scope=OptOutScope.EVERYWHERE,
                     list_id=event.list_id,
                     event=event.event,
                     occurred_at=event.occurred_at,
@@ -223,15 +223,15 @@ class OdooOptOutWrites:
         for address in decision.addresses:
             yield OdooOptOutIntent(
                 address=address,
-                action="opt_out",
-                scope=_EVERYWHERE if self._sources is None else "company",
+                action=OdooAction.OPT_OUT,
+                scope=OptOutScope.EVERYWHERE if self._sources is None else OptOutScope.COMPANY,
                 list_id=event.list_id,
                 event=event.event,
                 occurred_at=event.occurred_at,
             )
 
     def _written(self, page: Sequence[_Task]) -> list[OptOutResult]:
-        out = [task.intent.address for task in page if task.intent.action == "opt_out"]
+        out = [task.intent.address for task in page if task.intent.action == OdooAction.OPT_OUT]
         rows = [
             BlacklistRow(task.intent.address, task.intent.blacklist_id, task.intent.blacklist_write_date)
             for task in page
@@ -240,7 +240,8 @@ class OdooOptOutWrites:
         opted_out = {result.address: result for result in self._opted_out(out)} if out else {}
         lifted = {result.address: result for result in lift(self._client, rows)} if rows else {}
         return [
-            (opted_out if task.intent.action == "opt_out" else lifted)[task.intent.address] for task in page
+            (opted_out if task.intent.action == OdooAction.OPT_OUT else lifted)[task.intent.address]
+            for task in page
         ]
 
     def _opted_out(self, addresses: list[str]) -> list[OptOutResult]:
@@ -260,8 +261,12 @@ class OdooOptOutWrites:
         results = clear_field(self._seeing_partners(), field, addresses)
         unseen = unseen_because(self._client, self._companies_above())
         return [
-            replace(each, outcome="rejected", detail=f"{field} of contacts there may be ticked: {unseen}")
-            if unseen and each.outcome == "unchanged"
+            replace(
+                each,
+                outcome=OutcomeKind.REJECTED,
+                detail=f"{field} of contacts there may be ticked: {unseen}",
+            )
+            if unseen and each.outcome == OutcomeKind.UNCHANGED
             else each
             for each in results
         ]
@@ -287,7 +292,7 @@ def _carried(task: _Task, result: OptOutResult) -> CarriedOptOut:
     assert event is not None  # what has no event asks for nothing
     return CarriedOptOut(
         address=result.address,
-        blacklist_id=result.blacklist_id if task.intent.scope == _EVERYWHERE else None,
+        blacklist_id=result.blacklist_id if task.intent.scope == OptOutScope.EVERYWHERE else None,
         audience=event.audience,
         event=event.event,
         origin=event.origin,
@@ -309,22 +314,22 @@ def _outcome(intent: OdooOptOutIntent, result: OptOutResult) -> OdooOptOutOutcom
         detail=result.detail,
         blacklist_id=result.blacklist_id,
         blacklist_write_date=result.write_date,
-        made_by_us=intent.action == "opt_out" and result.by_us,
+        made_by_us=intent.action == OdooAction.OPT_OUT and result.by_us,
     )
 
 
 def _found_out(intent: OdooOptOut, row: OptOutResult | None) -> OdooOptOutOutcome:
     """The outcome of a write whose answer was lost, from the row as it is now."""
-    is_active = row is not None and row.outcome == "applied"
-    if intent.scope == "company" or is_active != (intent.action == "opt_out"):
-        return OdooOptOutOutcome(outcome="not_sent", detail="read back: it is not done")
+    is_active = row is not None and row.outcome == OutcomeKind.APPLIED
+    if intent.scope == OptOutScope.COMPANY or is_active != (intent.action == OdooAction.OPT_OUT):
+        return OdooOptOutOutcome(outcome=OutcomeKind.NOT_SENT, detail="read back: it is not done")
     return OdooOptOutOutcome(
-        outcome="applied",
+        outcome=OutcomeKind.APPLIED,
         detail="read back",
         blacklist_id=row.blacklist_id if row else intent.blacklist_id,
         blacklist_write_date=row.write_date if row else None,
         # Somebody else may have opted the person out since: then the row is theirs.
-        made_by_us=row is not None and intent.action == "opt_out" and row.by_us,
+        made_by_us=row is not None and intent.action == OdooAction.OPT_OUT and row.by_us,
     )
 
 
@@ -338,15 +343,15 @@ def _table(
     for decision in decisions:
         outcome, detail = "unchanged", ""
         if decision.waits:
-            outcome = "held_back"
+            outcome = OutcomeKind.HELD_BACK
         elif decision.email in broken:
             outcome, detail = broken[decision.email], trouble
         elif decision.postponed:
-            outcome = "deferred"
+            outcome = OutcomeKind.DEFERRED
         elif done := results.get(decision.email):
             worst = _worst(done)
             outcome, detail = worst.outcome, worst.detail
-        elif decision.action != NONE:
+        elif decision.action != OdooAction.NONE:
             outcome, detail = "deferred", trouble
         outcomes.append(outcome)
         details.append(detail)

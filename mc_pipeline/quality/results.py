@@ -45,7 +45,7 @@ def check_result(
         else f"{count:,} of {result.checked:,} rows fail. {expectation.what_to_do}"
     )
     metadata: dict[str, dg.MetadataValue] = {
-        "owner": dg.MetadataValue.text(expectation.owner),
+        "owner": dg.MetadataValue.text(str(expectation.owner)),
         "checked": dg.MetadataValue.int(result.checked),
         "offenders": dg.MetadataValue.int(count),
     }

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from mc_pipeline.vocabulary import Owner
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -21,7 +23,7 @@ class TableExpectation:
 
     name: str
     description: str
-    owner: str
+    owner: Owner
     what_to_do: str
     severity: Literal["warning", "critical"]
     expectation: str
@@ -81,7 +83,7 @@ ODOO_PARTNERS = (
     TableExpectation(
         name="emails_present",
         description="Every person in Odoo has an e-mail address.",
-        owner="marketing ops",
+        owner=Owner.MARKETING_OPS,
         what_to_do="Ask the customer for an address and enter it on the Odoo contact, or leave it: "
         "without one the person is in no audience.",
         severity="warning",
@@ -93,7 +95,7 @@ ODOO_PARTNERS = (
     TableExpectation(
         name="emails_valid",
         description="Every e-mail address typed in Odoo can be written to.",
-        owner="marketing ops",
+        owner=Owner.MARKETING_OPS,
         what_to_do="Correct the address on the Odoo contact; the person joins the audience with the next "
         "run.",
         severity="warning",
@@ -105,7 +107,7 @@ ODOO_PARTNERS = (
     TableExpectation(
         name="emails_unique",
         description="No two people in Odoo share an e-mail address.",
-        owner="marketing ops",
+        owner=Owner.MARKETING_OPS,
         what_to_do="Merge the contacts in Odoo (Contacts › Merge), or give each its own address. Until then "
         "the contact with the latest order speaks for the address.",
         severity="warning",

@@ -12,8 +12,8 @@ import pandas as pd
 from mc_pipeline.domain.contacts.rejections import DEFERRED
 from mc_pipeline.domain.plan.refusal_causes import Cause, what_it_says, what_to_change
 from mc_pipeline.ledger.troubles import Trouble, TroubleKind
+from mc_pipeline.vocabulary import Owner
 
-MARKETING, ENGINEERS = "marketing ops", "data engineering"
 TRIED_AGAIN = "It is tried again in the next sync."
 
 
@@ -116,7 +116,7 @@ def troubles_of_push(
                 cause,
                 f"{sentence[:1].upper()}{sentence[1:]}; {people}.",
                 what_to_change(cause, field),
-                owner=MARKETING,
+                owner=Owner.MARKETING_OPS,
             )
         )
     return found
@@ -141,10 +141,10 @@ def _of_lost_answers(rows: pd.DataFrame) -> list[Trouble]:
 
 
 def _broken(
-    part: str, place: str, code: str, sentence: str, what_to_do: str, *, owner: str = ENGINEERS
+    part: str, place: str, code: str, sentence: str, what_to_do: str, *, owner: str = Owner.DATA_ENGINEERING
 ) -> Trouble:
     if part == "merge_field":
-        owner = MARKETING
+        owner = Owner.MARKETING_OPS
     return Trouble(
         kind=TroubleKind.BROKEN,
         part=part,

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from mc_pipeline.domain.company_status import (
     BROKEN,
-    DATA_ENGINEERING,
     WAITS,
     Finding,
     Report,
@@ -19,6 +18,7 @@ from mc_pipeline.domain.company_status import (
 )
 from mc_pipeline.masking import mask_text
 from mc_pipeline.tables import Table, schemas
+from mc_pipeline.vocabulary import Owner
 
 if TYPE_CHECKING:
     from mc_pipeline.ledger import Ledger
@@ -121,7 +121,7 @@ def _waiting_plans(company: str, ledger: "Ledger") -> dict[str, tuple[Finding, d
                 sentence=str(plan.counts.get("verdict") or f"A plan of {plan.row_count:,} changes waits."),
                 what_to_do="Look at the plan and release it with the job approve_plan, or: "
                 f"mc-pipeline approve {plan.plan_id}",
-                owner="marketing ops",
+                owner=Owner.MARKETING_OPS,
             ),
             plan.saved_at or plan.observed_at,
         )
@@ -137,5 +137,5 @@ def _no_ledger(error: Exception) -> Finding:
         code="unavailable",
         sentence=mask_text(str(error)) or type(error).__name__,
         what_to_do="Until the ledger can be used, nothing is written; what else is open is in it.",
-        owner=DATA_ENGINEERING,
+        owner=Owner.DATA_ENGINEERING,
     )

@@ -20,6 +20,7 @@ from mc_pipeline.sync.company_lease import company_lease
 from mc_pipeline.sync.erased_people import erasure_pseudonyms
 from mc_pipeline.sync.errors import SyncError
 from mc_pipeline.sync.systems import Systems
+from mc_pipeline.vocabulary import OutcomeKind
 
 if TYPE_CHECKING:
     from mc_pipeline.domain.erasure import Pseudonyms
@@ -259,7 +260,7 @@ def _erase(
             if orders:
                 person.note(f"store: {company_key}/{key}", "orders: deleted", orders)
     for where, client, list_id in _audiences(systems):
-        if delete_member_permanently(client, list_id, subscriber_hash(person.email)) == "applied":
+        if delete_member_permanently(client, list_id, subscriber_hash(person.email)) == OutcomeKind.APPLIED:
             person.note(where, "member: deleted for good", 1)
     for file, count in erase_from_tables([person.email], person.partner_ids).items():
         person.note(f"table: {file}", "rows: removed", count)

@@ -6,6 +6,7 @@ from mc_pipeline.ledger.troubles import Trouble, TroubleKind
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table
+from mc_pipeline.vocabulary import Owner
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +63,7 @@ def fates_not_asked(partners: int, because: str, company: str) -> Trouble:
         f"not be asked: {because}",
         what_to_do="Until it can be, these members stay as they are, and set_aside lists them; the next run "
         f"asks again. If that says the same: mc-pipeline doctor {company}",
-        owner="data engineering",
+        owner=Owner.DATA_ENGINEERING,
     )
 
 
@@ -77,7 +78,7 @@ def merges_not_asked(partners: int, company: str) -> Trouble:
         "(mail.message) that tell of a merge, and into which contact",
         what_to_do="Give the Odoo user the right to read messages of Contacts. Until then an opt-out of the "
         f"contact that they were merged into is not followed; mc-pipeline doctor {company}",
-        owner="data engineering",
+        owner=Owner.DATA_ENGINEERING,
     )
 
 

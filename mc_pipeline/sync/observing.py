@@ -20,6 +20,7 @@ from mc_pipeline.sync.opt_outs.troubles import NOT_REACHED, account_trouble
 from mc_pipeline.sync.reads import incomplete_read, shrunk_since
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table, schemas
+from mc_pipeline.vocabulary import EventSource, Owner
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -263,7 +264,7 @@ def troubles_of_audiences(company: CompanySettings, audiences: Audiences) -> lis
             code=NOT_REACHED,
             sentence=each.sentence,
             what_to_do="" if each.gone else f"To see what is wrong: mc-pipeline doctor {company.key}.",
-            owner="data engineering",
+            owner=Owner.DATA_ENGINEERING,
         )
         if each.described is None
         else Trouble(
@@ -273,7 +274,7 @@ def troubles_of_audiences(company: CompanySettings, audiences: Audiences) -> lis
             code="incomplete",
             sentence=f"{each.name} was not read completely: {each.because}",
             what_to_do="Until it is, nobody leaves or enters it; the next run reads it again.",
-            owner="data engineering",
+            owner=Owner.DATA_ENGINEERING,
         )
         for each in audiences.all
         if each.because
@@ -289,7 +290,13 @@ def _take_erased(systems: Systems, company: CompanySettings, theirs: "pd.DataFra
 
     for (name, list_id), rows in theirs.groupby(["audience", "list_id"]):
         take_members(
-            systems.ledger, systems.erased, company.key, str(name), str(list_id), rows, "observation"
+            systems.ledger,
+            systems.erased,
+            company.key,
+            str(name),
+            str(list_id),
+            rows,
+            EventSource.OBSERVATION,
         )
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from mc_pipeline.domain.completeness import shrunk_because
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table
+from mc_pipeline.vocabulary import Owner
 
 if TYPE_CHECKING:
     from mc_pipeline.ledger.troubles import Trouble
@@ -38,7 +39,7 @@ def incomplete_read(company: str, name: str, because: str) -> "Trouble":
             sentence=because,
             what_to_do="Until then nobody is archived, removed or merged because of it. Find out what was "
             f"deleted; when that is meant, release it: {released_by}",
-            owner="data engineering",
+            owner=Owner.DATA_ENGINEERING,
         )
     if is_right_missing(because):
         return Trouble(
@@ -49,7 +50,7 @@ def incomplete_read(company: str, name: str, because: str) -> "Trouble":
             sentence=f"{name} is not complete: {because}",
             what_to_do="Give the Odoo user that right. Until then nobody is archived, removed or merged "
             f"because of it; mc-pipeline doctor {company} says when it is right",
-            owner="data engineering",
+            owner=Owner.DATA_ENGINEERING,
         )
     return Trouble(
         kind=TroubleKind.NOT_LOOKED_AT,
@@ -59,7 +60,7 @@ def incomplete_read(company: str, name: str, because: str) -> "Trouble":
         sentence=f"{name} is not complete: {because}",
         what_to_do="Until it is, nobody is archived, removed or merged because of it; the next run reads it "
         f"again. If that says the same: mc-pipeline doctor {company}",
-        owner="data engineering",
+        owner=Owner.DATA_ENGINEERING,
     )
 
 

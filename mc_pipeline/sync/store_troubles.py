@@ -17,8 +17,8 @@ from mc_pipeline.masking import mask_text
 from mc_pipeline.push.orders.rows import StoreFailure
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.stores import StoreLeftAlone
+from mc_pipeline.vocabulary import Owner
 
-_ENGINEERING, _MARKETING, _FINANCE = "data engineering", "marketing ops", "finance"
 _NAMED = 3
 
 
@@ -42,7 +42,7 @@ def of_failures(failures: Collection[StoreFailure]) -> list[Trouble]:
             sentence=f"Store {failure.store_id}{f' in {failure.month}' if failure.month else ''}: "
             f"{_words(failure.error)}",
             what_to_do=failure.error.advice,
-            owner=_ENGINEERING,
+            owner=Owner.DATA_ENGINEERING,
         )
         for failure in failures
     ]
@@ -59,7 +59,7 @@ def of_left_alone(stores: Collection[StoreLeftAlone], what: str) -> list[Trouble
             sentence=f"Store {store.store_id} of the audience {store.audience} was not {what}: "
             f"{store.because}",
             what_to_do="",
-            owner=_ENGINEERING,
+            owner=Owner.DATA_ENGINEERING,
         )
         for store in stores
     ]
@@ -80,7 +80,7 @@ def of_products(rows: pd.DataFrame) -> list[Trouble]:
                 f"written, so orders with them wait: {_first(of_store['detail'])}",
                 what_to_do="Open the product in Odoo (the number of p123 is its id) and correct what "
                 "Mailchimp's words name; it is tried again when it changes, and daily.",
-                owner=_MARKETING,
+                owner=Owner.MARKETING_OPS,
             )
         )
     return found
@@ -123,7 +123,7 @@ def of_differences(differing: pd.DataFrame) -> list[Trouble]:
                 f"Odoo: {_first(of_store['differs_detail'])}",
                 what_to_do="Sync the company again, which corrects what somebody edited in Mailchimp. An "
                 "order that Odoo does not have is another program's: delete it in Mailchimp.",
-                owner=_FINANCE,
+                owner=Owner.FINANCE,
             )
         )
     return found
@@ -141,7 +141,7 @@ def of_lowered(waiting: Sequence[LoweredOrders]) -> list[Trouble]:
             f"lowered or deleted, more than {each.limit:,}: they wait, and Mailchimp reports too much.",
             what_to_do=f"Look at the orders that wait in the check orders_applied, then release them: "
             f"mc-pipeline approve {each.plan_id}, or the job approve_plan.",
-            owner=_FINANCE,
+            owner=Owner.FINANCE,
         )
         for each in waiting
     ]
@@ -164,19 +164,22 @@ _CAUSES: Mapping[str, _Cause] = {
         "were refused by Mailchimp",
         "Open the order in Odoo and correct what Mailchimp's words name; it is tried again when it changes, "
         "and daily.",
-        _FINANCE,
+        Owner.FINANCE,
     ),
     _CUSTOMERS: _Cause(
         TroubleKind.BROKEN,
         "wait for their customer, whom Mailchimp refused",
         "Where Mailchimp's words name the address, correct it on the contact in Odoo; else look at the "
         "account's plan and limits in Mailchimp, under Account & billing. It is tried again daily.",
-        _MARKETING,
+        Owner.MARKETING_OPS,
     ),
     _NOT_SENT: _Cause(
-        TroubleKind.BROKEN, "were not written", "Nothing, if it is gone after the next sync.", _ENGINEERING
+        TroubleKind.BROKEN,
+        "were not written",
+        "Nothing, if it is gone after the next sync.",
+        Owner.DATA_ENGINEERING,
     ),
-    _HELD_BACK: _Cause(TroubleKind.NOT_LOOKED_AT, "were held back", "", _FINANCE),
+    _HELD_BACK: _Cause(TroubleKind.NOT_LOOKED_AT, "were held back", "", Owner.FINANCE),
 }
 
 

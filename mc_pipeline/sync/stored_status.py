@@ -4,10 +4,11 @@ Not through the I/O manager of the other tables: that one asks the ledger who wa
 stored also where the ledger cannot be opened. Its sentences name nobody.
 """
 
-from mc_pipeline.domain.company_status import BROKEN, DATA_ENGINEERING, StatusRow
+from mc_pipeline.domain.company_status import BROKEN, StatusRow
 from mc_pipeline.masking import mask_text
 from mc_pipeline.tables import Table, schemas
 from mc_pipeline.tables.parquet import storage_folder, stored_table, write_table
+from mc_pipeline.vocabulary import Owner
 
 
 def store_status(company: str, table: Table) -> list[StatusRow]:
@@ -28,7 +29,7 @@ def store_status(company: str, table: Table) -> list[StatusRow]:
                 code="not_stored",
                 sentence=f"The status of the company cannot be stored: {words}",
                 what_to_do="Make room in the folder of the tables, and see that it can be written.",
-                owner=DATA_ENGINEERING,
+                owner=Owner.DATA_ENGINEERING,
                 step=schemas.COMPANY_STATUS.name,
                 since=table.observed_at,
                 seen_at=table.observed_at,

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mc_pipeline.ledger.troubles import Trouble, TroubleKind
+from mc_pipeline.vocabulary import Owner
 
 if TYPE_CHECKING:
     from mc_pipeline.domain.plan.guards import GuardReport
 
-_OWNER = "marketing ops"
+_OWNER = Owner.MARKETING_OPS
 
 
 def what_waits(report: "GuardReport", plan_id: str, company: str) -> Iterator[Trouble]:

@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from mc_pipeline.defs.consent.assets import MARKETING
 from mc_pipeline.defs.failures import shows_failures
-from mc_pipeline.defs.odoo.assets import DATA_ENGINEERS
 from mc_pipeline.defs.presentation import (
     SAMPLE_ROWS,
     audience_link,
@@ -30,6 +28,7 @@ from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table, schemas
 from mc_pipeline.tables.elsewhere import customers_elsewhere_in
 from mc_pipeline.tables.parquet import COLUMNS
+from mc_pipeline.vocabulary import Owner
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +55,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         # Whose act an opt-out was is found out there; seen here first, its origin would stay unknown.
         deps=["mailchimp_opt_outs"],
         kinds={"mailchimp", "parquet"},
-        owners=[DATA_ENGINEERS],
+        owners=[Owner.DATA_ENGINEERING.team],
         description="The company's audiences as they are: every member in every status, archived and cleaned "
         "ones too. Settles first what an interrupted run left open, and records opt-outs as events.",
         metadata={"dagster/column_schema": column_schema(schemas.MAILCHIMP_MEMBERS)},
@@ -124,14 +123,14 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         outs={
             "contacts": dg.AssetOut(
                 kinds={"pandas", "parquet"},
-                owners=[MARKETING],
+                owners=[Owner.MARKETING_OPS.team],
                 description="One row per address that should be in an audience: the partner who speaks for "
                 "it, its purchases, which audience and why, and the status it would be created with and why.",
                 metadata={"dagster/column_schema": column_schema(schemas.CONTACTS)},
             ),
             "set_aside": dg.AssetOut(
                 kinds={"pandas", "parquet"},
-                owners=[MARKETING],
+                owners=[Owner.MARKETING_OPS.team],
                 description="Partners left out of every audience, with the reason and what to do about it. "
                 "The rest goes on without them.",
                 metadata={"dagster/column_schema": column_schema(schemas.SET_ASIDE)},
@@ -257,7 +256,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         partitions_def=companies,
         group_name="audience",
         kinds={"pandas", "parquet"},
-        owners=[MARKETING],
+        owners=[Owner.MARKETING_OPS.team],
         # Opt-outs go first; nothing of the plan depends on how many there were.
         deps=["missed_opt_outs"],
         description="What has to change for the audiences to be as they should be, row by row, with before, "
@@ -318,7 +317,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         partitions_def=companies,
         group_name="audience",
         kinds={"mailchimp", "parquet"},
-        owners=[DATA_ENGINEERS],
+        owners=[Owner.DATA_ENGINEERING.team],
         description="The plan applied to Mailchimp, with one outcome per row. Rows that need an approval "
         "wait, and the others are applied. Refuses a plan that is old, replaced or applied already.",
         metadata={"dagster/column_schema": column_schema(schemas.AUDIENCE_PUSH)},

@@ -21,6 +21,7 @@ from mc_pipeline.domain.contacts.names import WHAT_TO_DO
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table
+from mc_pipeline.vocabulary import Owner
 
 if TYPE_CHECKING:
     from mc_pipeline.domain.plan.guards import GuardReport
@@ -48,7 +49,7 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
                 description="Nobody is written to an audience where no rule put them, nobody who opted out "
                 "is subscribed, no employee, internal user or supplier is in the plan. For data engineering: "
                 "a leak is a fault of the program; nothing is pushed, report it with the plan's id.",
-                owner="data engineering",
+                owner=Owner.DATA_ENGINEERING,
                 companies=companies,
             ),
             company_check_spec(
@@ -59,7 +60,7 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
                 "it. Until then the rows that need it wait, and all others are applied. For marketing ops: "
                 "look at the plan, release it (job `approve_plan`, or `mc-pipeline approve PLAN_ID`), and "
                 "sync the company again.",
-                owner="marketing ops",
+                owner=Owner.MARKETING_OPS,
                 companies=companies,
             ),
             company_check_spec(
@@ -71,7 +72,7 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
                 "permission, they may have taken it back: it is not sent again. For marketing ops: look at "
                 "the member in Mailchimp. People who want the permission tick it themselves, or consent "
                 "again in Odoo: consent dated later gives it.",
-                owner="marketing ops",
+                owner=Owner.MARKETING_OPS,
                 companies=companies,
             ),
             company_check_spec(
@@ -82,7 +83,7 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
                 "first name. Where the last name in Mailchimp was not written by this pipeline and the name "
                 "in Odoo does not end in it, neither is written; all other fields are. For marketing ops: "
                 f"{WHAT_TO_DO}",
-                owner="marketing ops",
+                owner=Owner.MARKETING_OPS,
                 companies=companies,
             ),
         ],
@@ -182,7 +183,7 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
                 "changes); do what the reason says in Mailchimp where people are deferred (they are tried "
                 "again by themselves). What says waits was not sent: `within_guards` of `audience_plan` says "
                 "how to release it.",
-                owner="marketing ops",
+                owner=Owner.MARKETING_OPS,
                 companies=companies,
             )
         ],
@@ -254,7 +255,7 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
                 READ_IS_COMPLETE,
                 asset="mailchimp_members",
                 companies=companies,
-                owner="data engineering",
+                owner=Owner.DATA_ENGINEERING,
                 description="Every audience was read, completely, and together they are at least 90 % of "
                 "the last complete read. For data engineering: where one was not, nobody leaves or enters "
                 "it, and nobody is subscribed in any audience of the company; do what the reason says, and "

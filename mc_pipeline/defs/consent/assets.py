@@ -23,8 +23,7 @@ from mc_pipeline.defs.presentation import (
 from mc_pipeline.sync.opt_outs.tables import LAST_DAY, SETTLED, USUAL, carried_table, heard_table, undone
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table, schemas
-
-MARKETING = "team:marketing-ops"
+from mc_pipeline.vocabulary import OdooAction, Owner
 
 FIRST = {"dagster/priority": "100"}
 """Opt-outs run before anything else of a run that could run now (rule 5.1)."""
@@ -42,7 +41,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         partitions_def=companies,
         group_name="consent",
         kinds={"mailchimp", "parquet"},
-        owners=[MARKETING],
+        owners=[Owner.MARKETING_OPS.team],
         op_tags=FIRST,
         description="Who unsubscribed, bounced, complained, was archived or came back since the last run, in "
         "every audience of the company, and who did it. Each audience is heard by itself.",
@@ -91,7 +90,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         # The events are in the ledger.
         deps=["mailchimp_opt_outs"],
         kinds={"odoo", "parquet"},
-        owners=[MARKETING],
+        owners=[Owner.MARKETING_OPS.team],
         op_tags=FIRST,
         description="People who unsubscribed, bounced for good or complained in Mailchimp are opted out in "
         "Odoo, if Odoo knows them. Who subscribed again by their own act is taken off Odoo's blacklist where "
@@ -159,7 +158,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         partitions_def=companies,
         group_name="consent",
         kinds={"mailchimp", "parquet"},
-        owners=[MARKETING],
+        owners=[Owner.MARKETING_OPS.team],
         op_tags=FIRST,
         description="People who opted out in Odoo are unsubscribed in every audience, before anything else "
         "is written. No guard, check or plan holds this back. One row per member, with the outcome.",
@@ -169,7 +168,6 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
     def mailchimp_unsubscribes(
         context: dg.AssetExecutionContext, odoo_opt_outs: Table, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult[Table]:
-        from mc_pipeline.domain.consent.odoo_opt_outs import LIFT
         from mc_pipeline.ledger import LeaseHeldError, LeaseLostError
         from mc_pipeline.sync.opt_outs.into_mailchimp import (
             CarriedIntoMailchimp,
@@ -181,7 +179,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
 
         company = systems.company(context.partition_key)
         began = systems.now()
-        lifted = odoo_opt_outs.rows.loc[odoo_opt_outs.rows["action"] == LIFT, "email"]
+        lifted = odoo_opt_outs.rows.loc[odoo_opt_outs.rows["action"] == OdooAction.LIFT, "email"]
         carried = CarriedIntoMailchimp.none()
         more = True
         while more:
@@ -232,7 +230,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         group_name="consent",
         deps=["mailchimp_unsubscribes"],
         kinds={"odoo", "mailchimp", "parquet"},
-        owners=[MARKETING],
+        owners=[Owner.MARKETING_OPS.team],
         description="Both systems compared as a whole, and every opt-out carried that the steps before could "
         "not see: an address that Odoo knows only now, consent withdrawn before anybody asked, a person who "
         "opted out under a former address. One row per opt-out, with the outcome.",

@@ -17,6 +17,7 @@ from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.opt_outs.tables import FIRST_READ, LAST_DAY, TROUBLE, USUAL, undone
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table
+from mc_pipeline.vocabulary import Owner
 
 OPT_OUTS_ARE_READ = "opt_outs_are_read"
 OPT_OUTS_ARE_USUAL = "opt_outs_are_usual"
@@ -35,7 +36,7 @@ def consent_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDef
             OPT_OUTS_ARE_CARRIED,
             asset=asset,
             companies=companies,
-            owner="data engineering",
+            owner=Owner.DATA_ENGINEERING,
             description=f"{CARRYING[asset].capitalize()} could be asked, and took every opt-out. For data "
             "engineering: what is missing is carried by the next run; if this fails again, run "
             "`mc-pipeline doctor`.",
@@ -48,7 +49,7 @@ def consent_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDef
                 OPT_OUTS_ARE_READ,
                 asset="mailchimp_opt_outs",
                 companies=companies,
-                owner="data engineering",
+                owner=Owner.DATA_ENGINEERING,
                 description="Every audience was read for opt-outs. For data engineering: until an audience "
                 "can be read, its opt-outs do not reach Odoo, and nobody is subscribed in any audience; what "
                 "was missed is in the next run. If this fails again, run `mc-pipeline doctor`.",
@@ -57,7 +58,7 @@ def consent_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDef
                 OPT_OUTS_ARE_USUAL,
                 asset="mailchimp_opt_outs",
                 companies=companies,
-                owner="marketing ops",
+                owner=Owner.MARKETING_OPS,
                 description="The last 24 hours had at most five times the usual number of opt-outs. For "
                 "marketing ops: find out what people were sent, and whether somebody unsubscribed many at "
                 "once in Mailchimp; all opt-outs are carried out meanwhile.",
@@ -84,7 +85,7 @@ def consent_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDef
                 OPT_OUTS_AGREE,
                 asset="odoo_opt_outs",
                 companies=companies,
-                owner="marketing ops",
+                owner=Owner.MARKETING_OPS,
                 description="Both systems say the same of everybody who opted out, and Odoo took every "
                 "address. For marketing ops: the table says of each person what to decide; nobody of them is "
                 "mailed meanwhile. Old opt-outs of an audience wait until you release them.",

@@ -26,14 +26,13 @@ from mc_pipeline.sync.snapshots import StoredSnapshots
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table, TableColumns, schemas
 from mc_pipeline.tables.elsewhere import customers_elsewhere_in, fact_of_customers_elsewhere
+from mc_pipeline.vocabulary import Owner
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from mc_pipeline.odoo.changes import Reading
     from mc_pipeline.odoo.reading import OdooRead
-
-DATA_ENGINEERS = "team:data-engineering"
 
 
 def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
@@ -43,7 +42,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         partitions_def=companies,
         group_name="odoo",
         kinds={"odoo", "parquet"},
-        owners=[DATA_ENGINEERS],
+        owners=[Owner.DATA_ENGINEERING.team],
         description="Every partner of the company, of the companies above it and every shared one, archived "
         "included, with its opt-out state and the evidence of consent that Odoo holds. One row each.",
         metadata={"dagster/column_schema": column_schema(schemas.ODOO_PARTNERS)},
@@ -117,7 +116,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         partitions_def=companies,
         group_name="odoo",
         kinds={"odoo", "parquet"},
-        owners=[DATA_ENGINEERS],
+        owners=[Owner.DATA_ENGINEERING.team],
         description="Every line of the company's posted invoices and credit notes, with the order lines that "
         "it belongs to; drafts count when they are posted.",
         metadata={"dagster/column_schema": column_schema(schemas.ODOO_REFUNDS)},
@@ -174,7 +173,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         partitions_def=companies,
         group_name="odoo",
         kinds={"odoo", "parquet"},
-        owners=[DATA_ENGINEERS],
+        owners=[Owner.DATA_ENGINEERING.team],
         description="Every confirmed or cancelled sale order of the company, ever, with what was ordered and "
         "what is kept of it after posted credit notes.",
         metadata={"dagster/column_schema": column_schema(schemas.ODOO_ORDERS)},
@@ -231,7 +230,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         partitions_def=companies,
         group_name="odoo",
         kinds={"odoo", "parquet"},
-        owners=[DATA_ENGINEERS],
+        owners=[Owner.DATA_ENGINEERING.team],
         description="Every line of the confirmed and cancelled orders of the company, ever.",
         metadata={"dagster/column_schema": column_schema(schemas.ODOO_ORDER_LINES)},
     )
@@ -278,7 +277,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         partitions_def=companies,
         group_name="odoo",
         kinds={"odoo", "parquet"},
-        owners=[DATA_ENGINEERS],
+        owners=[Owner.DATA_ENGINEERING.team],
         description="Every product that was ever ordered, archived ones included: one row per variant.",
         metadata={"dagster/column_schema": column_schema(schemas.ODOO_PRODUCTS)},
     )
@@ -313,7 +312,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         partitions_def=companies,
         group_name="odoo",
         kinds={"odoo", "parquet"},
-        owners=[DATA_ENGINEERS],
+        owners=[Owner.DATA_ENGINEERING.team],
         description="Every address that was ever opted out in Odoo (mail.blacklist), lifted ones included. "
         "Odoo keeps one list for all companies.",
         metadata={"dagster/column_schema": column_schema(schemas.ODOO_BLACKLIST)},

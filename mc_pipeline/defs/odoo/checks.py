@@ -12,6 +12,7 @@ from mc_pipeline.quality import suites
 from mc_pipeline.quality.results import check_result
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table
+from mc_pipeline.vocabulary import Owner
 
 READ_IS_COMPLETE = "read_is_complete"
 CREDIT_NOTES_HAVE_AN_ORDER = "credit_notes_have_an_order"
@@ -60,7 +61,7 @@ def odoo_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefini
                 CREDIT_NOTES_HAVE_AN_ORDER,
                 asset="odoo_refunds",
                 companies=companies,
-                owner="finance",
+                owner=Owner.FINANCE,
                 description="Every posted credit note counts to one order, and no invoice has a line below "
                 "zero without an order line. For finance: what does not count lowers nobody's total. Make a "
                 "credit note from its invoice (Credit Note) and keep the lines that Odoo copies, one credit "
@@ -92,7 +93,7 @@ def read_is_complete_spec(asset: str, companies: dg.PartitionsDefinition) -> dg.
         READ_IS_COMPLETE,
         asset=asset,
         companies=companies,
-        owner="data engineering",
+        owner=Owner.DATA_ENGINEERING,
         description="Everything there is was read, and it is at least 90 % of the last complete read. For "
         "data engineering: until this passes, nobody is archived, removed or merged; when the drop is meant, "
         f"release it with `mc-pipeline approve --read COMPANY/{asset}`.",
@@ -128,7 +129,7 @@ def credit_notes_have_an_order(systems: Systems, odoo_refunds: Table) -> dg.Asse
         else f"{notes:,} credit notes, or lines below zero typed on invoices, count to no order: they lower "
         "nobody's total.",
         metadata={
-            "owner": "finance",
+            "owner": str(Owner.FINANCE),
             "offenders": notes,
             **listed(
                 "credit_notes",

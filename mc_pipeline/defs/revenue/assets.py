@@ -23,13 +23,13 @@ from mc_pipeline.sync.company_lease import company_lease
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table, schemas
 from mc_pipeline.tables.parquet import storage_folder, stored_table
+from mc_pipeline.vocabulary import Owner
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from mc_pipeline.push.orders.rows import StoreFailure
 
-FINANCE = "team:finance"
 _READ_AGAIN_AT_MOST = 1000
 
 DIFFERING_COLUMNS = [
@@ -45,7 +45,7 @@ def revenue_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         partitions_def=companies,
         group_name="revenue",
         kinds={"mailchimp", "pandas", "parquet"},
-        owners=[FINANCE],
+        owners=[Owner.FINANCE.team],
         description="Odoo's kept revenue beside what Mailchimp's stores hold, read back from them, order by "
         "order and month by month, and the way from there to the revenue in the books.\n\n"
         "*report*, in the metadata, has the chart and the tables of the months.",

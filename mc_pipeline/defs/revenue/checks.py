@@ -11,6 +11,7 @@ from mc_pipeline.defs.revenue.assets import differing_orders
 from mc_pipeline.defs.revenue.report import Reconciliation, orders_differ
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table, schemas
+from mc_pipeline.vocabulary import Owner
 
 STORES_MATCH_ODOO = "stores_match_odoo"
 EXCLUSIONS_WITHIN_LIMIT = "exclusions_within_limit"
@@ -20,7 +21,6 @@ LEFT_OUT_AT_MOST = 0.05
 """Of the kept revenue (rule 8.5)."""
 
 _ASSET = schemas.REVENUE_RECONCILIATION.name
-_FINANCE = "finance"
 _WHAT_TO_DO = {
     STORES_MATCH_ODOO: "sync the company again, which corrects what somebody edited in Mailchimp; "
     "what still differs was not taken by Mailchimp: the check orders_applied says why, and where to put it "
@@ -40,7 +40,7 @@ def revenue_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDef
             name,
             asset=_ASSET,
             companies=companies,
-            owner=_FINANCE,
+            owner=Owner.FINANCE,
             description=f"{description} For finance: {_WHAT_TO_DO[name]}",
         )
 
@@ -89,7 +89,7 @@ def _holds_what_is_due(systems: Systems, found: Reconciliation) -> dg.AssetCheck
         severity=dg.AssetCheckSeverity.WARN if differing.empty else dg.AssetCheckSeverity.ERROR,
         description=" ".join(said) or "Every order is in Mailchimp as it should be.",
         metadata={
-            "owner": _FINANCE,
+            "owner": str(Owner.FINANCE),
             "offenders": len(differing),
             "waiting": len(found.waiting),
             "stores_not_looked_at": len(found.not_looked_at),
@@ -124,7 +124,7 @@ def _exclusions_within_limit(found: Reconciliation) -> dg.AssetCheckResult:
         else f"{said} Nothing of it is lost: Odoo has it, Mailchimp does not show it. What to do: "
         f"{_WHAT_TO_DO[EXCLUSIONS_WITHIN_LIMIT]}",
         metadata={
-            "owner": _FINANCE,
+            "owner": str(Owner.FINANCE),
             "share": share,
             "share_that_waits": waits,
             **({} if left_out.empty else {"left_out": records_table(left_out)}),
@@ -143,7 +143,7 @@ def _ledger_reconciles(found: Reconciliation) -> dg.AssetCheckResult:
         if gaps.empty
         else f"{len(gaps):,} months are not explained. What to do: {_WHAT_TO_DO[LEDGER_RECONCILES]}",
         metadata={
-            "owner": _FINANCE,
+            "owner": str(Owner.FINANCE),
             "offenders": len(gaps),
             **({} if gaps.empty else {"months": records_table(gaps)}),
         },

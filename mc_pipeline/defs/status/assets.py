@@ -11,11 +11,11 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from mc_pipeline.defs.failures import shows_failures
-from mc_pipeline.defs.odoo.assets import DATA_ENGINEERS
 from mc_pipeline.defs.partitions import COMPANY_STATUS
 from mc_pipeline.defs.presentation import column_schema, records_table, table_metadata, unless_empty
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table, schemas
+from mc_pipeline.vocabulary import Owner
 
 if TYPE_CHECKING:
     from mc_pipeline.domain.company_status import StatusRow
@@ -37,7 +37,7 @@ def status_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinitio
         partitions_def=companies,
         group_name="status",
         kinds={"parquet"},
-        owners=[DATA_ENGINEERS],
+        owners=[Owner.DATA_ENGINEERING.team],
         op_tags=LAST,
         description="How the company stands after the run: one row for each thing that is broken, waits for "
         "a person, or was not looked at, with what to do about it. It is made in every run, last, also when "

@@ -8,8 +8,9 @@ from dagster import DagsterEventType
 
 from mc_pipeline.defs.audience.checks import WITHIN_GUARDS
 from mc_pipeline.defs.partitions import COMPANY_STATUS
-from mc_pipeline.domain.company_status import DATA_ENGINEERING, FailedCheck, FailedStep, RunEvents
+from mc_pipeline.domain.company_status import FailedCheck, FailedStep, RunEvents
 from mc_pipeline.masking import mask_text
+from mc_pipeline.vocabulary import Owner
 
 _WAITING = frozenset({WITHIN_GUARDS})
 """Checks that say what waits for a person; all others say what is broken."""
@@ -121,7 +122,7 @@ def _failed_checks(
         ):
             continue
         spec = graph.get_check_spec(evaluation.asset_check_key)
-        owner = _text((spec.metadata or {}).get("owner")) or DATA_ENGINEERING
+        owner = _text((spec.metadata or {}).get("owner")) or Owner.DATA_ENGINEERING
         yield FailedCheck(
             step=step,
             asset=evaluation.asset_key.to_user_string(),

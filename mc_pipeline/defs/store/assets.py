@@ -21,13 +21,13 @@ from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table, schemas
 from mc_pipeline.tables.elsewhere import customers_elsewhere_in
 from mc_pipeline.tables.parquet import COLUMNS, FEEDS
+from mc_pipeline.vocabulary import Owner
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from mc_pipeline.sync.stores import StoreLeftAlone
 
-FINANCE = "team:finance"
 ORDERS_BY_MONTH = "orders_by_month"
 FIRST_MONTH = "2015-01"
 """The first month shown, unless a company's settings say since when its orders count."""
@@ -53,7 +53,7 @@ def store_assets(settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]
         ORDERS_BY_MONTH,
         group_name="store",
         kinds={"parquet"},
-        owners=[FINANCE],
+        owners=[Owner.FINANCE.team],
         deps=["store_orders"],
         partitions_def=dg.MultiPartitionsDefinition(
             {
@@ -69,7 +69,7 @@ def store_assets(settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]
         partitions_def=companies,
         group_name="store",
         kinds={"pandas", "parquet"},
-        owners=[FINANCE],
+        owners=[Owner.FINANCE.team],
         ins={
             "odoo_order_lines": dg.AssetIn(metadata={COLUMNS: list(_LINE_COLUMNS)}),
             "odoo_refunds": dg.AssetIn(metadata={COLUMNS: list(_REFUND_COLUMNS)}),

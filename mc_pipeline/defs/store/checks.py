@@ -17,6 +17,7 @@ from mc_pipeline.defs.presentation import (
 )
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table
+from mc_pipeline.vocabulary import Owner
 
 ORDERS_APPLIED = "orders_applied"
 PRODUCTS_APPLIED = "products_applied"
@@ -34,7 +35,7 @@ def store_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefin
                 description="The stores hold every order that is due, as it should be. For finance: "
                 "*troubles* says what is wrong and what to do, in Odoo, Mailchimp or companies.yaml. "
                 "What waits for approval is released with mc-pipeline approve, or the job approve_plan.",
-                owner="finance",
+                owner=Owner.FINANCE,
                 companies=companies,
             )
         ],
@@ -81,7 +82,7 @@ def store_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefin
                 asset="product_push",
                 description="Every store could be opened and holds the products that its orders name. For "
                 "marketing ops: *troubles* says what is wrong with which store or product, and what to do.",
-                owner="marketing ops",
+                owner=Owner.MARKETING_OPS,
                 companies=companies,
             )
         ],

@@ -14,7 +14,6 @@ import dagster as dg
 
 from mc_pipeline.defs.audience.assets import ONLY_WHICH_AUDIENCES
 from mc_pipeline.defs.failures import shows_failures
-from mc_pipeline.defs.odoo.assets import DATA_ENGINEERS
 from mc_pipeline.defs.presentation import (
     LISTED_ROWS,
     column_schema,
@@ -25,17 +24,17 @@ from mc_pipeline.defs.presentation import (
     table_metadata,
     unless_empty,
 )
-from mc_pipeline.defs.store.assets import FINANCE, said_of_stores
+from mc_pipeline.defs.store.assets import said_of_stores
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table, schemas
 from mc_pipeline.tables.parquet import COLUMNS
+from mc_pipeline.vocabulary import Owner
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from mc_pipeline.push.orders import OrderPush
 
-MARKETING_OPS = "team:marketing-ops"
 _COLUMNS_OF_ORDERS = (
     "order_id", "month", "email", "store_id", "foreign_order_id", "processed_at", "cancelled_at", "currency",
     "order_total", "tax_total", "shipping_total", "lines_json", "excluded_because", "excluded_detail",
@@ -56,7 +55,7 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
         partitions_def=companies,
         group_name="store",
         kinds={"mailchimp", "parquet"},
-        owners=[DATA_ENGINEERS, MARKETING_OPS],
+        owners=[Owner.DATA_ENGINEERING.team, Owner.MARKETING_OPS.team],
         ins={
             "store_orders": dg.AssetIn(metadata={COLUMNS: list(_COLUMNS_OF_PRODUCTS)}),
             "mailchimp_members": dg.AssetIn(metadata=ONLY_WHICH_AUDIENCES),
@@ -108,7 +107,7 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
         partitions_def=companies,
         group_name="store",
         kinds={"mailchimp", "parquet"},
-        owners=[DATA_ENGINEERS, FINANCE],
+        owners=[Owner.DATA_ENGINEERING.team, Owner.FINANCE.team],
         ins={
             "store_orders": dg.AssetIn(metadata={COLUMNS: list(_COLUMNS_OF_ORDERS)}),
             "odoo_orders": dg.AssetIn(metadata={COLUMNS: list(_COLUMNS_OF_RATES)}),

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import pandas as pd
 
 from mc_pipeline.domain.consent.held_addresses import HeldAddresses
+from mc_pipeline.vocabulary import OdooAction
 
 CHANGED_IN_MAILCHIMP = "changed_in_mailchimp"
 _FIX = (
@@ -174,6 +175,11 @@ def concerns(change: ChangeLike, done: DoneLike | None, own_times: Iterable[date
     It is not when we made it because of an event in this audience that came after the change and is none of
     the present address: that was another member, who took the former address.
     """
-    if done is None or done.action != "opt_out" or not done.made_by_us or done.list_id != change.list_id:
+    if (
+        done is None
+        or done.action != OdooAction.OPT_OUT
+        or not done.made_by_us
+        or done.list_id != change.list_id
+    ):
         return True
     return done.occurred_at <= change.changed_at or done.occurred_at in set(own_times)

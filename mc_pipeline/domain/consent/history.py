@@ -1,73 +1,55 @@
 """The consent history in words: what happened, whose act it was, and how it is known."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
-from typing import Any, Protocol
+from datetime import timedelta
+from typing import Any
+
+from mc_pipeline.domain.consent.events import ConsentEventLike
+from mc_pipeline.vocabulary import EventKind, EventSource, Origin
 
 _HAPPENED: Mapping[str, str] = {
-    "opt_out": "unsubscribed",
-    "clean": "address bounced for good",
-    "complaint": "complained",
-    "subscribe": "subscribed",
-    "archive": "archived",
-    "pending": "to confirm by mail",
-    "transactional": "receipts only",
-    "vanish": "gone from Mailchimp",
-    "odoo_opt_out": "opted out in Odoo",
-    "odoo_lift": "opt-out lifted in Odoo",
+    EventKind.OPT_OUT: "unsubscribed",
+    EventKind.CLEAN: "address bounced for good",
+    EventKind.COMPLAINT: "complained",
+    EventKind.SUBSCRIBE: "subscribed",
+    EventKind.ARCHIVE: "archived",
+    EventKind.PENDING: "to confirm by mail",
+    EventKind.TRANSACTIONAL: "receipts only",
+    EventKind.VANISH: "gone from Mailchimp",
+    EventKind.ODOO_OPT_OUT: "opted out in Odoo",
+    EventKind.ODOO_LIFT: "opt-out lifted in Odoo",
 }
 _REFUSED: Mapping[str, str] = {
     "forgotten": "deleted there before, only the person can sign up again",
     "compliance": "unsubscribed, bounced or under review there, only the person can sign up again",
 }
-_NOBODYS_ACT = frozenset({"clean", "vanish"})
+_NOBODYS_ACT = frozenset({EventKind.CLEAN, EventKind.VANISH})
 _BY: Mapping[str, str] = {
-    "ours": "by us",
-    "person": "by the person",
-    "admin": "by an administrator",
-    "unknown": "by whom is unknown",
+    Origin.OURS: "by us",
+    Origin.PERSON: "by the person",
+    Origin.ADMIN: "by an administrator",
+    Origin.UNKNOWN: "by whom is unknown",
 }
 _LEARNED: Mapping[str, str] = {
-    "poll": "read for opt-outs",
-    "webhook": "told by a webhook",
-    "observation": "seen when the audience was read",
+    EventSource.POLL: "read for opt-outs",
+    EventSource.WEBHOOK: "told by a webhook",
+    EventSource.OBSERVATION: "seen when the audience was read",
 }
 _AT_ONCE = timedelta(minutes=1)
 
 
-class EventLike(Protocol):
-    """An event of the consent history; times are UTC."""
-
-    @property
-    def event(self) -> str: ...
-    @property
-    def origin(self) -> str: ...
-    @property
-    def status_from(self) -> str: ...
-    @property
-    def status_to(self) -> str: ...
-    @property
-    def occurred_at(self) -> datetime: ...
-    @property
-    def seen_at(self) -> datetime: ...
-    @property
-    def evidence(self) -> dict[str, Any] | None: ...
-    @property
-    def source(self) -> str: ...
-
-
-def what_happened(event: EventLike) -> str:
+def what_happened(event: ConsentEventLike) -> str:
     """Say what happened and by whom, such as "unsubscribed by the person"."""
     refused = (event.evidence or {}).get("refused")
     if refused:
         return f"refused for good by Mailchimp: {_REFUSED.get(str(refused), str(refused))}"
     happened = _HAPPENED.get(event.event, event.event.replace("_", " "))
-    if event.event in _NOBODYS_ACT and event.origin == "unknown":
+    if event.event in _NOBODYS_ACT and event.origin == Origin.UNKNOWN:
         return happened
     return f"{happened} {_BY[event.origin]}"
 
 
-def how_it_is_known(event: EventLike) -> str:
+def how_it_is_known(event: ConsentEventLike) -> str:
     """Say from which status to which, how that was learned of and when, and what it rests on."""
     evidence = event.evidence or {}
     parts = []

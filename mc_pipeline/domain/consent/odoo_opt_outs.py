@@ -13,10 +13,8 @@ from typing import Protocol
 
 import pandas as pd
 
-OPT_OUT_EVENTS = frozenset({"opt_out", "clean", "complaint"})
-"""Unsubscribed, bounced for good, complained. Archived is not opted out, a soft bounce is nothing."""
-
-OPT_OUT, LIFT, NONE = "opt_out", "lift", "none"
+from mc_pipeline.domain.consent.events import ConsentEventLike
+from mc_pipeline.vocabulary import OPTED_OUT_EVENTS, EventKind, OdooAction, OptOutScope, Origin, OutcomeKind
 
 LIFTED_IN_ODOO = "lifted_in_odoo"
 MADE_IN_ODOO = "made_in_odoo"
@@ -43,25 +41,6 @@ Member = tuple[str, str]  # (list_id, email)
 
 _TOLD_FOR = timedelta(days=30)
 """How long a subscription that was taken back is listed as a conflict."""
-
-
-class EventLike(Protocol):
-    """A consent event of Mailchimp: an opt-out that we did not make, or a subscription."""
-
-    @property
-    def company(self) -> str: ...
-    @property
-    def audience(self) -> str: ...
-    @property
-    def list_id(self) -> str: ...
-    @property
-    def email(self) -> str: ...
-    @property
-    def event(self) -> str: ...
-    @property
-    def origin(self) -> str: ...
-    @property
-    def occurred_at(self) -> datetime: ...
 
 
 class DoneLike(Protocol):
@@ -108,9 +87,9 @@ class Decision:
     """
 
     email: str
-    action: str
+    action: OdooAction
     because: str
-    event: EventLike | None = None
+    event: ConsentEventLike | None = None
     partner_id: int | None = None
     conflict: str = ""
     addresses: tuple[str, ...] = ()
@@ -125,16 +104,16 @@ class _Person:
     """What is known of one address."""
 
     email: str
-    opt_outs: list[EventLike] = field(default_factory=list)
-    elsewhere: list[EventLike] = field(default_factory=list)
-    returns: list[EventLike] = field(default_factory=list)
-    unproven: list[EventLike] = field(default_factory=list)
+    opt_outs: list[ConsentEventLike] = field(default_factory=list)
+    elsewhere: list[ConsentEventLike] = field(default_factory=list)
+    returns: list[ConsentEventLike] = field(default_factory=list)
+    unproven: list[ConsentEventLike] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     done: list[DoneLike] = field(default_factory=list)
 
 
 def decide_odoo_opt_outs(
-    events: Iterable[EventLike],
+    events: Iterable[ConsentEventLike],
     blacklist: pd.DataFrame,
     done: Iterable[DoneLike],
     partners: pd.DataFrame,
@@ -171,7 +150,7 @@ def decide_odoo_opt_outs(
         if (person := people.get(row.address.lower())) is not None:
             person.rows.append(row)
     for each in done:
-        here = each.scope == scope and (scope == "everywhere" or each.company == company)
+        here = each.scope == scope and (scope == OptOutScope.EVERYWHERE or each.company == company)
         if here and (person := people.get(each.email)) is not None:
             person.done.append(each)
     known = _known(partners, people.keys())
@@ -180,7 +159,7 @@ def decide_odoo_opt_outs(
         partner_id, addresses = known.get(email, (None, ()))
         decided = (
             _for_company(person, addresses, old_until, seen)
-            if scope == "company"
+            if scope == OptOutScope.COMPANY
             else _everywhere(person, addresses, old_until, now, seen)
         )
         if decided is not None:
@@ -193,7 +172,9 @@ def members_to_look_at(decisions: Iterable[Decision]) -> list[Member]:
     return [(each.event.list_id, each.email) for each in decisions if each.is_return and each.event]
 
 
-def returned_by_themselves(events: Iterable[EventLike], company: str) -> dict[tuple[str, str], datetime]:
+def returned_by_themselves(
+    events: Iterable[ConsentEventLike], company: str
+) -> dict[tuple[str, str], datetime]:
     """Members (list id, address) who subscribed by their own act after every opt-out of theirs, and when.
 
     By what was told: whether they are subscribed now is for the caller to see.
@@ -215,9 +196,11 @@ def company_opt_outs(opt_outs: pd.DataFrame, done: Iterable[DoneLike], company: 
     since = {
         each.email: each.occurred_at
         for each in done
-        if each.scope == "company" and each.company == company and each.action == OPT_OUT
+        if each.scope == OptOutScope.COMPANY and each.company == company and each.action == OdooAction.OPT_OUT
     }
-    due = opt_outs[(opt_outs["action"] == OPT_OUT) & (opt_outs["outcome"] != "held_back")]
+    due = opt_outs[
+        (opt_outs["action"] == OdooAction.OPT_OUT) & (opt_outs["outcome"] != OutcomeKind.HELD_BACK)
+    ]
     since.update(zip(due["email"], due["occurred_at"], strict=True))
     return since
 
@@ -228,14 +211,14 @@ def blacklist_after(blacklist: pd.DataFrame, opt_outs: pd.DataFrame, observed_at
     Whoever is to be opted out counts as opted out, even where Odoo could not be told yet. Whoever is to be
     lifted does not, unless somebody wrote the row after ``observed_at``, when that table was made from Odoo.
     """
-    wanted = opt_outs[opt_outs["outcome"] != "held_back"]
-    lifted = set(wanted.loc[wanted["action"] == LIFT, "email"])
+    wanted = opt_outs[opt_outs["outcome"] != OutcomeKind.HELD_BACK]
+    lifted = set(wanted.loc[wanted["action"] == OdooAction.LIFT, "email"])
     rows = blacklist.copy()
     if lifted:
         older = pd.to_datetime(rows["write_date"], utc=True) <= pd.Timestamp(observed_at)
         rows.loc[older & rows["email"].str.lower().isin(lifted), "active"] = False
     present = set(rows.loc[rows["active"].astype(bool), "email"])
-    new = sorted(set(wanted.loc[wanted["action"] == OPT_OUT, "email"]) - present)
+    new = sorted(set(wanted.loc[wanted["action"] == OdooAction.OPT_OUT, "email"]) - present)
     if not new:
         return rows
     made = pd.DataFrame(
@@ -257,24 +240,24 @@ class _Seen:
     not_asked: frozenset[Member]
 
 
-def _people(events: Iterable[EventLike], company: str) -> dict[str, _Person]:
+def _people(events: Iterable[ConsentEventLike], company: str) -> dict[str, _Person]:
     """Whoever has an event in this company, with what speaks for and against an opt-out."""
     people: dict[str, _Person] = {}
-    others: list[EventLike] = []
+    others: list[ConsentEventLike] = []
     for event in events:
-        if event.origin == "ours" or "@" not in event.email:
+        if event.origin == Origin.OURS or "@" not in event.email:
             continue
         if event.company != company:
             others.append(event)
             continue
         person = people.setdefault(event.email, _Person(event.email))
-        if event.event in OPT_OUT_EVENTS:
+        if event.event in OPTED_OUT_EVENTS:
             person.opt_outs.append(event)
             person.elsewhere.append(event)
-        elif event.event == "subscribe":
-            (person.returns if event.origin == "person" else person.unproven).append(event)
+        elif event.event == EventKind.SUBSCRIBE:
+            (person.returns if event.origin == Origin.PERSON else person.unproven).append(event)
     for event in others:
-        if event.event in OPT_OUT_EVENTS and (found := people.get(event.email)) is not None:
+        if event.event in OPTED_OUT_EVENTS and (found := people.get(event.email)) is not None:
             found.elsewhere.append(event)
     return people
 
@@ -296,24 +279,28 @@ def _everywhere(
         return _unproven(person, active, None, now)
     if not addresses:
         because = "Odoo does not know the address: opted out there as soon as it appears"
-        return Decision(person.email, NONE, because, asking)
+        return Decision(person.email, OdooAction.NONE, because, asking)
     due = tuple(address for address in addresses if address not in {row.address for row in active})
     if not due:
         return (
             _unproven(person, active, asking, now)
             or _out_again(person, active, asking, now)
-            or Decision(person.email, NONE, "opted out in Odoo already", asking)
+            or Decision(person.email, OdooAction.NONE, "opted out in Odoo already", asking)
         )
     last = person.done[-1] if person.done else None
     if last is not None and last.occurred_at >= asking.occurred_at:
-        if last.action == LIFT:
-            return Decision(person.email, NONE, "lifted because of a later subscription", asking)
+        if last.action == OdooAction.LIFT:
+            return Decision(person.email, OdooAction.NONE, "lifted because of a later subscription", asking)
         if not active:
-            return Decision(person.email, NONE, CONFLICTS[LIFTED_IN_ODOO], asking, conflict=LIFTED_IN_ODOO)
+            return Decision(
+                person.email, OdooAction.NONE, CONFLICTS[LIFTED_IN_ODOO], asking, conflict=LIFTED_IN_ODOO
+            )
     return _opt_out(person, asking, due, waits=not fresh)
 
 
-def _for_returned(person: _Person, back: EventLike, active: Sequence[Row], seen: _Seen) -> Decision | None:
+def _for_returned(
+    person: _Person, back: ConsentEventLike, active: Sequence[Row], seen: _Seen
+) -> Decision | None:
     """Decide about somebody who subscribed by their own act, later than every opt-out in Mailchimp."""
     if not active:
         return None
@@ -322,23 +309,25 @@ def _for_returned(person: _Person, back: EventLike, active: Sequence[Row], seen:
             return _postponed(person, back)
         if (back.list_id, person.email) in seen.not_subscribed:
             because = CONFLICTS[NOT_SUBSCRIBED_NOW]
-            return Decision(person.email, NONE, because, back, conflict=NOT_SUBSCRIBED_NOW)
+            return Decision(person.email, OdooAction.NONE, because, back, conflict=NOT_SUBSCRIBED_NOW)
         because = f"subscribed to {back.audience} by their own act after the opt-out that we carried over"
-        return Decision(person.email, LIFT, because, back, rows=tuple(active), is_return=True)
+        return Decision(person.email, OdooAction.LIFT, because, back, rows=tuple(active), is_return=True)
     later = [row for row in active if row.write_date is not None and row.write_date >= back.occurred_at]
     conflict = NEWER_IN_ODOO if later else MADE_IN_ODOO
-    return Decision(person.email, NONE, CONFLICTS[conflict], back, conflict=conflict)
+    return Decision(person.email, OdooAction.NONE, CONFLICTS[conflict], back, conflict=conflict)
 
 
-def _postponed(person: _Person, back: EventLike) -> Decision:
+def _postponed(person: _Person, back: ConsentEventLike) -> Decision:
     because = (
         f"subscribed to {back.audience} by their own act; whether they still are could not be asked: decided "
         "by the next run"
     )
-    return Decision(person.email, NONE, because, back, postponed=True)
+    return Decision(person.email, OdooAction.NONE, because, back, postponed=True)
 
 
-def _out_again(person: _Person, active: Sequence[Row], asking: EventLike, now: datetime) -> Decision | None:
+def _out_again(
+    person: _Person, active: Sequence[Row], asking: ConsentEventLike, now: datetime
+) -> Decision | None:
     """List a return by the person's own act that was over before our row could be lifted."""
     back = _latest(person.returns)
     if back is None or now - back.occurred_at > _TOLD_FOR or not _all_ours_before(person, active, back):
@@ -348,18 +337,22 @@ def _out_again(person: _Person, active: Sequence[Row], asking: EventLike, now: d
     ):
         return None
     because = CONFLICTS[NOT_SUBSCRIBED_NOW]
-    return Decision(person.email, NONE, because, asking, conflict=NOT_SUBSCRIBED_NOW)
+    return Decision(person.email, OdooAction.NONE, because, asking, conflict=NOT_SUBSCRIBED_NOW)
 
 
-def _all_ours_before(person: _Person, active: Sequence[Row], back: EventLike) -> bool:
+def _all_ours_before(person: _Person, active: Sequence[Row], back: ConsentEventLike) -> bool:
     """Whether we made every one of these rows for opt-outs earlier than the return, and nobody wrote them."""
-    made = {each.blacklist_id: each for each in person.done if each.action == OPT_OUT and each.made_by_us}
+    made = {
+        each.blacklist_id: each
+        for each in person.done
+        if each.action == OdooAction.OPT_OUT and each.made_by_us
+    }
     ours = [made[row.blacklist_id] for row in active if _is_ours(row, made.get(row.blacklist_id))]
     return len(ours) == len(active) and all(back.occurred_at > each.occurred_at for each in ours)
 
 
 def _unproven(
-    person: _Person, active: Sequence[Row], asking: EventLike | None, now: datetime
+    person: _Person, active: Sequence[Row], asking: ConsentEventLike | None, now: datetime
 ) -> Decision | None:
     """List a subscription, not provably by the person, against an opt-out that stands in Odoo."""
     subscribed = _latest(person.unproven)
@@ -369,7 +362,9 @@ def _unproven(
     if since and subscribed.occurred_at <= max(since):
         return None
     because = CONFLICTS[RESUBSCRIBED_UNPROVEN]
-    return Decision(person.email, NONE, because, asking or subscribed, conflict=RESUBSCRIBED_UNPROVEN)
+    return Decision(
+        person.email, OdooAction.NONE, because, asking or subscribed, conflict=RESUBSCRIBED_UNPROVEN
+    )
 
 
 def _for_company(
@@ -387,26 +382,34 @@ def _for_company(
         if (back.list_id, person.email) in seen.not_asked:
             return _postponed(person, back)
         because = f"subscribed to {back.audience} by their own act after the opt-out"
-        return Decision(person.email, NONE, because, back, is_return=True)
+        return Decision(person.email, OdooAction.NONE, because, back, is_return=True)
     if not addresses:
         because = "Odoo does not know the address: opted out there as soon as it appears"
-        return Decision(person.email, NONE, because, asking)
+        return Decision(person.email, OdooAction.NONE, because, asking)
     if carried:
-        return Decision(person.email, NONE, "opted out of the company's lists and fields already", asking)
+        return Decision(
+            person.email, OdooAction.NONE, "opted out of the company's lists and fields already", asking
+        )
     return _opt_out(person, asking, tuple(addresses), waits=not fresh)
 
 
-def _opt_out(person: _Person, asking: EventLike, addresses: tuple[str, ...], *, waits: bool) -> Decision:
+def _opt_out(
+    person: _Person, asking: ConsentEventLike, addresses: tuple[str, ...], *, waits: bool
+) -> Decision:
     because = f"{_WORDS[asking.event]} in {asking.audience} ({asking.origin})"
     if waits:
         because += ", before the audience was first read: waits for a person to release old opt-outs"
-    return Decision(person.email, OPT_OUT, because, asking, addresses=addresses, waits=waits)
+    return Decision(person.email, OdooAction.OPT_OUT, because, asking, addresses=addresses, waits=waits)
 
 
-_WORDS = {"opt_out": "unsubscribed", "clean": "bounced for good", "complaint": "complained"}
+_WORDS: Mapping[str, str] = {
+    EventKind.OPT_OUT: "unsubscribed",
+    EventKind.CLEAN: "bounced for good",
+    EventKind.COMPLAINT: "complained",
+}
 
 
-def _came_back(person: _Person) -> EventLike | None:
+def _came_back(person: _Person) -> ConsentEventLike | None:
     """The person's own latest subscription, if it is later than every opt-out of any company."""
     back, against = _latest(person.returns), _latest(person.elsewhere)
     if back is None or (against is not None and back.occurred_at <= against.occurred_at):
@@ -419,12 +422,12 @@ def _is_ours(row: Row, made: DoneLike | None) -> bool:
     return made is not None and row.write_date is not None and made.blacklist_write_date == row.write_date
 
 
-def _is_old(event: EventLike, old_until: Mapping[str, datetime]) -> bool:
+def _is_old(event: ConsentEventLike, old_until: Mapping[str, datetime]) -> bool:
     first_read = old_until.get(event.list_id)
     return first_read is not None and event.occurred_at <= first_read
 
 
-def _latest(events: Sequence[EventLike]) -> EventLike | None:
+def _latest(events: Sequence[ConsentEventLike]) -> ConsentEventLike | None:
     return max(events, key=lambda event: event.occurred_at, default=None)
 
 

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from html import escape
 
+from mc_pipeline.vocabulary import EventKind, Origin
+
 
 class NoteKind(StrEnum):
     """What happened in Mailchimp."""
@@ -115,13 +117,13 @@ SENTENCES: Mapping[str, Mapping[NoteKind, str]] = {
 those of Odoo's own translations."""
 
 _UNSUBSCRIBED_BY: Mapping[str, NoteKind] = {
-    "person": NoteKind.UNSUBSCRIBED,
-    "admin": NoteKind.UNSUBSCRIBED_BY_ADMINISTRATOR,
+    Origin.PERSON: NoteKind.UNSUBSCRIBED,
+    Origin.ADMIN: NoteKind.UNSUBSCRIBED_BY_ADMINISTRATOR,
 }
 _OTHER_EVENTS: Mapping[str, NoteKind] = {
-    "clean": NoteKind.BOUNCED,
-    "complaint": NoteKind.COMPLAINED,
-    "subscribe": NoteKind.SUBSCRIBED_AGAIN,
+    EventKind.CLEAN: NoteKind.BOUNCED,
+    EventKind.COMPLAINT: NoteKind.COMPLAINED,
+    EventKind.SUBSCRIBE: NoteKind.SUBSCRIBED_AGAIN,
 }
 
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
-Origin = Literal["ours", "person", "admin", "unknown"]
-By = Literal["person", "admin", "unknown"]
+from mc_pipeline.vocabulary import MemberStatus, Origin
+
+By = Literal[Origin.PERSON, Origin.ADMIN, Origin.UNKNOWN]
 
 CLOCKS_DIFFER = timedelta(minutes=2)
 """Mailchimp's clocks and ours may differ by this much."""
@@ -21,8 +22,12 @@ _SAME_ACT = timedelta(seconds=5)
 _DELIVERED_WITHIN = timedelta(minutes=30)
 _REPEATED_WITHIN = timedelta(days=1)
 
-_BY_SOURCE: Mapping[str, By] = {"user": "person", "admin": "admin"}
-_STATUS_OF_WEBHOOK = {"subscribe": "subscribed", "unsubscribe": "unsubscribed", "cleaned": "cleaned"}
+_BY_SOURCE: Mapping[str, By] = {"user": Origin.PERSON, "admin": Origin.ADMIN}
+_STATUS_OF_WEBHOOK = {
+    "subscribe": MemberStatus.SUBSCRIBED,
+    "unsubscribe": MemberStatus.UNSUBSCRIBED,
+    "cleaned": MemberStatus.CLEANED,
+}
 _SIGNUPS_ON_PAGES = frozenset({"website_signup", "landing_page_signup", "squatter_signup"})
 _OTHER_SIGNUPS = frozenset({"signup", "ecommerce_signup"})
 _FORMS_THAT_PEOPLE_FILL_IN = frozenset(
@@ -91,12 +96,12 @@ def act_of_webhook(
     if status is None:
         return None
     if kind == "unsubscribe" and action == "delete":
-        status = "archived"
+        status = MemberStatus.ARCHIVED
     known_from = f"webhook for acts of {source or 'anybody'}"
-    by = _BY_SOURCE.get(source, "unknown")
+    by = _BY_SOURCE.get(source, Origin.UNKNOWN)
     if fired_at is not None and -CLOCKS_DIFFER <= received_at - fired_at <= _DELIVERED_WITHIN:
         return Act(fired_at, status, by, known_from, is_complaint)
-    by = "unknown" if status == "subscribed" else by
+    by = Origin.UNKNOWN if status == MemberStatus.SUBSCRIBED else by
     return Act(received_at, status, by, f"{known_from}, of uncertain time", is_complaint, is_dated=False)
 
 
@@ -122,18 +127,18 @@ def act_of_activity(entry: Mapping[str, Any]) -> Act | None:
     known_from = f"activity feed: {kind}"
     if kind == "unsub":
         admin = entry.get("is_admin_unsubscribed")
-        by: By = "admin" if admin is True else "person" if admin is False else "unknown"
-        return Act(at, "unsubscribed", by, known_from)
+        by: By = Origin.ADMIN if admin is True else Origin.PERSON if admin is False else Origin.UNKNOWN
+        return Act(at, MemberStatus.UNSUBSCRIBED, by, known_from)
     if kind == "bounce" and entry.get("bounce_type") == "hard":
-        return Act(at, "cleaned", "unknown", known_from)
+        return Act(at, MemberStatus.CLEANED, Origin.UNKNOWN, known_from)
     if kind in _SIGNUPS_ON_PAGES:
-        return Act(at, "subscribed", "person", known_from)
+        return Act(at, MemberStatus.SUBSCRIBED, Origin.PERSON, known_from)
     if kind == "generic_signup":
         category = str(entry.get("signup_category") or "").strip().lower()
-        by = "person" if category in _FORMS_THAT_PEOPLE_FILL_IN else "unknown"
-        return Act(at, "subscribed", by, known_from)
+        by = Origin.PERSON if category in _FORMS_THAT_PEOPLE_FILL_IN else Origin.UNKNOWN
+        return Act(at, MemberStatus.SUBSCRIBED, by, known_from)
     if kind in _OTHER_SIGNUPS:
-        return Act(at, "subscribed", "unknown", known_from)
+        return Act(at, MemberStatus.SUBSCRIBED, Origin.UNKNOWN, known_from)
     return None
 
 
@@ -151,7 +156,7 @@ def origin_of(change: ChangeLike, acts: Iterable[Act], *, not_before: datetime |
     decide nothing. Without any, an opt-out has its reason.
     """
     if change.ours:
-        return OriginFound("ours", "a write of ours that was never answered")
+        return OriginFound(Origin.OURS, "a write of ours that was never answered")
     told = sorted(
         (
             act
@@ -164,16 +169,18 @@ def origin_of(change: ChangeLike, acts: Iterable[Act], *, not_before: datetime |
         last = told[-1]
         together = [act for act in told if last.at - act.at <= _SAME_ACT]
         if any(act.status != change.status_to for act in together):
-            return OriginFound("unknown", f"{last.known_from}: the last thing told leads to {last.status}")
-        known = [act for act in together if act.by != "unknown"] or together
+            return OriginFound(
+                Origin.UNKNOWN, f"{last.known_from}: the last thing told leads to {last.status}"
+            )
+        known = [act for act in together if act.by != Origin.UNKNOWN] or together
         if len({act.by for act in known}) > 1:
-            return OriginFound("unknown", "told as the person's act and as an administrator's")
+            return OriginFound(Origin.UNKNOWN, "told as the person's act and as an administrator's")
         return OriginFound(known[-1].by, known[-1].known_from, known[-1])
-    if change.status_to == "unsubscribed" and _BY_ADMIN.search(change.reason):
-        return OriginFound("admin", "reason of the opt-out")
-    if change.status_to == "unsubscribed" and change.reason.strip().lower() not in _NO_REASON:
-        return OriginFound("person", "reason of the opt-out")
-    return OriginFound("unknown", "nothing tells who did it")
+    if change.status_to == MemberStatus.UNSUBSCRIBED and _BY_ADMIN.search(change.reason):
+        return OriginFound(Origin.ADMIN, "reason of the opt-out")
+    if change.status_to == MemberStatus.UNSUBSCRIBED and change.reason.strip().lower() not in _NO_REASON:
+        return OriginFound(Origin.PERSON, "reason of the opt-out")
+    return OriginFound(Origin.UNKNOWN, "nothing tells who did it")
 
 
 def _moment(value: Any) -> datetime | None:

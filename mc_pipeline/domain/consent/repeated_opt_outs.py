@@ -6,33 +6,15 @@ member's activity feed, or the question for who unsubscribed since a moment. Our
 as well, and are told apart by Mailchimp's date of them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Protocol
 
+from mc_pipeline.domain.consent.events import ConsentEventLike
 from mc_pipeline.domain.consent.origin import CLOCKS_DIFFER, Act
+from mc_pipeline.vocabulary import OPTED_OUT_EVENTS, OPTED_OUT_STATUSES, EventSource, MemberStatus, Origin
 
-OPTED_OUT = frozenset({"unsubscribed", "cleaned"})
-_OPT_OUT_EVENTS = frozenset({"opt_out", "clean", "complaint"})
 _SAME_ACT = timedelta(seconds=5)
-
-
-class EventLike(Protocol):
-    """An event of the member's history in one audience; whoever made it, we included."""
-
-    @property
-    def event(self) -> str: ...
-    @property
-    def origin(self) -> str: ...
-    @property
-    def status_to(self) -> str: ...
-    @property
-    def occurred_at(self) -> datetime: ...
-    @property
-    def evidence(self) -> Mapping[str, Any] | None: ...
-    @property
-    def source(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -52,7 +34,7 @@ class Sighting:
     written_at: datetime | None = None
 
 
-def is_to_be_asked(seen: Sighting, events: Sequence[EventLike], since: datetime) -> bool:
+def is_to_be_asked(seen: Sighting, events: Sequence[ConsentEventLike], since: datetime) -> bool:
     """Whether a member of the same status as before may have opted out in between.
 
     Args:
@@ -64,18 +46,18 @@ def is_to_be_asked(seen: Sighting, events: Sequence[EventLike], since: datetime)
         return False
     if seen.known_change is not None and seen.changed_at <= seen.known_change:
         return False
-    if seen.status == "cleaned":
+    if seen.status == MemberStatus.CLEANED:
         # Of these, whatever changed is among the answers: mostly fields that we wrote.
         return seen.written_at is None or seen.changed_at > seen.written_at + CLOCKS_DIFFER
-    if seen.status == "subscribed":
+    if seen.status == MemberStatus.SUBSCRIBED:
         opted_in = seen.opted_in_at is not None and seen.opted_in_at > since
         return opted_in and not _subscribed_by_us(seen.opted_in_at, events)
-    return seen.status == "unsubscribed"
+    return seen.status == MemberStatus.UNSUBSCRIBED
 
 
 def new_acts(
     acts: Iterable[Act],
-    events: Sequence[EventLike],
+    events: Sequence[ConsentEventLike],
     *,
     since: datetime,
     status: str,
@@ -93,24 +75,24 @@ def new_acts(
         clock_ahead: how far Mailchimp's clock is ahead of ours: our own writes may be dated by ours.
     """
     told = sorted(acts, key=lambda act: act.at)
-    outs = [act for act in told if act.status in OPTED_OUT]
+    outs = [act for act in told if act.status in OPTED_OUT_STATUSES]
     known_at, same = _known_opt_outs(events, outs, clock_ahead)
     last = max(known_at, default=since)
-    after = max(last, since) if status not in OPTED_OUT else last
+    after = max(last, since) if status not in OPTED_OUT_STATUSES else last
     new = [act for act in outs if act.at > after and act not in same]
     if not new:
         return []
     returns = [
         act
         for act in told
-        if act.status == "subscribed" and act.at > after and not _is_told(act, events, clock_ahead)
+        if act.status == MemberStatus.SUBSCRIBED and act.at > after and not _is_told(act, events, clock_ahead)
     ]
     return sorted([*new, *(_certain_return(act, told) for act in returns)], key=lambda act: act.at)
 
 
 def undecided_since(
     acts: Iterable[Act],
-    events: Sequence[EventLike],
+    events: Sequence[ConsentEventLike],
     *,
     since: datetime,
     status: str,
@@ -123,27 +105,27 @@ def undecided_since(
     For a feed that tells no new opt-out, and the last known one neither: it is silent about opt-outs. None
     where the feed decides, or where a write of ours explains the change. Times are Mailchimp's, UTC.
     """
-    if status != "unsubscribed":
+    if status != MemberStatus.UNSUBSCRIBED:
         return None
     if written_at is not None and abs(changed_at - written_at) <= CLOCKS_DIFFER:
         return None
-    outs = [act for act in acts if act.status in OPTED_OUT]
+    outs = [act for act in acts if act.status in OPTED_OUT_STATUSES]
     known_at, same = _known_opt_outs(events, outs, clock_ahead)
     last = max(known_at, default=since)
     if any(act.at == last for act in same):
         return None
-    uncertain = [_when(event, clock_ahead)[1] for event in events if event.event in _OPT_OUT_EVENTS]
+    uncertain = [_when(event, clock_ahead)[1] for event in events if event.event in OPTED_OUT_EVENTS]
     return last + max(uncertain, default=timedelta())
 
 
 def undated_opt_out(changed_at: datetime) -> Act:
     """An opt-out that Mailchimp counts without a date: at the latest possible moment, the last change."""
     known_from = "Mailchimp counts the member among those who unsubscribed since"
-    return Act(changed_at, "unsubscribed", "unknown", known_from, is_dated=False)
+    return Act(changed_at, MemberStatus.UNSUBSCRIBED, Origin.UNKNOWN, known_from, is_dated=False)
 
 
 def _known_opt_outs(
-    events: Sequence[EventLike], outs: Sequence[Act], clock_ahead: timedelta
+    events: Sequence[ConsentEventLike], outs: Sequence[Act], clock_ahead: timedelta
 ) -> tuple[list[datetime], list[Act]]:
     """When the known opt-outs happened, and which acts they are.
 
@@ -153,7 +135,7 @@ def _known_opt_outs(
     moments: list[datetime] = []
     same: list[Act] = []
     for event in events:
-        if event.event not in _OPT_OUT_EVENTS:
+        if event.event not in OPTED_OUT_EVENTS:
             continue
         at, tolerance = _when(event, clock_ahead)
         near = [
@@ -172,18 +154,18 @@ def _known_opt_outs(
     return moments, same
 
 
-def _when(event: EventLike, clock_ahead: timedelta) -> tuple[datetime, timedelta]:
+def _when(event: ConsentEventLike, clock_ahead: timedelta) -> tuple[datetime, timedelta]:
     """When an event happened by Mailchimp's clock, and how much that may differ from the feed."""
     dated = (event.evidence or {}).get("mailchimp_at")
     if isinstance(dated, str):
         return datetime.fromisoformat(dated), _SAME_ACT
-    if event.origin == "ours":
+    if event.origin == Origin.OURS:
         return event.occurred_at + clock_ahead, CLOCKS_DIFFER
-    reported = event.source == "webhook" or "abuse_report" in (event.evidence or {})
+    reported = event.source == EventSource.WEBHOOK or "abuse_report" in (event.evidence or {})
     return event.occurred_at, CLOCKS_DIFFER if reported else timedelta()
 
 
-def _is_told(act: Act, events: Sequence[EventLike], clock_ahead: timedelta) -> bool:
+def _is_told(act: Act, events: Sequence[ConsentEventLike], clock_ahead: timedelta) -> bool:
     for event in events:
         if event.status_to == act.status:
             at, tolerance = _when(event, clock_ahead)
@@ -196,12 +178,16 @@ def _certain_return(act: Act, told: Sequence[Act]) -> Act:
     """A return counts as the person's own only where nothing else happened at that moment."""
     together = [each for each in told if abs(each.at - act.at) <= _SAME_ACT]
     if any((each.status, each.by) != (act.status, act.by) for each in together):
-        return replace(act, by="unknown")
+        return replace(act, by=Origin.UNKNOWN)
     return act
 
 
-def _subscribed_by_us(opted_in_at: datetime | None, events: Sequence[EventLike]) -> bool:
+def _subscribed_by_us(opted_in_at: datetime | None, events: Sequence[ConsentEventLike]) -> bool:
     if opted_in_at is None:
         return False
-    ours = [event for event in events if event.status_to == "subscribed" and event.origin == "ours"]
+    ours = [
+        event
+        for event in events
+        if event.status_to == MemberStatus.SUBSCRIBED and event.origin == Origin.OURS
+    ]
     return any(abs(opted_in_at - _when(event, timedelta())[0]) <= CLOCKS_DIFFER for event in ours)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from mc_pipeline.domain.company import ConsentRule
 from mc_pipeline.domain.consent.evidence import Evidence, counting_evidence
+from mc_pipeline.vocabulary import MemberStatus
 
 LEFT_OUT = ""
 WITHOUT_EVIDENCE = "not created without evidence of consent"
@@ -60,10 +61,12 @@ def status_for_new(
     if relied_on is None:
         if consent is not None and consent.without_evidence == "leave_out":
             return StatusDecision(LEFT_OUT, f"{WITHOUT_EVIDENCE}: {because}")
-        return StatusDecision("transactional", because)
+        return StatusDecision(MemberStatus.TRANSACTIONAL, because)
     if not double_optin:
-        return StatusDecision("subscribed", because, relied_on)
+        return StatusDecision(MemberStatus.SUBSCRIBED, because, relied_on)
     if consent is not None and consent.send_confirmation:
-        return StatusDecision("pending", f"{because}; the audience asks people to confirm", relied_on)
+        return StatusDecision(
+            MemberStatus.PENDING, f"{because}; the audience asks people to confirm", relied_on
+        )
     because = f"{because}; the audience asks people to confirm, and no confirmation is sent"
-    return StatusDecision("transactional", because, relied_on)
+    return StatusDecision(MemberStatus.TRANSACTIONAL, because, relied_on)

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from mc_pipeline.digests import subscriber_hash
+from mc_pipeline.vocabulary import REACHABLE_STATUSES, MemberStatus
 
 UNSUBSCRIBE_COLUMNS: tuple[str, ...] = (
     "audience",
@@ -24,7 +25,6 @@ UNSUBSCRIBE_COLUMNS: tuple[str, ...] = (
     "detail",
 )
 
-_MAY_RECEIVE = frozenset({"subscribed", "pending", "transactional"})
 
 _DETAILS = {
     "blacklisted": "on the blacklist of Odoo",
@@ -79,7 +79,7 @@ def members_to_unsubscribe(
     """
     if members.empty:
         return _empty()
-    rows = members[members["status"].isin(_MAY_RECEIVE)]
+    rows = members[members["status"].isin(REACHABLE_STATUSES)]
     rows = rows.sort_values(["list_id", "email"]).drop_duplicates(["list_id", "email"])
 
     active = blacklist[blacklist["active"].astype(bool)] if len(blacklist) else blacklist
@@ -100,7 +100,7 @@ def members_to_unsubscribe(
         )
     ):
         withdrawal = withdrawals.get((audience, email))
-        returned_at = returned.get((list_id, email)) if status == "subscribed" else None
+        returned_at = returned.get((list_id, email)) if status == MemberStatus.SUBSCRIBED else None
         since: datetime | None = None
         if email in opted_out_at:
             cause, since = "blacklisted", opted_out_at[email]
@@ -113,7 +113,7 @@ def members_to_unsubscribe(
         else:
             continue
         later = since is not None and not pd.isna(since) and bool(confirmed_at > since)
-        if status == "subscribed" and (later or (list_id, email) in unsubscribed_before):
+        if status == MemberStatus.SUBSCRIBED and (later or (list_id, email) in unsubscribed_before):
             cause = "resubscribed_unproven"
         detail = withdrawal.because if cause == "evidence_withdrawn" and withdrawal else _DETAILS[cause]
         concerned.append((at, cause, detail))

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mc_pipeline.vocabulary import DONE, OdooAction, OutcomeKind
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -61,6 +63,6 @@ class CarriedNumbers:
 
 def carried_numbers(opt_outs: "pd.DataFrame") -> CarriedNumbers:
     """Count the rows of the odoo_opt_outs table; those without anything to do count in none."""
-    outcome = opt_outs.loc[opt_outs["action"] != "none", "outcome"]
-    carried, waiting = outcome.isin(["applied", "unchanged"]), outcome == "held_back"
+    outcome = opt_outs.loc[opt_outs["action"] != OdooAction.NONE, "outcome"]
+    carried, waiting = outcome.isin(DONE), outcome == OutcomeKind.HELD_BACK
     return CarriedNumbers(int(carried.sum()), int(waiting.sum()), int((~carried & ~waiting).sum()))

@@ -9,6 +9,8 @@ from typing import Protocol
 
 import pandas as pd
 
+from mc_pipeline.vocabulary import MemberStatus
+
 DELETED, MERGED, MOVED = "deleted_in_odoo", "merged_in_odoo", "moved_to_other_company"
 HIDDEN, OTHER_COMPANY = "hidden_in_odoo", "other_company"
 
@@ -51,7 +53,7 @@ def members_without_partner(
     Returns:
         list_id, email and partner_id of members in whatever status but archived.
     """
-    there = records["last_status"].notna() & (records["last_status"] != "archived")
+    there = records["last_status"].notna() & (records["last_status"] != MemberStatus.ARCHIVED)
     there &= records["absent_reads"].fillna(0).astype("int64") == 0
     there &= ~records["vanished"].astype("boolean").fillna(False).astype(bool)
     rows = records[there & records["partner_id"].notna()]

@@ -8,8 +8,9 @@ be there twice.
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
+from mc_pipeline.domain.company import NamedAudience
 from mc_pipeline.domain.plan.fields import is_empty, is_ours
 
 WHOLE, SPLIT, LEAVE = "whole", "split", "leave"
@@ -28,16 +29,6 @@ WHAT_TO_DO = (
 """What to do about them."""
 
 _DEFAULT_LAST = "LNAME"  # Mailchimp makes it in every audience, and its templates use it
-
-
-class NamedAudience(Protocol):
-    """The settings of an audience that say where names go."""
-
-    @property
-    def merge_fields(self) -> Mapping[str, str]: ...
-
-    @property
-    def names(self) -> str: ...
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,11 @@ from typing import Any
 
 import pandas as pd
 
+from mc_pipeline.domain.company import PlannedCompany
 from mc_pipeline.domain.contacts.names import LEAVE, WHAT_TO_DO, NameFields, decide_names, has_last_name_twice
 from mc_pipeline.domain.plan.fields import differing_fields
-from mc_pipeline.domain.plan.view import CompanyLike, parse, view_audiences
+from mc_pipeline.domain.plan.view import parse, view_audiences
+from mc_pipeline.vocabulary import MemberStatus
 
 
 def why_not_decided(last_name_in: str) -> str:
@@ -47,7 +49,7 @@ def names_not_decided(members: pd.DataFrame, names_of_list: Mapping[str, NameFie
 
 
 def list_names(
-    contacts: pd.DataFrame, members: pd.DataFrame, records: pd.DataFrame, company: CompanyLike
+    contacts: pd.DataFrame, members: pd.DataFrame, records: pd.DataFrame, company: PlannedCompany
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the members whose names are not decided, and those whose last name stands in both fields.
 
@@ -64,7 +66,7 @@ def list_names(
     """
     desired = view_audiences(contacts, members, records, company).desired
     names_of_list = {each.list_id: NameFields.of(each) for each in company.audiences.values()}
-    live = desired[desired["status"].notna() & (desired["status"] != "archived")]
+    live = desired[desired["status"].notna() & (desired["status"] != MemberStatus.ARCHIVED)]
     columns = ["audience", "email", "partner_id", "last_name_in"]
     twice = [
         bool(one_name)

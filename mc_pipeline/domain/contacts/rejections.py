@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from mc_pipeline.domain.plan.refusal_causes import OUTSIDE_THE_PERSON, what_to_change
+from mc_pipeline.vocabulary import OPTED_OUT_STATUSES, REACHABLE_STATUSES, Operation
 
 REFUSED, DEFERRED = "refused", "deferred"
 NOT_THERE = frozenset({REFUSED, DEFERRED})
@@ -28,7 +29,7 @@ OPEN_REFUSAL: tuple[str, ...] = (
     "retry_at",
 )
 
-_THERE = frozenset({"subscribed", "pending", "transactional", "unsubscribed", "cleaned"})
+_THERE = REACHABLE_STATUSES | OPTED_OUT_STATUSES
 
 
 def open_refusals(
@@ -50,7 +51,7 @@ def open_refusals(
     """
     refused = records[records["rejection_key"].notna()]
     there = refused["last_status"].isin(_THERE) & (refused["absent_reads"] == 0)
-    refused = refused[~((refused["rejection_operation"] == "create") & there)]
+    refused = refused[~((refused["rejection_operation"] == Operation.CREATE) & there)]
     detail, title = refused["rejection_detail"], refused["rejection_title"]
     refused = pd.DataFrame(
         {

@@ -10,8 +10,9 @@ from collections.abc import Collection
 import pandas as pd
 
 from mc_pipeline.domain.plan.waiting_rows import WAITS
+from mc_pipeline.vocabulary import Operation, OutcomeKind
 
-_NOT_KNOWN = ("unknown", "not_sent")
+_NOT_KNOWN = (OutcomeKind.UNKNOWN, OutcomeKind.NOT_SENT)
 
 
 def still_loading(
@@ -34,8 +35,8 @@ def still_loading(
         unread: list ids of audiences that were not read: the plan has no row of most of their people.
         open_lists: list ids of audiences with writes of which nobody knows yet whether they were applied.
     """
-    waits = (outcome["outcome"] == "held_back") & ~outcome["detail"].isin(list(known_details))
+    waits = (outcome["outcome"] == OutcomeKind.HELD_BACK) & ~outcome["detail"].isin(list(known_details))
     waits |= outcome["outcome"] == WAITS
-    waits &= (outcome["operation"] == "create") | outcome["row_key"].isin(list(released))
+    waits &= (outcome["operation"] == Operation.CREATE) | outcome["row_key"].isin(list(released))
     waits |= outcome["outcome"].isin(_NOT_KNOWN)
     return {*unread, *open_lists, *outcome.loc[waits, "list_id"]}

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from mc_pipeline.vocabulary import MemberStatus, Operation
+
 JOURNEYS_NOT_LISTED = (
     "Mailchimp's API cannot list customer journeys: look under Automations in Mailchimp for one that starts "
     "when somebody joins"
@@ -64,9 +66,9 @@ def greetings(
         of their names.
     """
     sent = plan[plan["held_back_because"] == ""]
-    subscribing = sent[sent["operation"].isin(["create", "upgrade"])]
-    joining = subscribing[subscribing["status"] == "subscribed"].groupby("audience").size()
-    confirming = subscribing[subscribing["status"] == "pending"].groupby("audience").size()
+    subscribing = sent[sent["operation"].isin([Operation.CREATE, Operation.UPGRADE])]
+    joining = subscribing[subscribing["status"] == MemberStatus.SUBSCRIBED].groupby("audience").size()
+    confirming = subscribing[subscribing["status"] == MemberStatus.PENDING].groupby("audience").size()
     found = []
     for audience in sorted(set(joining.index) | set(confirming.index) | set(first_load)):
         titles = tuple(automations.get(audience, ()))

@@ -7,42 +7,18 @@ them is in ``waiting_rows``. Opt-outs are not in the plan and have no guard.
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
 
 import pandas as pd
 
+from mc_pipeline.domain.company import Guard, Guards
 from mc_pipeline.domain.plan.rows import NOT_QUALIFYING_TAG
+from mc_pipeline.vocabulary import Operation
 
 OLDEST_OBSERVATION = timedelta(hours=2)
 """A plan made from an older observation is not applied."""
 
 OLDEST_OBSERVATION_FOR_SUBSCRIBING = timedelta(minutes=10)
 """People are created as subscribed only after looking at the audience again when the observation is older."""
-
-
-class GuardLike(Protocol):
-    """One guard: how many changes are allowed in an audience of this size."""
-
-    def limit(self, audience_size: int) -> int: ...
-
-
-class GuardSettingsLike(Protocol):
-    """The guards of one company."""
-
-    @property
-    def created(self) -> GuardLike: ...
-    @property
-    def archived(self) -> GuardLike: ...
-    @property
-    def moved(self) -> GuardLike: ...
-    @property
-    def email_changes(self) -> GuardLike: ...
-    @property
-    def tags_removed(self) -> GuardLike: ...
-    @property
-    def upgrades(self) -> GuardLike: ...
-    @property
-    def permissions(self) -> GuardLike: ...
 
 
 @dataclass(frozen=True)
@@ -83,31 +59,31 @@ class GuardReport:
 
 
 def _created(plan: pd.DataFrame) -> pd.Series:
-    return plan["operation"] == "create"
+    return plan["operation"] == Operation.CREATE
 
 
 def _archived(plan: pd.DataFrame) -> pd.Series:
-    return plan["operation"] == "archive"
+    return plan["operation"] == Operation.ARCHIVE
 
 
 def _moved(plan: pd.DataFrame) -> pd.Series:
-    return (plan["cause"] == "moved") & (plan["operation"] != "create")
+    return (plan["cause"] == "moved") & (plan["operation"] != Operation.CREATE)
 
 
 def _email_changes(plan: pd.DataFrame) -> pd.Series:
-    return plan["operation"] == "change_email"
+    return plan["operation"] == Operation.CHANGE_EMAIL
 
 
 def _tags_removed(plan: pd.DataFrame) -> pd.Series:
-    return (plan["operation"] == "untag") & (plan["tag"] != NOT_QUALIFYING_TAG)
+    return (plan["operation"] == Operation.UNTAG) & (plan["tag"] != NOT_QUALIFYING_TAG)
 
 
 def _upgrades(plan: pd.DataFrame) -> pd.Series:
-    return plan["operation"] == "upgrade"
+    return plan["operation"] == Operation.UPGRADE
 
 
 def _permissions(plan: pd.DataFrame) -> pd.Series:
-    return plan["operation"] == "permit"
+    return plan["operation"] == Operation.PERMIT
 
 
 _WORDS: Mapping[str, tuple[Callable[[pd.DataFrame], pd.Series], str, bool]] = {
@@ -131,7 +107,7 @@ def rows_of_guard(name: str, plan: pd.DataFrame) -> pd.Series:
 def evaluate_guards(
     plan: pd.DataFrame,
     audience_sizes: Mapping[str, int],
-    guards: GuardSettingsLike,
+    guards: Guards,
     approved_row_keys: Set[str] = frozenset(),
     opened_audiences: Set[str] = frozenset(),
     stores_to_open: Set[str] = frozenset(),
@@ -161,7 +137,7 @@ def evaluate_guards(
     total = sum(sizes.values())
     results = []
     for name, (_, words, per_audience) in _WORDS.items():
-        guard: GuardLike = getattr(guards, name)
+        guard: Guard = getattr(guards, name)
         rows = counted[rows_of_guard(name, counted)]
         people = rows[["audience", "list_id", "email"]].drop_duplicates()
         results.append(_judge(name, "", len(people), guard.limit(total), total, words))

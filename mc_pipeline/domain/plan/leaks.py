@@ -5,9 +5,20 @@ nothing of it is used here: every rule is judged again from the tables.
 """
 
 from collections.abc import Iterable, Mapping, Set
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
+
+from mc_pipeline.domain.company import JudgedCompany
+from mc_pipeline.vocabulary import (
+    DATA_OPERATIONS,
+    MARKETING_STATUSES,
+    MOST_RESTRICTIVE_FIRST,
+    REACHABLE_STATUSES,
+    REACHING_OPERATIONS,
+    MemberStatus,
+    Operation,
+)
 
 _FORBIDDEN_FLAGS: Mapping[str, str] = {
     "is_internal_user": "the partner is an internal user",
@@ -16,12 +27,20 @@ _FORBIDDEN_FLAGS: Mapping[str, str] = {
     "is_public_or_template_user": "the partner is a public or template user",
 }
 _STATUSES_OF = {
-    "create": frozenset({"transactional", "subscribed", "pending", "unsubscribed"}),
-    "upgrade": frozenset({"subscribed"}),
+    Operation.CREATE: REACHABLE_STATUSES | {MemberStatus.UNSUBSCRIBED},
+    Operation.UPGRADE: frozenset({MemberStatus.SUBSCRIBED}),
 }
-_RESTRICTIVE_FIRST = ("archived", "cleaned", "unsubscribed", "pending", "transactional", "subscribed")
 _OPERATIONS = frozenset(
-    {"create", "update", "change_email", "archive", "tag", "untag", "upgrade"} | {"permit"}
+    {
+        Operation.CREATE,
+        Operation.UPDATE,
+        Operation.CHANGE_EMAIL,
+        Operation.ARCHIVE,
+        Operation.TAG,
+        Operation.UNTAG,
+        Operation.UPGRADE,
+        Operation.PERMIT,
+    }
 )
 
 LEAK_COLUMNS: tuple[str, ...] = (
@@ -35,31 +54,11 @@ LEAK_COLUMNS: tuple[str, ...] = (
 )
 
 
-class CustomersLike(Protocol):
-    """Who is a customer: ``order`` whoever ordered, ``order_and_children`` their contact persons too."""
-
-    @property
-    def contacts(self) -> str: ...
-
-
-class LeakSettings(Protocol):
-    """What the settings of a company say that matters for leaks."""
-
-    @property
-    def key(self) -> str: ...
-    @property
-    def exclude_suppliers(self) -> bool: ...
-    @property
-    def customers(self) -> CustomersLike: ...
-    @property
-    def audiences(self) -> Mapping[str, Any]: ...
-
-
 def find_leaks(
     plan: pd.DataFrame,
     contacts: pd.DataFrame,
     partners: pd.DataFrame,
-    company: LeakSettings,
+    company: JudgedCompany,
     opted_out_ever: Set[str],
     members: pd.DataFrame,
     blacklisted_emails: Set[str] = frozenset(),
@@ -90,14 +89,16 @@ def find_leaks(
     before = pd.Series(
         [status_of.get(key) for key in zip(rows["list_id"], rows["email"], strict=True)], dtype=object
     )
-    writes_contact = operation.isin({"create", "update", "change_email", "upgrade", "permit"})
-    subscribes = rows["status"].isin({"subscribed", "pending"})
+    writes_contact = operation.isin(DATA_OPERATIONS | REACHING_OPERATIONS)
+    subscribes = rows["status"].isin(MARKETING_STATUSES)
     refused = set(opted_out_ever) | set(blacklisted_emails)
-    returning = (operation == "create") & (rows["cause"] == "returning") & (before == "archived")
+    returning = (
+        (operation == Operation.CREATE) & (rows["cause"] == "returning") & (before == MemberStatus.ARCHIVED)
+    )
     newly_made = set(
         zip(
-            rows.loc[operation.isin({"create", "change_email"}), "list_id"],
-            target[operation.isin({"create", "change_email"})],
+            rows.loc[operation.isin({Operation.CREATE, Operation.CHANGE_EMAIL}), "list_id"],
+            target[operation.isin({Operation.CREATE, Operation.CHANGE_EMAIL})],
             strict=True,
         )
     )
@@ -118,10 +119,13 @@ def find_leaks(
             "the list is not an audience of this company",
         ),
         (writes_contact & ~is_contact, "no routing rule put this address into the audience"),
-        ((operation == "archive") & is_contact, "somebody who belongs into the audience would be archived"),
+        (
+            (operation == Operation.ARCHIVE) & is_contact,
+            "somebody who belongs into the audience would be archived",
+        ),
         (~allowed_status, "the status is not one that this operation may send"),
         (
-            body_status & ~operation.isin({"create", "upgrade"}),
+            body_status & ~operation.isin({Operation.CREATE, Operation.UPGRADE}),
             "the body would send a status for an existing member",
         ),
         (
@@ -129,35 +133,35 @@ def find_leaks(
             "the address opted out and would be subscribed",
         ),
         (
-            (operation == "permit") & target.isin(refused),
+            (operation == Operation.PERMIT) & target.isin(refused),
             "the address opted out and would get a marketing permission",
         ),
         (
-            (operation == "create") & before.notna() & ~returning,
+            (operation == Operation.CREATE) & before.notna() & ~returning,
             "the address is in the audience already and would be created",
         ),
         (
-            returning & (rows["status"] != "transactional"),
+            returning & (rows["status"] != MemberStatus.TRANSACTIONAL),
             "an archived member may return as transactional only",
         ),
         (
-            (operation != "create") & (before == "archived") & ~made_here,
+            (operation != Operation.CREATE) & (before == MemberStatus.ARCHIVED) & ~made_here,
             "an archived member would be changed",
         ),
         (
-            (operation != "create") & before.isna() & ~made_here,
+            (operation != Operation.CREATE) & before.isna() & ~made_here,
             "the address is not in the audience and would be changed",
         ),
         (
-            (operation == "archive") & (before != "transactional"),
+            (operation == Operation.ARCHIVE) & (before != MemberStatus.TRANSACTIONAL),
             "only transactional members may be archived",
         ),
         (
-            (operation == "upgrade") & (before != "transactional"),
+            (operation == Operation.UPGRADE) & (before != MemberStatus.TRANSACTIONAL),
             "only transactional members may be upgraded",
         ),
     ]
-    concerned = writes_contact | ((operation == "tag") & is_contact)
+    concerned = writes_contact | ((operation == Operation.TAG) & is_contact)
     partner_ids = _partners_behind(rows, target, contacts)
     for partner_set, reason in _forbidden_partners(partners, contacts, company):
         behind = pd.Series([not partner_set.isdisjoint(ids) for ids in partner_ids], dtype=bool)
@@ -178,7 +182,7 @@ def _statuses(members: pd.DataFrame) -> dict[tuple[str, str], str]:
     found: dict[tuple[str, str], str] = {}
     for list_id, email, status in zip(members["list_id"], members["email"], members["status"], strict=True):
         known = found.get((list_id, email))
-        if known is None or _RESTRICTIVE_FIRST.index(status) < _RESTRICTIVE_FIRST.index(known):
+        if known is None or MOST_RESTRICTIVE_FIRST.index(status) < MOST_RESTRICTIVE_FIRST.index(known):
             found[(list_id, email)] = status
     return found
 
@@ -206,7 +210,7 @@ def _partners_behind(rows: pd.DataFrame, target: pd.Series, contacts: pd.DataFra
 
 
 def _forbidden_partners(
-    partners: pd.DataFrame, contacts: pd.DataFrame, company: LeakSettings
+    partners: pd.DataFrame, contacts: pd.DataFrame, company: JudgedCompany
 ) -> list[tuple[set[int], str]]:
     """Partners who may be no contact, with the reason."""
     forbidden = [

@@ -13,15 +13,17 @@ import numpy as np
 import pandas as pd
 
 from mc_pipeline.digests import body_digest, canonical_json
+from mc_pipeline.domain.company import UpgradeRules
 from mc_pipeline.domain.consent.changed_addresses import CHANGED_IN_MAILCHIMP
 from mc_pipeline.domain.consent.evidence import MAILING_LIST
 from mc_pipeline.domain.contacts.names import SPLIT, NameFields, decide_names
 from mc_pipeline.domain.plan.fields import differing_fields, is_empty, language_to_send
 from mc_pipeline.domain.plan.not_taken_back import NOT_TAKEN_BACK
 from mc_pipeline.domain.plan.refusal_causes import OUTSIDE_THE_PERSON
-from mc_pipeline.domain.plan.view import AudienceView, ConsentLike, parse
+from mc_pipeline.domain.plan.view import AudienceView, parse
+from mc_pipeline.vocabulary import MARKETING_STATUSES, REACHABLE_STATUSES, MemberStatus, Operation
 
-STATUSES_FOR_NEW = frozenset({"", "transactional", "subscribed", "pending"})
+STATUSES_FOR_NEW = REACHABLE_STATUSES | {""}
 _ONE_DAY = timedelta(days=1)
 
 _MEMBER = ("audience", "list_id", "email", "subscriber_hash", "partner_id")
@@ -35,7 +37,7 @@ def decide_creations(
     withdrawn: Set[tuple[str, str]] = frozenset(),
     double_optin_list_ids: Set[str],
     first_load_list_ids: Set[str],
-    consent_of_list: Mapping[str, ConsentLike | None],
+    consent_of_list: Mapping[str, UpgradeRules | None],
     planned_at: datetime,
     asked_to_confirm: Mapping[tuple[str, str], datetime] = MappingProxyType({}),
     of_first_load: Set[tuple[str, str]] = frozenset(),
@@ -77,11 +79,11 @@ def decide_creations(
             f"contacts have status_for_new {sorted(map(str, unknown))[0]!r}; allowed are transactional, "
             "subscribed, pending and an empty one for people who are not created"
         )
-    archived = wanted["status"] == "archived"
+    archived = wanted["status"] == MemberStatus.ARCHIVED
     absent = wanted["status"].isna() & ~(wanted["list_id"].isin(unseen_list_ids) & wanted["was_member"])
     takes_over = _is_in(wanted, covered)
     rows = wanted[(absent & ~takes_over) | archived].copy()
-    returning = (rows["status"] == "archived").to_numpy(dtype=bool)
+    returning = (rows["status"] == MemberStatus.ARCHIVED).to_numpy(dtype=bool)
     archived_by_us = rows["archived_by_us"].to_numpy(dtype=bool)
     own = rows["status_for_new"].to_numpy(dtype=object)
     email = rows["email"]
@@ -113,11 +115,11 @@ def decide_creations(
     asked_before = email.isin({address for _, address in asked_to_confirm}).to_numpy(dtype=bool)
 
     status = own.copy()
-    marketing = np.isin(own.astype(str), ["subscribed", "pending"])
-    status[marketing & (blocked | returning | (changed & ~own_evidence))] = "transactional"
-    status[(status == "subscribed") & double] = "transactional"
-    status[(status == "pending") & (first_load | asked_before)] = "transactional"
-    status[inherits] = "unsubscribed"
+    marketing = np.isin(own.astype(str), sorted(MARKETING_STATUSES))
+    status[marketing & (blocked | returning | (changed & ~own_evidence))] = MemberStatus.TRANSACTIONAL
+    status[(status == MemberStatus.SUBSCRIBED) & double] = MemberStatus.TRANSACTIONAL
+    status[(status == MemberStatus.PENDING) & (first_load | asked_before)] = MemberStatus.TRANSACTIONAL
+    status[inherits] = MemberStatus.UNSUBSCRIBED
     status[left_out != ""] = ""
     rows["status_now"] = rows["status"]
     rows["status"] = status
@@ -131,9 +133,9 @@ def decide_creations(
     cause[returning] = "returning"
     rows["cause"] = cause
     not_asked = np.where(
-        (own == "pending") & asked_before,
+        (own == MemberStatus.PENDING) & asked_before,
         "was asked to confirm before, and is asked once only",
-        np.where((own == "pending") & first_load, "a first load asks nobody to confirm", ""),
+        np.where((own == MemberStatus.PENDING) & first_load, "a first load asks nobody to confirm", ""),
     )
     rows["because"] = _sentences(status, cause, marketing, blocked, took_back, not_asked)
     rows["held_back_because"] = _beyond_daily_confirmations(
@@ -161,11 +163,11 @@ def _sentences(
         status, cause, marketing, blocked, took_back, not_asked, strict=True
     ):
         text = opening[why]
-        if new == "unsubscribed" and withdrew:
+        if new == MemberStatus.UNSUBSCRIBED and withdrew:
             text += "; took back the consent that this audience relied on"
-        elif new == "unsubscribed":
+        elif new == MemberStatus.UNSUBSCRIBED:
             text += "; opted out under the former e-mail"
-        elif new == "transactional" and had_evidence:
+        elif new == MemberStatus.TRANSACTIONAL and had_evidence:
             text += (
                 "; consent is void after an opt-out, a bounce or an archiving"
                 if stopped
@@ -182,12 +184,12 @@ def _sentences(
 def _beyond_daily_confirmations(
     rows: pd.DataFrame,
     asked_to_confirm: Mapping[tuple[str, str], datetime],
-    consent_of_list: Mapping[str, ConsentLike | None],
+    consent_of_list: Mapping[str, UpgradeRules | None],
     planned_at: datetime,
 ) -> list[str]:
     """Hold back confirmation mails beyond the number of a day; the rest follows on later days."""
     held = pd.Series("", index=rows.index, dtype=object)
-    pending = rows[rows["status"] == "pending"]
+    pending = rows[rows["status"] == MemberStatus.PENDING]
     since = planned_at - _ONE_DAY
     for list_id, waiting in pending.groupby("list_id", sort=True):
         consent = consent_of_list[str(list_id)]
@@ -200,7 +202,7 @@ def _beyond_daily_confirmations(
 
 def _managed_elsewhere(view: AudienceView, members_unseen: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """Address to list ids of the members whom we wrote to; those who are archived aside."""
-    live = view.present[view.present["managed"] & (view.present["status"] != "archived")]
+    live = view.present[view.present["managed"] & (view.present["status"] != MemberStatus.ARCHIVED)]
     found: dict[str, tuple[str, ...]] = {email: (list_id,) for email, list_id in members_unseen.items()}
     for email, list_id in zip(live["email"], live["list_id"], strict=True):
         found[email] = (*found.get(email, ()), list_id)
@@ -271,7 +273,7 @@ def rows_for_creations(
     held = [
         creations_held_back[list_id]
         or (_first(removals_held_back[origin] for origin in moved_from) if cause == "moved" else "")
-        or (reachable_held_back_because if status in ("subscribed", "pending") else "")
+        or (reachable_held_back_because if status in MARKETING_STATUSES else "")
         or beyond
         for list_id, cause, status, moved_from, beyond in zip(
             rows["list_id"],
@@ -286,10 +288,10 @@ def rows_for_creations(
         ["audience", "list_id", "email", "subscriber_hash", "partner_id", "status", "cause", "because"]
     ]
     created = created.assign(
-        operation="create",
+        operation=Operation.CREATE,
         after_json=bodies,
         before_json=[
-            canonical_json({"status": "archived"}) if cause == "returning" else "{}"
+            canonical_json({"status": MemberStatus.ARCHIVED}) if cause == "returning" else "{}"
             for cause in rows["cause"]
         ],
         held_back_because=held,
@@ -313,11 +315,11 @@ def _creation_body(
     body: dict[str, Any] = {"email_address": email, "status": status, "merge_fields": fields}
     if isinstance(language, str) and language:
         body["language"] = language
-    if status in ("subscribed", "pending"):
+    if status in MARKETING_STATUSES:
         at = evidence_time(evidence_json)
         if at is not None:
             body["timestamp_signup"] = at.isoformat()
-            if status == "subscribed":
+            if status == MemberStatus.SUBSCRIBED:
                 body["timestamp_opt"] = at.isoformat()
     return body
 
@@ -374,7 +376,7 @@ def rows_for_updates(
             after.append(canonical_json(changes[1]))
     rows = members.iloc[at]
     updated = rows[list(_MEMBER)].assign(
-        operation="update",
+        operation=Operation.UPDATE,
         cause="fields_differ",
         because=[
             f"differs from Odoo: {', '.join(_changed(body))}"
@@ -465,7 +467,7 @@ def field_changes(
 
 def decide_upgrades(
     view: AudienceView,
-    consent_of_list: Mapping[str, ConsentLike | None],
+    consent_of_list: Mapping[str, UpgradeRules | None],
     double_optin_list_ids: Set[str],
     lost_evidence: Set[tuple[str, datetime]] = frozenset(),
 ) -> pd.DataFrame:
@@ -479,7 +481,7 @@ def decide_upgrades(
         subscribed, else the reason for leaving the status alone.
     """
     rows = view.desired[
-        (view.desired["status"] == "transactional") & view.desired["evidence_json"].notna()
+        (view.desired["status"] == MemberStatus.TRANSACTIONAL) & view.desired["evidence_json"].notna()
     ].copy()
     times = [evidence_time(evidence) for evidence in rows["evidence_json"]]
     rows["consented_at"] = pd.to_datetime(pd.Series(times, index=rows.index, dtype=object), utc=True)
@@ -489,7 +491,10 @@ def decide_upgrades(
     }
     why_not = np.full(len(rows), "", dtype=object)
     for mask, reason in (
-        (rows["status_for_new"] != "subscribed", "the audience does not take this consent as a subscription"),
+        (
+            rows["status_for_new"] != MemberStatus.SUBSCRIBED,
+            "the audience does not take this consent as a subscription",
+        ),
         (
             ~(rows["consented_at"] > rows["created_at"]),
             "the consent is older than the member, or it is not known when the member was made",
@@ -523,17 +528,17 @@ def rows_for_upgrades(decided: pd.DataFrame, planned_at: datetime) -> tuple[pd.D
     """Make the plan's upgrade rows; return them and the ones that Mailchimp refused in just this form."""
     rows = decided[decided["why_not"] == ""]
     bodies = [
-        canonical_json({"status": "subscribed", "timestamp_opt": at.isoformat()})
+        canonical_json({"status": MemberStatus.SUBSCRIBED, "timestamp_opt": at.isoformat()})
         for at in rows["consented_at"]
     ]
     upgraded = rows[list(_MEMBER)].assign(
-        operation="upgrade",
-        status="subscribed",
+        operation=Operation.UPGRADE,
+        status=MemberStatus.SUBSCRIBED,
         cause="consent_given",
         because=[
             f"consented in Odoo on {at:%Y-%m-%d}, after the member was made" for at in rows["consented_at"]
         ],
-        before_json=canonical_json({"status": "transactional"}),
+        before_json=canonical_json({"status": MemberStatus.TRANSACTIONAL}),
         after_json=bodies,
     )
     refused = still_refused(rows, bodies, planned_at)

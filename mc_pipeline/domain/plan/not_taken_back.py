@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from mc_pipeline.vocabulary import MARKETING_STATUSES
+
 NOT_TAKEN_BACK = "not_taken_back"
 
 _BECAUSE: Mapping[str, str] = {
@@ -18,7 +20,6 @@ _BECAUSE: Mapping[str, str] = {
     "compliance": "it unsubscribed, bounced or is under review there",
 }
 _HOW_BACK = "only the person can sign up again"
-_THERE = frozenset({"subscribed", "pending"})
 
 
 class RefusalLike(Protocol):
@@ -55,7 +56,7 @@ def contacts_not_taken_back(
         records: the ledger's records of members (list_id, email, last_status, absent_reads).
         list_ids: list id by audience.
     """
-    there = records[records["last_status"].isin(_THERE) & (records["absent_reads"] == 0)]
+    there = records[records["last_status"].isin(MARKETING_STATUSES) & (records["absent_reads"] == 0)]
     came_back = set(zip(there["list_id"], there["email"], strict=True))
     places = zip(contacts["audience"].map(dict(list_ids)), contacts["email"], strict=True)
     listed = [place[1] in refusals and place not in came_back for place in places]

@@ -12,6 +12,7 @@ import pandas as pd
 from mc_pipeline.digests import canonical_json
 from mc_pipeline.domain.plan.members import evidence_time, still_refused
 from mc_pipeline.domain.plan.view import parse
+from mc_pipeline.vocabulary import Operation
 
 LastWords = Mapping[tuple[str, str], datetime]
 """Address and purpose (the permission's text in small letters) to the moment that evidence must be later
@@ -66,7 +67,7 @@ def rows_for_permissions(
     rows = rows[pd.Series([bool(names) for names in missing], index=rows.index, dtype=bool)]
     bodies = [canonical_json({"marketing_permissions": names}) for names in missing if names]
     permitted = rows[["audience", "list_id", "email", "subscriber_hash", "partner_id"]].assign(
-        operation="permit",
+        operation=Operation.PERMIT,
         cause="permission_given",
         because="consented in Odoo, and not yet given the permissions that stand for it",
         before_json="{}",

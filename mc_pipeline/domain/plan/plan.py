@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from mc_pipeline.digests import canonical_json
+from mc_pipeline.domain.company import PlannedCompany
 from mc_pipeline.domain.completeness import Completeness
 from mc_pipeline.domain.consent.changed_addresses import CHANGED_IN_MAILCHIMP, ChangeLike, why_left_behind
 from mc_pipeline.domain.consent.held_addresses import (
@@ -42,7 +43,8 @@ from mc_pipeline.domain.plan.renames import find_renames
 from mc_pipeline.domain.plan.rows import NOT_QUALIFYING_TAG, PLAN_COLUMNS, assemble, empty_plan
 from mc_pipeline.domain.plan.stopped import find_stopped, hold_back_stopped, rows_for_stopped
 from mc_pipeline.domain.plan.tags import rows_for_tags
-from mc_pipeline.domain.plan.view import AudienceView, CompanyLike, view_audiences
+from mc_pipeline.domain.plan.view import AudienceView, view_audiences
+from mc_pipeline.vocabulary import MemberStatus, Operation
 
 __all__ = [
     "NOT_QUALIFYING_TAG",
@@ -90,7 +92,7 @@ def decide_changes(
     members: pd.DataFrame,
     records: pd.DataFrame,
     *,
-    company: CompanyLike,
+    company: PlannedCompany,
     partners: pd.DataFrame,
     set_aside: pd.DataFrame,
     completeness: Completeness,
@@ -215,7 +217,9 @@ def decide_changes(
     taken = {(change.list_id, email) for email, change in view.left_behind.items()}
     left_alone = renamed | covered | taken
     stays = pd.Series([key not in left_alone for key in keys], index=view.desired.index, dtype=bool)
-    live = view.desired[view.desired["status"].notna() & (view.desired["status"] != "archived") & stays]
+    live = view.desired[
+        view.desired["status"].notna() & (view.desired["status"] != MemberStatus.ARCHIVED) & stays
+    ]
     updated, refused_updates = rows_for_updates(
         live, fields_of_list, merge_field_types, names_of_list, planned_at
     )
@@ -237,7 +241,7 @@ def decide_changes(
     sent_renames = renames[renames["held_back_because"] == ""]
     permitted = rows_for_permissions(
         live,
-        view.desired.loc[sent_creations.index[sent_creations["status"] == "subscribed"]],
+        view.desired.loc[sent_creations.index[sent_creations["status"] == MemberStatus.SUBSCRIBED]],
         _still_subscribed(live, subscribed_by_us)
         | set(zip(upgraded["list_id"], upgraded["email"], strict=True)),
         view.blocked,
@@ -302,7 +306,9 @@ def _inheriting(
 def _members_unseen(view: AudienceView, list_ids: Set[str]) -> Mapping[str, str]:
     """Address to list id of people who were members, and ours to care for, where nothing was read now."""
     known = view.records[view.records["list_id"].isin(list_ids) & view.records["managed"]]
-    there = known["last_status"].notna() & (known["last_status"] != "archived") & ~known["vanished"]
+    there = (
+        known["last_status"].notna() & (known["last_status"] != MemberStatus.ARCHIVED) & ~known["vanished"]
+    )
     there &= known["absent_reads"].fillna(0).astype("int64") == 0
     return dict(zip(known.loc[there, "email"], known.loc[there, "list_id"], strict=True))
 
@@ -335,7 +341,7 @@ def _renames(
 ) -> pd.DataFrame:
     """Make the change_email rows, each with the fields that differ as well: one write per member."""
     renames = find_renames(view, set(partners["email_normalized"].dropna()))
-    renames = renames.assign(operation="change_email", cause="email_changed", held_back_because="")
+    renames = renames.assign(operation=Operation.CHANGE_EMAIL, cause="email_changed", held_back_because="")
     if renames.empty:
         return renames.assign(before_json="", after_json="", because="", subscriber_hash="")
     members = _taking_over(view, renames)
@@ -349,7 +355,7 @@ def _renames(
     refused = still_refused(members, after, planned_at)
     reasons = [
         removals_held[list_id]
-        or (reachable_held if status == "subscribed" else "")
+        or (reachable_held if status == MemberStatus.SUBSCRIBED else "")
         or ("Mailchimp refused this change; it is tried again when the contact changes" if no else "")
         for list_id, status, no in zip(renames["list_id"], members["status"], refused, strict=True)
     ]
@@ -388,7 +394,7 @@ def _taking_over(view: AudienceView, renames: pd.DataFrame) -> pd.DataFrame:
 
 
 def _still_subscribed(members: pd.DataFrame, subscribed_by_us: Set[tuple[str, str]]) -> Set[tuple[str, str]]:
-    subscribed = members[members["status"] == "subscribed"]
+    subscribed = members[members["status"] == MemberStatus.SUBSCRIBED]
     return subscribed_by_us & set(zip(subscribed["list_id"], subscribed["email"], strict=True))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Set
 import pandas as pd
 
 from mc_pipeline.domain.plan.view import AudienceView
+from mc_pipeline.vocabulary import MemberStatus
 
 RENAMES = ("list_id", "audience", "email", "new_email", "partner_id", "depth")
 
@@ -86,7 +87,7 @@ def _possible_renames(view: AudienceView) -> pd.DataFrame:
         return edges
     refused = view.opted_out | view.blocked
     allowed = (
-        edges["status"].isin({"subscribed", "transactional"})
+        edges["status"].isin({MemberStatus.SUBSCRIBED, MemberStatus.TRANSACTIONAL})
         & (edges["partner_id"].astype("int64") == edges["winner_id"].astype("int64"))
         & edges["name_sent"].notna()
         & (edges["name_sent"].map(_name) == edges["name"].map(_name))

@@ -10,6 +10,7 @@ from hashlib import sha256
 import pandas as pd
 
 from mc_pipeline.digests import subscriber_hash
+from mc_pipeline.vocabulary import Operation
 
 PLAN_COLUMNS: tuple[str, ...] = (
     "plan_id",
@@ -31,15 +32,15 @@ PLAN_COLUMNS: tuple[str, ...] = (
     "held_back_because",
 )
 
-ORDER_OF_OPERATIONS: tuple[str, ...] = (
-    "change_email",
-    "archive",
-    "create",
-    "update",
-    "upgrade",
-    "permit",
-    "untag",
-    "tag",
+ORDER_OF_OPERATIONS: tuple[Operation, ...] = (
+    Operation.CHANGE_EMAIL,
+    Operation.ARCHIVE,
+    Operation.CREATE,
+    Operation.UPDATE,
+    Operation.UPGRADE,
+    Operation.PERMIT,
+    Operation.UNTAG,
+    Operation.TAG,
 )
 """Addresses are freed before they are taken, and a member exists before it is permitted or tagged."""
 

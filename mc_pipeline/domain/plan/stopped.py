@@ -13,6 +13,7 @@ from mc_pipeline.digests import canonical_json
 from mc_pipeline.domain.contacts.gone_partners import GONE
 from mc_pipeline.domain.plan.rows import NOT_QUALIFYING_TAG
 from mc_pipeline.domain.plan.view import AudienceView, names
+from mc_pipeline.vocabulary import MemberStatus, Operation
 
 REASONS_OF_MEETING_NO_RULE: Mapping[str, str] = {
     "no_audience": "no audience rule matches any more",
@@ -67,7 +68,7 @@ def find_stopped(
     rows = view.present[
         pd.Series(leaving, index=view.present.index, dtype=bool)
         & view.present["managed"]
-        & (view.present["status"] != "archived")
+        & (view.present["status"] != MemberStatus.ARCHIVED)
     ].copy()
     if rows.empty:
         return pd.DataFrame(columns=list(STOPPED))
@@ -108,7 +109,7 @@ def find_stopped(
     ]
     rows["may_archive"] = (
         rows["created_by_us"]
-        & (rows["status"] == "transactional")
+        & (rows["status"] == MemberStatus.TRANSACTIONAL)
         & ~rows["ever_subscribed"]
         & ~rows["opted_out"]
     )
@@ -230,7 +231,7 @@ def waiting_for_creations(
         because or trouble.get(audience, "")
         for because, audience in zip(plan["held_back_because"], plan["audience"], strict=True)
     ]
-    entering = plan[plan["operation"] == "create"]
+    entering = plan[plan["operation"] == Operation.CREATE]
     why = entering["audience"].map(trouble)
     why = pd.Series(
         [not_entering.get(at, because) for at, because in zip(why.index, why, strict=True)],
@@ -245,7 +246,7 @@ def waiting_for_creations(
         if not pd.isna(partner)
     }
     leaving = plan["cause"].isin(["moved", "email_changed"])
-    leaving &= plan["operation"].isin(["archive", "tag", "untag"])
+    leaving &= plan["operation"].isin([Operation.ARCHIVE, Operation.TAG, Operation.UNTAG])
     return [
         reason
         or (
@@ -274,7 +275,7 @@ def rows_for_stopped(
     kept = stopped[~stopped["may_archive"].astype(bool)]
     parts = []
     if len(archived):
-        rows = _row_columns(archived, "archive")
+        rows = _row_columns(archived, Operation.ARCHIVE)
         rows["before_json"] = [canonical_json({"status": status}) for status in archived["status"]]
         parts.append(rows)
     tagged, untagged = [], []
@@ -283,7 +284,7 @@ def rows_for_stopped(
         untagged += [(at, tag) for tag in tags_of_list[list_id] if tag.casefold() in present]
         if NOT_QUALIFYING_TAG not in present:
             tagged.append((at, NOT_QUALIFYING_TAG))
-    for operation, pairs in (("untag", untagged), ("tag", tagged)):
+    for operation, pairs in ((Operation.UNTAG, untagged), (Operation.TAG, tagged)):
         if pairs:
             rows = _row_columns(kept.iloc[[at for at, _ in pairs]], operation)
             rows["tag"] = [tag for _, tag in pairs]

@@ -9,6 +9,7 @@ import pandas as pd
 
 from mc_pipeline.domain.plan.rows import NOT_QUALIFYING_TAG
 from mc_pipeline.domain.plan.view import names
+from mc_pipeline.vocabulary import Operation
 
 TAGS_SHOWN_PER_MEMBER = 50
 """Mailchimp API: a member is returned with at most this many tags."""
@@ -49,7 +50,7 @@ def rows_for_tags(
         if NOT_QUALIFYING_TAG in present:
             removed.append((at, NOT_QUALIFYING_TAG))
     parts = []
-    for operation, pairs in (("tag", added), ("untag", removed)):
+    for operation, pairs in ((Operation.TAG, added), (Operation.UNTAG, removed)):
         if not pairs:
             continue
         rows = members.iloc[[at for at, _ in pairs]]
@@ -58,8 +59,10 @@ def rows_for_tags(
         rows["tag"] = [tag for _, tag in pairs]
         mark = rows["tag"] == NOT_QUALIFYING_TAG
         rows["cause"] = mark.map({True: "qualifies_again", False: "tag_rule"})
-        rule = "the tag's rule is met" if operation == "tag" else "the tag's rule is not met any more"
+        rule = "the tag's rule is met" if operation == Operation.TAG else "the tag's rule is not met any more"
         rows["because"] = mark.map({True: "qualifies for the audience again", False: rule})
-        rows["held_back_because"] = rows["list_id"].map(removals_held_back) if operation == "untag" else ""
+        rows["held_back_because"] = (
+            rows["list_id"].map(removals_held_back) if operation == Operation.UNTAG else ""
+        )
         parts.append(rows)
     return parts

@@ -5,24 +5,21 @@ and audience. Nothing is decided here.
 """
 
 import json
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import pandas as pd
 
+from mc_pipeline.domain.company import PlannedCompany
 from mc_pipeline.domain.consent.changed_addresses import ChangeLike, is_about
-
-RESTRICTING_STATUSES = frozenset({"unsubscribed", "cleaned", "archived"})
-_MOST_RESTRICTIVE_FIRST = {
-    "archived": 0,
-    "cleaned": 1,
-    "unsubscribed": 2,
-    "pending": 3,
-    "transactional": 4,
-    "subscribed": 5,
-}
+from mc_pipeline.vocabulary import (
+    MOST_RESTRICTIVE_FIRST,
+    OPTED_OUT_STATUSES,
+    OUT_OF_AUDIENCE_STATUSES,
+    MemberStatus,
+)
 
 _MEMBER_COLUMNS = (
     "audience",
@@ -72,29 +69,6 @@ _CONTACT_COLUMNS = (
 )
 
 
-class ConsentLike(Protocol):
-    """The consent settings of one audience that the plan needs."""
-
-    @property
-    def upgrade(self) -> bool: ...
-
-    @property
-    def max_confirmations(self) -> int: ...
-
-    @property
-    def marketing_permissions(self) -> Sequence[str]: ...
-
-
-class CompanyLike(Protocol):
-    """The settings of one company that the plan needs."""
-
-    @property
-    def key(self) -> str: ...
-
-    @property
-    def audiences(self) -> Mapping[str, Any]: ...
-
-
 @dataclass(frozen=True)
 class AudienceView:
     """Desired, observed and recorded state of all audiences of one company.
@@ -132,7 +106,7 @@ class AudienceView:
     def opted_out(self) -> Set[str]:
         """Addresses that opted out anywhere, in Mailchimp or in Odoo."""
         recorded = self.records.loc[self.records["opted_out"], "email"]
-        observed = self.present.loc[self.present["status"].isin({"unsubscribed", "cleaned"}), "email"]
+        observed = self.present.loc[self.present["status"].isin(OPTED_OUT_STATUSES), "email"]
         return self.blacklisted | self.opted_out_ever | set(recorded) | set(observed)
 
     @cached_property
@@ -179,7 +153,7 @@ def view_audiences(
     contacts: pd.DataFrame,
     members: pd.DataFrame,
     records: pd.DataFrame,
-    company: CompanyLike,
+    company: PlannedCompany,
     *,
     blacklisted_emails: Set[str] = frozenset(),
     opted_out_ever: Set[str] = frozenset(),
@@ -213,13 +187,13 @@ def view_audiences(
     desired = _with_records(desired, ours)
     present = _with_records(observed, ours)
 
-    restricting = present["status"].isin(RESTRICTING_STATUSES)
-    restricting &= ~((present["status"] == "archived") & present["archived_by_us"])
+    restricting = present["status"].isin(OUT_OF_AUDIENCE_STATUSES)
+    restricting &= ~((present["status"] == MemberStatus.ARCHIVED) & present["archived_by_us"])
     stopped = present.loc[restricting, "email"]
     recorded = ours.loc[ours["opted_out"] | ours["vanished"], "email"]
     unseen = ours[ours["list_id"].isin(unseen_list_ids)]
-    restricted = unseen["last_status"].isin(RESTRICTING_STATUSES)
-    restricted &= ~((unseen["last_status"] == "archived") & unseen["archived_by_us"])
+    restricted = unseen["last_status"].isin(OUT_OF_AUDIENCE_STATUSES)
+    restricted &= ~((unseen["last_status"] == MemberStatus.ARCHIVED) & unseen["archived_by_us"])
     blocked = set(blacklisted_emails) | set(opted_out_ever) | set(stopped) | set(recorded)
     blocked |= set(unseen.loc[restricted, "email"])
     return AudienceView(
@@ -266,12 +240,14 @@ def _members(members: pd.DataFrame, lists: set[str]) -> pd.DataFrame:
             "language": "observed_language",
         }
     )
-    observed["restriction"] = observed["status"].map(_MOST_RESTRICTIVE_FIRST)
+    observed["restriction"] = observed["status"].map(
+        {status: rank for rank, status in enumerate(MOST_RESTRICTIVE_FIRST)}
+    )
     if observed["restriction"].isna().any():
         status = observed.loc[observed["restriction"].isna(), "status"].iloc[0]
         raise ValueError(
             f"table mailchimp_members has the status {status!r}; "
-            f"known are {', '.join(_MOST_RESTRICTIVE_FIRST)}"
+            f"known are {', '.join(MOST_RESTRICTIVE_FIRST)}"
         )
     observed = observed.sort_values(["list_id", "email", "restriction"])
     return observed.drop_duplicates(["list_id", "email"]).drop(columns="restriction").reset_index(drop=True)

@@ -13,13 +13,20 @@ from collections.abc import Set
 import pandas as pd
 
 from mc_pipeline.domain.plan.guards import GuardReport, rows_of_guard
+from mc_pipeline.vocabulary import Operation
 
 WAITS = "waits"
 """Outcome of a row that is not sent until a person approves it."""
 
-_OF_PEOPLE = ("create", "archive", "change_email", "upgrade", "permit")
+_OF_PEOPLE = (
+    Operation.CREATE,
+    Operation.ARCHIVE,
+    Operation.CHANGE_EMAIL,
+    Operation.UPGRADE,
+    Operation.PERMIT,
+)
 _TO_ANOTHER_PLACE = ("moved", "email_changed")
-_LEAVING = ("archive", "tag", "untag")
+_LEAVING = (Operation.ARCHIVE, Operation.TAG, Operation.UNTAG)
 
 
 def why_rows_wait(plan: pd.DataFrame, report: GuardReport, approved_row_keys: Set[str]) -> pd.Series:
@@ -85,9 +92,9 @@ def _with_what_hangs_on_them(plan: pd.DataFrame, sent: pd.Series, reasons: pd.Se
 def _reasons_of_hanging(rows: pd.DataFrame, waiting: pd.DataFrame, reasons: pd.Series) -> pd.Series:
     """Return why each of these rows waits with one of ``waiting``; empty where it hangs on none of them."""
     operation = waiting["operation"]
-    created = waiting[operation == "create"]
-    renamed = waiting[operation == "change_email"]
-    upgraded = waiting[operation == "upgrade"]
+    created = waiting[operation == Operation.CREATE]
+    renamed = waiting[operation == Operation.CHANGE_EMAIL]
+    upgraded = waiting[operation == Operation.UPGRADE]
     leaving = waiting[operation.isin(_LEAVING) & waiting["cause"].isin(_TO_ANOTHER_PLACE)]
 
     said = pd.Series("", index=rows.index, dtype=object)
@@ -97,18 +104,20 @@ def _reasons_of_hanging(rows: pd.DataFrame, waiting: pd.DataFrame, reasons: pd.S
         said[taken] = found[taken]
 
     everybody = pd.Series(True, index=rows.index)
-    taking = rows["operation"].isin(["create", "change_email"])
+    taking = rows["operation"].isin([Operation.CREATE, Operation.CHANGE_EMAIL])
     # Who is not there yet has no fields, tags or permissions, and is not subscribed.
     add(~taking, _at_address(rows, "email", created, "email", reasons))
     add(everybody, _at_address(rows, "email", renamed, "new_email", reasons))
-    add(rows["operation"] == "permit", _at_address(rows, "email", upgraded, "email", reasons))
+    add(rows["operation"] == Operation.PERMIT, _at_address(rows, "email", upgraded, "email", reasons))
     # An address is freed before somebody else takes it.
-    add(rows["operation"] == "change_email", _at_address(rows, "new_email", renamed, "email", reasons))
-    add(rows["operation"] == "create", _at_address(rows, "email", renamed, "email", reasons))
+    add(
+        rows["operation"] == Operation.CHANGE_EMAIL, _at_address(rows, "new_email", renamed, "email", reasons)
+    )
+    add(rows["operation"] == Operation.CREATE, _at_address(rows, "email", renamed, "email", reasons))
     # Nobody leaves before they are where they belong, and nobody is in two places.
     elsewhere = rows["cause"].isin(_TO_ANOTHER_PLACE)
     add(elsewhere & rows["operation"].isin(_LEAVING), _of_person(rows, created, reasons))
-    add(elsewhere & (rows["operation"] == "create"), _of_person(rows, leaving, reasons))
+    add(elsewhere & (rows["operation"] == Operation.CREATE), _of_person(rows, leaving, reasons))
     return said
 
 

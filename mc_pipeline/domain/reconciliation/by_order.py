@@ -18,6 +18,7 @@ from mc_pipeline.domain.store import orders as reasons
 from mc_pipeline.domain.store.guards import WAITS as WAITS_IN_WORDS
 from mc_pipeline.domain.store.held_orders import KEPT_RIGHT, STAYS
 from mc_pipeline.masking import mask_text
+from mc_pipeline.vocabulary import DONE
 
 BELOW_ZERO = "below_zero"
 FIXED_RATE = "fixed_rate"
@@ -357,9 +358,7 @@ def _differences(rows: pd.DataFrame, currency: str) -> np.ndarray:
     same = _holds(rows, rows, "due")
     both = rows["is_due"] & rows["held"]
     extra = rows["held"] & ~rows["is_due"]
-    is_right = rows["as_kept"] & (
-        (rows["push_because"] == KEPT_RIGHT) | rows["push_outcome"].isin(["applied", "unchanged"])
-    )
+    is_right = rows["as_kept"] & ((rows["push_because"] == KEPT_RIGHT) | rows["push_outcome"].isin(DONE))
     # What no write would put right is no difference, as long as it holds nothing that was given back.
     untouchable = rows["at_most_kept"] & (rows["push_because"] == STAYS)
     worth = rows[[f"held_{part}" for part in _PARTS]].any(axis=1)

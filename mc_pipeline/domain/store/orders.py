@@ -9,11 +9,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import Protocol
 
 import pandas as pd
 
 from mc_pipeline.domain.columns import ids, texts, times
+from mc_pipeline.domain.company import SellingCompany
 from mc_pipeline.domain.contacts.people import first_reason, judge_partners, persons_of_orders
 from mc_pipeline.domain.revenue.due import invoiced_orders, unsettled_orders
 from mc_pipeline.domain.revenue.kept import kept_by_line
@@ -52,35 +52,6 @@ EXCLUDED = {
     NOT_PAID: "an invoice of the order is not paid, and revenue counts when it is paid",
 }
 """Why an order is due in no store, the first that applies: code and sentence."""
-
-
-class StoreLike(Protocol):
-    """A store as the settings name it."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def currency(self) -> str: ...
-
-
-class SellingAudience(Protocol):
-    """An audience, perhaps with a store."""
-
-    @property
-    def list_id(self) -> str: ...
-    @property
-    def store(self) -> StoreLike | None: ...
-
-
-class SellingCompany(Protocol):
-    """A company: since when its orders count, which of them are revenue, and its audiences."""
-
-    @property
-    def orders_since(self) -> str | None: ...
-    @property
-    def revenue(self) -> str: ...
-    @property
-    def audiences(self) -> Mapping[str, SellingAudience]: ...
 
 
 @dataclass(frozen=True, kw_only=True)

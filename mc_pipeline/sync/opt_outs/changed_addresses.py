@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from mc_pipeline.domain.consent.changed_addresses import compare_with_odoo, concerns, who_had_it
 from mc_pipeline.domain.consent.held_addresses import HeldAddresses
 from mc_pipeline.ledger.changed_addresses import ChangedAddress
-from mc_pipeline.ledger.consent import OPTED_OUT_EVENTS
 from mc_pipeline.ledger.odoo_opt_outs import OdooOptOut
 from mc_pipeline.ledger.standing_opt_outs import BLACKLISTED, StandingOptOut
 from mc_pipeline.odoo.errors import OdooError
 from mc_pipeline.odoo.opt_outs_since import read_partners_of
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.systems import Systems
+from mc_pipeline.vocabulary import OPTED_OUT_EVENTS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,8 +14,6 @@ import pandas as pd
 from mc_pipeline.domain.consent.evidence import BOOLEAN_FIELD, parse_evidence
 from mc_pipeline.domain.consent.held_addresses import present_addresses
 from mc_pipeline.domain.consent.odoo_opt_outs import (
-    NONE,
-    OPT_OUT,
     blacklist_after,
     company_opt_outs,
     decide_odoo_opt_outs,
@@ -47,6 +45,7 @@ from mc_pipeline.sync.opt_outs.into_odoo import (
     show_waiting,
 )
 from mc_pipeline.sync.systems import Systems
+from mc_pipeline.vocabulary import OdooAction, Operation, OptOutScope, OutcomeKind
 
 ODOO, MAILCHIMP = "Odoo", "Mailchimp"
 _REFUSED = "Odoo does not take the address; it is tried again when the contact changes, or after seven days"
@@ -124,8 +123,8 @@ def carry_what_was_missed(
             # They are due on the path as well.
             systems.ledger.standing_opt_outs.add_due(company.key, str(list_id), list(rows["email"]))
             troubles.append(f"{rows['audience'].iloc[0]}: {mask_text(str(error))}")
-            done = rows.assign(outcome="deferred", detail=mask_text(str(error)))
-        parts.append(done.assign(system=MAILCHIMP, action="unsubscribe", partner_id=None))
+            done = rows.assign(outcome=OutcomeKind.DEFERRED, detail=mask_text(str(error)))
+        parts.append(done.assign(system=MAILCHIMP, action=Operation.UNSUBSCRIBE, partner_id=None))
     columns = ["system", "audience", "email", "partner_id", "action", "cause", "outcome", "detail"]
     rows = pd.concat([part[columns] for part in parts], ignore_index=True)
     return Missed(rows.astype({"partner_id": "Int64"}), tuple(troubles), without_note)
@@ -213,7 +212,9 @@ def _take_over_withdrawals(
     ours = {
         done.email: done.occurred_at
         for done in systems.ledger.odoo_opt_outs.done()
-        if done.scope == "company" and done.company == company.key and done.action == OPT_OUT
+        if done.scope == OptOutScope.COMPANY
+        and done.company == company.key
+        and done.action == OdooAction.OPT_OUT
     }
     said = [
         standing_withdrawal(company.key, replace(each, at=min(each.at, ours.get(each.email, each.at))))
@@ -335,7 +336,9 @@ def _blacklist_by_now(systems: Systems, company: CompanySettings, observed: Obse
     later = {
         done.email: done
         for done in systems.ledger.odoo_opt_outs.done()
-        if done.scope == "everywhere" and done.settled_at and done.settled_at >= observed.blacklist_at
+        if done.scope == OptOutScope.EVERYWHERE
+        and done.settled_at
+        and done.settled_at >= observed.blacklist_at
     }
     if not later:
         return rows
@@ -344,7 +347,7 @@ def _blacklist_by_now(systems: Systems, company: CompanySettings, observed: Obse
         {
             "blacklist_id": [done.blacklist_id or 0 for done in later.values()],
             "email": [done.address for done in later.values()],
-            "active": [done.action != "lift" for done in later.values()],
+            "active": [done.action != OdooAction.LIFT for done in later.values()],
             "write_date": pd.Series(
                 [done.blacklist_write_date or done.settled_at for done in later.values()],
                 dtype="datetime64[us, UTC]",
@@ -375,5 +378,7 @@ def _refused_lately(systems: Systems, company: CompanySettings, partners: pd.Dat
 
 
 def _odoo_rows(into_odoo: pd.DataFrame) -> pd.DataFrame:
-    rows = into_odoo[(into_odoo["action"] != NONE) & (into_odoo["outcome"] != "held_back")]
+    rows = into_odoo[
+        (into_odoo["action"] != OdooAction.NONE) & (into_odoo["outcome"] != OutcomeKind.HELD_BACK)
+    ]
     return rows.assign(system=ODOO, audience="")

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from mc_pipeline.digests import subscriber_hash
 from mc_pipeline.domain.consent.origin import Act, act_of_webhook, origin_of, tells_the_same
 from mc_pipeline.ledger import ConsentEvent, InboxDelivery, Ledger
-from mc_pipeline.ledger.consent import COMPLAINT, EVENT_OF_STATUS, OPTED_OUT_EVENTS
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.member_reading import get_member, member_rows
 from mc_pipeline.sync.opt_outs.erased import ErasedLike
+from mc_pipeline.vocabulary import EVENT_OF_STATUS, OPTED_OUT_EVENTS, EventKind, EventSource, Origin
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +82,7 @@ class Deliveries:
             emails = [email for of_list, email in acts if of_list == list_id]
             for email, events in ledger.consent.events_of_members(list_id, emails).items():
                 for event in events:
-                    if event.origin == "unknown":
+                    if event.origin == Origin.UNKNOWN:
                         _learn_origin(ledger, event, acts[list_id, email])
 
     def take(self, ledger: Ledger, later: Sequence[InboxDelivery] = ()) -> None:
@@ -121,8 +121,8 @@ def _learn_origin(ledger: Ledger, event: ConsentEvent, told: Sequence[Act]) -> N
         if each.event in OPTED_OUT_EVENTS and each.occurred_at < event.occurred_at
     ]
     found = origin_of(_Told(event), told, not_before=max(opted_out_before, default=None))
-    if found.act in same and found.origin != "unknown":
-        ledger.consent.learn_origin(event, found.origin, source="webhook", seen_at=ledger.now())
+    if found.act in same and found.origin != Origin.UNKNOWN:
+        ledger.consent.learn_origin(event, found.origin, source=EventSource.WEBHOOK, seen_at=ledger.now())
 
 
 def act_of(delivery: InboxDelivery) -> Act | None:
@@ -167,8 +167,8 @@ def events_of(
             occurred_at=act.at,
             seen_at=delivery.received_at,
             evidence={"webhook": delivery.source, "status_when_read": last_status.get(delivery.email, "")},
-            source="webhook",
+            source=EventSource.WEBHOOK,
         )
         is_complaint = act.is_complaint and event in OPTED_OUT_EVENTS
-        events.append(replace(told, event=COMPLAINT) if is_complaint else told)
+        events.append(replace(told, event=EventKind.COMPLAINT) if is_complaint else told)
     return events

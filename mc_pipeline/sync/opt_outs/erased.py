@@ -11,14 +11,19 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from mc_pipeline.ledger import ConsentEvent, Ledger
-from mc_pipeline.ledger.consent import EVENT_OF_STATUS, OPTED_OUT_EVENTS, Source
 from mc_pipeline.ledger.standing_opt_outs import BLACKLISTED
+from mc_pipeline.vocabulary import (
+    EVENT_OF_STATUS,
+    OPTED_OUT_EVENTS,
+    OPTED_OUT_STATUSES,
+    REACHABLE_STATUSES,
+    EventSource,
+    Origin,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_OUT = ("unsubscribed", "cleaned")
-_REACHABLE = ("subscribed", "pending", "transactional")
 # Mailchimp's clock and ours may differ by this much: an unsubscribe of ours is dated by ours.
 _CLOCKS_DIFFER = timedelta(minutes=2)
 
@@ -45,15 +50,15 @@ def take_members(
     audience: str,
     list_id: str,
     theirs: "pd.DataFrame",
-    source: Source,
+    source: EventSource,
 ) -> None:
     """Take over members who were erased, as they are now: who is out is due in Odoo, and the other way round.
 
     ``theirs`` has the columns email, status and last_changed (UTC) of ``mailchimp_members``.
     """
-    out = theirs[theirs["status"].isin(_OUT)]
+    out = theirs[theirs["status"].isin(OPTED_OUT_STATUSES)]
     take_opt_outs(ledger, erased, opt_outs_of(ledger, company, audience, list_id, out, source))
-    reachable = addresses_of(erased, theirs.loc[theirs["status"].isin(_REACHABLE), "email"])
+    reachable = addresses_of(erased, theirs.loc[theirs["status"].isin(REACHABLE_STATUSES), "email"])
     standing = ledger.standing_opt_outs.of(company, reachable) if reachable else []
     # Nothing else speaks against somebody who signed up by their own act since.
     again = {reachable[each.email] for each in standing if each.cause == BLACKLISTED}
@@ -62,7 +67,7 @@ def take_members(
 
 
 def opt_outs_of(
-    ledger: Ledger, company: str, audience: str, list_id: str, out: "pd.DataFrame", source: Source
+    ledger: Ledger, company: str, audience: str, list_id: str, out: "pd.DataFrame", source: EventSource
 ) -> list[ConsentEvent]:
     """The opt-outs of these members, by address. Who made them is not looked up."""
     import pandas as pd
@@ -75,7 +80,7 @@ def opt_outs_of(
             list_id=list_id,
             email=str(email),
             event=EVENT_OF_STATUS[status],
-            origin="unknown",
+            origin=Origin.UNKNOWN,
             status_to=str(status),
             occurred_at=now if pd.isna(at) else at.to_pydatetime(),
             seen_at=now,

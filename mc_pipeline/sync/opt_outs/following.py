@@ -29,8 +29,7 @@ from mc_pipeline.odoo.opt_outs_since import (
 )
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.systems import Systems
-
-REACHED = ("subscribed", "pending")
+from mc_pipeline.vocabulary import MARKETING_STATUSES
 
 
 @dataclass
@@ -168,7 +167,7 @@ def people_not_followed(systems: Systems, company: CompanySettings) -> list[Used
     reached: set[tuple[str, str]] = set()
     for list_id in {each.list_id for each in lost}:
         statuses = ledger.members.last_statuses(list_id, [each.email for each in lost])
-        reached |= {(list_id, email) for email, status in statuses.items() if status in REACHED}
+        reached |= {(list_id, email) for email, status in statuses.items() if status in MARKETING_STATUSES}
     return [each for each in lost if (each.list_id, each.email) in reached]
 
 

@@ -38,6 +38,7 @@ from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.opt_outs.changed_addresses import standing_with_former_addresses
 from mc_pipeline.sync.opt_outs.erased import addresses_of, forget_carried
 from mc_pipeline.sync.systems import Systems
+from mc_pipeline.vocabulary import DONE, REACHABLE_STATUSES, EventKind, EventSource, Origin, OutcomeKind
 
 PAGES_FROM = 200
 """Addresses from which on pages of the audience are read in place of single members."""
@@ -46,7 +47,6 @@ AT_A_TIME = 2_000
 """Members of an audience that are unsubscribed while the lease is held; others get their turn in between."""
 
 _WORKERS = 4
-_REACHABLE = ("subscribed", "pending", "transactional")
 _FIELDS = tuple(name for name in MEMBER_FIELDS if name not in ("tags", "tags_count"))
 
 
@@ -137,7 +137,7 @@ def _undecided(systems: Systems, company: CompanySettings, list_id: str, emails:
     return {
         email
         for email, event in latest.items()
-        if (event.event, event.origin, event.list_id) == ("subscribe", "person", list_id)
+        if (event.event, event.origin, event.list_id) == (EventKind.SUBSCRIBE, Origin.PERSON, list_id)
     }
 
 
@@ -164,7 +164,7 @@ def _of_audience(
     client = systems.mailchimp(company, impatient=True)
     observed_at = systems.now()
     seen = _members(client, list_id, list(due))
-    reachable = seen.rows[seen.rows["status"].isin(_REACHABLE)]
+    reachable = seen.rows[seen.rows["status"].isin(REACHABLE_STATUSES)]
     members = reachable.head(AT_A_TIME).assign(audience=key)
     later = set(reachable["email"]) - set(members["email"])
     _settle_open(systems, lease, company, list_id, seen)
@@ -179,7 +179,7 @@ def _of_audience(
     out = out[~out["email"].isin(still_open)].reset_index(drop=True)
     writes = MemberWrites(Writer(client, ledger, lease, run_id, _WORKERS), direct_writes=None)
     done = push_unsubscribes(out, writes)
-    carried = set(done.loc[done["outcome"].isin(["applied", "unchanged"]), "email"])
+    carried = set(done.loc[done["outcome"].isin(DONE), "email"])
     quiet = seen.looked_at - set(out["email"]) - still_open - later
     ledger.standing_opt_outs.done(
         company.key, list_id, {email: due[email] for email in carried | quiet if email in due}
@@ -208,7 +208,7 @@ def _members(client: MailchimpClient, list_id: str, emails: Sequence[str]) -> _S
     wanted = set(emails)
     by_email: dict[str, dict[str, Any]] = {}
     doubtful = False
-    for status in _REACHABLE:
+    for status in REACHABLE_STATUSES:
         pages = MemberPages(client, list_id, status, _FIELDS)
         for records in pages:
             for record in records:
@@ -270,13 +270,13 @@ def _remember_newcomers(
     new = members[~members["email"].isin(others)]
     if len(new):
         systems.ledger.members.observe_some(
-            company.key, new, seen_at, lease=lease.name, fence=lease.fence, source="observation"
+            company.key, new, seen_at, lease=lease.name, fence=lease.fence, source=EventSource.OBSERVATION
         )
 
 
 def _settle_open(systems: Systems, lease: Lease, company: CompanySettings, list_id: str, seen: _Seen) -> None:
     """Settle our own unsubscribes that were never answered, by the members as they are now."""
-    reachable = set(seen.rows.loc[seen.rows["status"].isin(_REACHABLE), "email"])
+    reachable = set(seen.rows.loc[seen.rows["status"].isin(REACHABLE_STATUSES), "email"])
     systems.ledger.intents.settle(
         company.key,
         lease.fence,
@@ -284,7 +284,7 @@ def _settle_open(systems: Systems, lease: Lease, company: CompanySettings, list_
             (
                 intent.id,
                 Outcome(
-                    outcome="not_sent" if intent.email in reachable else "applied",
+                    outcome=OutcomeKind.NOT_SENT if intent.email in reachable else OutcomeKind.APPLIED,
                     detail="read back after an interruption",
                 ),
             )

@@ -12,9 +12,6 @@ from functools import partial
 import pandas as pd
 
 from mc_pipeline.domain.consent.odoo_opt_outs import (
-    LIFT,
-    NONE,
-    OPT_OUT,
     Decision,
     decide_odoo_opt_outs,
     members_to_look_at,
@@ -36,6 +33,7 @@ from mc_pipeline.sync.opt_outs.asking_odoo import ask_odoo, words_of
 from mc_pipeline.sync.opt_outs.erased import addresses_of, forget_carried
 from mc_pipeline.sync.opt_outs.returns import look_at_members
 from mc_pipeline.sync.systems import Systems
+from mc_pipeline.vocabulary import DONE, OdooAction, OptOutScope, OutcomeKind
 
 REFUSED_FOR = timedelta(days=7)
 """An address that Odoo does not take is tried again after so long, or when its contact changes."""
@@ -133,10 +131,12 @@ def _carry(
     decisions, not_looked_at = decide_while_subscribed(systems, company, decide)
     troubles.update(dict.fromkeys(not_looked_at))
     # Their opt-outs are carried, and nothing is lifted for them: of what else they did, nothing is known.
-    decisions = [each for each in decisions if each.action != LIFT or not erased.includes(each.email)]
+    decisions = [
+        each for each in decisions if each.action != OdooAction.LIFT or not erased.includes(each.email)
+    ]
     if standing.no_blacklist:
         # What the ledger knows is enough to take somebody out of the other audiences, and for nothing else.
-        decisions = [each for each in decisions if each.action == OPT_OUT]
+        decisions = [each for each in decisions if each.action == OdooAction.OPT_OUT]
     say_who_is_out(systems, company, decisions)
     if standing.no_blacklist or writes is None:
         done = CarriedOut.none(decisions, standing.no_blacklist or next(iter(troubles), ""))
@@ -186,7 +186,7 @@ def say_who_is_out(systems: Systems, company: CompanySettings, decisions: Sequen
         [
             StandingOptOut(company=company.key, email=each.email, cause=cause, said_at=each.event.occurred_at)
             for each in decisions
-            if each.action == OPT_OUT and not each.waits and each.event is not None
+            if each.action == OdooAction.OPT_OUT and not each.waits and each.event is not None
         ],
         [audience.list_id for audience in company.audiences.values()],
     )
@@ -209,12 +209,12 @@ def remember(
     now = systems.now()
     outcomes = dict(zip(done.rows["email"], done.rows["outcome"], strict=True))
     details = dict(zip(done.rows["email"], done.rows["detail"], strict=True))
-    applied = {email for email, outcome in outcomes.items() if outcome == "applied"}
+    applied = {email for email, outcome in outcomes.items() if outcome == OutcomeKind.APPLIED}
     _say_what_was_done(systems, company, applied)
     still_open: dict[str, DueInOdoo] = {}
     for each in decisions:
         state = _state(each, outcomes[each.email])
-        is_kept = keep_due and each.action != NONE and each.email not in applied
+        is_kept = keep_due and each.action != OdooAction.NONE and each.email not in applied
         if state is None and not is_kept:
             continue
         failed = state in (None, DUE)
@@ -247,16 +247,16 @@ def _say_what_was_done(systems: Systems, company: CompanySettings, applied: Coll
     dated = [
         (each, each.blacklist_write_date)
         for each in latest.values()
-        if each.scope == "everywhere" and each.blacklist_write_date is not None
+        if each.scope == OptOutScope.EVERYWHERE and each.blacklist_write_date is not None
     ]
     systems.ledger.standing_opt_outs.lift(
-        company.key, {each.email: at for each, at in dated if each.action == LIFT}
+        company.key, {each.email: at for each, at in dated if each.action == OdooAction.LIFT}
     )
     systems.ledger.standing_opt_outs.say(
         [
             StandingOptOut(company=company.key, email=each.email, cause=BLACKLISTED, said_at=at)
             for each, at in dated
-            if each.action == OPT_OUT
+            if each.action == OdooAction.OPT_OUT
         ],
         [audience.list_id for audience in company.audiences.values()],
     )
@@ -270,11 +270,11 @@ def _state(decision: Decision, outcome: str) -> str | None:
         return DUE
     if decision.conflict:
         return CONFLICT
-    if decision.action == NONE:
+    if decision.action == OdooAction.NONE:
         return None
-    if outcome == "rejected":
+    if outcome == OutcomeKind.REJECTED:
         return REFUSED
-    return None if outcome in ("applied", "unchanged", "held_back") else DUE
+    return None if outcome in DONE | {OutcomeKind.HELD_BACK} else DUE
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,14 @@ from mc_pipeline.sync.opt_outs.asking_odoo import BLACKLIST, LISTS, Question, qu
 from mc_pipeline.sync.opt_outs.erased import opt_outs_of, untold
 from mc_pipeline.sync.opt_outs.questions import questions_about
 from mc_pipeline.sync.systems import Systems
+from mc_pipeline.vocabulary import OPTED_OUT_STATUSES, EventSource, MemberStatus
 
-_LOOKED_AT = ("unsubscribed", "cleaned", "archived", "subscribed")
+_LOOKED_AT = (
+    MemberStatus.UNSUBSCRIBED,
+    MemberStatus.CLEANED,
+    MemberStatus.ARCHIVED,
+    MemberStatus.SUBSCRIBED,
+)
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ def _news_of(systems: Systems, client: MailchimpClient, audience: str, list_id: 
     read_until = ledger.opt_out_reads.read_until([list_id])
     if list_id not in read_until:
         # Whether it can be read at all.
-        newest_changes(client, list_id, "unsubscribed", systems.now())
+        newest_changes(client, list_id, MemberStatus.UNSUBSCRIBED, systems.now())
         return [f"{audience}, which was never read for opt-outs"]
     since = read_until[list_id] - OVERLAP
     news = []
@@ -94,12 +100,12 @@ def _news_of(systems: Systems, client: MailchimpClient, audience: str, list_id: 
         if again:
             news.append(f"{audience}: {again:,} {status} as before, and changed")
         emails = list(rows["email"])
-        if status == "subscribed":
+        if status == MemberStatus.SUBSCRIBED:
             emails = sorted(ledger.members.with_opt_outs(list_id, emails) & set(emails))
         known = ledger.members.last_statuses(list_id, emails)
         count = sum(known.get(email) != status for email in emails)
-        if status in ("unsubscribed", "cleaned"):
-            told = opt_outs_of(ledger, "", audience, list_id, theirs, "poll")
+        if status in OPTED_OUT_STATUSES:
+            told = opt_outs_of(ledger, "", audience, list_id, theirs, EventSource.POLL)
             count += len(untold(ledger, erased, told))
         if count:
             news.append(f"{audience}: {count:,} {status}")

@@ -14,13 +14,12 @@ from mc_pipeline.ledger import Finding, Ledger, StatusChange
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpNotFoundError
 from mc_pipeline.mailchimp.opt_out_reading import AbuseReport, read_activity
+from mc_pipeline.vocabulary import OPTED_OUT_STATUSES, MemberStatus, Origin
 
 Key = tuple[str, str]  # (list_id, email)
 
 ASKED_AT_MOST = 200
 """Members whose activity feed is asked for in a run."""
-
-_OPTED_OUT = frozenset({"unsubscribed", "cleaned"})
 
 
 class Origins:
@@ -72,13 +71,13 @@ class Origins:
         if not _came_back(change):
             report = _complaint_behind(change, reports)
             if report is not None and not change.ours:
-                return Finding("person", {"abuse_report": report.id}, is_complaint=True)
+                return Finding(Origin.PERSON, {"abuse_report": report.id}, is_complaint=True)
             return _as_finding(origin_of(change, acts))
         found = origin_of(change, acts, not_before=opted_out_at)
-        if found.origin == "unknown":
+        if found.origin == Origin.UNKNOWN:
             if self._left <= 0:
                 because = "the activity feed was not asked for: too many came back at once"
-                return Finding("unknown", {"origin_because": because})
+                return Finding(Origin.UNKNOWN, {"origin_because": because})
             self._left -= 1
             acts += self._activity(change)
             found = origin_of(change, acts, not_before=opted_out_at)
@@ -110,12 +109,12 @@ def _as_finding(found: OriginFound) -> Finding:
 
 
 def _came_back(change: StatusChange) -> bool:
-    return change.status_to == "subscribed" and change.after_opt_out and not change.ours
+    return change.status_to == MemberStatus.SUBSCRIBED and change.after_opt_out and not change.ours
 
 
 def _complaint_behind(change: StatusChange, reports: Sequence[AbuseReport]) -> AbuseReport | None:
     """The complaint that made Mailchimp unsubscribe a member: one of that moment, not of years before."""
-    if change.status_to not in _OPTED_OUT:
+    if change.status_to not in OPTED_OUT_STATUSES:
         return None
     for report in reports:
         if report.at is not None and abs(report.at - change.changed_at) <= CLOCKS_DIFFER:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from mc_pipeline.domain.consent.origin import Act
 from mc_pipeline.ledger import ConsentEvent, Finding, InboxDelivery, Lease, Ledger, StatusChange
-from mc_pipeline.ledger.consent import COMPLAINT, OPTED_OUT_EVENTS, Source
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpError
 from mc_pipeline.mailchimp.member_reading import get_member, member_rows
@@ -26,6 +25,7 @@ from mc_pipeline.sync.opt_outs.deliveries import READ_AT_MOST, Deliveries, event
 from mc_pipeline.sync.opt_outs.erased import ErasedLike, forget_carried, take_members, take_opt_outs
 from mc_pipeline.sync.opt_outs.origins import Key, Origins, by_address
 from mc_pipeline.sync.opt_outs.questions import ASKED_AT_MOST, Questions
+from mc_pipeline.vocabulary import OPTED_OUT_EVENTS, EventKind, EventSource, MemberStatus, Origin
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -174,7 +174,7 @@ class AudiencePolling:
         asked_at: datetime,
         told: Mapping[Key, Sequence[Act]],
         complaints: Mapping[str, Sequence[AbuseReport]],
-        source: Source = "poll",
+        source: EventSource = EventSource.POLL,
     ) -> list[ConsentEvent]:
         """Record members as they are now, with the origin of each change."""
         rows = self._with_displaced(self._erased.without(rows).assign(audience=audience))
@@ -182,7 +182,7 @@ class AudiencePolling:
             return []
 
         # The activity of who came back may have to be asked for: not while the ledger waits.
-        back = rows[rows["status"] == "subscribed"]
+        back = rows[rows["status"] == MemberStatus.SUBSCRIBED]
         asked = (
             self._origins.find(self._ledger.members.changes(back, asked_at), told, complaints)
             if len(back)
@@ -190,7 +190,7 @@ class AudiencePolling:
         )
 
         def find(changes: Sequence[StatusChange]) -> Mapping[Key, Finding]:
-            others = [change for change in changes if change.status_to != "subscribed"]
+            others = [change for change in changes if change.status_to != MemberStatus.SUBSCRIBED]
             return {**asked, **self._origins.find(others, told, complaints)}
 
         return self._ledger.members.observe_some(
@@ -248,7 +248,7 @@ class AudiencePolling:
         if now_due:
             asked_at = self._ledger.now()
             rows = read_back(self._client, list_id, now_due)
-            events += self._take_over(audience, rows, asked_at, deliveries.acts(), {}, "webhook")
+            events += self._take_over(audience, rows, asked_at, deliveries.acts(), {}, EventSource.WEBHOOK)
             due = {delivery.id for delivery in now_due}
             without_trace = [delivery for delivery in deliveries.untold(self._ledger) if delivery.id in due]
             status = dict(zip(rows["email"], rows["status"], strict=True))
@@ -272,7 +272,7 @@ class AudiencePolling:
         asked_at = self._ledger.now()
         rows = member_rows(list_id, [change.record for change in changes if change.record is not None])
         events = self._take_over(
-            audience, rows.drop_duplicates("email"), asked_at, deliveries.acts(), {}, "webhook"
+            audience, rows.drop_duplicates("email"), asked_at, deliveries.acts(), {}, EventSource.WEBHOOK
         )
         record_address_changes(self._ledger, self._lease.company, audience, changes)
         return events + self._ledger.consent.inherited_since(before, list_id), later
@@ -286,7 +286,9 @@ class AudiencePolling:
 
     def _take_erased(self, audience: str, list_id: str, theirs: "pd.DataFrame") -> None:
         if len(theirs):
-            take_members(self._ledger, self._erased, self._lease.company, audience, list_id, theirs, "poll")
+            take_members(
+                self._ledger, self._erased, self._lease.company, audience, list_id, theirs, EventSource.POLL
+            )
 
     def _subscribed_since(self, list_id: str, since: datetime | None) -> datetime | None:
         """From when on people may have come back: without a cursor, since the last complete read."""
@@ -297,7 +299,7 @@ class AudiencePolling:
 
         Members who changed their address are kept: an opt-out of either address is theirs.
         """
-        subscribed = rows["status"] == "subscribed"
+        subscribed = rows["status"] == MemberStatus.SUBSCRIBED
         if not subscribed.any():
             return rows
         known = self._ledger.members.with_opt_outs(list_id, list(rows.loc[subscribed, "email"]))
@@ -316,12 +318,12 @@ class AudiencePolling:
                 audience=audience,
                 list_id=list_id,
                 email=report.email,
-                event=COMPLAINT,
-                origin="person",
+                event=EventKind.COMPLAINT,
+                origin=Origin.PERSON,
                 occurred_at=report.at or now,
                 seen_at=now,
                 evidence={"abuse_report": report.id},
-                source="poll",
+                source=EventSource.POLL,
             )
             for report in reports
             if not _is_told(report, known.get(report.email, ()))

@@ -20,7 +20,6 @@ from mc_pipeline.domain.consent.repeated_opt_outs import (
     undecided_since,
 )
 from mc_pipeline.ledger import ConsentEvent, Lease, Ledger
-from mc_pipeline.ledger.consent import EVENT_OF_STATUS
 from mc_pipeline.ledger.observing import moment
 from mc_pipeline.ledger.opt_out_questions import OptOutQuestion
 from mc_pipeline.mailchimp.client import MailchimpClient
@@ -29,6 +28,7 @@ from mc_pipeline.mailchimp.opt_out_reading import is_unsubscribed_since, read_ac
 from mc_pipeline.mailchimp.parallel import run_concurrently
 from mc_pipeline.masking import mask_text
 from mc_pipeline.sync.opt_outs.erased import ErasedLike
+from mc_pipeline.vocabulary import EVENT_OF_STATUS, EventSource, MemberStatus, Origin
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,9 +158,9 @@ class Questions:
 
     def _events(self, question: OptOutQuestion, acts: Sequence[Act]) -> list[ConsentEvent]:
         now = self._ledger.now()
-        before, events = question.status if question.status != "subscribed" else "", []
+        before, events = question.status if question.status != MemberStatus.SUBSCRIBED else "", []
         for act in acts:
-            because = act.known_from if act.by != "unknown" else f"{act.known_from}, which does not tell"
+            because = act.known_from if act.by != Origin.UNKNOWN else f"{act.known_from}, which does not tell"
             evidence: dict[str, object] = {"origin_because": because, "same_status": question.status}
             if not act.is_dated:
                 evidence["dated_at_the_latest"] = True
@@ -172,12 +172,12 @@ class Questions:
                     email=question.email,
                     event=EVENT_OF_STATUS[act.status],
                     origin=act.by,
-                    status_from=before if before != act.status else "subscribed",
+                    status_from=before if before != act.status else MemberStatus.SUBSCRIBED,
                     status_to=act.status,
                     occurred_at=act.at,
                     seen_at=now,
                     evidence=evidence,
-                    source="poll",
+                    source=EventSource.POLL,
                 )
             )
             before = act.status

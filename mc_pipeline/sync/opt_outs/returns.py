@@ -18,6 +18,7 @@ from mc_pipeline.mailchimp.parallel import run_concurrently
 from mc_pipeline.masking import mask_text
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.systems import Systems
+from mc_pipeline.vocabulary import MemberStatus
 
 AT_MOST = 500
 """Members looked at for one decision; the others stay due, and are looked at by the next run."""
@@ -62,7 +63,7 @@ def look_at_members(systems: Systems, company: CompanySettings, members: Collect
             continue
         found.not_asked |= {(list_id, email) for email in emails if email not in statuses}
         found.not_subscribed |= {
-            (list_id, email) for email, status in statuses.items() if status != "subscribed"
+            (list_id, email) for email, status in statuses.items() if status != MemberStatus.SUBSCRIBED
         }
         if failures:
             found.troubles.append(_said(audience, len(failures), next(iter(failures.values()))))

@@ -14,6 +14,7 @@ from mc_pipeline.sync.opt_outs.asking_odoo import ask_odoo
 from mc_pipeline.sync.opt_outs.hearing import Hearing
 from mc_pipeline.sync.opt_outs.polling import HOLDING_NOBODY_ELSE
 from mc_pipeline.sync.systems import Systems
+from mc_pipeline.vocabulary import MemberStatus
 
 # Together less than a minute: an audience may have been heard by another run before we ask.
 _HEARD_AT_MOST_BEFORE = timedelta(seconds=30)
@@ -112,7 +113,7 @@ class AskedAudiences:
         archived = {
             email: "archived in Mailchimp since the audience was read"
             for email in emails
-            if statuses.get(email) == "archived"
+            if statuses.get(email) == MemberStatus.ARCHIVED
         }
         return changed | archived | gone
 
@@ -123,7 +124,7 @@ class AskedAudiences:
         key = next((key for key, each in self._company.audiences.items() if each.list_id == list_id), "")
         began = self._clock()
         heard = self._hearing.hear(self._company, key, list_id, pause=_HEARD_AT_MOST_BEFORE)
-        doubts = "; ".join(why for what, why in heard.doubts.items() if what == "archived")
+        doubts = "; ".join(why for what, why in heard.doubts.items() if what == MemberStatus.ARCHIVED)
         unknown = heard.trouble or doubts
         if unknown:
             unknown = f"who left audience {key} by now is not known: {unknown}"

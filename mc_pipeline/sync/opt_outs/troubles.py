@@ -8,6 +8,7 @@ from mc_pipeline.domain.company_status import plain_words
 from mc_pipeline.domain.consent.old_opt_outs import what_waits
 from mc_pipeline.ledger.troubles import Trouble, TroubleKind
 from mc_pipeline.settings import CompanySettings
+from mc_pipeline.vocabulary import Owner
 
 if TYPE_CHECKING:
     from mc_pipeline.ledger.old_opt_outs import OldOptOutsRecord
@@ -18,7 +19,6 @@ NOT_REACHED = "not_reached"
 
 ODOO, MAILCHIMP, BOTH = "Odoo", "Mailchimp", "both systems"
 
-_ENGINEERING, _MARKETING = "data engineering", "marketing ops"
 _DOCTOR = "If a later run says the same: mc-pipeline doctor {company}."
 
 
@@ -32,7 +32,7 @@ def account_trouble(company: CompanySettings, sentence: str) -> Trouble:
         sentence=sentence,
         what_to_do="Until an audience can be read, nothing is written to any. "
         f"To see what is wrong: mc-pipeline doctor {company.key}.",
-        owner=_ENGINEERING,
+        owner=Owner.DATA_ENGINEERING,
     )
 
 
@@ -63,7 +63,7 @@ def not_carried(company: CompanySettings, system: str, words: Iterable[str], und
             sentence=each,
             what_to_do=f"Opt-outs are not all carried; the next run tries again. "
             f"{_DOCTOR.format(company=company.key)}",
-            owner=_ENGINEERING,
+            owner=Owner.DATA_ENGINEERING,
         )
         for each in words
     ]
@@ -79,7 +79,7 @@ def not_carried(company: CompanySettings, system: str, words: Iterable[str], und
             if undone != 1
             else f"1 opt-out is not carried into {system} yet.",
             what_to_do="The table of the step says why of each; the next run tries again.",
-            owner=_ENGINEERING,
+            owner=Owner.DATA_ENGINEERING,
         )
     ]
 
@@ -94,7 +94,7 @@ def not_unsubscribed(company: CompanySettings, troubles: Mapping[str, str], undo
             code=NOT_REACHED,
             sentence=f"Not everybody who opted out in Odoo is unsubscribed in {audience}: {words}",
             what_to_do=f"The next run tries again. {_DOCTOR.format(company=company.key)}",
-            owner=_ENGINEERING,
+            owner=Owner.DATA_ENGINEERING,
         )
         for audience, words in troubles.items()
         if audience in company.audiences
@@ -114,7 +114,7 @@ def waiting_for_a_release(waiting: "Iterable[OldOptOutsRecord]") -> list[Trouble
             sentence=what_waits(each),
             what_to_do="Look at them in Mailchimp; release them with the job approve_plan, or: "
             f"mc-pipeline approve {each.plan_id}",
-            owner=_MARKETING,
+            owner=Owner.MARKETING_OPS,
         )
         for each in waiting
     ]
@@ -137,7 +137,7 @@ def _unheard(company: CompanySettings, heard: "Heard") -> Trouble:
         code=NOT_REACHED,
         sentence=sentence,
         what_to_do=what_to_do,
-        owner=_ENGINEERING,
+        owner=Owner.DATA_ENGINEERING,
     )
 
 
@@ -149,7 +149,7 @@ def _doubt(company: CompanySettings, heard: "Heard", what: str, why: str) -> Tro
         code=f"not_heard_{what.replace(' ', '_')}",
         sentence=f"{heard.audience}: {what} cannot be asked for: {why}",
         what_to_do="The others are carried; the next run asks again. " + _DOCTOR.format(company=company.key),
-        owner=_ENGINEERING,
+        owner=Owner.DATA_ENGINEERING,
     )
 
 
