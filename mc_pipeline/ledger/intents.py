@@ -66,7 +66,7 @@ class Intent:
     list_id: str
     audience: str
     email: str
-    operation: str
+    operation: Operation
     body: Mapping[str, Any]
     plan_id: str | None = None
     row_key: str | None = None
@@ -100,7 +100,7 @@ class Outcome:
                field that it is about; retry_at says when one of the person's own is tried again (UTC)
     """
 
-    outcome: str
+    outcome: OutcomeKind
     title: str = ""
     detail: str = ""
     returned: Mapping[str, Any] | None = None
@@ -123,7 +123,7 @@ class IntentRecord:
     list_id: str
     audience: str
     email: str
-    operation: str
+    operation: Operation
     body: dict[str, Any]
     plan_id: str | None
     row_key: str | None
@@ -134,7 +134,7 @@ class IntentRecord:
     recorded_at: datetime
     submitted_at: datetime | None
     batch_id: str | None
-    outcome: str | None
+    outcome: OutcomeKind | None
     settled_at: datetime | None
     detail: str
     title: str
@@ -484,10 +484,12 @@ def _record(row: RowMapping) -> IntentRecord:
     values = {
         name: row[name]
         for name in row
-        if name not in ("body_json", "returned_json", "evidence_json", "fence")
+        if name not in ("body_json", "returned_json", "evidence_json", "fence", "operation", "outcome")
     }
     returned = row["returned_json"]
     return IntentRecord(
+        operation=Operation(row["operation"]),
+        outcome=None if row["outcome"] is None else OutcomeKind(row["outcome"]),
         body=json.loads(row["body_json"]),
         returned=None if returned is None else json.loads(returned),
         evidence=json.loads(row["evidence_json"]) if row["evidence_json"] else None,

@@ -57,7 +57,7 @@ class OdooOptOutOutcome:
     ``made_by_us``: the row is active by our writing. ``blacklist_write_date`` is the row's after it (UTC).
     """
 
-    outcome: str
+    outcome: OutcomeKind
     detail: str = ""
     blacklist_id: int | None = None
     blacklist_write_date: datetime | None = None

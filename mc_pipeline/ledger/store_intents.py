@@ -51,7 +51,7 @@ class StoreIntent:
     store_id: str
     kind: str
     object_id: str
-    operation: str
+    operation: StoreOperation
     after: str | None
     wanted: str | None = None
     part_id: str | None = None
@@ -79,7 +79,7 @@ class OpenStoreIntent:
     store_id: str
     kind: str
     object_id: str
-    operation: str
+    operation: StoreOperation
     recorded_at: datetime
     batch_id: str | None
 

@@ -4,8 +4,9 @@ from collections.abc import Hashable
 
 from mc_pipeline.domain.store.changes import Step
 from mc_pipeline.push.store_writes import StoreChange, StoreResult, StoreWrites
+from mc_pipeline.vocabulary import StoreOperation
 
-_DELETE = (Step("delete", None),)
+_DELETE = (Step(StoreOperation.DELETE, None),)
 
 
 class StoreErasureError(Exception):

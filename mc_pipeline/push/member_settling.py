@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 import pandas as pd
 
@@ -12,6 +12,7 @@ from mc_pipeline.mailchimp import batches
 from mc_pipeline.push.batching import PATIENCE, interrupted_batches
 from mc_pipeline.push.member_writes import OPERATION_PREFIX, Fields, answer_of_operation
 from mc_pipeline.push.writer import MailchimpWriter
+from mc_pipeline.vocabulary import MemberStatus, Operation, OutcomeKind
 
 _LOST = "its answer was lost, and reading back does not tell whether it was applied"
 _TEXTS_RETURNED = ("language", "status", "contact_id")
@@ -107,21 +108,25 @@ def _settle_from(
             answer = answer_of_operation(result, intent.operation, intent, fields)
             outcomes.append((intent.id, answer))
     writer.ledger.intents.settle(writer.company, writer.fence, outcomes)
-    return sum(outcome.outcome != "unknown" for _, outcome in outcomes)
+    return sum(outcome.outcome != OutcomeKind.UNKNOWN for _, outcome in outcomes)
 
 
 def _address_after(intent: OpenIntent) -> str:
     """The address under which the member is found if the intent was applied."""
-    return str(intent.body["email_address"]).lower() if intent.operation == "change_email" else intent.email
+    return (
+        str(intent.body["email_address"]).lower()
+        if intent.operation == Operation.CHANGE_EMAIL
+        else intent.email
+    )
 
 
 def _outcome(intent: OpenIntent, member: Mapping[str, Any] | None) -> Outcome:
     if member is None or not _is_applied(intent, member):
         if _is_lost(intent, member):
-            return Outcome("lost", detail=_LOST)
-        return Outcome("not_sent", detail="read back after an interruption")
+            return Outcome(OutcomeKind.LOST, detail=_LOST)
+        return Outcome(OutcomeKind.NOT_SENT, detail="read back after an interruption")
     return Outcome(
-        "applied",
+        OutcomeKind.APPLIED,
         detail="read back after an interruption",
         returned={
             "merge_fields": json.loads(member["merge_fields_json"]),
@@ -133,33 +138,38 @@ def _outcome(intent: OpenIntent, member: Mapping[str, Any] | None) -> Outcome:
 
 def _is_lost(intent: OpenIntent, member: Mapping[str, Any] | None) -> bool:
     """Whether it may have been applied although reading back does not show it, and must not be repeated."""
-    if intent.operation == "permit":
+    if intent.operation == Operation.PERMIT:
         return True
-    return intent.operation == "create" and intent.body["status"] == "pending" and member is not None
+    return (
+        intent.operation == Operation.CREATE
+        and intent.body["status"] == MemberStatus.PENDING
+        and member is not None
+    )
 
 
 def _is_applied(intent: OpenIntent, member: Mapping[str, Any]) -> bool:
     body = intent.body
     match intent.operation:
-        case "create":
+        case Operation.CREATE:
             # Nobody had the address when we asked for it. Who has it now with the status we sent came from
             # us; with another status they are left to be somebody else's.
             return bool(member["status"] == body["status"])
-        case "change_email":
+        case Operation.CHANGE_EMAIL:
             return True
-        case "update":
+        case Operation.UPDATE:
             return _has_fields(member, body)
-        case "archive":
-            return bool(member["status"] == "archived")
-        case "unsubscribe" | "upgrade":
+        case Operation.ARCHIVE:
+            return bool(member["status"] == MemberStatus.ARCHIVED)
+        case Operation.UNSUBSCRIBE | Operation.UPGRADE:
             return bool(member["status"] == body["status"])
-        case "permit":
+        case Operation.PERMIT:
             return _has_permissions(member["permissions_json"], body["marketing_permissions"])
-        case "tag":
+        case Operation.TAG:
             return _has_tag(member, body["tag"])
-        case "untag":
+        case Operation.UNTAG:
             return not _has_tag(member, body["tag"])
-    raise ValueError(f"{intent.operation!r} is no operation that is ever sent")
+        case never:
+            assert_never(never)
 
 
 def _has_permissions(permissions_json: Any, names: Collection[str]) -> bool:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, assert_never
 
 from mc_pipeline.digests import subscriber_hash
 from mc_pipeline.domain.plan.refusal_causes import (
@@ -39,6 +39,7 @@ from mc_pipeline.masking import mask_text
 from mc_pipeline.push.batching import carry_out
 from mc_pipeline.push.last_look import CallCheck, CalledOffError, OptOutsSince, makes_reachable
 from mc_pipeline.push.writer import MailchimpWriter
+from mc_pipeline.vocabulary import MemberStatus, Operation, OutcomeKind
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ class Write:
     audience: str
     email: str
     subscriber_hash: str
-    operation: str
+    operation: Operation
     body: Mapping[str, Any]
     plan_id: str | None = None
     row_key: str | None = None
@@ -92,7 +93,7 @@ class Result:
     """
 
     key: Hashable
-    outcome: str
+    outcome: OutcomeKind
     detail: str = ""
     cause: str = ""
     field: str = ""
@@ -204,7 +205,7 @@ class MemberWrites:
                 missing = [name for name in _permissions(write) if name.casefold() not in ids]
                 if missing:
                     detail = f"the audience has no marketing permission called {', '.join(missing)}"
-                    unknown.append(Result(write.key, "rejected", detail))
+                    unknown.append(Result(write.key, OutcomeKind.REJECTED, detail))
                 else:
                     known.append(write)
         return unknown + self.change(known)
@@ -229,11 +230,13 @@ class MemberWrites:
                     yield partial(self._given_up, rows, error, tag=tag)
                     continue
                 for chunk in chunked(rows):
-                    yield partial(self._tag_chunk, list_id, segment, chunk, adds=operation == "tag")
+                    yield partial(self._tag_chunk, list_id, segment, chunk, adds=operation == Operation.TAG)
 
         results = {result.key: result for result in self._run(tasks())}
         passed_over = [
-            write for write in writes if write.key in results and results[write.key].outcome == "unchanged"
+            write
+            for write in writes
+            if write.key in results and results[write.key].outcome == OutcomeKind.UNCHANGED
         ]
         results.update((result.key, result) for result in self.tag_silently(passed_over))
         return list(results.values())
@@ -277,7 +280,7 @@ class MemberWrites:
             if len(due) == 1 or refusal.cause == Cause.CONTACT_LIMIT:
                 return refused + self._settle(due, intents, [refusal] * len(due))
             # One member that Mailchimp cannot even read makes it refuse the whole call: find them by halves.
-            self._settle(due, intents, [Outcome("not_sent", error.title, str(error))] * len(due))
+            self._settle(due, intents, [Outcome(OutcomeKind.NOT_SENT, error.title, str(error))] * len(due))
             middle = len(due) // 2
             return refused + self._create_chunk(due[:middle]) + self._create_chunk(due[middle:])
         created = {str(member["email_address"]).lower(): member for member in answer.created}
@@ -285,12 +288,12 @@ class MemberWrites:
 
         def answer_to(write: Write) -> Outcome:
             if write.email in created:
-                return Outcome("applied", returned=created[write.email])
+                return Outcome(OutcomeKind.APPLIED, returned=created[write.email])
             if write.email in rejected:
                 rejection = rejected[write.email]
                 if rejection.kind == "exists" and not self._is_there(write):
                     return Outcome(
-                        "rejected",
+                        OutcomeKind.REJECTED,
                         rejection.title,
                         f"{rejection.detail} ({EXISTS_UNSEEN})",
                         cause=Cause.PERSON,
@@ -304,7 +307,7 @@ class MemberWrites:
                     write,
                     self._fields_of(write),
                 )
-            return Outcome("unknown", detail="Mailchimp's answer does not mention this address")
+            return Outcome(OutcomeKind.UNKNOWN, detail="Mailchimp's answer does not mention this address")
 
         answers = [answer_to(write) for write in due]
         return refused + self._without_their_fields(due, intents, answers, self._create_chunk)
@@ -340,7 +343,7 @@ class MemberWrites:
             writes,
             intents,
             [
-                Outcome("not_sent", answer.title, answer.detail) if write.key in again else answer
+                Outcome(OutcomeKind.NOT_SENT, answer.title, answer.detail) if write.key in again else answer
                 for write, answer in zip(writes, answers, strict=True)
             ],
         )
@@ -349,7 +352,7 @@ class MemberWrites:
         kept = [result for result in results if result.key not in again]
         for chunk in chunked(list(again.values())):
             written = send([write for write, _ in chunk])
-            done = {result.key for result in written if result.outcome == "applied"}
+            done = {result.key for result in written if result.outcome == OutcomeKind.APPLIED}
             refusals = {write.key: answer for write, answer in chunk}
             self._keep_refusals(
                 [
@@ -362,7 +365,8 @@ class MemberWrites:
             # An update of which nothing is left waits as a whole.
             waits = {result.key for result in written if result.cause and result.key not in done}
             self._keep_refusals(
-                [each for each in writes if each.key in waits and each.operation == "update"], refusals
+                [each for each in writes if each.key in waits and each.operation == Operation.UPDATE],
+                refusals,
             )
             kept += [
                 replace(
@@ -427,12 +431,12 @@ class MemberWrites:
         again: Callable[[Sequence[Write]], list[Result]],
     ) -> list[Result]:
         """Settle a call that was not sent; send it again without the people who are out."""
-        self._settle(writes, intents, [Outcome("not_sent", detail=off.because)] * len(writes))
+        self._settle(writes, intents, [Outcome(OutcomeKind.NOT_SENT, detail=off.because)] * len(writes))
         if off.out:
             return again(writes)
         held = [write for write in writes if makes_reachable(write.operation, write.body)]
         others = [write for write in writes if write not in held]
-        results = [Result(write.key, "held_back", off.because) for write in held]
+        results = [Result(write.key, OutcomeKind.HELD_BACK, off.because) for write in held]
         return results + (again(others) if others else [])
 
     def _unsubscribe_who_is_out(self, writes: Sequence[Write], intents: Sequence[IntentId]) -> None:
@@ -444,15 +448,17 @@ class MemberWrites:
         for write, intent in zip(writes, intents, strict=True):
             if intent not in out:
                 continue
-            email = str(write.body["email_address"]) if write.operation == "change_email" else write.email
+            email = (
+                str(write.body["email_address"]) if write.operation == Operation.CHANGE_EMAIL else write.email
+            )
             try:
                 self._change_one(
                     replace(
                         write,
                         email=email.lower(),
                         subscriber_hash=subscriber_hash(email),
-                        operation="unsubscribe",
-                        body={"status": "unsubscribed"},
+                        operation=Operation.UNSUBSCRIBE,
+                        body={"status": MemberStatus.UNSUBSCRIBED},
                         evidence=None,
                     )
                 )
@@ -462,31 +468,36 @@ class MemberWrites:
     def _send(self, write: Write) -> Outcome:
         client, list_id, member = self._client, write.list_id, write.subscriber_hash
         match write.operation:
-            case "update" | "change_email":
+            case Operation.UPDATE | Operation.CHANGE_EMAIL:
                 return Outcome(
-                    "applied",
+                    OutcomeKind.APPLIED,
                     # What a form requires is no reason to leave a member's other fields as they were.
                     returned=members.update_member(
                         client, list_id, member, **_changes(write), skip_merge_validation=True
                     ),
                 )
-            case "archive":
+            case Operation.ARCHIVE:
                 return Outcome(members.archive_member(client, list_id, member))
-            case "unsubscribe":
-                return Outcome("applied", returned=members.unsubscribe_member(client, list_id, member))
-            case "upgrade":
+            case Operation.UNSUBSCRIBE:
                 return Outcome(
-                    "applied",
+                    OutcomeKind.APPLIED, returned=members.unsubscribe_member(client, list_id, member)
+                )
+            case Operation.UPGRADE:
+                return Outcome(
+                    OutcomeKind.APPLIED,
                     returned=members.subscribe_member(
                         client, list_id, member, consented_at=_consented_at(write)
                     ),
                 )
-            case "permit":
+            case Operation.PERMIT:
                 return Outcome(
-                    "applied",
+                    OutcomeKind.APPLIED,
                     returned=give_permissions(client, list_id, member, self._ids_of_permissions(write)),
                 )
-        raise ValueError(f"{write.operation!r} is not a change of one member")
+            case Operation.CREATE | Operation.TAG | Operation.UNTAG:
+                raise ValueError(f"{write.operation!r} is not a change of one member")
+            case never:
+                assert_never(never)
 
     def _ids_of_permissions(self, write: Write) -> list[str]:
         ids = self._permission_ids[write.list_id]
@@ -495,15 +506,25 @@ class MemberWrites:
     def _operation(self, name: str, write: Write) -> batches.Operation:
         list_id, member = write.list_id, write.subscriber_hash
         match write.operation:
-            case "update":
+            case Operation.UPDATE:
                 return batches.member_update_operation(
                     name, list_id, member, **_changes(write), skip_merge_validation=True
                 )
-            case "archive":
+            case Operation.ARCHIVE:
                 return batches.archive_operation(name, list_id, member)
-            case "unsubscribe":
+            case Operation.UNSUBSCRIBE:
                 return batches.unsubscribe_operation(name, list_id, member)
-        raise ValueError(f"{write.operation!r} is not a change that goes through /batches")
+            case (
+                Operation.CREATE
+                | Operation.CHANGE_EMAIL
+                | Operation.UPGRADE
+                | Operation.PERMIT
+                | Operation.TAG
+                | Operation.UNTAG
+            ):
+                raise ValueError(f"{write.operation!r} is not a change that goes through /batches")
+            case never:
+                assert_never(never)
 
     def _change_by_batch(self, writes: Sequence[Write]) -> list[Result]:
         if self.faults:
@@ -533,8 +554,8 @@ class MemberWrites:
                 f"{OPERATION_PREFIX}{intent_of[member[0].key]}",
                 member[0].list_id,
                 member[0].subscriber_hash,
-                active=[write.body["tag"] for write in member if write.operation == "tag"],
-                inactive=[write.body["tag"] for write in member if write.operation == "untag"],
+                active=[write.body["tag"] for write in member if write.operation == Operation.TAG],
+                inactive=[write.body["tag"] for write in member if write.operation == Operation.UNTAG],
                 is_syncing=True,
             )
             for member in of_member
@@ -544,7 +565,7 @@ class MemberWrites:
         except MailchimpError as error:
             return self._failed(writes, intents, error)
         answers = [
-            answer_of_operation(results.get(operations[member[0].key].operation_id), "tag")
+            answer_of_operation(results.get(operations[member[0].key].operation_id), Operation.TAG)
             for member in of_member
             for _ in member
         ]
@@ -570,11 +591,11 @@ class MemberWrites:
 
         def answer_to(write: Write) -> Outcome:
             if write.email in done:
-                return Outcome("applied")
+                return Outcome(OutcomeKind.APPLIED)
             if write.email in refused:
-                return Outcome("rejected", detail=refused[write.email], cause=Cause.PERSON)
+                return Outcome(OutcomeKind.REJECTED, detail=refused[write.email], cause=Cause.PERSON)
             # Addresses that are not in the audience, and members who are as wanted already, are passed over.
-            return Outcome("unchanged", detail="Mailchimp passed over this address")
+            return Outcome(OutcomeKind.UNCHANGED, detail="Mailchimp passed over this address")
 
         return self._settle(writes, intents, [answer_to(write) for write in writes])
 
@@ -613,9 +634,9 @@ class MemberWrites:
         due, results = [], []
         for write in writes:
             if unknown and makes_reachable(write.operation, write.body):
-                results.append(Result(write.key, "held_back", unknown))
+                results.append(Result(write.key, OutcomeKind.HELD_BACK, unknown))
             elif self._since is not None and any(map(self._since.is_erased, _addresses(write))):
-                results.append(Result(write.key, "held_back", "the person was erased"))
+                results.append(Result(write.key, OutcomeKind.HELD_BACK, "the person was erased"))
             else:
                 due.append(write)
         if not due:
@@ -627,7 +648,7 @@ class MemberWrites:
         intents: list[IntentId] = []
         for write, intent in zip(due, recorded, strict=True):
             if isinstance(intent, Refusal):
-                results.append(Result(write.key, "held_back", intent.because))
+                results.append(Result(write.key, OutcomeKind.HELD_BACK, intent.because))
             else:
                 kept.append(write)
                 intents.append(intent)
@@ -642,7 +663,7 @@ class MemberWrites:
         reached = [
             (write, intent)
             for write, intent, answer in zip(writes, intents, answers, strict=True)
-            if write.operation in REACHING and answer.outcome == "applied"
+            if write.operation in REACHING and answer.outcome == OutcomeKind.APPLIED
         ]
         if reached:
             self._unsubscribe_who_is_out(*zip(*reached, strict=True))
@@ -661,9 +682,15 @@ class MemberWrites:
         the writing to its audience or tag.
         """
         if isinstance(error, (MailchimpUnknownOutcomeError, batches.BatchUnfinishedError)):
-            return self._settle(writes, intents, [Outcome("unknown", error.title, str(error))] * len(writes))
+            return self._settle(
+                writes, intents, [Outcome(OutcomeKind.UNKNOWN, error.title, str(error))] * len(writes)
+            )
         answers = [
-            Outcome("unknown" if _may_have_been_given(write, error) else "not_sent", error.title, str(error))
+            Outcome(
+                OutcomeKind.UNKNOWN if _may_have_been_given(write, error) else OutcomeKind.NOT_SENT,
+                error.title,
+                str(error),
+            )
             for write in writes
         ]
         results = self._settle(writes, intents, answers)
@@ -677,17 +704,20 @@ class MemberWrites:
         because = mask_text(str(error))
         for list_id in {write.list_id for write in writes}:
             self.faults.setdefault((list_id, tag), Fault(list_id, tag, because))
-        return [Result(write.key, "not_sent", because) for write in writes]
+        return [Result(write.key, OutcomeKind.NOT_SENT, because) for write in writes]
 
     def _not_tried(self, writes: Sequence[Write]) -> list[Result]:
-        return [Result(write.key, "not_sent", self.faults[write.list_id, ""].because) for write in writes]
+        return [
+            Result(write.key, OutcomeKind.NOT_SENT, self.faults[write.list_id, ""].because)
+            for write in writes
+        ]
 
 
 def without_fields(operation: str, body: Mapping[str, Any], tags: Collection[str]) -> dict[str, Any] | None:
     """A body of a creation, update or change of address without these merge fields; None: nothing is left."""
     kept = {tag: value for tag, value in body.get("merge_fields", {}).items() if tag not in tags}
     left = {**body, "merge_fields": kept}
-    if operation == "create":
+    if operation == Operation.CREATE:
         return left
     if not left["merge_fields"]:
         del left["merge_fields"]
@@ -701,7 +731,7 @@ def _refused_value(write: Write, field: str) -> Write:
         write,
         email=address,
         subscriber_hash=subscriber_hash(address),
-        operation="update",
+        operation=Operation.UPDATE,
         body={"merge_fields": {field: write.body["merge_fields"][field]}},
         evidence=None,
     )
@@ -742,7 +772,7 @@ def _intent(write: Write) -> Intent:
 
 def _may_have_been_given(write: Write, error: MailchimpError) -> bool:
     """Whether a permission may have been given all the same: only Mailchimp itself says for sure that not."""
-    return write.operation == "permit" and isinstance(error, MailchimpBlockedError)
+    return write.operation == Operation.PERMIT and isinstance(error, MailchimpBlockedError)
 
 
 def answer_of_error(
@@ -769,16 +799,18 @@ def answer_of_operation(
 ) -> Outcome:
     """Judge one operation of a finished batch; one without result stays unknown until it is read back."""
     if result is None:
-        return Outcome("unknown", detail="the batch has no result for this operation")
+        return Outcome(OutcomeKind.UNKNOWN, detail="the batch has no result for this operation")
     if result.ok:
-        return Outcome("applied", returned=result.response if _is_member(result.response) else None)
-    if operation == "archive" and result.status_code in (404, 405):
-        return Outcome("unchanged", detail="there was nothing to archive")
+        return Outcome(OutcomeKind.APPLIED, returned=result.response if _is_member(result.response) else None)
+    if operation == Operation.ARCHIVE and result.status_code in (404, 405):
+        return Outcome(OutcomeKind.UNCHANGED, detail="there was nothing to archive")
     if result.status_code == 429:
-        return Outcome("not_sent", "Too Many Requests")
+        return Outcome(OutcomeKind.NOT_SENT, "Too Many Requests")
     error = result.error
     answer = answer_of_error(error, write, fields) if error is not None else None
-    return answer or Outcome("unknown", detail=f"the operation failed with status {result.status_code}")
+    return answer or Outcome(
+        OutcomeKind.UNKNOWN, detail=f"the operation failed with status {result.status_code}"
+    )
 
 
 def _refusal(
@@ -790,14 +822,14 @@ def _refusal(
     fields: Fields = NO_FIELDS,
 ) -> Outcome:
     if kind == "exists":
-        return Outcome("unchanged", title, detail)
+        return Outcome(OutcomeKind.UNCHANGED, title, detail)
     values = write.body.get("merge_fields") if write else None
     values = values if isinstance(values, Mapping) else {}
     sent = [tag for tag, value in values.items() if value != ""]
     blame = cause_of_refusal(kind, at_fault if write else (), sent, fields.definitions, fields.wanted)
-    outcome = "deferred" if kind == "deferred" or blame.is_outside else "rejected"
+    waits = kind == "deferred" or blame.is_outside
     return Outcome(
-        outcome,
+        OutcomeKind.DEFERRED if waits else OutcomeKind.REJECTED,
         title,
         detail,
         refusal=kind if kind in REFUSED_FOR_GOOD else "",

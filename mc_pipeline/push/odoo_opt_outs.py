@@ -31,7 +31,13 @@ from mc_pipeline.push.odoo_notes import CarriedOptOut, OptOutNotes
 from mc_pipeline.push.writer import OdooWriter
 from mc_pipeline.vocabulary import OdooAction, OptOutScope, Origin, OutcomeKind
 
-_WORST_FIRST = ("unknown", "rejected", "held_back", "applied", "unchanged")
+_WORST_FIRST = (
+    OutcomeKind.UNKNOWN,
+    OutcomeKind.REJECTED,
+    OutcomeKind.HELD_BACK,
+    OutcomeKind.APPLIED,
+    OutcomeKind.UNCHANGED,
+)
 
 
 @dataclass(frozen=True)
@@ -133,7 +139,7 @@ class OdooOptOutWrites:
 
     def _carried_out(
         self, tasks: Sequence[_Task], results: dict[str, list[OptOutResult]]
-    ) -> tuple[dict[str, str], str]:
+    ) -> tuple[dict[str, OutcomeKind], str]:
         """Carry tasks out until Odoo cannot be written; add what came of each address to ``results``.
 
         Returns what is to be said of the people whose write broke, and why it did.
@@ -148,7 +154,7 @@ class OdooOptOutWrites:
                 done = self._written(page)
             except OdooError as error:
                 # Left open: perhaps some of it is done, which the next run reads back first.
-                state = "deferred" if isinstance(error, OdooAccessError) else "unknown"
+                state = OutcomeKind.DEFERRED if isinstance(error, OdooAccessError) else OutcomeKind.UNKNOWN
                 return {_email(each): state for each in page}, error.message
             self._settle(
                 [
@@ -337,11 +343,11 @@ def _table(
     decisions: Sequence[Decision],
     results: dict[str, list[OptOutResult]],
     trouble: str,
-    broken: dict[str, str],
+    broken: dict[str, OutcomeKind],
 ) -> pd.DataFrame:
     outcomes, details = [], []
     for decision in decisions:
-        outcome, detail = "unchanged", ""
+        outcome, detail = OutcomeKind.UNCHANGED, ""
         if decision.waits:
             outcome = OutcomeKind.HELD_BACK
         elif decision.email in broken:
@@ -352,7 +358,7 @@ def _table(
             worst = _worst(done)
             outcome, detail = worst.outcome, worst.detail
         elif decision.action != OdooAction.NONE:
-            outcome, detail = "deferred", trouble
+            outcome, detail = OutcomeKind.DEFERRED, trouble
         outcomes.append(outcome)
         details.append(detail)
     times = [decision.event.occurred_at if decision.event else pd.NaT for decision in decisions]

@@ -15,6 +15,7 @@ from mc_pipeline.masking import mask_text
 from mc_pipeline.push.batching import carry_out
 from mc_pipeline.push.member_writes import DIRECT_WRITES, answer_of_error, chunked
 from mc_pipeline.push.writer import MailchimpWriter
+from mc_pipeline.vocabulary import DONE, OutcomeKind, StoreOperation
 
 STORE_PREFIX = "mc-pipeline-store-"
 """Batch operations are named by their intent, so that a batch whose id was lost in a crash is recognised."""
@@ -56,14 +57,14 @@ class StoreResult:
     ``not_found``: something that the request names is not in the store, and Mailchimp does not say what.
     """
 
-    outcome: str
+    outcome: OutcomeKind
     detail: str = ""
     to_read: bool = False
     not_found: bool = False
 
     @property
     def is_done(self) -> bool:
-        return self.outcome in ("applied", "unchanged")
+        return self.outcome in DONE
 
 
 Results = MutableMapping[Hashable, StoreResult]
@@ -104,12 +105,12 @@ class StoreWrites:
         run_concurrently(tasks, self.writer.workers, self.writer.client.stop, on_result=results.update)
 
     def _directly(self, change: StoreChange, at: int) -> dict[Hashable, StoreResult]:
-        result = StoreResult("applied")
+        result = StoreResult(OutcomeKind.APPLIED)
         for step in change.steps[at:]:
             (intent,) = intents = self._record([(change, step)])
             try:
                 send(self.writer.client, _operation(intent, change, step))
-                result = StoreResult("applied")
+                result = StoreResult(OutcomeKind.APPLIED)
             except MailchimpError as error:
                 judged = judge(error, change.kind, step.operation)
                 if judged is None:
@@ -158,7 +159,7 @@ class StoreWrites:
                     part_id=step.part,
                     after=step.after,
                     wanted=change.wanted,
-                    attribution=change.attribution if step.operation == "delete" else None,
+                    attribution=change.attribution if step.operation == StoreOperation.DELETE else None,
                     order_id=change.order_id,
                     month=change.month,
                     customer_id=change.customer_id,
@@ -183,11 +184,11 @@ class StoreWrites:
     ) -> dict[Hashable, StoreResult]:
         """Deal with a request that failed as a whole: open where it may have been applied, else the end."""
         if isinstance(error, (MailchimpUnknownOutcomeError, batches.BatchUnfinishedError)):
-            result = StoreResult("unknown", mask_text(f"{error.title}: {error.detail}"))
+            result = StoreResult(OutcomeKind.UNKNOWN, mask_text(f"{error.title}: {error.detail}"))
             self._settle(intents, [result] * len(intents))
             return dict.fromkeys((change.key for change in changes), result)
         detail = mask_text(f"{error.title}: {error.detail}")
-        self._settle(intents, [StoreResult("not_sent", detail)] * len(intents))
+        self._settle(intents, [StoreResult(OutcomeKind.NOT_SENT, detail)] * len(intents))
         raise error
 
 
@@ -199,28 +200,30 @@ def judge(error: MailchimpError, kind: str, operation: str) -> StoreResult | Non
     # In the ledger and in tables that are kept by order, nothing may say who somebody is.
     detail = mask_text(answer.detail or answer.title)
     if error.status == 404:
-        if operation in ("delete", "remove_line"):
-            return StoreResult("unchanged", "it was not there any more")
-        return StoreResult("unknown", detail, to_read=True, not_found=True)
-    if _ALREADY_THERE.search(error.detail) and operation in ("create", "add_line"):
+        if operation in (StoreOperation.DELETE, StoreOperation.REMOVE_LINE):
+            return StoreResult(OutcomeKind.UNCHANGED, "it was not there any more")
+        return StoreResult(OutcomeKind.UNKNOWN, detail, to_read=True, not_found=True)
+    if _ALREADY_THERE.search(error.detail) and operation in (StoreOperation.CREATE, StoreOperation.ADD_LINE):
         if kind == "customer":
-            return StoreResult("unchanged", "it was there already")
-        return StoreResult("unknown", detail, to_read=True)
+            return StoreResult(OutcomeKind.UNCHANGED, "it was there already")
+        return StoreResult(OutcomeKind.UNKNOWN, detail, to_read=True)
     if kind == "order" and _MISSING_PRODUCT.search(error.detail):
-        return StoreResult("deferred", detail)
+        return StoreResult(OutcomeKind.DEFERRED, detail)
     return StoreResult(answer.outcome, detail)
 
 
 def judge_result(result: batches.OperationResult | None, kind: str, operation: str) -> StoreResult:
     """Judge one operation of a batch that is over; what it does not tell is read back."""
     if result is None:
-        return StoreResult("unknown", "the batch has no result for this operation", to_read=True)
+        return StoreResult(OutcomeKind.UNKNOWN, "the batch has no result for this operation", to_read=True)
     if result.ok:
-        return StoreResult("applied")
+        return StoreResult(OutcomeKind.APPLIED)
     if result.status_code == 429:
-        return StoreResult("not_sent", "Too Many Requests")
+        return StoreResult(OutcomeKind.NOT_SENT, "Too Many Requests")
     judged = judge(result.error, kind, operation) if result.error is not None else None
-    failed = StoreResult("unknown", f"the operation failed with status {result.status_code}", to_read=True)
+    failed = StoreResult(
+        OutcomeKind.UNKNOWN, f"the operation failed with status {result.status_code}", to_read=True
+    )
     return judged or failed
 
 

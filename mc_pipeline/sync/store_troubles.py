@@ -17,7 +17,7 @@ from mc_pipeline.masking import mask_text
 from mc_pipeline.push.orders.rows import StoreFailure
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.stores import StoreLeftAlone
-from mc_pipeline.vocabulary import Owner
+from mc_pipeline.vocabulary import DONE, OutcomeKind, Owner
 
 _NAMED = 3
 
@@ -68,7 +68,7 @@ def of_left_alone(stores: Collection[StoreLeftAlone], what: str) -> list[Trouble
 def of_products(rows: pd.DataFrame) -> list[Trouble]:
     """Tell which stores refused products; ``rows`` of product_push."""
     found = []
-    refused = rows[~rows["outcome"].isin(["applied", "unchanged"])]
+    refused = rows[~rows["outcome"].isin(DONE)]
     for store_id, of_store in refused.groupby("store_id", sort=True):
         found.append(
             Trouble(
@@ -111,7 +111,7 @@ def of_differences(differing: pd.DataFrame) -> list[Trouble]:
     """Tell which stores are not as they should be though the push did what it could; rows of the
     reconciliation that differ."""
     found = []
-    done = differing["push_outcome"].isna() | differing["push_outcome"].isin(["applied", "unchanged"])
+    done = differing["push_outcome"].isna() | differing["push_outcome"].isin(DONE)
     for store_id, of_store in differing[done].groupby("store_id", sort=True):
         found.append(
             Trouble(
@@ -187,11 +187,11 @@ def _kinds(rows: pd.DataFrame) -> list[str]:
     kinds = []
     for outcome, because, text in zip(rows["outcome"], rows["because"], rows["detail"], strict=True):
         detail = text if isinstance(text, str) else ""
-        if outcome in ("applied", "unchanged") or because in (KEPT_RIGHT, STAYS) or detail.startswith(WAITS):
+        if outcome in DONE or because in (KEPT_RIGHT, STAYS) or detail.startswith(WAITS):
             kinds.append("")
-        elif outcome == "rejected":
+        elif outcome == OutcomeKind.REJECTED:
             kinds.append(_REFUSED)
-        elif outcome == "held_back":
+        elif outcome == OutcomeKind.HELD_BACK:
             kinds.append(_CUSTOMERS if detail.startswith("its customer") else _HELD_BACK)
         else:
             kinds.append(_NOT_SENT)

@@ -17,6 +17,7 @@ from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.observing import Audiences
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table
+from mc_pipeline.vocabulary import MemberStatus
 
 _NOT_LOOKED_AT = "stores_not_looked_at"
 """Fact of the table order_push: what ``remember_not_looked_at`` keeps."""
@@ -58,7 +59,7 @@ def stores_left_alone(
     """
     found: dict[str, StoreLeftAlone] = {}
     # Members who are as they should be are in no row of the plan.
-    there = members.rows.loc[members.rows["status"] != "archived", "list_id"]
+    there = members.rows.loc[members.rows["status"] != MemberStatus.ARCHIVED, "list_id"]
     closed = {*plan.rows["list_id"], *there.unique()} - systems.ledger.plans.opened_audiences(company.key)
     for name, audience in company.audiences.items():
         if audience.store is not None and audience.list_id in closed:

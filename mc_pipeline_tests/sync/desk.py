@@ -20,6 +20,7 @@ from mc_pipeline.sandbox.mailchimp import DEFAULT_KEY, SandboxMailchimp
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.opt_outs.into_mailchimp import CarriedIntoMailchimp, carry_into_mailchimp
 from mc_pipeline.sync.systems import Systems
+from mc_pipeline.vocabulary import Operation
 
 COMPANY, AUDIENCE, LIST = "acme", "retail", "retail1"
 SETTINGS = CompanySettings.model_validate(
@@ -194,7 +195,7 @@ def creation(email: str, status: str = "subscribed") -> Write:
         audience=AUDIENCE,
         email=email,
         subscriber_hash=subscriber_hash(email),
-        operation="create",
+        operation=Operation.CREATE,
         body={"email_address": email, "status": status},
         partner_id=1,
         evidence={"source": "Newsletter", "kind": "mailing_list", "record_id": 1}
@@ -211,6 +212,6 @@ def change(email: str, operation: str, **body: Any) -> Write:
         audience=AUDIENCE,
         email=email,
         subscriber_hash=subscriber_hash(email),
-        operation=operation,
+        operation=Operation(operation),
         body=body,
     )

@@ -17,7 +17,7 @@ from mc_pipeline.defs.presentation import (
 )
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table
-from mc_pipeline.vocabulary import Owner
+from mc_pipeline.vocabulary import DONE, Owner
 
 ORDERS_APPLIED = "orders_applied"
 PRODUCTS_APPLIED = "products_applied"
@@ -49,7 +49,7 @@ def store_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefin
 
         left_alone = order_push.rows["because"].isin([KEPT_RIGHT, STAYS])
         rows = order_push.rows[~left_alone]
-        trouble = rows[~rows["outcome"].isin(["applied", "unchanged"])]
+        trouble = rows[~rows["outcome"].isin(DONE)]
         told = troubles_of(order_push)
         yield dg.AssetCheckResult(
             check_name=ORDERS_APPLIED,

@@ -28,7 +28,7 @@ from mc_pipeline.defs.store.assets import said_of_stores
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table, schemas
 from mc_pipeline.tables.parquet import COLUMNS
-from mc_pipeline.vocabulary import Owner
+from mc_pipeline.vocabulary import DONE, OutcomeKind, Owner
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,7 +94,7 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
             metadata=table_metadata(table)
             | {
                 "settled_from_an_interrupted_run": done.settled,
-                "written": int((rows["outcome"] == "applied").sum()),
+                "written": int((rows["outcome"] == OutcomeKind.APPLIED).sum()),
                 **said_of_stores(done.left_alone),
                 **unless_empty(
                     by_outcome=count_by(rows, "store_id", "operation", "outcome", of="products"),
@@ -154,7 +154,7 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
             metadata=table_metadata(table)
             | {
                 "first_load_ended": ", ".join(done.loaded) or "of no store",
-                "written": int((rows["outcome"] == "applied").sum()),
+                "written": int((rows["outcome"] == OutcomeKind.APPLIED).sum()),
                 **said_of_stores(done.left_alone),
                 **unless_empty(
                     by_month=_by_month(done.push, done.requests),
@@ -181,7 +181,7 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
 
 
 def _trouble(rows: "pd.DataFrame") -> "pd.DataFrame":
-    return rows[~rows["outcome"].isin(["applied", "unchanged"])]
+    return rows[~rows["outcome"].isin(DONE)]
 
 
 def _by_month(push: "OrderPush", requests: "pd.DataFrame") -> dg.MetadataValue:

@@ -15,13 +15,14 @@ from mc_pipeline.domain.store.documents import (
     product_body,
     text_of,
 )
+from mc_pipeline.vocabulary import StoreChangeKind, StoreOperation
 
 
 @dataclass(frozen=True)
 class Step:
     """One request, in the ledger's words; ``after``: the document once it is done."""
 
-    operation: str
+    operation: StoreOperation
     after: str | None
     part: str | None = None
     body: Mapping[str, Any] | None = None
@@ -31,7 +32,7 @@ class Step:
 class Steps:
     """What a thing in a store needs: create, update or replace, why, and the requests in order."""
 
-    operation: str
+    operation: StoreChangeKind
     because: str
     wanted: str
     steps: tuple[Step, ...]
@@ -55,15 +56,15 @@ def order_steps(
     """
     after = text_of(wanted)
     if held is None or not held.present:
-        create = Step("create", after, body=order_body(order_id, wanted, restore or {}))
-        return Steps("create", "the store does not hold it", after, (create,))
+        create = Step(StoreOperation.CREATE, after, body=order_body(order_id, wanted, restore or {}))
+        return Steps(StoreChangeKind.CREATE, "the store does not hold it", after, (create,))
     if held.sent_json == after:
         return None
     present: Document = json.loads(held.sent_json or "{}")
     why = why_replaced(present, wanted)
     if why:
-        create = Step("create", after, body=order_body(order_id, wanted, restore or {}))
-        return Steps("replace", why, after, (Step("delete", None), create))
+        create = Step(StoreOperation.CREATE, after, body=order_body(order_id, wanted, restore or {}))
+        return Steps(StoreChangeKind.REPLACE, why, after, (Step(StoreOperation.DELETE, None), create))
     return _update(present, wanted)
 
 
@@ -71,21 +72,21 @@ def product_steps(product_id: str, wanted: Document, held: HeldOrder | None) -> 
     """Decide the steps for one product; variants that are due no more stay, as orders may name them."""
     if held is None or not held.present:
         after = text_of(wanted)
-        create = Step("create", after, body=product_body(product_id, wanted))
-        return Steps("create", "the store does not hold it", after, (create,))
+        create = Step(StoreOperation.CREATE, after, body=product_body(product_id, wanted))
+        return Steps(StoreChangeKind.CREATE, "the store does not hold it", after, (create,))
     document: Document = json.loads(held.sent_json or "{}")
     final = text_of({**document, **wanted, "variants": {**document["variants"], **wanted["variants"]}})
     steps, why = [], []
     if document["title"] != wanted["title"]:
         document = {**document, "title": wanted["title"]}
-        steps.append(Step("update", text_of(document), body={"title": wanted["title"]}))
+        steps.append(Step(StoreOperation.UPDATE, text_of(document), body={"title": wanted["title"]}))
         why.append("title")
     for name, variant in wanted["variants"].items():
         if _with_defaults(document["variants"].get(name)) != _with_defaults(variant):
             document = {**document, "variants": {**document["variants"], name: variant}}
-            steps.append(Step("put_variant", text_of(document), name, {"id": name, **variant}))
+            steps.append(Step(StoreOperation.PUT_VARIANT, text_of(document), name, {"id": name, **variant}))
             why.append(f"variant {name}")
-    return Steps("update", f"differs: {', '.join(why)}", final, tuple(steps)) if steps else None
+    return Steps(StoreChangeKind.UPDATE, f"differs: {', '.join(why)}", final, tuple(steps)) if steps else None
 
 
 def _with_defaults(variant: Document | None) -> Document | None:
@@ -110,33 +111,39 @@ def _update(present: Document, wanted: Document) -> Steps:
     differing = [name for name, value in fields.items() if present.get(name) != value]
     if differing:
         document = {**document, **fields}
-        steps.append(Step("update", text_of(document), body=fields))
+        steps.append(Step(StoreOperation.UPDATE, text_of(document), body=fields))
         why += [_difference(name, present.get(name), wanted[name]) for name in differing]
     lines = dict(document["lines"])
-    counts = {"add_line": 0, "change_line": 0, "remove_line": 0}
+    counts = {StoreOperation.ADD_LINE: 0, StoreOperation.CHANGE_LINE: 0, StoreOperation.REMOVE_LINE: 0}
 
-    def line_step(operation: str, name: str, line: Document | None) -> None:
+    def line_step(operation: StoreOperation, name: str, line: Document | None) -> None:
         nonlocal document
         if line is None:
             lines.pop(name)
         else:
             lines[name] = line
         document = {**document, "lines": dict(lines)}
-        body = None if line is None else line if operation == "change_line" else {"id": name, **line}
+        body = line
+        if line is not None and operation != StoreOperation.CHANGE_LINE:
+            body = {"id": name, **line}
         steps.append(Step(operation, text_of(document), name, body))
         counts[operation] += 1
 
     for name, line in wanted["lines"].items():
         if name not in lines:
-            line_step("add_line", name, line)
+            line_step(StoreOperation.ADD_LINE, name, line)
         elif lines[name] != line:
-            line_step("change_line", name, line)
+            line_step(StoreOperation.CHANGE_LINE, name, line)
     # Last: an order has a line at any time.
     for name in sorted(lines.keys() - wanted["lines"].keys()):
-        line_step("remove_line", name, None)
-    words = {"add_line": "added", "change_line": "changed", "remove_line": "removed"}
+        line_step(StoreOperation.REMOVE_LINE, name, None)
+    words = {
+        StoreOperation.ADD_LINE: "added",
+        StoreOperation.CHANGE_LINE: "changed",
+        StoreOperation.REMOVE_LINE: "removed",
+    }
     why += [f"lines {words[operation]}: {count}" for operation, count in counts.items() if count]
-    return Steps("update", "; ".join(why), text_of(wanted), tuple(steps))
+    return Steps(StoreChangeKind.UPDATE, "; ".join(why), text_of(wanted), tuple(steps))
 
 
 def _difference(name: str, before: Any, after: Any) -> str:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from mc_pipeline.domain.store.changes import Steps
+from mc_pipeline.vocabulary import OutcomeKind, StoreChangeKind
 
 OUTCOME_NOT_KNOWN = "what became of an earlier write to it is not known yet"
 LEFT_WITH_CUSTOMER = "the person is not a member any more: the order would bring them back as a contact"
@@ -24,7 +25,7 @@ class RefusableOrder(Protocol):
 class NotWritten:
     """What is said of an order that is not written: its outcome (rejected or held_back), and why."""
 
-    outcome: str
+    outcome: OutcomeKind
     detail: str
 
 
@@ -56,19 +57,21 @@ class OrderInTheWay:
 def why_not_written(steps: Steps, way: OrderInTheWay, now: datetime) -> NotWritten | None:
     """Say why an order is not written now, the first reason that applies; None: it is."""
     if way.absent_because is not None:
-        return NotWritten("held_back", way.absent_because)
+        return NotWritten(OutcomeKind.HELD_BACK, way.absent_because)
     if way.is_open:
-        return NotWritten("held_back", OUTCOME_NOT_KNOWN)
+        return NotWritten(OutcomeKind.HELD_BACK, OUTCOME_NOT_KNOWN)
     if way.waits_because is not None:
-        return NotWritten("held_back", way.waits_because)
+        return NotWritten(OutcomeKind.HELD_BACK, way.waits_because)
     if way.held is not None and _is_refused(way.held, steps.wanted, way.elsewhere, now):
-        return NotWritten("rejected", f"refused before, and unchanged since: {way.held.refused_detail}")
+        return NotWritten(
+            OutcomeKind.REJECTED, f"refused before, and unchanged since: {way.held.refused_detail}"
+        )
     if way.lacking:
-        return NotWritten("held_back", f"the store lacks products of it: {', '.join(way.lacking)}")
+        return NotWritten(OutcomeKind.HELD_BACK, f"the store lacks products of it: {', '.join(way.lacking)}")
     if way.elsewhere and not way.leaves_elsewhere:
-        return NotWritten("held_back", f"store {', '.join(way.elsewhere)} holds it still")
-    if steps.operation == "replace" and way.incomplete_because is not None:
-        return NotWritten("held_back", f"what was read is not complete: {way.incomplete_because}")
+        return NotWritten(OutcomeKind.HELD_BACK, f"store {', '.join(way.elsewhere)} holds it still")
+    if steps.operation == StoreChangeKind.REPLACE and way.incomplete_because is not None:
+        return NotWritten(OutcomeKind.HELD_BACK, f"what was read is not complete: {way.incomplete_because}")
     return None
 
 

@@ -17,6 +17,7 @@ from mc_pipeline.push.orders.rows import Month, StoreFailure
 from mc_pipeline.push.orders.run import OrderRun
 from mc_pipeline.push.store_settling import read_back
 from mc_pipeline.push.store_writes import StoreChange, StoreResult
+from mc_pipeline.vocabulary import MemberStatus, OutcomeKind, StoreChangeKind, StoreOperation
 
 
 class Customers:
@@ -31,17 +32,17 @@ class Customers:
         failed: dict[str, StoreResult] = {}
         for each in prepared:
             customer = each.customer
-            if customer.present or each.operation == "update" or customer.email is None:
+            if customer.present or each.operation == StoreChangeKind.UPDATE or customer.email is None:
                 continue
             place = f"{customer.store_id}/{customer.object_id}"
             if customer.key in self._run.open:
-                failed[place] = StoreResult("held_back", OUTCOME_NOT_KNOWN)
+                failed[place] = StoreResult(OutcomeKind.HELD_BACK, OUTCOME_NOT_KNOWN)
             elif customer.is_refused("{}", self._run.now):
                 failed[place] = StoreResult(
-                    "held_back", f"its customer was refused: {customer.refused_detail}"
+                    OutcomeKind.HELD_BACK, f"its customer was refused: {customer.refused_detail}"
                 )
             elif self._left_with_customer(customer):
-                failed[place] = StoreResult("held_back", LEFT_WITH_CUSTOMER)
+                failed[place] = StoreResult(OutcomeKind.HELD_BACK, LEFT_WITH_CUSTOMER)
             else:
                 body = customer_body(customer.object_id, customer.email)
                 wanted[place] = StoreChange(
@@ -49,7 +50,7 @@ class Customers:
                     customer.store_id,
                     "customer",
                     customer.object_id,
-                    (Step("create", "{}", body=body),),
+                    (Step(StoreOperation.CREATE, "{}", body=body),),
                     "{}",
                     month=month.month,
                 )
@@ -62,7 +63,9 @@ class Customers:
         for place in wanted:
             result = results.get(place, NOT_SENT)
             if not result.is_done:
-                failed[place] = StoreResult("held_back", f"its customer is not there: {result.detail}")
+                failed[place] = StoreResult(
+                    OutcomeKind.HELD_BACK, f"its customer is not there: {result.detail}"
+                )
         going = []
         for each in prepared:
             why_not = failed.get(f"{each.customer.store_id}/{each.customer.object_id}")
@@ -85,7 +88,13 @@ class Customers:
             try:
                 idle = self._idle([record for record in left if record.key not in self._run.open])
                 changes = [
-                    StoreChange(record.key, store_id, "customer", record.object_id, (Step("delete", None),))
+                    StoreChange(
+                        record.key,
+                        store_id,
+                        "customer",
+                        record.object_id,
+                        (Step(StoreOperation.DELETE, None),),
+                    )
                     for record in idle
                 ]
                 self._run.writes.carry_out(changes, {})
@@ -99,7 +108,7 @@ class Customers:
             return False
         list_id = self._run.stores[customer.store_id].list_id
         member = get_member(self._run.writer.client, list_id, subscriber_hash(str(customer.email)))
-        return member is None or member["status"] == "archived"
+        return member is None or member["status"] == MemberStatus.ARCHIVED
 
     def _idle(self, customers: Sequence[StoreRecord]) -> list[StoreRecord]:
         """Return the customers of whom Mailchimp has no order, whoever sent it; note those that are gone."""

@@ -25,6 +25,7 @@ from mc_pipeline.push.orders.prepared import NOT_SENT, Preparing
 from mc_pipeline.push.orders.rows import Month
 from mc_pipeline.push.orders.run import SLICE, OrderRun
 from mc_pipeline.push.store_writes import StoreChange, StoreResult
+from mc_pipeline.vocabulary import StoreChangeKind, StoreOperation
 
 
 class Departures:
@@ -40,7 +41,9 @@ class Departures:
 
         def stay(departure: Departure, why: str) -> None:
             month = staying.setdefault(departure.month, Month(departure.month))
-            month.hold_back(departure.store_id, departure.order_id, "delete", departure.because, why)
+            month.hold_back(
+                departure.store_id, departure.order_id, StoreChangeKind.DELETE, departure.because, why
+            )
 
         if not self._run.orders.complete:
             for departure in found:
@@ -86,7 +89,9 @@ class Departures:
                 found.append(departure)
                 continue
             month = staying.setdefault(departure.month, Month(departure.month))
-            month.hold_back(departure.store_id, departure.order_id, "delete", departure.because, because)
+            month.hold_back(
+                departure.store_id, departure.order_id, StoreChangeKind.DELETE, departure.because, because
+            )
         return found
 
     def take_out(self, month: Month, leaving: Sequence[Departure], due: pd.DataFrame) -> None:
@@ -98,7 +103,9 @@ class Departures:
             key = ("order", departure.store_id, store_ids.order_id(departure.order_id))
             why_not = OUTCOME_NOT_KNOWN if key in self._run.open else staying.get(departure.order_id)
             if why_not:
-                month.hold_back(departure.store_id, departure.order_id, "delete", departure.because, why_not)
+                month.hold_back(
+                    departure.store_id, departure.order_id, StoreChangeKind.DELETE, departure.because, why_not
+                )
             else:
                 going.append((departure, key))
         results: dict[Hashable, StoreResult] = {}
@@ -111,7 +118,7 @@ class Departures:
                     departure.store_id,
                     "order",
                     key[2],
-                    (Step("delete", None),),
+                    (Step(StoreOperation.DELETE, None),),
                     attribution=text_of(attributions[key]),
                     order_id=departure.order_id,
                     month=departure.month,
@@ -127,7 +134,9 @@ class Departures:
                     result = replace(result, detail=departure.detail)
                 if key in by_key:
                     result = with_loss(result, by_key[key])
-                month.add(departure.store_id, departure.order_id, "delete", departure.because, result)
+                month.add(
+                    departure.store_id, departure.order_id, StoreChangeKind.DELETE, departure.because, result
+                )
 
     def _not_taken_elsewhere(
         self, month: Month, leaving: Sequence[Departure], due: pd.DataFrame

@@ -15,18 +15,19 @@ from mc_pipeline.ledger import AboutOrder
 from mc_pipeline.mailchimp.errors import MailchimpError
 from mc_pipeline.push.orders.run import SLICE, OrderRun
 from mc_pipeline.push.store_adoption import Adoption
+from mc_pipeline.vocabulary import StoreChangeKind
 
 
 @dataclass(frozen=True)
 class Compared:
     """An order beside what its store holds.
 
-    ``operation``: create, replace or update; empty: nothing differs. ``lowered``: the key of the change when
+    ``operation``: create, replace or update; None: nothing differs. ``lowered``: the key of the change when
     the store would hold less of it.
     """
 
     order_id: int
-    operation: str = ""
+    operation: StoreChangeKind | None = None
     lowered: str = ""
 
 
@@ -61,7 +62,9 @@ class Due:
     def _differ(self, store_id: str, rows: pd.DataFrame, lowered: dict[int, str]) -> list[bool]:
         """Say of each row whether something is to be written of it, or listed; fill ``lowered``."""
         compared = self._compare(store_id, rows)
-        unsure = rows[[each.operation in ("create", "replace") for each in compared]]
+        unsure = rows[
+            [each.operation in (StoreChangeKind.CREATE, StoreChangeKind.REPLACE) for each in compared]
+        ]
         if len(unsure):
             # The ledger may be older than the store: first be sure that the store is without it.
             known = self._run.ledger.stores.customers(store_id, unsure["email"])
@@ -101,7 +104,7 @@ class Due:
             order_id, customer, held = int(row.order_id), customers.get(row.email), records.get(row.order_id)
             wanted = kept_document(row, customer.object_id if customer else "")
             if held is None:
-                found.append(Compared(order_id, "" if row.as_held else "create"))
+                found.append(Compared(order_id, None if row.as_held else StoreChangeKind.CREATE))
             elif held.sent_json == text_of(wanted):
                 found.append(Compared(order_id))
             else:
@@ -111,7 +114,7 @@ class Due:
                 found.append(
                     Compared(
                         order_id,
-                        "replace" if why_replaced(present, wanted) else "update",
+                        StoreChangeKind.REPLACE if why_replaced(present, wanted) else StoreChangeKind.UPDATE,
                         key if is_given_back(present, wanted) else "",
                     )
                 )

@@ -14,6 +14,7 @@ from mc_pipeline.push.orders.rows import Month
 from mc_pipeline.push.orders.run import SLICE, OrderRun
 from mc_pipeline.push.store_settling import read_back
 from mc_pipeline.push.store_writes import StoreResult
+from mc_pipeline.vocabulary import OutcomeKind
 
 _LOOKS = 3
 """How often an order is gone through in one run: what was found to be otherwise is put right at once."""
@@ -87,7 +88,7 @@ class MonthPush:
         refused = []
         for each in changes:
             result = results.get(each.change.key, NOT_SENT)
-            if result.outcome in ("rejected", "deferred") or result.not_found:
+            if result.outcome in (OutcomeKind.REJECTED, OutcomeKind.DEFERRED) or result.not_found:
                 refused.append((each.change.object_id, each.customer.object_id, each.wanted))
         if not refused:
             return set()

@@ -17,8 +17,9 @@ from mc_pipeline.push.orders.attributions import attributions_of
 from mc_pipeline.push.orders.rows import Month
 from mc_pipeline.push.orders.run import OrderRun
 from mc_pipeline.push.store_writes import StoreChange, StoreResult
+from mc_pipeline.vocabulary import OutcomeKind, StoreChangeKind
 
-NOT_SENT = StoreResult("not_sent", "the push ended before")
+NOT_SENT = StoreResult(OutcomeKind.NOT_SENT, "the push ended before")
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Prepared:
     change: StoreChange
 
     @property
-    def operation(self) -> str:
+    def operation(self) -> StoreChangeKind:
         return self.steps.operation
 
     @property
@@ -92,7 +93,7 @@ class Preparing:
             if row.as_held and (held is None or not held.present):
                 if order_id in month.read_back:
                     operation, because = month.read_back[order_id]
-                    gone = StoreResult("unchanged", "the store does not hold it any more")
+                    gone = StoreResult(OutcomeKind.UNCHANGED, "the store does not hold it any more")
                     month.add(row.store_id, order_id, operation, because, gone)
                 continue
             wanted = kept_document(row, customer.object_id)
@@ -103,7 +104,7 @@ class Preparing:
             if steps is None:
                 if order_id in month.read_back:
                     operation, because = month.read_back[order_id]
-                    done = StoreResult("applied", "read back from the store")
+                    done = StoreResult(OutcomeKind.APPLIED, "read back from the store")
                     month.add(row.store_id, order_id, operation, because, done)
                 elif row.as_held:
                     month.list_untouched(row, KEPT_RIGHT)
@@ -145,10 +146,12 @@ class Preparing:
 
     def with_attributions(self, prepared: list[Prepared]) -> list[Prepared]:
         """Have the ledger keep what Mailchimp attributes orders to that are replaced: they lose it."""
-        replaced = [each.change.object_key for each in prepared if each.operation == "replace"]
+        replaced = [each.change.object_key for each in prepared if each.operation == StoreChangeKind.REPLACE]
         attributions = attributions_of(self._run.writer, replaced)
         return [
-            each.losing(attributions[each.change.object_key]) if each.operation == "replace" else each
+            each.losing(attributions[each.change.object_key])
+            if each.operation == StoreChangeKind.REPLACE
+            else each
             for each in prepared
         ]
 
