@@ -29,6 +29,7 @@ from mc_pipeline.push.products import push_products
 from mc_pipeline.push.store_settling import settle_store_writes
 from mc_pipeline.push.store_writes import StoreWrites
 from mc_pipeline.push.stores import Store, end_first_loads, open_stores
+from mc_pipeline.push.writer import Writer
 from mc_pipeline.tables import schemas
 
 DEFAULT_ORDERS = 20_000
@@ -146,9 +147,10 @@ def push(orders: pd.DataFrame, ledger: Ledger, client: MailchimpClient) -> int:
     """Push as the assets do; return how many orders were written."""
     with ledger.leases.hold(COMPANY, f"run {time.monotonic_ns()}") as lease:
         now = datetime.now(UTC)
-        settle_store_writes(client, ledger, lease)
-        writes = StoreWrites(client, ledger, lease, lease.owner)
-        open_stores(client, ledger, lease, [STORE])
+        writer = Writer(client, ledger, lease, lease.owner)
+        settle_store_writes(writer)
+        writes = StoreWrites(writer)
+        open_stores(writer, [STORE])
         push_products(orders, products_table(), writes, now)
         # None of the orders is excluded: nobody asks who is a member.
         members = pd.DataFrame(columns=["list_id", "email"])
@@ -156,7 +158,7 @@ def push(orders: pd.DataFrame, ledger: Ledger, client: MailchimpClient) -> int:
         pushed = OrderPusher(wanted, [STORE], writes, now).push()
         if not set(pushed.rows["outcome"]) <= {"applied"} or pushed.failed_months:
             raise RuntimeError(f"not all was applied: {pushed.rows['outcome'].value_counts().to_dict()}")
-        end_first_loads(client, ledger, lease, [STORE], pushed.unfinished_stores([STORE]))
+        end_first_loads(writer, [STORE], pushed.unfinished_stores([STORE]))
         return len(pushed.rows)
 
 

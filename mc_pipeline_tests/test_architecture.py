@@ -26,14 +26,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ledger": SHARED,
     "push": {*SHARED, "domain", "odoo", "mailchimp", "ledger"},
     "webhooks": {*SHARED, "domain", "mailchimp", "ledger", "settings"},
-    "sync": {*SHARED, "domain", "odoo", "mailchimp", "ledger", "push", "settings"},
+    "sync": {*SHARED, "domain", "odoo", "mailchimp", "ledger", "push", "tables", "settings"},
     "sandbox": set(),
     "instance": set(),
     "defs": {
         *SHARED,
         *("domain", "quality", "tables", "odoo", "mailchimp", "ledger", "push", "sync", "settings"),
     },
-    "doctor": {*SHARED, "defs.systems", "domain", "tables", "odoo", "mailchimp", "ledger", "settings"},
+    "doctor": {*SHARED, "sync", "domain", "tables", "odoo", "mailchimp", "ledger", "settings"},
     "definitions": {*SHARED, "defs", "tables", "ledger", "settings"},
     "cli": {"*"},
 }

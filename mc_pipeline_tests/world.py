@@ -11,10 +11,10 @@ import pytest
 from mc_pipeline.definitions import build_defs
 from mc_pipeline.defs.jobs import SYNC_COMPANY, WRITING_ASSETS
 from mc_pipeline.defs.partitions import COMPANY_STATUS
-from mc_pipeline.defs.systems import Systems
 from mc_pipeline.sandbox.mailchimp import DEFAULT_KEY, SandboxMailchimp
 from mc_pipeline.sandbox.odoo import SandboxOdoo
 from mc_pipeline.settings import Settings, load_settings
+from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table, schemas
 from mc_pipeline.tables.parquet import read_table, storage_folder
 

@@ -7,11 +7,11 @@ import click
 from rich.console import Console
 
 from mc_pipeline.cli.home import dagster_home
-from mc_pipeline.defs.known_ledger import what_to_do
 from mc_pipeline.domain.store import guards as store_guards
 from mc_pipeline.ledger import Ledger, LedgerError, PlanRecord
 from mc_pipeline.ledger.old_opt_outs import PREFIX, OldOptOutsRecord
 from mc_pipeline.ledger.store_plans import StorePlan
+from mc_pipeline.sync.known_ledger import what_to_do
 
 
 @click.command()

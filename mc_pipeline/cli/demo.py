@@ -92,7 +92,7 @@ class _Story:
 
     def _only_consenting_people_were_mailed(self) -> None:
         """An audience may greet whoever joins as subscribed; the plan said so before it was approved."""
-        from mc_pipeline.cli.summary import read_stored
+        from mc_pipeline.sync.stored import read_stored
 
         consenting: set[str] = set()
         for company in self._settings.companies:
@@ -213,7 +213,7 @@ class _Story:
     def _an_opt_out_by_webhook(self) -> None:
         from mc_pipeline.cli.receiving import receiving
         from mc_pipeline.cli.webhooks import opt_outs_runner
-        from mc_pipeline.defs.systems import Systems
+        from mc_pipeline.sync.systems import Systems
 
         company = next(iter(self._settings.companies.values()))
         list_id, email = self._somebody_subscribed_in(company)
@@ -238,7 +238,7 @@ class _Story:
         )
 
     def _a_refund(self) -> None:
-        from mc_pipeline.cli.summary import read_stored
+        from mc_pipeline.sync.stored import read_stored
 
         company = next(iter(self._settings.companies))
         orders = read_stored("store_orders", company)
@@ -283,7 +283,7 @@ class _Story:
 
     def _somebody_subscribed_in(self, company: CompanySettings) -> tuple[str, str]:
         """Choose a subscribed member whom Odoo knows as a customer."""
-        from mc_pipeline.cli.summary import read_stored
+        from mc_pipeline.sync.stored import read_stored
 
         contacts = read_stored("contacts", company.key)
         assert contacts is not None

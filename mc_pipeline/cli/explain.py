@@ -25,7 +25,7 @@ def explain(email: str, company: str | None) -> None:
 
     Told from what the last sync read, and from what was ever sent. Exit code: 0 known, 1 not known.
     """
-    from mc_pipeline.cli.person import history, tell_story
+    from mc_pipeline.sync.person import history, tell_story
 
     settings = load_settings()
     keys = chosen(settings, (company,) if company else (), every=not company)

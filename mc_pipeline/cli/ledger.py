@@ -37,9 +37,9 @@ def accept(reason: str, by: str | None) -> None:
     recorded before this moment makes nobody subscribed, and old opt-outs and first loads wait for a person
     where the ledger does not know that they were released. Opt-outs are heard again from Mailchimp.
     """
-    from mc_pipeline.defs.known_ledger import accept as accept_ledger
-    from mc_pipeline.defs.known_ledger import note_tables_of_before, why_not_this_ledger
     from mc_pipeline.ledger import Ledger
+    from mc_pipeline.sync.known_ledger import accept as accept_ledger
+    from mc_pipeline.sync.known_ledger import note_tables_of_before, why_not_this_ledger
 
     dagster_home()
     with Ledger.open() as opened:

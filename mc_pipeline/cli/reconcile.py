@@ -107,8 +107,8 @@ def reconcile(company: str, month: str | None, orders: bool, csv_file: Path | No
 
 def _open_in_stores(company: str) -> "list[StatusRow]":
     """What is open that the figures may depend on: broken, waiting, or not looked at."""
-    from mc_pipeline.defs.status.reading import status_of
     from mc_pipeline.ledger import Ledger
+    from mc_pipeline.sync.company_status import status_of
 
     with Ledger.open() as ledger:
         found = status_of(company, "", ledger)

@@ -108,11 +108,11 @@ def _status_of(
     company: str, run_id: str, instance: dg.DagsterInstance, job: dg.JobDefinition
 ) -> list[StatusRow]:
     """Return what the run stored about the company; where it could not, what is found now."""
-    from mc_pipeline.defs.status.reading import RUN_ID, find_status, rows_of
     from mc_pipeline.defs.status.run_events import events_of
-    from mc_pipeline.defs.status.storing import stored_status
-    from mc_pipeline.defs.systems import utc_now
     from mc_pipeline.ledger import Ledger
+    from mc_pipeline.sync.company_status import RUN_ID, find_status, rows_of
+    from mc_pipeline.sync.stored_status import stored_status
+    from mc_pipeline.sync.systems import utc_now
 
     stored = stored_status(company)
     if stored is not None and stored.facts.get(RUN_ID) == run_id:

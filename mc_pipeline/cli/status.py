@@ -80,9 +80,9 @@ def status(companies: tuple[str, ...], as_json: bool) -> None:
 
 def standing_of(company: str, ledger: "Ledger") -> Standing:
     """Say how a company stands by what its last run stored."""
-    from mc_pipeline.defs.status.reading import SYNCED_AT, rows_of
-    from mc_pipeline.defs.status.storing import stored_status
     from mc_pipeline.domain.company_status import NEVER_RUN, approval_ids, state_of
+    from mc_pipeline.sync.company_status import SYNCED_AT, rows_of
+    from mc_pipeline.sync.stored_status import stored_status
 
     stored = stored_status(company)
     read_at = stored.observed_at if stored is not None else None

@@ -16,8 +16,7 @@ from mc_pipeline.ledger import PlanRecord
 from mc_pipeline.ledger.old_opt_outs import OldOptOutsRecord
 from mc_pipeline.ledger.store_plans import StorePlan
 from mc_pipeline.settings import CompanySettings
-from mc_pipeline.tables import Table, schemas
-from mc_pipeline.tables.parquet import stored_table
+from mc_pipeline.sync.stored import read_stored
 
 _COLUMNS = (
     "created",
@@ -48,11 +47,6 @@ _KINDS = {
     WAITS: "[yellow]Waits:[/]",
     NOT_LOOKED_AT: "[yellow]Not looked at:[/]",
 }
-
-
-def read_stored(name: str, company: str) -> Table | None:
-    """Return the stored table of an asset; None when it was never made, or is damaged."""
-    return stored_table(schemas.ALL[name], company)
 
 
 def show_plan(console: Console, company: CompanySettings) -> None:

@@ -17,7 +17,7 @@ from mc_pipeline.cli.sync import chosen
 from mc_pipeline.settings import CompanySettings, Settings, load_settings
 
 if TYPE_CHECKING:
-    from mc_pipeline.defs.systems import Systems
+    from mc_pipeline.sync.systems import Systems
     from mc_pipeline.webhooks.hooks import Hook
 
 PORT = 8071
@@ -198,7 +198,7 @@ _OUTCOMES = {"made": "made", "kept": "there already", "differs": "there already,
 
 @contextmanager
 def _asking(companies: tuple[str, ...]) -> "Iterator[tuple[Systems, list[CompanySettings]]]":
-    from mc_pipeline.defs.systems import Systems
+    from mc_pipeline.sync.systems import Systems
 
     settings = load_settings()
     keys = chosen(settings, companies, every=not companies)

@@ -15,8 +15,8 @@ import dagster as dg
 
 from mc_pipeline.defs.partitions import COMPANY_TAG, company_of
 from mc_pipeline.defs.sensing import reason_of
-from mc_pipeline.defs.systems import Systems
 from mc_pipeline.settings import Settings
+from mc_pipeline.sync.systems import Systems
 
 if TYPE_CHECKING:
     from mc_pipeline.ledger import Ledger, RunBeat

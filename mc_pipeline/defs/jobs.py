@@ -7,9 +7,10 @@ import dagster as dg
 from pydantic import Field
 
 from mc_pipeline.defs.consent.erasure import erase_person
+from mc_pipeline.defs.failures import shows_failures
 from mc_pipeline.defs.partitions import COMPANY_STATUS, COMPANY_TAG, SYNC_TAG, tagged_by_company
-from mc_pipeline.defs.systems import Systems
 from mc_pipeline.settings import Settings
+from mc_pipeline.sync.systems import Systems
 
 SYNC_COMPANY = "sync_company"
 OPT_OUTS = "opt_outs"
@@ -40,6 +41,7 @@ class ApprovePlan(dg.Config):
 
 
 @dg.op(description="Releases one plan that waits for a person: who, when and why are recorded.")
+@shows_failures
 def release_plan(
     context: dg.OpExecutionContext, config: ApprovePlan, systems: dg.ResourceParam[Systems]
 ) -> None:

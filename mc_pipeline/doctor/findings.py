@@ -12,6 +12,7 @@ from mc_pipeline.ledger import LedgerError
 from mc_pipeline.mailchimp import errors as mailchimp
 from mc_pipeline.masking import mask_text
 from mc_pipeline.odoo import errors as odoo
+from mc_pipeline.sync.errors import SyncError
 
 Subject = TypeVar("Subject")
 
@@ -126,6 +127,7 @@ _DIAGNOSES: tuple[tuple[type[Exception], str], ...] = (
     (mailchimp.MailchimpError, "no usable answer"),
     (LedgerError, "the ledger cannot be used"),
     (RuleError, "not clear"),
+    (SyncError, "not usable"),
 )
 """What is wrong in a word or two, by error; the first that fits. Its message says more, and what to do."""
 
@@ -140,8 +142,6 @@ def problem_of(error: Exception) -> Result:
         return problem(
             "cannot be used", f"{error.strerror or type(error).__name__}{place}: correct its rights."
         )
-    if isinstance(description := getattr(error, "description", None), str):
-        return problem("not usable", _sentence(description))  # a failure that a run would end with
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return problem(
         f"the check failed with {type(error).__name__}",

@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from mc_pipeline.defs.systems import Systems
 from mc_pipeline.ledger import LedgerError
 from mc_pipeline.mailchimp.retry import RetryPolicy as MailchimpRetryPolicy
 from mc_pipeline.odoo.client import OdooClient, RetryPolicy, connect
 from mc_pipeline.settings import CompanySettings, Settings
+from mc_pipeline.sync.systems import Systems
 
 if TYPE_CHECKING:
     from mc_pipeline.mailchimp.connections import ConnectionSlots

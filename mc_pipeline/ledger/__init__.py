@@ -51,8 +51,8 @@ from mc_pipeline.ledger.errors import (
     PlanError,
 )
 from mc_pipeline.ledger.inbox import InboxDelivery
-from mc_pipeline.ledger.intents import Intent, IntentRecord, OpenIntent, Outcome
-from mc_pipeline.ledger.leases import Lease
+from mc_pipeline.ledger.intents import Intent, IntentId, IntentRecord, OpenIntent, Outcome
+from mc_pipeline.ledger.leases import Fence, Lease
 from mc_pipeline.ledger.ledger import Ledger
 from mc_pipeline.ledger.members import ObservationSummary
 from mc_pipeline.ledger.observing import Finding, StatusChange
@@ -69,10 +69,12 @@ __all__ = [
     "Approval",
     "ConnectionSlotsBusyError",
     "ConsentEvent",
+    "Fence",
     "Finding",
     "InboxDelivery",
     "Intent",
     "IntentError",
+    "IntentId",
     "IntentRecord",
     "Lease",
     "LeaseHeldError",

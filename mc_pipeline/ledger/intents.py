@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NewType
 
 from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, update
 
@@ -17,7 +17,7 @@ from mc_pipeline.ledger.confirmations import note_asked
 from mc_pipeline.ledger.consent import add_events
 from mc_pipeline.ledger.database import Database
 from mc_pipeline.ledger.errors import IntentError
-from mc_pipeline.ledger.leases import CHANGES, LeasePath, lease_name, lock_members, require
+from mc_pipeline.ledger.leases import CHANGES, Fence, LeasePath, lease_name, lock_members, require
 from mc_pipeline.ledger.member_records import MemberRecords
 from mc_pipeline.ledger.permissions import keep_under_new_address, note_given
 from mc_pipeline.ledger.projection import OPERATIONS, OUTCOMES, SettledWrite, consent_event_of, tags_of
@@ -32,6 +32,9 @@ from mc_pipeline.vocabulary import Operation, OutcomeKind
 
 if TYPE_CHECKING:
     import pandas as pd
+
+IntentId = NewType("IntentId", int)
+"""An intent in its journal: each of the three journals of writes has its own numbers."""
 
 # What Mailchimp answers about a member is long; these parts of it are what anybody asks for later.
 _RETURNED_PARTS = (
@@ -63,7 +66,7 @@ class Intent:
     list_id: str
     audience: str
     email: str
-    operation: str
+    operation: Operation
     body: Mapping[str, Any]
     plan_id: str | None = None
     row_key: str | None = None
@@ -75,9 +78,9 @@ class Intent:
         return f"Intent({self.operation}, list_id={self.list_id!r}, email={mask_email(self.email)!r})"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Outcome:
-    """What became of an intent.
+    """What became of a write.
 
     outcome    applied     Mailchimp accepted it
                unchanged   it was so already, by somebody else's doing
@@ -97,10 +100,9 @@ class Outcome:
                field that it is about; retry_at says when one of the person's own is tried again (UTC)
     """
 
-    intent_id: int
-    outcome: str
-    detail: str = ""
+    outcome: OutcomeKind
     title: str = ""
+    detail: str = ""
     returned: Mapping[str, Any] | None = None
     refusal: str = ""
     cause: str = ""
@@ -108,20 +110,20 @@ class Outcome:
     retry_at: datetime | None = None
 
     def __repr__(self) -> str:
-        return f"Outcome(intent_id={self.intent_id}, {self.outcome}, title={self.title!r})"
+        return f"Outcome({self.outcome}, title={self.title!r})"
 
 
 @dataclass(frozen=True, kw_only=True)
 class IntentRecord:
     """An intent as the ledger has it; ``outcome`` is None, or ``unknown``, while it is open."""
 
-    id: int
+    id: IntentId
     company: str
     run_id: str
     list_id: str
     audience: str
     email: str
-    operation: str
+    operation: Operation
     body: dict[str, Any]
     plan_id: str | None
     row_key: str | None
@@ -132,7 +134,7 @@ class IntentRecord:
     recorded_at: datetime
     submitted_at: datetime | None
     batch_id: str | None
-    outcome: str | None
+    outcome: OutcomeKind | None
     settled_at: datetime | None
     detail: str
     title: str
@@ -155,12 +157,12 @@ class Intents:
     def record(
         self,
         company: str,
-        fence: int,
+        fence: Fence,
         run_id: str,
         intents: Sequence[Intent],
         *,
         path: LeasePath = CHANGES,
-    ) -> list[int]:
+    ) -> list[IntentId]:
         """Commit intents in one transaction, before any of them is sent; their ids in the same order.
 
         Raises ``LeaseLostError`` when the fencing number is stale, ``IntentError`` for an intent that
@@ -171,8 +173,8 @@ class Intents:
             return self._insert(connection, company, fence, run_id, intents, path)
 
     def record_unless_out(
-        self, company: str, fence: int, run_id: str, intents: Sequence[Intent]
-    ) -> list[int | Refusal]:
+        self, company: str, fence: Fence, run_id: str, intents: Sequence[Intent]
+    ) -> list[IntentId | Refusal]:
         """Like ``record``, for changes of the company, but without those about people who are out by now.
 
         In the same transaction, so that an opt-out written down before it wins, and one written down after
@@ -185,12 +187,12 @@ class Intents:
             ids = iter(self._insert(connection, company, fence, run_id, kept, CHANGES))
             return [next(ids) if why is None else why for why in refused]
 
-    def refused_by_now(self, ids: Sequence[int]) -> set[int]:
+    def refused_by_now(self, ids: Sequence[IntentId]) -> set[int]:
         """Which of these intents, recorded and not sent yet, would be refused if they were recorded now."""
         with self._database.read() as connection:
             return refused_by_now(connection, self._load(connection, ids))
 
-    def out_since(self, ids: Sequence[int]) -> set[int]:
+    def out_since(self, ids: Sequence[IntentId]) -> set[int]:
         """Which of these intents are about members who are out by now, and may be reachable by our write."""
         with self._database.read() as connection:
             return out_by_now(connection, self._load(connection, ids))
@@ -199,11 +201,11 @@ class Intents:
         self,
         connection: Connection,
         company: str,
-        fence: int,
+        fence: Fence,
         run_id: str,
         intents: Sequence[Intent],
         path: LeasePath,
-    ) -> list[int]:
+    ) -> list[IntentId]:
         common = {
             "company": company,
             "fence": fence,
@@ -213,16 +215,18 @@ class Intents:
         }
         rows = [{**common, **_row(intent)} for intent in intents]
         statement = insert(intent_table).returning(intent_table.c.id, sort_by_parameter_order=True)
-        ids: list[int] = []
+        ids: list[IntentId] = []
         for chunk in chunks(rows):
             ids.extend(connection.execute(statement, chunk).scalars())
         return ids
 
-    def mark_submitted(self, ids: Sequence[int], batch_id: str | None, fence: int) -> None:
+    def mark_submitted(
+        self, company: str, fence: Fence, ids: Sequence[IntentId], batch_id: str | None
+    ) -> None:
         """Remember that these were sent: in a batch of Mailchimp's, or directly (``batch_id`` None)."""
         now = self._database.now()
         with self._database.write() as connection:
-            self._require_for(connection, self._load(connection, ids), fence)
+            self._require_for(connection, company, fence, self._load(connection, ids))
             for chunk in chunks(ids):
                 connection.execute(
                     update(intent_table)
@@ -230,7 +234,7 @@ class Intents:
                     .values(submitted_at=now, batch_id=batch_id)
                 )
 
-    def settle(self, fence: int, outcomes: Sequence[Outcome]) -> None:
+    def settle(self, company: str, fence: Fence, outcomes: Sequence[tuple[IntentId, Outcome]]) -> None:
         """Write outcomes and what follows for the members and their consent, in one transaction.
 
         An intent is settled once: the same outcome again changes nothing, another one is refused with
@@ -240,8 +244,8 @@ class Intents:
             return
         with self._database.write() as connection:
             now = self._database.now()
-            rows = self._load(connection, [outcome.intent_id for outcome in outcomes])
-            self._require_for(connection, rows, fence)
+            rows = self._load(connection, [number for number, _ in outcomes])
+            self._require_for(connection, company, fence, rows)
             lock_members(connection, (row["list_id"] for row in rows.values()))
             writes = list(_settled_now(rows, outcomes, now))
             self._settle_members(connection, writes)
@@ -334,13 +338,17 @@ class Intents:
             )
         return rows
 
-    def _require_for(self, connection: Connection, rows: Mapping[int, RowMapping], fence: int) -> None:
+    def _require_for(
+        self, connection: Connection, company: str, fence: Fence, rows: Mapping[int, RowMapping]
+    ) -> None:
         names = {lease_name(row["company"], row["path"]) for row in rows.values()}
         if len(names) > 1:
             raise IntentError(
                 f"intents of {', '.join(sorted(names))} in one call: a fencing number is of one lease"
             )
         for name in names:
+            if any(row["company"] != company for row in rows.values()):
+                raise IntentError(f"intents of {name} in a call for {company}: say whose they are")
             require(connection, name, fence, self._database.now())
 
     def _settle_members(self, connection: Connection, writes: Sequence[SettledWrite]) -> None:
@@ -400,25 +408,25 @@ def _row(intent: Intent) -> dict[str, Any]:
 
 
 def _settled_now(
-    rows: Mapping[int, RowMapping], outcomes: Sequence[Outcome], now: datetime
+    rows: Mapping[int, RowMapping], outcomes: Sequence[tuple[IntentId, Outcome]], now: datetime
 ) -> Iterable[SettledWrite]:
     """The outcomes that are news, in the order given."""
     told: dict[int, str] = {}
-    for outcome in outcomes:
-        row = rows[outcome.intent_id]
-        about = f"intent {outcome.intent_id} ({row['operation']} of {mask_email(row['email'])})"
+    for number, outcome in outcomes:
+        row = rows[number]
+        about = f"intent {number} ({row['operation']} of {mask_email(row['email'])})"
         if outcome.outcome not in OUTCOMES:
             raise IntentError(
                 f"{about}: outcome {outcome.outcome!r} is not one of {', '.join(sorted(OUTCOMES))}"
             )
-        settled = told.get(outcome.intent_id) or (row["outcome"] if row["settled_at"] else None)
+        settled = told.get(number) or (row["outcome"] if row["settled_at"] else None)
         if settled is not None and settled != OutcomeKind.UNKNOWN:
             if settled != outcome.outcome:
                 raise IntentError(f"{about} is settled as {settled}; it cannot become {outcome.outcome}")
             continue
-        told[outcome.intent_id] = outcome.outcome
+        told[number] = outcome.outcome
         yield SettledWrite(
-            intent_id=outcome.intent_id,
+            intent_id=number,
             company=row["company"],
             audience=row["audience"],
             list_id=row["list_id"],
@@ -476,10 +484,12 @@ def _record(row: RowMapping) -> IntentRecord:
     values = {
         name: row[name]
         for name in row
-        if name not in ("body_json", "returned_json", "evidence_json", "fence")
+        if name not in ("body_json", "returned_json", "evidence_json", "fence", "operation", "outcome")
     }
     returned = row["returned_json"]
     return IntentRecord(
+        operation=Operation(row["operation"]),
+        outcome=None if row["outcome"] is None else OutcomeKind(row["outcome"]),
         body=json.loads(row["body_json"]),
         returned=None if returned is None else json.loads(returned),
         evidence=json.loads(row["evidence_json"]) if row["evidence_json"] else None,

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, NewType
 
 from sqlalchemy import Connection, RowMapping, delete, func, select, update
 
@@ -29,6 +29,9 @@ from mc_pipeline.ledger.schema import lease_holder
 from mc_pipeline.ledger.statements import insert_new
 
 DEFAULT_TIME_TO_LIVE = timedelta(minutes=3)
+
+Fence = NewType("Fence", int)
+"""The number of one holding of a lease: a write under a smaller one than the present is refused."""
 
 LeasePath = Literal["changes", "opt_outs", "hearing"]
 CHANGES: LeasePath = "changes"
@@ -63,7 +66,7 @@ class Lease:
         name: str,
         owner: str,
         token: str,
-        fence: int,
+        fence: Fence,
         expires_at: datetime,
         ttl: timedelta,
     ) -> None:
@@ -147,7 +150,7 @@ class Leases:
         name = lease_name(company, path, list_id)
         token = uuid.uuid4().hex
         fence, expires_at = self._take(name, owner, token, ttl)
-        lease = Lease(self._database, company, path, name, owner, token, fence, expires_at, ttl)
+        lease = Lease(self._database, company, path, name, owner, token, Fence(fence), expires_at, ttl)
         heartbeat = threading.Thread(target=lease._beat, name=f"lease of {name}", daemon=True)
         heartbeat.start()
         try:

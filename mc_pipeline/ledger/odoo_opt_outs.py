@@ -15,7 +15,8 @@ from sqlalchemy import RowMapping, insert, select, update
 from mc_pipeline.ledger.consent import ConsentEvent, add_events
 from mc_pipeline.ledger.database import Database
 from mc_pipeline.ledger.errors import IntentError
-from mc_pipeline.ledger.leases import OPT_OUTS, lease_name, require
+from mc_pipeline.ledger.intents import IntentId
+from mc_pipeline.ledger.leases import OPT_OUTS, Fence, lease_name, require
 from mc_pipeline.ledger.schema import odoo_opt_out
 from mc_pipeline.ledger.serialization import address_key
 from mc_pipeline.ledger.statements import chunks
@@ -56,8 +57,7 @@ class OdooOptOutOutcome:
     ``made_by_us``: the row is active by our writing. ``blacklist_write_date`` is the row's after it (UTC).
     """
 
-    intent_id: int
-    outcome: str
+    outcome: OutcomeKind
     detail: str = ""
     blacklist_id: int | None = None
     blacklist_write_date: datetime | None = None
@@ -68,7 +68,7 @@ class OdooOptOutOutcome:
 class OdooOptOut:
     """An intent with its outcome, None while nobody knows it."""
 
-    id: int
+    id: IntentId
     company: str
     email: str
     address: str
@@ -95,7 +95,9 @@ class OdooOptOuts:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def record(self, company: str, fence: int, run_id: str, intents: Sequence[OdooOptOutIntent]) -> list[int]:
+    def record(
+        self, company: str, fence: Fence, run_id: str, intents: Sequence[OdooOptOutIntent]
+    ) -> list[IntentId]:
         """Commit intents before anything is sent; their ids in the same order. Raises ``LeaseLostError``."""
         now = self._database.now()
         rows = [
@@ -117,19 +119,21 @@ class OdooOptOuts:
             for intent in intents
         ]
         statement = insert(odoo_opt_out).returning(odoo_opt_out.c.id, sort_by_parameter_order=True)
-        ids: list[int] = []
+        ids: list[IntentId] = []
         with self._database.write() as connection:
             require(connection, lease_name(company, OPT_OUTS), fence, now)
             for chunk in chunks(rows):
                 ids.extend(connection.execute(statement, chunk).scalars())
         return ids
 
-    def settle(self, company: str, fence: int, outcomes: Sequence[OdooOptOutOutcome]) -> None:
+    def settle(
+        self, company: str, fence: Fence, outcomes: Sequence[tuple[IntentId, OdooOptOutOutcome]]
+    ) -> None:
         """Write outcomes, and what was done into the history of consent, in one transaction.
 
         Raises ``LeaseLostError``; ``IntentError`` for an intent that is unknown or settled already.
         """
-        by_id = {outcome.intent_id: outcome for outcome in outcomes}
+        by_id = dict(outcomes)
         with self._database.write() as connection:
             now = self._database.now()
             require(connection, lease_name(company, OPT_OUTS), fence, now)

@@ -14,8 +14,8 @@ from sqlalchemy import Connection, RowMapping, Select, bindparam, func, insert, 
 
 from mc_pipeline.ledger.database import Database
 from mc_pipeline.ledger.errors import IntentError
-from mc_pipeline.ledger.intents import Outcome
-from mc_pipeline.ledger.leases import require
+from mc_pipeline.ledger.intents import IntentId, Outcome
+from mc_pipeline.ledger.leases import Fence, require
 from mc_pipeline.ledger.projection import OUTCOMES
 from mc_pipeline.ledger.schema import store_intent
 from mc_pipeline.ledger.statements import chunks
@@ -51,7 +51,7 @@ class StoreIntent:
     store_id: str
     kind: str
     object_id: str
-    operation: str
+    operation: StoreOperation
     after: str | None
     wanted: str | None = None
     part_id: str | None = None
@@ -75,11 +75,11 @@ class AboutOrder:
 class OpenStoreIntent:
     """A write whose outcome nobody knows."""
 
-    id: int
+    id: IntentId
     store_id: str
     kind: str
     object_id: str
-    operation: str
+    operation: StoreOperation
     recorded_at: datetime
     batch_id: str | None
 
@@ -94,7 +94,9 @@ class StoreIntents:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def record(self, company: str, fence: int, run_id: str, intents: Sequence[StoreIntent]) -> list[int]:
+    def record(
+        self, company: str, fence: Fence, run_id: str, intents: Sequence[StoreIntent]
+    ) -> list[IntentId]:
         """Commit intents before their request is sent, and return their ids in the order given.
 
         Raises ``LeaseLostError`` when the fencing number is stale: nothing is recorded, nothing may be sent.
@@ -103,14 +105,14 @@ class StoreIntents:
         common = {"company": company, "fence": fence, "run_id": run_id, "recorded_at": now}
         rows = [{**common, **_row(intent)} for intent in intents]
         statement = insert(store_intent).returning(store_intent.c.id, sort_by_parameter_order=True)
-        ids: list[int] = []
+        ids: list[IntentId] = []
         with self._database.write() as connection:
             require(connection, company, fence, now)
             for chunk in chunks(rows):
                 ids.extend(connection.execute(statement, chunk).scalars())
         return ids
 
-    def mark_submitted(self, company: str, fence: int, ids: Sequence[int], batch_id: str) -> None:
+    def mark_submitted(self, company: str, fence: Fence, ids: Sequence[IntentId], batch_id: str) -> None:
         """Remember in which batch of Mailchimp's these were sent."""
         now = self._database.now()
         with self._database.write() as connection:
@@ -122,7 +124,7 @@ class StoreIntents:
                     .values(submitted_at=now, batch_id=batch_id)
                 )
 
-    def settle(self, company: str, fence: int, outcomes: Sequence[Outcome]) -> None:
+    def settle(self, company: str, fence: Fence, outcomes: Sequence[tuple[IntentId, Outcome]]) -> None:
         """Write outcomes and what follows for what the stores hold, in one transaction.
 
         An outcome ``unknown`` leaves the intent open. Raises ``LeaseLostError`` when the fencing number is
@@ -131,12 +133,12 @@ class StoreIntents:
         with self._database.write() as connection:
             now = self._database.now()
             require(connection, company, fence, now)
-            rows = _load(connection, [outcome.intent_id for outcome in outcomes])
-            news = [outcome for outcome in outcomes if _is_news(rows[outcome.intent_id], outcome)]
+            rows = _load(connection, [number for number, _ in outcomes])
+            news = [(number, outcome) for number, outcome in outcomes if _is_news(rows[number], outcome)]
             records = StoreRecords(connection)
-            records.load({_key(rows[outcome.intent_id]) for outcome in news})
-            for outcome in news:
-                row = rows[outcome.intent_id]
+            records.load({_key(rows[number]) for number, _ in news})
+            for number, outcome in news:
+                row = rows[number]
                 before = records.get(row)
                 after = after_outcome(before, row, outcome.outcome, outcome.detail or outcome.title, now)
                 if after != before:
@@ -147,7 +149,7 @@ class StoreIntents:
     def settle_as_read(
         self,
         company: str,
-        fence: int,
+        fence: Fence,
         found: Mapping[tuple[str, str, str], tuple[str | None, str | None]],
         about: Mapping[tuple[str, str, str], AboutOrder | None] = MappingProxyType({}),
     ) -> None:
@@ -175,10 +177,12 @@ class StoreIntents:
                 before = records.get(row)
                 records.put(after_outcome(before, row, "applied", "", now) if applied else told(before, row))
                 outcomes.append(
-                    Outcome(
-                        intent_id=row["id"],
-                        outcome=OutcomeKind.APPLIED if applied else OutcomeKind.NOT_SENT,
-                        detail="read back: nobody knew what became of it",
+                    (
+                        row["id"],
+                        Outcome(
+                            outcome=OutcomeKind.APPLIED if applied else OutcomeKind.NOT_SENT,
+                            detail="read back: nobody knew what became of it",
+                        ),
                     )
                 )
             for key, (document, customer_id) in found.items():
@@ -293,16 +297,16 @@ def _is_news(row: Mapping[str, Any], outcome: Outcome) -> bool:
     return False
 
 
-def _settle_rows(connection: Connection, outcomes: Sequence[Outcome], now: datetime) -> None:
+def _settle_rows(connection: Connection, outcomes: Sequence[tuple[IntentId, Outcome]], now: datetime) -> None:
     # What a settled write left behind is in the record: the journal of writes does not keep it twice.
     values = [
         {
-            "intent": outcome.intent_id,
+            "intent": number,
             "outcome": outcome.outcome,
             "detail": outcome.detail or outcome.title,
             "settled_at": now,
         }
-        for outcome in outcomes
+        for number, outcome in outcomes
         if outcome.outcome != OutcomeKind.UNKNOWN
     ]
     if values:
@@ -317,7 +321,7 @@ def _settle_rows(connection: Connection, outcomes: Sequence[Outcome], now: datet
             ),
             values,
         )
-    unknown = [outcome.intent_id for outcome in outcomes if outcome.outcome == OutcomeKind.UNKNOWN]
+    unknown = [number for number, outcome in outcomes if outcome.outcome == OutcomeKind.UNKNOWN]
     for chunk in chunks(unknown):
         connection.execute(
             update(store_intent).where(store_intent.c.id.in_(chunk)).values(outcome=OutcomeKind.UNKNOWN)

@@ -4,8 +4,9 @@ from collections.abc import Hashable
 
 from mc_pipeline.domain.store.changes import Step
 from mc_pipeline.push.store_writes import StoreChange, StoreResult, StoreWrites
+from mc_pipeline.vocabulary import StoreOperation
 
-_DELETE = (Step("delete", None),)
+_DELETE = (Step(StoreOperation.DELETE, None),)
 
 
 class StoreErasureError(Exception):
@@ -21,7 +22,7 @@ def erase_from_store(writes: StoreWrites, store_id: str, email: str) -> int:
     Raises:
         StoreErasureError, MailchimpError: not all could be deleted; what was done is recorded.
     """
-    stores = writes.ledger.stores
+    stores = writes.writer.ledger.stores
     orders = 0
     for customer in stores.customers(store_id, [email]).values():
         held = stores.orders_of_customer(store_id, customer.object_id)

@@ -7,10 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from mc_pipeline.ledger import Ledger
+from mc_pipeline.ledger import IntentId, Ledger
 from mc_pipeline.mailchimp.errors import MailchimpNotSentError
+from mc_pipeline.vocabulary import MemberStatus, Operation
 
-SUBSCRIBING = frozenset({"subscribed", "pending"})
+SUBSCRIBING = frozenset({MemberStatus.SUBSCRIBED, MemberStatus.PENDING})
 
 
 class OptOutsSince(Protocol):
@@ -46,9 +47,9 @@ def makes_reachable(operation: str, body: Mapping[str, Any]) -> bool:
 
     A change of address can too, of a subscribed member; the ledger knows which are.
     """
-    if operation == "create":
+    if operation == Operation.CREATE:
         return body.get("status") in SUBSCRIBING
-    return operation in ("upgrade", "permit", "change_email")
+    return operation in (Operation.UPGRADE, Operation.PERMIT, Operation.CHANGE_EMAIL)
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class CallCheck:
 
     ledger: Ledger
     since: OptOutsSince
-    intents: Sequence[int]
+    intents: Sequence[IntentId]
 
     def make(self) -> None:
         """Raises CalledOffError when one of the people is out by now, or when that cannot be found out."""

@@ -3,15 +3,16 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 import pandas as pd
 
-from mc_pipeline.ledger import Lease, Ledger, OpenIntent, Outcome
+from mc_pipeline.ledger import OpenIntent, Outcome
 from mc_pipeline.mailchimp import batches
-from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.push.batching import PATIENCE, interrupted_batches
-from mc_pipeline.push.member_writes import OPERATION_PREFIX, Fields, answer_of_operation, outcome_of
+from mc_pipeline.push.member_writes import OPERATION_PREFIX, Fields, answer_of_operation
+from mc_pipeline.push.writer import MailchimpWriter
+from mc_pipeline.vocabulary import MemberStatus, Operation, OutcomeKind
 
 _LOST = "its answer was lost, and reading back does not tell whether it was applied"
 _TEXTS_RETURNED = ("language", "status", "contact_id")
@@ -26,9 +27,7 @@ class SettledBatches:
     under_way: frozenset[int]
 
 
-def settle_batches(
-    client: MailchimpClient, ledger: Ledger, lease: Lease, patience: batches.PollPolicy = PATIENCE
-) -> SettledBatches:
+def settle_batches(writer: MailchimpWriter, patience: batches.PollPolicy = PATIENCE) -> SettledBatches:
     """Wait for the batches that an interrupted run submitted, and record their outcomes.
 
     A batch may have been submitted although its id was never recorded: such a one is looked for among the
@@ -38,19 +37,21 @@ def settle_batches(
     A batch that does not end within ``patience`` holds nothing up, opt-outs least of all: its intents stay
     open, and while they do, nothing else is written about those addresses.
     """
-    open_intents = ledger.intents.open(lease.company, path=lease.path)
+    open_intents = writer.ledger.intents.open(writer.company, path=writer.lease.path)
     without = [intent.recorded_at for intent in open_intents if not intent.batch_id]
     known = {intent.batch_id for intent in open_intents if intent.batch_id}
     settled = 0
     under_way: set[int] = set()
-    for batch_id, results in interrupted_batches(client, known, min(without, default=None), patience):
+    for batch_id, results in interrupted_batches(writer.client, known, min(without, default=None), patience):
         if results is None:
             # What a batch without a recorded id is about is not told before it ends: it may be any of these.
             under_way |= {intent.id for intent in open_intents if intent.batch_id in (batch_id, None)}
         else:
-            settled += _settle_from(results, open_intents, ledger, lease)
+            settled += _settle_from(results, open_intents, writer)
     still_open = (
-        {intent.id for intent in ledger.intents.open(lease.company, path=lease.path)} if under_way else set()
+        {intent.id for intent in writer.ledger.intents.open(writer.company, path=writer.lease.path)}
+        if under_way
+        else set()
     )
     return SettledBatches(settled, frozenset(under_way & still_open))
 
@@ -58,8 +59,7 @@ def settle_batches(
 def settle_by_observation(
     observed: pd.DataFrame,
     complete: Collection[str],
-    ledger: Ledger,
-    lease: Lease,
+    writer: MailchimpWriter,
     under_way: Collection[int] = frozenset(),
 ) -> int:
     """Settle the intents still open by comparing them with the audiences as they are now; return how many.
@@ -73,7 +73,9 @@ def settle_by_observation(
     ``under_way``, in a batch that has not ended.
     """
     open_intents = [
-        intent for intent in ledger.intents.open(lease.company, path=lease.path) if intent.id not in under_way
+        intent
+        for intent in writer.ledger.intents.open(writer.company, path=writer.lease.path)
+        if intent.id not in under_way
     ]
     if not open_intents:
         return 0
@@ -87,42 +89,44 @@ def settle_by_observation(
         member = members.get((intent.list_id, _address_after(intent)))
         if member is None and intent.list_id not in complete:
             continue
-        outcomes.append(_outcome(intent, member))
-    ledger.intents.settle(lease.fence, outcomes)
+        outcomes.append((intent.id, _outcome(intent, member)))
+    writer.ledger.intents.settle(writer.company, writer.fence, outcomes)
     return len(outcomes)
 
 
 def _settle_from(
     results: Mapping[str, batches.OperationResult],
     open_intents: Sequence[OpenIntent],
-    ledger: Ledger,
-    lease: Lease,
+    writer: MailchimpWriter,
 ) -> int:
     outcomes = []
     for intent in open_intents:
         result = results.get(f"{OPERATION_PREFIX}{intent.id}")
         if result is not None:
             # What our values were made for is not known here: a retyped field is found by the next push.
-            fields = Fields(ledger.field_definitions.of(intent.list_id), {})
+            fields = Fields(writer.ledger.field_definitions.of(intent.list_id), {})
             answer = answer_of_operation(result, intent.operation, intent, fields)
-            outcomes.append(outcome_of(intent.id, answer, ledger.now()))
-    ledger.intents.settle(lease.fence, outcomes)
-    return sum(outcome.outcome != "unknown" for outcome in outcomes)
+            outcomes.append((intent.id, answer))
+    writer.ledger.intents.settle(writer.company, writer.fence, outcomes)
+    return sum(outcome.outcome != OutcomeKind.UNKNOWN for _, outcome in outcomes)
 
 
 def _address_after(intent: OpenIntent) -> str:
     """The address under which the member is found if the intent was applied."""
-    return str(intent.body["email_address"]).lower() if intent.operation == "change_email" else intent.email
+    return (
+        str(intent.body["email_address"]).lower()
+        if intent.operation == Operation.CHANGE_EMAIL
+        else intent.email
+    )
 
 
 def _outcome(intent: OpenIntent, member: Mapping[str, Any] | None) -> Outcome:
     if member is None or not _is_applied(intent, member):
         if _is_lost(intent, member):
-            return Outcome(intent_id=intent.id, outcome="lost", detail=_LOST)
-        return Outcome(intent_id=intent.id, outcome="not_sent", detail="read back after an interruption")
+            return Outcome(OutcomeKind.LOST, detail=_LOST)
+        return Outcome(OutcomeKind.NOT_SENT, detail="read back after an interruption")
     return Outcome(
-        intent_id=intent.id,
-        outcome="applied",
+        OutcomeKind.APPLIED,
         detail="read back after an interruption",
         returned={
             "merge_fields": json.loads(member["merge_fields_json"]),
@@ -134,33 +138,38 @@ def _outcome(intent: OpenIntent, member: Mapping[str, Any] | None) -> Outcome:
 
 def _is_lost(intent: OpenIntent, member: Mapping[str, Any] | None) -> bool:
     """Whether it may have been applied although reading back does not show it, and must not be repeated."""
-    if intent.operation == "permit":
+    if intent.operation == Operation.PERMIT:
         return True
-    return intent.operation == "create" and intent.body["status"] == "pending" and member is not None
+    return (
+        intent.operation == Operation.CREATE
+        and intent.body["status"] == MemberStatus.PENDING
+        and member is not None
+    )
 
 
 def _is_applied(intent: OpenIntent, member: Mapping[str, Any]) -> bool:
     body = intent.body
     match intent.operation:
-        case "create":
+        case Operation.CREATE:
             # Nobody had the address when we asked for it. Who has it now with the status we sent came from
             # us; with another status they are left to be somebody else's.
             return bool(member["status"] == body["status"])
-        case "change_email":
+        case Operation.CHANGE_EMAIL:
             return True
-        case "update":
+        case Operation.UPDATE:
             return _has_fields(member, body)
-        case "archive":
-            return bool(member["status"] == "archived")
-        case "unsubscribe" | "upgrade":
+        case Operation.ARCHIVE:
+            return bool(member["status"] == MemberStatus.ARCHIVED)
+        case Operation.UNSUBSCRIBE | Operation.UPGRADE:
             return bool(member["status"] == body["status"])
-        case "permit":
+        case Operation.PERMIT:
             return _has_permissions(member["permissions_json"], body["marketing_permissions"])
-        case "tag":
+        case Operation.TAG:
             return _has_tag(member, body["tag"])
-        case "untag":
+        case Operation.UNTAG:
             return not _has_tag(member, body["tag"])
-    raise ValueError(f"{intent.operation!r} is no operation that is ever sent")
+        case never:
+            assert_never(never)
 
 
 def _has_permissions(permissions_json: Any, names: Collection[str]) -> bool:

@@ -4,9 +4,9 @@ import logging
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, assert_never
 
 from mc_pipeline.digests import subscriber_hash
 from mc_pipeline.domain.plan.refusal_causes import (
@@ -16,7 +16,7 @@ from mc_pipeline.domain.plan.refusal_causes import (
     DefinitionLike,
     cause_of_refusal,
 )
-from mc_pipeline.ledger import Intent, Lease, Ledger, Outcome
+from mc_pipeline.ledger import Intent, IntentId, Outcome
 from mc_pipeline.ledger.leases import CHANGES
 from mc_pipeline.ledger.refusals import REACHING, Refusal
 from mc_pipeline.mailchimp import batches, members, segments
@@ -38,6 +38,8 @@ from mc_pipeline.mailchimp.parallel import run_concurrently
 from mc_pipeline.masking import mask_text
 from mc_pipeline.push.batching import carry_out
 from mc_pipeline.push.last_look import CallCheck, CalledOffError, OptOutsSince, makes_reachable
+from mc_pipeline.push.writer import MailchimpWriter
+from mc_pipeline.vocabulary import MemberStatus, Operation, OutcomeKind
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +68,7 @@ class Write:
     audience: str
     email: str
     subscriber_hash: str
-    operation: str
+    operation: Operation
     body: Mapping[str, Any]
     plan_id: str | None = None
     row_key: str | None = None
@@ -91,30 +93,11 @@ class Result:
     """
 
     key: Hashable
-    outcome: str
+    outcome: OutcomeKind
     detail: str = ""
     cause: str = ""
     field: str = ""
 
-
-class Answer(NamedTuple):
-    """What Mailchimp said of one write; ``returned`` is the member after it, where it was told.
-
-    ``refusal``: the kind of a refusal of the person for good (``REFUSED_FOR_GOOD``); empty: it is none.
-    ``cause`` and ``field``: whose fault a refusal is. ``wait``: after which time one is tried again.
-    """
-
-    outcome: str
-    title: str = ""
-    detail: str = ""
-    returned: Mapping[str, Any] | None = None
-    refusal: str = ""
-    cause: str = ""
-    field: str = ""
-    wait: timedelta | None = None
-
-
-APPLIED = Answer("applied")
 
 EXISTS_UNSEEN = "Mailchimp calls the address a member, and shows it nowhere"
 
@@ -158,23 +141,17 @@ class MemberWrites:
 
     def __init__(
         self,
-        client: MailchimpClient,
-        ledger: Ledger,
-        lease: Lease,
-        run_id: str,
+        writer: MailchimpWriter,
         *,
-        workers: int = 4,
         progress: Callable[[int], None] = lambda rows: None,
         since: OptOutsSince | None = None,
         direct_writes: int | None = DIRECT_WRITES,
         fields: Mapping[str, Fields] | None = None,
         by_audience: bool = False,
     ) -> None:
-        self._client = client
-        self._ledger = ledger
-        self._lease = lease
-        self._run_id = run_id
-        self._workers = workers
+        self._writer = writer
+        self._client = writer.client
+        self._ledger = writer.ledger
         self._progress = progress
         self._since = since
         self._direct_writes = direct_writes
@@ -182,6 +159,11 @@ class MemberWrites:
         self._fields = fields or {}
         self._by_audience = by_audience
         self.faults: dict[tuple[str, str], Fault] = {}
+
+    @property
+    def client(self) -> MailchimpClient:
+        """The client that the writes are sent with."""
+        return self._client
 
     def create(self, writes: Sequence[Write]) -> list[Result]:
         """Create members, 500 a call; who exists already is left as they are (``unchanged``)."""
@@ -223,7 +205,7 @@ class MemberWrites:
                 missing = [name for name in _permissions(write) if name.casefold() not in ids]
                 if missing:
                     detail = f"the audience has no marketing permission called {', '.join(missing)}"
-                    unknown.append(Result(write.key, "rejected", detail))
+                    unknown.append(Result(write.key, OutcomeKind.REJECTED, detail))
                 else:
                     known.append(write)
         return unknown + self.change(known)
@@ -248,11 +230,13 @@ class MemberWrites:
                     yield partial(self._given_up, rows, error, tag=tag)
                     continue
                 for chunk in chunked(rows):
-                    yield partial(self._tag_chunk, list_id, segment, chunk, adds=operation == "tag")
+                    yield partial(self._tag_chunk, list_id, segment, chunk, adds=operation == Operation.TAG)
 
         results = {result.key: result for result in self._run(tasks())}
         passed_over = [
-            write for write in writes if write.key in results and results[write.key].outcome == "unchanged"
+            write
+            for write in writes
+            if write.key in results and results[write.key].outcome == OutcomeKind.UNCHANGED
         ]
         results.update((result.key, result) for result in self.tag_silently(passed_over))
         return list(results.values())
@@ -271,7 +255,7 @@ class MemberWrites:
             self._progress(len(results))
             collected.extend(results)
 
-        run_concurrently(tasks, workers or self._workers, self._client.stop, on_result=hand_over)
+        run_concurrently(tasks, workers or self._writer.workers, self._client.stop, on_result=hand_over)
         return collected
 
     def _create_chunk(self, writes: Sequence[Write]) -> list[Result]:
@@ -296,24 +280,24 @@ class MemberWrites:
             if len(due) == 1 or refusal.cause == Cause.CONTACT_LIMIT:
                 return refused + self._settle(due, intents, [refusal] * len(due))
             # One member that Mailchimp cannot even read makes it refuse the whole call: find them by halves.
-            self._settle(due, intents, [Answer("not_sent", error.title, str(error))] * len(due))
+            self._settle(due, intents, [Outcome(OutcomeKind.NOT_SENT, error.title, str(error))] * len(due))
             middle = len(due) // 2
             return refused + self._create_chunk(due[:middle]) + self._create_chunk(due[middle:])
         created = {str(member["email_address"]).lower(): member for member in answer.created}
         rejected = {rejection.email.lower(): rejection for rejection in answer.rejected}
 
-        def answer_to(write: Write) -> Answer:
+        def answer_to(write: Write) -> Outcome:
             if write.email in created:
-                return Answer("applied", returned=created[write.email])
+                return Outcome(OutcomeKind.APPLIED, returned=created[write.email])
             if write.email in rejected:
                 rejection = rejected[write.email]
                 if rejection.kind == "exists" and not self._is_there(write):
-                    return Answer(
-                        "rejected",
+                    return Outcome(
+                        OutcomeKind.REJECTED,
                         rejection.title,
                         f"{rejection.detail} ({EXISTS_UNSEEN})",
                         cause=Cause.PERSON,
-                        wait=EXISTS_UNSEEN_TRIED_AGAIN_AFTER,
+                        retry_at=self._ledger.now() + EXISTS_UNSEEN_TRIED_AGAIN_AFTER,
                     )
                 return _refusal(
                     rejection.kind,
@@ -323,7 +307,7 @@ class MemberWrites:
                     write,
                     self._fields_of(write),
                 )
-            return Answer("unknown", detail="Mailchimp's answer does not mention this address")
+            return Outcome(OutcomeKind.UNKNOWN, detail="Mailchimp's answer does not mention this address")
 
         answers = [answer_to(write) for write in due]
         return refused + self._without_their_fields(due, intents, answers, self._create_chunk)
@@ -341,8 +325,8 @@ class MemberWrites:
     def _without_their_fields(
         self,
         writes: Sequence[Write],
-        intents: Sequence[int],
-        answers: Sequence[Answer],
+        intents: Sequence[IntentId],
+        answers: Sequence[Outcome],
         send: Callable[[Sequence[Write]], list[Result]],
     ) -> list[Result]:
         """Settle; where one field alone is at fault, write the rest of the person without it.
@@ -359,7 +343,7 @@ class MemberWrites:
             writes,
             intents,
             [
-                Answer("not_sent", answer.title, answer.detail) if write.key in again else answer
+                Outcome(OutcomeKind.NOT_SENT, answer.title, answer.detail) if write.key in again else answer
                 for write, answer in zip(writes, answers, strict=True)
             ],
         )
@@ -368,7 +352,7 @@ class MemberWrites:
         kept = [result for result in results if result.key not in again]
         for chunk in chunked(list(again.values())):
             written = send([write for write, _ in chunk])
-            done = {result.key for result in written if result.outcome == "applied"}
+            done = {result.key for result in written if result.outcome == OutcomeKind.APPLIED}
             refusals = {write.key: answer for write, answer in chunk}
             self._keep_refusals(
                 [
@@ -381,7 +365,8 @@ class MemberWrites:
             # An update of which nothing is left waits as a whole.
             waits = {result.key for result in written if result.cause and result.key not in done}
             self._keep_refusals(
-                [each for each in writes if each.key in waits and each.operation == "update"], refusals
+                [each for each in writes if each.key in waits and each.operation == Operation.UPDATE],
+                refusals,
             )
             kept += [
                 replace(
@@ -396,7 +381,7 @@ class MemberWrites:
             ]
         return kept
 
-    def _keep_refusals(self, writes: Sequence[Write], refusals: Mapping[Hashable, Answer]) -> None:
+    def _keep_refusals(self, writes: Sequence[Write], refusals: Mapping[Hashable, Outcome]) -> None:
         """Record updates of which Mailchimp said already that it does not take them."""
         if writes:
             self._settle(writes, self._record(writes), [refusals[write.key] for write in writes])
@@ -425,7 +410,7 @@ class MemberWrites:
         return self._without_their_fields([write], intents, [answer], lambda rows: self._change_one(rows[0]))
 
     @contextmanager
-    def _checked(self, writes: Sequence[Write], intents: Sequence[int]) -> Iterator[None]:
+    def _checked(self, writes: Sequence[Write], intents: Sequence[IntentId]) -> Iterator[None]:
         """Look again before each attempt of a call that makes somebody reachable."""
         reaching = [
             intent
@@ -441,20 +426,20 @@ class MemberWrites:
     def _call_off(
         self,
         writes: Sequence[Write],
-        intents: Sequence[int],
+        intents: Sequence[IntentId],
         off: CalledOffError,
         again: Callable[[Sequence[Write]], list[Result]],
     ) -> list[Result]:
         """Settle a call that was not sent; send it again without the people who are out."""
-        self._settle(writes, intents, [Answer("not_sent", detail=off.because)] * len(writes))
+        self._settle(writes, intents, [Outcome(OutcomeKind.NOT_SENT, detail=off.because)] * len(writes))
         if off.out:
             return again(writes)
         held = [write for write in writes if makes_reachable(write.operation, write.body)]
         others = [write for write in writes if write not in held]
-        results = [Result(write.key, "held_back", off.because) for write in held]
+        results = [Result(write.key, OutcomeKind.HELD_BACK, off.because) for write in held]
         return results + (again(others) if others else [])
 
-    def _unsubscribe_who_is_out(self, writes: Sequence[Write], intents: Sequence[int]) -> None:
+    def _unsubscribe_who_is_out(self, writes: Sequence[Write], intents: Sequence[IntentId]) -> None:
         """After the outcome of a write that may have made somebody reachable: unsubscribe who is out by then.
 
         Whatever fails here is due on the path of the opt-outs as well.
@@ -463,49 +448,56 @@ class MemberWrites:
         for write, intent in zip(writes, intents, strict=True):
             if intent not in out:
                 continue
-            email = str(write.body["email_address"]) if write.operation == "change_email" else write.email
+            email = (
+                str(write.body["email_address"]) if write.operation == Operation.CHANGE_EMAIL else write.email
+            )
             try:
                 self._change_one(
                     replace(
                         write,
                         email=email.lower(),
                         subscriber_hash=subscriber_hash(email),
-                        operation="unsubscribe",
-                        body={"status": "unsubscribed"},
+                        operation=Operation.UNSUBSCRIBE,
+                        body={"status": MemberStatus.UNSUBSCRIBED},
                         evidence=None,
                     )
                 )
             except MailchimpError as error:
                 _log.warning("somebody who is out by now could not be unsubscribed yet: %s", error)
 
-    def _send(self, write: Write) -> Answer:
+    def _send(self, write: Write) -> Outcome:
         client, list_id, member = self._client, write.list_id, write.subscriber_hash
         match write.operation:
-            case "update" | "change_email":
-                return Answer(
-                    "applied",
+            case Operation.UPDATE | Operation.CHANGE_EMAIL:
+                return Outcome(
+                    OutcomeKind.APPLIED,
                     # What a form requires is no reason to leave a member's other fields as they were.
                     returned=members.update_member(
                         client, list_id, member, **_changes(write), skip_merge_validation=True
                     ),
                 )
-            case "archive":
-                return Answer(members.archive_member(client, list_id, member))
-            case "unsubscribe":
-                return Answer("applied", returned=members.unsubscribe_member(client, list_id, member))
-            case "upgrade":
-                return Answer(
-                    "applied",
+            case Operation.ARCHIVE:
+                return Outcome(members.archive_member(client, list_id, member))
+            case Operation.UNSUBSCRIBE:
+                return Outcome(
+                    OutcomeKind.APPLIED, returned=members.unsubscribe_member(client, list_id, member)
+                )
+            case Operation.UPGRADE:
+                return Outcome(
+                    OutcomeKind.APPLIED,
                     returned=members.subscribe_member(
                         client, list_id, member, consented_at=_consented_at(write)
                     ),
                 )
-            case "permit":
-                return Answer(
-                    "applied",
+            case Operation.PERMIT:
+                return Outcome(
+                    OutcomeKind.APPLIED,
                     returned=give_permissions(client, list_id, member, self._ids_of_permissions(write)),
                 )
-        raise ValueError(f"{write.operation!r} is not a change of one member")
+            case Operation.CREATE | Operation.TAG | Operation.UNTAG:
+                raise ValueError(f"{write.operation!r} is not a change of one member")
+            case never:
+                assert_never(never)
 
     def _ids_of_permissions(self, write: Write) -> list[str]:
         ids = self._permission_ids[write.list_id]
@@ -514,15 +506,25 @@ class MemberWrites:
     def _operation(self, name: str, write: Write) -> batches.Operation:
         list_id, member = write.list_id, write.subscriber_hash
         match write.operation:
-            case "update":
+            case Operation.UPDATE:
                 return batches.member_update_operation(
                     name, list_id, member, **_changes(write), skip_merge_validation=True
                 )
-            case "archive":
+            case Operation.ARCHIVE:
                 return batches.archive_operation(name, list_id, member)
-            case "unsubscribe":
+            case Operation.UNSUBSCRIBE:
                 return batches.unsubscribe_operation(name, list_id, member)
-        raise ValueError(f"{write.operation!r} is not a change that goes through /batches")
+            case (
+                Operation.CREATE
+                | Operation.CHANGE_EMAIL
+                | Operation.UPGRADE
+                | Operation.PERMIT
+                | Operation.TAG
+                | Operation.UNTAG
+            ):
+                raise ValueError(f"{write.operation!r} is not a change that goes through /batches")
+            case never:
+                assert_never(never)
 
     def _change_by_batch(self, writes: Sequence[Write]) -> list[Result]:
         if self.faults:
@@ -552,8 +554,8 @@ class MemberWrites:
                 f"{OPERATION_PREFIX}{intent_of[member[0].key]}",
                 member[0].list_id,
                 member[0].subscriber_hash,
-                active=[write.body["tag"] for write in member if write.operation == "tag"],
-                inactive=[write.body["tag"] for write in member if write.operation == "untag"],
+                active=[write.body["tag"] for write in member if write.operation == Operation.TAG],
+                inactive=[write.body["tag"] for write in member if write.operation == Operation.UNTAG],
                 is_syncing=True,
             )
             for member in of_member
@@ -563,7 +565,7 @@ class MemberWrites:
         except MailchimpError as error:
             return self._failed(writes, intents, error)
         answers = [
-            answer_of_operation(results.get(operations[member[0].key].operation_id), "tag")
+            answer_of_operation(results.get(operations[member[0].key].operation_id), Operation.TAG)
             for member in of_member
             for _ in member
         ]
@@ -576,90 +578,92 @@ class MemberWrites:
         emails = [write.email for write in writes]
         try:
             change = segments.change_segment_members(
-                self._client, list_id, segment, add=emails if adds else (), remove=() if adds else emails
+                self._client,
+                list_id,
+                segment,
+                add=emails if adds else (),
+                remove=() if adds else emails,
             )
         except MailchimpError as error:
             return self._failed(writes, intents, error, tag=writes[0].body["tag"])
         done = {*change.added, *change.removed}
         refused = {email: error.error for error in change.errors for email in error.emails}
 
-        def answer_to(write: Write) -> Answer:
+        def answer_to(write: Write) -> Outcome:
             if write.email in done:
-                return APPLIED
+                return Outcome(OutcomeKind.APPLIED)
             if write.email in refused:
-                return Answer("rejected", detail=refused[write.email], cause=Cause.PERSON)
+                return Outcome(OutcomeKind.REJECTED, detail=refused[write.email], cause=Cause.PERSON)
             # Addresses that are not in the audience, and members who are as wanted already, are passed over.
-            return Answer("unchanged", detail="Mailchimp passed over this address")
+            return Outcome(OutcomeKind.UNCHANGED, detail="Mailchimp passed over this address")
 
         return self._settle(writes, intents, [answer_to(write) for write in writes])
 
     def _submit_and_wait(
-        self, intents: Sequence[int], operations: Sequence[batches.Operation]
+        self, intents: Sequence[IntentId], operations: Sequence[batches.Operation]
     ) -> Mapping[str, batches.OperationResult]:
         return carry_out(
             self._client,
             operations,
-            lambda batch_id: self._ledger.intents.mark_submitted(intents, batch_id, self._lease.fence),
+            lambda batch_id: self._ledger.intents.mark_submitted(
+                self._writer.company, self._writer.fence, intents, batch_id
+            ),
         )
 
-    def _record(self, writes: Sequence[Write]) -> list[int]:
-        self._lease.check()
+    def _record(self, writes: Sequence[Write]) -> list[IntentId]:
+        self._writer.lease.check()
         return self._ledger.intents.record(
-            self._lease.company,
-            self._lease.fence,
-            self._run_id,
+            self._writer.company,
+            self._writer.fence,
+            self._writer.run_id,
             [_intent(write) for write in writes],
-            path=self._lease.path,
+            path=self._writer.lease.path,
         )
 
-    def _record_reaching(self, writes: Sequence[Write]) -> tuple[list[Write], list[int], list[Result]]:
+    def _record_reaching(self, writes: Sequence[Write]) -> tuple[list[Write], list[IntentId], list[Result]]:
         """Record writes that may make somebody reachable, without those about people who are out by now.
 
         Both systems are asked first. What cannot be asked lets nobody become reachable; members who are
         created as transactional are not held up by it.
         """
-        self._lease.check()
-        if self._lease.path != CHANGES:
+        self._writer.lease.check()
+        if self._writer.lease.path != CHANGES:
             raise ValueError("the path of the opt-outs makes nobody reachable")
         reaches = any(makes_reachable(write.operation, write.body) for write in writes)
         unknown = self._since.ask() if self._since is not None and reaches else ""
         due, results = [], []
         for write in writes:
             if unknown and makes_reachable(write.operation, write.body):
-                results.append(Result(write.key, "held_back", unknown))
+                results.append(Result(write.key, OutcomeKind.HELD_BACK, unknown))
             elif self._since is not None and any(map(self._since.is_erased, _addresses(write))):
-                results.append(Result(write.key, "held_back", "the person was erased"))
+                results.append(Result(write.key, OutcomeKind.HELD_BACK, "the person was erased"))
             else:
                 due.append(write)
         if not due:
             return [], [], results
         recorded = self._ledger.intents.record_unless_out(
-            self._lease.company, self._lease.fence, self._run_id, [_intent(write) for write in due]
+            self._writer.company, self._writer.fence, self._writer.run_id, [_intent(write) for write in due]
         )
         kept: list[Write] = []
-        intents: list[int] = []
+        intents: list[IntentId] = []
         for write, intent in zip(due, recorded, strict=True):
             if isinstance(intent, Refusal):
-                results.append(Result(write.key, "held_back", intent.because))
+                results.append(Result(write.key, OutcomeKind.HELD_BACK, intent.because))
             else:
                 kept.append(write)
                 intents.append(intent)
         return kept, intents, results
 
     def _settle(
-        self, writes: Sequence[Write], intents: Sequence[int], answers: Sequence[Answer]
+        self, writes: Sequence[Write], intents: Sequence[IntentId], answers: Sequence[Outcome]
     ) -> list[Result]:
         self._ledger.intents.settle(
-            self._lease.fence,
-            [
-                outcome_of(intent, answer, self._ledger.now())
-                for intent, answer in zip(intents, answers, strict=True)
-            ],
+            self._writer.company, self._writer.fence, list(zip(intents, answers, strict=True))
         )
         reached = [
             (write, intent)
             for write, intent, answer in zip(writes, intents, answers, strict=True)
-            if write.operation in REACHING and answer.outcome == "applied"
+            if write.operation in REACHING and answer.outcome == OutcomeKind.APPLIED
         ]
         if reached:
             self._unsubscribe_who_is_out(*zip(*reached, strict=True))
@@ -669,7 +673,7 @@ class MemberWrites:
         ]
 
     def _failed(
-        self, writes: Sequence[Write], intents: Sequence[int], error: MailchimpError, *, tag: str = ""
+        self, writes: Sequence[Write], intents: Sequence[IntentId], error: MailchimpError, *, tag: str = ""
     ) -> list[Result]:
         """Deal with a request that failed as a whole.
 
@@ -678,9 +682,15 @@ class MemberWrites:
         the writing to its audience or tag.
         """
         if isinstance(error, (MailchimpUnknownOutcomeError, batches.BatchUnfinishedError)):
-            return self._settle(writes, intents, [Answer("unknown", error.title, str(error))] * len(writes))
+            return self._settle(
+                writes, intents, [Outcome(OutcomeKind.UNKNOWN, error.title, str(error))] * len(writes)
+            )
         answers = [
-            Answer("unknown" if _may_have_been_given(write, error) else "not_sent", error.title, str(error))
+            Outcome(
+                OutcomeKind.UNKNOWN if _may_have_been_given(write, error) else OutcomeKind.NOT_SENT,
+                error.title,
+                str(error),
+            )
             for write in writes
         ]
         results = self._settle(writes, intents, answers)
@@ -694,24 +704,20 @@ class MemberWrites:
         because = mask_text(str(error))
         for list_id in {write.list_id for write in writes}:
             self.faults.setdefault((list_id, tag), Fault(list_id, tag, because))
-        return [Result(write.key, "not_sent", because) for write in writes]
+        return [Result(write.key, OutcomeKind.NOT_SENT, because) for write in writes]
 
     def _not_tried(self, writes: Sequence[Write]) -> list[Result]:
-        return [Result(write.key, "not_sent", self.faults[write.list_id, ""].because) for write in writes]
-
-
-def outcome_of(intent_id: int, answer: Answer, now: datetime) -> Outcome:
-    """Say an answer in the words of the ledger."""
-    said = answer._asdict()
-    wait = said.pop("wait")
-    return Outcome(intent_id=intent_id, retry_at=None if wait is None else now + wait, **said)
+        return [
+            Result(write.key, OutcomeKind.NOT_SENT, self.faults[write.list_id, ""].because)
+            for write in writes
+        ]
 
 
 def without_fields(operation: str, body: Mapping[str, Any], tags: Collection[str]) -> dict[str, Any] | None:
     """A body of a creation, update or change of address without these merge fields; None: nothing is left."""
     kept = {tag: value for tag, value in body.get("merge_fields", {}).items() if tag not in tags}
     left = {**body, "merge_fields": kept}
-    if operation == "create":
+    if operation == Operation.CREATE:
         return left
     if not left["merge_fields"]:
         del left["merge_fields"]
@@ -725,7 +731,7 @@ def _refused_value(write: Write, field: str) -> Write:
         write,
         email=address,
         subscriber_hash=subscriber_hash(address),
-        operation="update",
+        operation=Operation.UPDATE,
         body={"merge_fields": {field: write.body["merge_fields"][field]}},
         evidence=None,
     )
@@ -766,12 +772,12 @@ def _intent(write: Write) -> Intent:
 
 def _may_have_been_given(write: Write, error: MailchimpError) -> bool:
     """Whether a permission may have been given all the same: only Mailchimp itself says for sure that not."""
-    return write.operation == "permit" and isinstance(error, MailchimpBlockedError)
+    return write.operation == Operation.PERMIT and isinstance(error, MailchimpBlockedError)
 
 
 def answer_of_error(
     error: MailchimpError, write: "WriteLike | None" = None, fields: Fields = NO_FIELDS
-) -> Answer | None:
+) -> Outcome | None:
     """Judge the refusal of one member; None where the error is not about this member at all."""
     if isinstance(error, MailchimpContactLimitError):
         return _refusal("limit", error.title, error.detail)
@@ -790,19 +796,21 @@ def answer_of_operation(
     operation: str,
     write: "WriteLike | None" = None,
     fields: Fields = NO_FIELDS,
-) -> Answer:
+) -> Outcome:
     """Judge one operation of a finished batch; one without result stays unknown until it is read back."""
     if result is None:
-        return Answer("unknown", detail="the batch has no result for this operation")
+        return Outcome(OutcomeKind.UNKNOWN, detail="the batch has no result for this operation")
     if result.ok:
-        return Answer("applied", returned=result.response if _is_member(result.response) else None)
-    if operation == "archive" and result.status_code in (404, 405):
-        return Answer("unchanged", detail="there was nothing to archive")
+        return Outcome(OutcomeKind.APPLIED, returned=result.response if _is_member(result.response) else None)
+    if operation == Operation.ARCHIVE and result.status_code in (404, 405):
+        return Outcome(OutcomeKind.UNCHANGED, detail="there was nothing to archive")
     if result.status_code == 429:
-        return Answer("not_sent", "Too Many Requests")
+        return Outcome(OutcomeKind.NOT_SENT, "Too Many Requests")
     error = result.error
     answer = answer_of_error(error, write, fields) if error is not None else None
-    return answer or Answer("unknown", detail=f"the operation failed with status {result.status_code}")
+    return answer or Outcome(
+        OutcomeKind.UNKNOWN, detail=f"the operation failed with status {result.status_code}"
+    )
 
 
 def _refusal(
@@ -812,16 +820,16 @@ def _refusal(
     at_fault: Sequence[str] = (),
     write: "WriteLike | None" = None,
     fields: Fields = NO_FIELDS,
-) -> Answer:
+) -> Outcome:
     if kind == "exists":
-        return Answer("unchanged", title, detail)
+        return Outcome(OutcomeKind.UNCHANGED, title, detail)
     values = write.body.get("merge_fields") if write else None
     values = values if isinstance(values, Mapping) else {}
     sent = [tag for tag, value in values.items() if value != ""]
     blame = cause_of_refusal(kind, at_fault if write else (), sent, fields.definitions, fields.wanted)
-    outcome = "deferred" if kind == "deferred" or blame.is_outside else "rejected"
-    return Answer(
-        outcome,
+    waits = kind == "deferred" or blame.is_outside
+    return Outcome(
+        OutcomeKind.DEFERRED if waits else OutcomeKind.REJECTED,
         title,
         detail,
         refusal=kind if kind in REFUSED_FOR_GOOD else "",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from mc_pipeline.domain.consent.odoo_opt_outs import Decision
-from mc_pipeline.ledger import Lease, Ledger
+from mc_pipeline.ledger import IntentId
 from mc_pipeline.ledger.odoo_opt_outs import OdooOptOut, OdooOptOutIntent, OdooOptOutOutcome
 from mc_pipeline.odoo.client import OdooClient
 from mc_pipeline.odoo.companies import seeing_partners, unseen_because, with_companies_above
@@ -28,9 +28,16 @@ from mc_pipeline.odoo.opting_out import (
     read_blacklist_rows,
 )
 from mc_pipeline.push.odoo_notes import CarriedOptOut, OptOutNotes
+from mc_pipeline.push.writer import OdooWriter
 from mc_pipeline.vocabulary import OdooAction, OptOutScope, Origin, OutcomeKind
 
-_WORST_FIRST = ("unknown", "rejected", "held_back", "applied", "unchanged")
+_WORST_FIRST = (
+    OutcomeKind.UNKNOWN,
+    OutcomeKind.REJECTED,
+    OutcomeKind.HELD_BACK,
+    OutcomeKind.APPLIED,
+    OutcomeKind.UNCHANGED,
+)
 
 
 @dataclass(frozen=True)
@@ -70,20 +77,16 @@ class OdooOptOutWrites:
 
     def __init__(
         self,
-        client: OdooClient,
-        ledger: Ledger,
-        lease: Lease,
-        run_id: str,
+        writer: OdooWriter,
         sources: CompanySources | None = None,
     ) -> None:
-        self._client = client
-        self._ledger = ledger
-        self._lease = lease
-        self._run_id = run_id
+        self._writer = writer
+        self._client = writer.client
+        self._ledger = writer.ledger
         self._sources = sources
         self._lists: list[int] | None = None
         self._companies: tuple[int, ...] | None = None
-        self._notes = OptOutNotes(client, lease.company, seeing_partners=self._seeing_partners)
+        self._notes = OptOutNotes(writer.client, writer.company, seeing_partners=self._seeing_partners)
 
     @property
     def notes_trouble(self) -> str:
@@ -98,7 +101,7 @@ class OdooOptOutWrites:
         Raises:
             OdooError: Odoo cannot be read; they stay open.
         """
-        still_open = self._ledger.odoo_opt_outs.open(self._lease.company)
+        still_open = self._ledger.odoo_opt_outs.open(self._writer.company)
         if not still_open:
             return 0
         found = read_blacklist_rows(
@@ -108,7 +111,7 @@ class OdooOptOutWrites:
             _found_out(each, found.get(each.address) if each.scope == OptOutScope.EVERYWHERE else None)
             for each in still_open
         ]
-        self._settle(outcomes)
+        self._settle([(each.id, outcome) for each, outcome in zip(still_open, outcomes, strict=True)])
         self._notes.write(
             self._carried_before(
                 [
@@ -136,26 +139,26 @@ class OdooOptOutWrites:
 
     def _carried_out(
         self, tasks: Sequence[_Task], results: dict[str, list[OptOutResult]]
-    ) -> tuple[dict[str, str], str]:
+    ) -> tuple[dict[str, OutcomeKind], str]:
         """Carry tasks out until Odoo cannot be written; add what came of each address to ``results``.
 
         Returns what is to be said of the people whose write broke, and why it did.
         """
         for start in range(0, len(tasks), PAGE):
             page = tasks[start : start + PAGE]
-            self._lease.check()
+            self._writer.lease.check()
             ids = self._ledger.odoo_opt_outs.record(
-                self._lease.company, self._lease.fence, self._run_id, [task.intent for task in page]
+                self._writer.company, self._writer.fence, self._writer.run_id, [task.intent for task in page]
             )
             try:
                 done = self._written(page)
             except OdooError as error:
                 # Left open: perhaps some of it is done, which the next run reads back first.
-                state = "deferred" if isinstance(error, OdooAccessError) else "unknown"
+                state = OutcomeKind.DEFERRED if isinstance(error, OdooAccessError) else OutcomeKind.UNKNOWN
                 return {_email(each): state for each in page}, error.message
             self._settle(
                 [
-                    _outcome(intent_id, task.intent, result)
+                    (intent_id, _outcome(task.intent, result))
                     for intent_id, task, result in zip(ids, page, done, strict=True)
                     if result.outcome != OutcomeKind.UNKNOWN
                 ]
@@ -282,8 +285,8 @@ class OdooOptOutWrites:
             self._companies = with_companies_above(self._client, self._client.company_ids[0])
         return self._companies
 
-    def _settle(self, outcomes: Sequence[OdooOptOutOutcome]) -> None:
-        self._ledger.odoo_opt_outs.settle(self._lease.company, self._lease.fence, outcomes)
+    def _settle(self, outcomes: Sequence[tuple[IntentId, OdooOptOutOutcome]]) -> None:
+        self._ledger.odoo_opt_outs.settle(self._writer.company, self._writer.fence, outcomes)
 
 
 def _email(task: _Task) -> str:
@@ -311,9 +314,8 @@ def _worst(results: Iterable[OptOutResult]) -> OptOutResult:
     return min(results, key=lambda result: _WORST_FIRST.index(result.outcome))
 
 
-def _outcome(intent_id: int, intent: OdooOptOutIntent, result: OptOutResult) -> OdooOptOutOutcome:
+def _outcome(intent: OdooOptOutIntent, result: OptOutResult) -> OdooOptOutOutcome:
     return OdooOptOutOutcome(
-        intent_id=intent_id,
         outcome=result.outcome,
         detail=result.detail,
         blacklist_id=result.blacklist_id,
@@ -326,11 +328,8 @@ def _found_out(intent: OdooOptOut, row: OptOutResult | None) -> OdooOptOutOutcom
     """The outcome of a write whose answer was lost, from the row as it is now."""
     is_active = row is not None and row.outcome == OutcomeKind.APPLIED
     if intent.scope == OptOutScope.COMPANY or is_active != (intent.action == OdooAction.OPT_OUT):
-        return OdooOptOutOutcome(
-            intent_id=intent.id, outcome=OutcomeKind.NOT_SENT, detail="read back: it is not done"
-        )
+        return OdooOptOutOutcome(outcome=OutcomeKind.NOT_SENT, detail="read back: it is not done")
     return OdooOptOutOutcome(
-        intent_id=intent.id,
         outcome=OutcomeKind.APPLIED,
         detail="read back",
         blacklist_id=row.blacklist_id if row else intent.blacklist_id,
@@ -344,11 +343,11 @@ def _table(
     decisions: Sequence[Decision],
     results: dict[str, list[OptOutResult]],
     trouble: str,
-    broken: dict[str, str],
+    broken: dict[str, OutcomeKind],
 ) -> pd.DataFrame:
     outcomes, details = [], []
     for decision in decisions:
-        outcome, detail = "unchanged", ""
+        outcome, detail = OutcomeKind.UNCHANGED, ""
         if decision.waits:
             outcome = OutcomeKind.HELD_BACK
         elif decision.email in broken:
@@ -359,7 +358,7 @@ def _table(
             worst = _worst(done)
             outcome, detail = worst.outcome, worst.detail
         elif decision.action != OdooAction.NONE:
-            outcome, detail = "deferred", trouble
+            outcome, detail = OutcomeKind.DEFERRED, trouble
         outcomes.append(outcome)
         details.append(detail)
     times = [decision.event.occurred_at if decision.event else pd.NaT for decision in decisions]

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any
+from typing import Any, assert_never
 
 import pandas as pd
 
@@ -16,21 +16,22 @@ from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.members import read_members
 from mc_pipeline.masking import mask_text
 from mc_pipeline.push.member_writes import CHUNK, MemberWrites, Result, Write, without_fields
+from mc_pipeline.vocabulary import DONE, MemberStatus, Operation, OutcomeKind
 
 SLICE = 10_000
 """Rows that are turned into requests at a time: bounds memory, whatever the plan's size."""
 
-PHASES: tuple[tuple[str, ...], ...] = (
-    ("change_email",),
-    ("archive",),
-    ("create",),
-    ("update",),
-    ("upgrade",),
-    ("permit",),
-    ("untag", "tag"),
+PHASES: tuple[tuple[Operation, ...], ...] = (
+    (Operation.CHANGE_EMAIL,),
+    (Operation.ARCHIVE,),
+    (Operation.CREATE,),
+    (Operation.UPDATE,),
+    (Operation.UPGRADE,),
+    (Operation.PERMIT,),
+    (Operation.UNTAG, Operation.TAG),
 )
 
-_WITH_FIELDS = ("create", "update", "change_email")
+_WITH_FIELDS = (Operation.CREATE, Operation.UPDATE, Operation.CHANGE_EMAIL)
 _OF_EVERYBODY = frozenset({Cause.REQUIRED_FIELD, Cause.CONTACT_LIMIT})
 _NEWCOMERS_TRIED = 5
 """New people who are tried while nobody else is let in."""
@@ -39,10 +40,10 @@ NOT_TRIED_AGAIN = "not tried again in this run"
 NEVER_TRIED = "not tried yet, like others whom Mailchimp refused for the same reason"
 """Why a row is not sent: it would be refused, too."""
 
-_REFUSED_AS_THEY_ARE = (*_WITH_FIELDS, "upgrade", "permit")
+_REFUSED_AS_THEY_ARE = (*_WITH_FIELDS, Operation.UPGRADE, Operation.PERMIT)
 """Operations whose rows are known again by their body when Mailchimp refused them before."""
 
-_ON_EVIDENCE = ("subscribed", "pending")
+_ON_EVIDENCE = (MemberStatus.SUBSCRIBED, MemberStatus.PENDING)
 
 MEMBER_NOT_CREATED = "the member could not be created"
 """Why a tag or a permission is not sent: Mailchimp refused its member, for good or for now."""
@@ -51,7 +52,6 @@ MEMBER_NOT_CREATED = "the member could not be created"
 def push_plan(
     plan: pd.DataFrame,
     writes: MemberWrites,
-    client: MailchimpClient,
     *,
     first_load: Collection[str],
     open_addresses: Collection[tuple[str, str]],
@@ -76,24 +76,24 @@ def push_plan(
     Returns:
         The plan's rows with ``outcome`` and ``detail``.
     """
-    outcome = pd.Series("unknown", index=plan.index, dtype=object)
+    outcome = pd.Series(OutcomeKind.UNKNOWN, index=plan.index, dtype=object)
     detail = pd.Series("", index=plan.index, dtype=object)
     held_back = plan["held_back_because"] != ""
-    outcome[held_back] = "held_back"
+    outcome[held_back] = OutcomeKind.HELD_BACK
     detail[held_back] = plan.loc[held_back, "held_back_because"]
     due = ~held_back
     unsettled = due & pd.MultiIndex.from_frame(plan[["list_id", "email"]]).isin(list(open_addresses))
-    outcome[unsettled] = "held_back"
+    outcome[unsettled] = OutcomeKind.HELD_BACK
     detail[unsettled] = "what became of an earlier write to this address is not known yet"
     due &= ~unsettled
-    appeared = _appeared_since(plan[due], client, observed_at, now)
-    outcome[appeared] = "unchanged"
+    appeared = _appeared_since(plan[due], writes.client, observed_at, now)
+    outcome[appeared] = OutcomeKind.UNCHANGED
     detail[appeared] = "the address became a member after the plan was made"
     due &= ~plan.index.isin(appeared)
 
     bodies, without = _without_broken_fields(plan[due & plan["operation"].isin(_WITH_FIELDS)], broken)
     of_fields_alone = [index for index in without if index not in bodies]
-    outcome.update(pd.Series(dict.fromkeys(of_fields_alone, "deferred"), dtype=object))
+    outcome.update(pd.Series(dict.fromkeys(of_fields_alone, OutcomeKind.DEFERRED), dtype=object))
     detail.update(pd.Series({index: without[index] for index in of_fields_alone}, dtype=object))
     due &= ~plan.index.isin(of_fields_alone)
     sent = plan.assign(after_json=[bodies.get(index, body) for index, body in plan["after_json"].items()])
@@ -103,7 +103,7 @@ def push_plan(
         rows = sent[due & plan["operation"].isin(operations)]
         waiting = refused_before(rows) if set(operations) <= set(_REFUSED_AS_THEY_ARE) else Waiting()
 
-        def send(part: pd.DataFrame, operations: tuple[str, ...] = operations) -> list[Result]:
+        def send(part: pd.DataFrame, operations: tuple[Operation, ...] = operations) -> list[Result]:
             return [
                 result
                 for start in range(0, len(part), SLICE)
@@ -115,22 +115,22 @@ def push_plan(
         results = _in_turn(operations, rows, waiting, send)
         outcome.update(pd.Series({result.key: result.outcome for result in results}, dtype=object))
         detail.update(pd.Series({result.key: result.detail for result in results}, dtype=object))
-        failed_creates = plan.index[(plan["operation"] == "create") & ~outcome.isin(["applied", "unchanged"])]
-        if operations == ("create",) and len(failed_creates):
+        failed_creates = plan.index[(plan["operation"] == Operation.CREATE) & ~outcome.isin(DONE)]
+        if operations == (Operation.CREATE,) and len(failed_creates):
             # A tag or a permission needs its member.
             missing = pd.MultiIndex.from_frame(plan.loc[failed_creates, ["list_id", "email"]])
             orphaned = (
                 due
-                & plan["operation"].isin(["tag", "untag", "permit"])
+                & plan["operation"].isin([Operation.TAG, Operation.UNTAG, Operation.PERMIT])
                 & pd.MultiIndex.from_frame(plan[["list_id", "email"]]).isin(missing)
             )
-            outcome[orphaned] = "held_back"
+            outcome[orphaned] = OutcomeKind.HELD_BACK
             detail[orphaned] = MEMBER_NOT_CREATED
             due &= ~orphaned
     told = {
         index: "; ".join(part for part in (f"without {said}", str(detail[index])) if part)
         for index, said in without.items()
-        if outcome[index] == "applied"
+        if outcome[index] == OutcomeKind.APPLIED
     }
     detail.update(pd.Series(told, dtype=object))
     return plan.assign(outcome=outcome, detail=detail)
@@ -161,7 +161,7 @@ def _without_broken_fields(
 
 
 def _in_turn(
-    operations: tuple[str, ...],
+    operations: tuple[Operation, ...],
     rows: pd.DataFrame,
     waiting: Waiting,
     send: Callable[[pd.DataFrame], list[Result]],
@@ -170,13 +170,13 @@ def _in_turn(
 
     While a cause keeps everybody out of an audience, a few new people are tried before the others are.
     """
-    results = [Result(index, "rejected", said) for index, said in waiting.by_person.items()]
+    results = [Result(index, OutcomeKind.REJECTED, said) for index, said in waiting.by_person.items()]
     shut: set[str] = set()
     let_in: list[int] = []
     for door, indexes in waiting.behind.items():
         tried: list[Result] = []
         if door not in waiting.not_now:
-            if operations == ("change_email",):
+            if operations == (Operation.CHANGE_EMAIL,):
                 # Each frees the address that the next may take: nothing is sent out of turn.
                 let_in += indexes
                 continue
@@ -189,12 +189,18 @@ def _in_turn(
         if door.cause in _OF_EVERYBODY:
             shut.add(door.list_id)
         results += [
-            Result(index, "deferred", f"{waiting.said[index]} ({NOT_TRIED_AGAIN})", door.cause, door.field)
+            Result(
+                index,
+                OutcomeKind.DEFERRED,
+                f"{waiting.said[index]} ({NOT_TRIED_AGAIN})",
+                door.cause,
+                door.field,
+            )
             for index in others
         ]
     done = set(waiting.said) - set(let_in) | set(waiting.by_person)
     rest = rows[~rows.index.isin(list(done))]
-    if operations != ("create",):
+    if operations != (Operation.CREATE,):
         return results + send(rest)
     for list_id, part in rest.groupby("list_id", sort=False):
         size = _NEWCOMERS_TRIED if list_id in shut else CHUNK
@@ -207,7 +213,7 @@ def _in_turn(
             results += [
                 Result(
                     index,
-                    "deferred",
+                    OutcomeKind.DEFERRED,
                     f"{mask_text(first[0].detail)} ({NEVER_TRIED})",
                     first[0].cause,
                     first[0].field,
@@ -228,7 +234,10 @@ def _appeared_since(
     plan: pd.DataFrame, client: MailchimpClient, observed_at: datetime, now: datetime
 ) -> pd.Index:
     """Find rows that would create somebody as subscribed who has become a member since the observation."""
-    consenting = plan[(plan["operation"] == "create") & plan["status"].isin(["subscribed", "pending"])]
+    consenting = plan[
+        (plan["operation"] == Operation.CREATE)
+        & plan["status"].isin([MemberStatus.SUBSCRIBED, MemberStatus.PENDING])
+    ]
     if consenting.empty or not creates_need_new_observation(observed_at, now):
         return consenting.index[:0]
     found: list[pd.Index] = []
@@ -239,23 +248,25 @@ def _appeared_since(
 
 
 def _apply(
-    operations: tuple[str, ...], rows: pd.DataFrame, writes: MemberWrites, first_load: Collection[str]
+    operations: tuple[Operation, ...], rows: pd.DataFrame, writes: MemberWrites, first_load: Collection[str]
 ) -> list[Result]:
     prepared = [_write(row) for row in rows.itertuples()]
-    match operations:
-        case ("change_email",):
+    match operations[0]:
+        case Operation.CHANGE_EMAIL:
             return writes.change_in_order(prepared)
-        case ("create",):
+        case Operation.CREATE:
             return writes.create(prepared)
-        case ("permit",):
+        case Operation.PERMIT:
             return writes.permit(prepared)
-        case ("untag", "tag"):
+        case Operation.UNTAG | Operation.TAG:
             silent = [write for write in prepared if write.list_id in first_load]
             return writes.tag_silently(silent) + writes.tag_by_segment(
                 [write for write in prepared if write.list_id not in first_load]
             )
-        case _:
+        case Operation.ARCHIVE | Operation.UPDATE | Operation.UPGRADE | Operation.UNSUBSCRIBE:
             return writes.change(prepared)
+        case never:
+            assert_never(never)
 
 
 def _with_contact(rows: pd.DataFrame, behind: pd.DataFrame) -> pd.DataFrame:
@@ -269,20 +280,22 @@ def _with_contact(rows: pd.DataFrame, behind: pd.DataFrame) -> pd.DataFrame:
 
 
 def _write(row: Any) -> Write:
-    body = {"tag": row.tag} if row.operation in ("tag", "untag") else json.loads(row.after_json)
+    body = (
+        {"tag": row.tag} if row.operation in (Operation.TAG, Operation.UNTAG) else json.loads(row.after_json)
+    )
     return Write(
         key=row.Index,
         list_id=row.list_id,
         audience=row.audience,
         email=row.email,
         subscriber_hash=row.subscriber_hash,
-        operation=row.operation,
+        operation=Operation(row.operation),
         body=body,
         plan_id=row.plan_id,
         row_key=row.row_key,
         partner_id=None if pd.isna(row.partner_id) else int(row.partner_id),
         name=row.name,
         evidence=json.loads(row.evidence_json)
-        if row.evidence_json and (row.status in _ON_EVIDENCE or row.operation == "permit")
+        if row.evidence_json and (row.status in _ON_EVIDENCE or row.operation == Operation.PERMIT)
         else None,
     )

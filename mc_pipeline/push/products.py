@@ -12,6 +12,7 @@ from mc_pipeline.domain.store.documents import Document, product_documents
 from mc_pipeline.mailchimp.errors import MailchimpError
 from mc_pipeline.push.store_settling import read_back
 from mc_pipeline.push.store_writes import StoreChange, StoreResult, StoreWrites
+from mc_pipeline.vocabulary import OutcomeKind
 
 _LOOKS = 2
 """How often a product is gone through in one run: what was found to be otherwise is put right at once."""
@@ -64,7 +65,7 @@ def push_documents(
     """
     due = set(wanted)
     for look in range(_LOOKS):
-        known = writes.ledger.stores.products(store_id)
+        known = writes.writer.ledger.stores.products(store_id)
         changes, operations = [], {}
         for identity in sorted(due):
             held = known.get(identity)
@@ -74,7 +75,7 @@ def push_documents(
             operations[identity] = steps.operation
             if held is not None and held.is_refused(steps.wanted, now):
                 detail = f"refused before, and unchanged since: {held.refused_detail}"
-                rows.append((store_id, identity, steps.operation, "rejected", detail))
+                rows.append((store_id, identity, steps.operation, OutcomeKind.REJECTED, detail))
                 continue
             changes.append(StoreChange(identity, store_id, "product", identity, steps.steps, steps.wanted))
         results: dict[Hashable, StoreResult] = {}
@@ -82,17 +83,11 @@ def push_documents(
         try:
             writes.carry_out(changes, results)
             unclear = {str(key) for key, result in results.items() if result.to_read}
-            read_back(
-                writes.client,
-                writes.ledger,
-                writes.lease,
-                {("product", store_id, key) for key in unclear},
-                workers=writes.workers,
-            )
+            read_back(writes.writer, {("product", store_id, key) for key in unclear})
             again = unclear if look + 1 < _LOOKS else set()
         finally:
             for change in changes:
-                result = results.get(change.key, StoreResult("not_sent"))
+                result = results.get(change.key, StoreResult(OutcomeKind.NOT_SENT))
                 if change.key not in again:
                     operation = operations[change.object_id]
                     rows.append((store_id, change.object_id, operation, result.outcome, result.detail))

@@ -12,8 +12,7 @@ from typing import Any
 
 from mc_pipeline.domain.store import ids as store_ids
 from mc_pipeline.domain.store.documents import order_document_of, product_document_of, text_of
-from mc_pipeline.ledger import AboutOrder, Lease, Ledger
-from mc_pipeline.mailchimp.client import MailchimpClient
+from mc_pipeline.ledger import AboutOrder
 from mc_pipeline.mailchimp.parallel import run_concurrently
 from mc_pipeline.mailchimp.store_reading import (
     StoreCustomer,
@@ -24,6 +23,7 @@ from mc_pipeline.mailchimp.store_reading import (
     read_whole_products,
 )
 from mc_pipeline.push.store_settling import Found, ObjectKey, read_back
+from mc_pipeline.push.writer import MailchimpWriter
 
 ASKED_ONE_BY_ONE = 20
 """Of more customers or orders than these, all that the store has are read, by the page."""
@@ -34,11 +34,10 @@ _LONGEST_ID = 50
 class Adoption:
     """Asks the stores of a company, during one run, for what they have and the ledger does not know."""
 
-    def __init__(self, client: MailchimpClient, ledger: Ledger, lease: Lease, workers: int) -> None:
-        self._client = client
-        self._ledger = ledger
-        self._lease = lease
-        self._workers = workers
+    def __init__(self, writer: MailchimpWriter) -> None:
+        self._writer = writer
+        self._client = writer.client
+        self._ledger = writer.ledger
         self._customers: dict[str, dict[str, list[StoreCustomer]]] = {}
         self._orders: dict[str, frozenset[str]] = {}
 
@@ -54,7 +53,7 @@ class Adoption:
         if found is None and len(emails) <= ASKED_ONE_BY_ONE:
             asked = run_concurrently(
                 (partial(customers_of_address, self._client, store_id, email) for email in sorted(emails)),
-                self._workers,
+                self._writer.workers,
                 self._client.stop,
             )
             found = _by_address(each for answer in asked for each in answer)
@@ -67,7 +66,7 @@ class Adoption:
             if (customer := _choose(found.get(email, ()))) is not None
         }
         if chosen:
-            self._ledger.stores.adopt_customers(self._lease.company, self._lease.fence, store_id, chosen)
+            self._ledger.stores.adopt_customers(self._writer.company, self._writer.fence, store_id, chosen)
 
     def orders(self, store_id: str, about: Mapping[str, AboutOrder]) -> None:
         """Read those of these orders (by their id in the store) that the store has, and take them over.
@@ -80,18 +79,13 @@ class Adoption:
             self._orders[store_id] = frozenset(held["foreign_order_id"])
         there = about.keys() & self._orders.get(store_id, about.keys())
         read_back(
-            self._client,
-            self._ledger,
-            self._lease,
+            self._writer,
             {("order", store_id, each) for each in there},
             about={("order", store_id, each): about[each] for each in there},
-            workers=self._workers,
         )
 
 
-def adopt_store(
-    client: MailchimpClient, ledger: Ledger, lease: Lease, store_id: str, is_erased: Callable[[str], bool]
-) -> None:
+def adopt_store(writer: MailchimpWriter, store_id: str, is_erased: Callable[[str], bool]) -> None:
     """Take over our orders in a store with their customers, and its products.
 
     The month of an order is at first that of its date in UTC. ``is_erased`` tells an address that must not be
@@ -100,13 +94,13 @@ def adopt_store(
     Raises:
         MailchimpError: the store could not be read.
     """
-    for page in read_whole_products(client, store_id):
+    for page in read_whole_products(writer.client, store_id):
         products = {
             ("product", store_id, str(each["id"])): (text_of(product_document_of(each)), None)
             for each in page
         }
-        _take_over(ledger, lease, products, dict.fromkeys(products))
-    for page in read_whole_orders(client, store_id):
+        _take_over(writer, products, dict.fromkeys(products))
+    for page in read_whole_orders(writer.client, store_id):
         customers: dict[str, str] = {}
         orders: dict[ObjectKey, Found] = {}
         about: dict[ObjectKey, AboutOrder | None] = {}
@@ -115,24 +109,23 @@ def adopt_store(
             if number is None:
                 continue
             document, key = order_document_of(answer), ("order", store_id, str(answer["id"]))
-            moment = document.get("processed_at_foreign") or ledger.now().isoformat()
+            moment = document.get("processed_at_foreign") or writer.ledger.now().isoformat()
             orders[key] = (text_of(document), document["customer"])
             about[key] = AboutOrder(order_id=number, month=str(moment)[:7])
             email = str((answer.get("customer") or {}).get("email_address") or "")
             if email and not is_erased(email.lower()):
                 customers[document["customer"]] = email
-        ledger.stores.adopt_customers(lease.company, lease.fence, store_id, customers)
-        _take_over(ledger, lease, orders, about)
+        writer.ledger.stores.adopt_customers(writer.company, writer.fence, store_id, customers)
+        _take_over(writer, orders, about)
 
 
 def _take_over(
-    ledger: Ledger,
-    lease: Lease,
+    writer: MailchimpWriter,
     found: Mapping[ObjectKey, Any],
     about: Mapping[ObjectKey, AboutOrder | None],
 ) -> None:
-    lease.check()
-    ledger.store_intents.settle_as_read(lease.company, lease.fence, found, about)
+    writer.lease.check()
+    writer.ledger.store_intents.settle_as_read(writer.company, writer.fence, found, about)
 
 
 def _by_address(customers: Iterable[StoreCustomer]) -> dict[str, list[StoreCustomer]]:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from mc_pipeline.domain.store.documents import order_document_of, product_document_of, text_of
-from mc_pipeline.ledger import AboutOrder, Lease, Ledger, OpenStoreIntent, Outcome
+from mc_pipeline.ledger import AboutOrder, OpenStoreIntent, Outcome
 from mc_pipeline.mailchimp.batches import PollPolicy
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpError
@@ -15,6 +15,7 @@ from mc_pipeline.mailchimp.parallel import run_concurrently
 from mc_pipeline.mailchimp.store_reading import get_customer, get_order, get_product
 from mc_pipeline.push.batching import PATIENCE, Results, interrupted_batches
 from mc_pipeline.push.store_writes import STORE_PREFIX, judge_result
+from mc_pipeline.push.writer import MailchimpWriter
 
 ObjectKey = tuple[str, str, str]
 Found = tuple[str | None, str | None]
@@ -28,20 +29,14 @@ class Settled:
     failures: Mapping[str, MailchimpError] = field(default_factory=dict)
 
 
-def settle_store_writes(
-    client: MailchimpClient,
-    ledger: Ledger,
-    lease: Lease,
-    *,
-    workers: int = 4,
-    patience: PollPolicy = PATIENCE,
-) -> Settled:
+def settle_store_writes(writer: MailchimpWriter, *, patience: PollPolicy = PATIENCE) -> Settled:
     """Settle the open writes of earlier runs, each store by itself.
 
     A batch that does not end within ``patience`` holds nothing up, nor does a store that cannot be read:
     their intents stay open, and while they do, nothing is written about the things they are about.
     """
-    before = ledger.store_intents.open(lease.company)
+    intents = writer.ledger.store_intents
+    before = intents.open(writer.company)
     if not before:
         return Settled()
     nameless = [intent.recorded_at for intent in before if not intent.batch_id]
@@ -49,34 +44,33 @@ def settle_store_writes(
     under_way: set[int] = set()
     failures: dict[str, MailchimpError] = {}
     try:
-        for batch_id, results in interrupted_batches(client, known, min(nameless, default=None), patience):
+        for batch_id, results in interrupted_batches(
+            writer.client, known, min(nameless, default=None), patience
+        ):
             if results is None:
                 under_way |= {intent.id for intent in before if intent.batch_id in (batch_id, None)}
             else:
-                _settle_from(results, before, ledger, lease)
+                _settle_from(results, before, writer)
     except MailchimpError as error:
         # Nobody knows which of these writes are still to come.
         failures = dict.fromkeys((intent.store_id for intent in before), error)
-        return Settled(len(before) - len(ledger.store_intents.open(lease.company)), failures)
-    still_open = ledger.store_intents.open(lease.company)
+        return Settled(len(before) - len(intents.open(writer.company)), failures)
+    still_open = intents.open(writer.company)
     waiting = {intent.key for intent in still_open if intent.id in under_way}
     for store_id in sorted({intent.store_id for intent in still_open}):
         keys = {intent.key for intent in still_open if intent.store_id == store_id} - waiting
         try:
-            read_back(client, ledger, lease, keys, workers=workers)
+            read_back(writer, keys)
         except MailchimpError as error:
             failures[store_id] = error
-    return Settled(len(before) - len(ledger.store_intents.open(lease.company)), failures)
+    return Settled(len(before) - len(intents.open(writer.company)), failures)
 
 
 def read_back(
-    client: MailchimpClient,
-    ledger: Ledger,
-    lease: Lease,
+    writer: MailchimpWriter,
     keys: Collection[ObjectKey],
     *,
     about: Mapping[ObjectKey, AboutOrder | None] = MappingProxyType({}),
-    workers: int = 4,
 ) -> None:
     """Ask Mailchimp how these things are (kind, store, id), and settle the open writes about them by that.
 
@@ -89,13 +83,13 @@ def read_back(
         return
     found: dict[ObjectKey, Found] = {}
     run_concurrently(
-        (partial(_read, client, key) for key in sorted(keys)),
-        workers,
-        client.stop,
+        (partial(_read, writer.client, key) for key in sorted(keys)),
+        writer.workers,
+        writer.client.stop,
         on_result=lambda read: found.update([read]),
     )
-    lease.check()
-    ledger.store_intents.settle_as_read(lease.company, lease.fence, found, about)
+    writer.lease.check()
+    writer.ledger.store_intents.settle_as_read(writer.company, writer.fence, found, about)
 
 
 def _read(client: MailchimpClient, key: ObjectKey) -> tuple[ObjectKey, Found]:
@@ -117,12 +111,12 @@ def _read(client: MailchimpClient, key: ObjectKey) -> tuple[ObjectKey, Found]:
 
 
 def _settle_from(
-    results: Results, open_intents: Collection[OpenStoreIntent], ledger: Ledger, lease: Lease
+    results: Results, open_intents: Collection[OpenStoreIntent], writer: MailchimpWriter
 ) -> None:
     outcomes = []
     for intent in open_intents:
         result = results.get(f"{STORE_PREFIX}{intent.id}")
         if result is not None:
             judged = judge_result(result, intent.kind, intent.operation)
-            outcomes.append(Outcome(intent_id=intent.id, outcome=judged.outcome, detail=judged.detail))
-    ledger.store_intents.settle(lease.company, lease.fence, outcomes)
+            outcomes.append((intent.id, Outcome(outcome=judged.outcome, detail=judged.detail)))
+    writer.ledger.store_intents.settle(writer.company, writer.fence, outcomes)

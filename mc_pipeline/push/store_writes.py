@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from functools import partial
 
 from mc_pipeline.domain.store.changes import Step
-from mc_pipeline.ledger import Lease, Ledger, Outcome, StoreIntent
+from mc_pipeline.ledger import IntentId, Outcome, StoreIntent
 from mc_pipeline.mailchimp import batches
-from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpError, MailchimpUnknownOutcomeError
 from mc_pipeline.mailchimp.parallel import run_concurrently
 from mc_pipeline.mailchimp.store_writing import send, store_operation
 from mc_pipeline.masking import mask_text
 from mc_pipeline.push.batching import carry_out
 from mc_pipeline.push.member_writes import DIRECT_WRITES, answer_of_error, chunked
+from mc_pipeline.push.writer import MailchimpWriter
+from mc_pipeline.vocabulary import DONE, OutcomeKind, StoreOperation
 
 STORE_PREFIX = "mc-pipeline-store-"
 """Batch operations are named by their intent, so that a batch whose id was lost in a crash is recognised."""
@@ -53,19 +54,17 @@ class StoreResult:
     """What came of a change: ``outcome`` as in ``push.writes.Result``, of the last step that was tried.
 
     ``to_read``: what Mailchimp said does not go with what the ledger knows; reading it back says how it is.
-    ``lacks_product``: it was refused because a product of it is not in the store. ``not_found``: something
-    that the request names is not in the store, and Mailchimp does not say what.
+    ``not_found``: something that the request names is not in the store, and Mailchimp does not say what.
     """
 
-    outcome: str
+    outcome: OutcomeKind
     detail: str = ""
     to_read: bool = False
-    lacks_product: bool = False
     not_found: bool = False
 
     @property
     def is_done(self) -> bool:
-        return self.outcome in ("applied", "unchanged")
+        return self.outcome in DONE
 
 
 Results = MutableMapping[Hashable, StoreResult]
@@ -77,14 +76,8 @@ class StoreWrites:
     When the client is stopped, nothing more is sent; what was not sent is no intent.
     """
 
-    def __init__(
-        self, client: MailchimpClient, ledger: Ledger, lease: Lease, run_id: str, *, workers: int = 4
-    ) -> None:
-        self.client = client
-        self.ledger = ledger
-        self.lease = lease
-        self.workers = workers
-        self._run_id = run_id
+    def __init__(self, writer: MailchimpWriter) -> None:
+        self.writer = writer
 
     def carry_out(self, changes: Sequence[StoreChange], results: Results) -> None:
         """Carry out the changes and fill ``results`` by their keys: a few directly, more through /batches.
@@ -109,15 +102,15 @@ class StoreWrites:
             ]
 
     def _run(self, tasks: Iterable[Callable[[], Mapping[Hashable, StoreResult]]], results: Results) -> None:
-        run_concurrently(tasks, self.workers, self.client.stop, on_result=results.update)
+        run_concurrently(tasks, self.writer.workers, self.writer.client.stop, on_result=results.update)
 
     def _directly(self, change: StoreChange, at: int) -> dict[Hashable, StoreResult]:
-        result = StoreResult("applied")
+        result = StoreResult(OutcomeKind.APPLIED)
         for step in change.steps[at:]:
             (intent,) = intents = self._record([(change, step)])
             try:
-                send(self.client, _operation(intent, change, step))
-                result = StoreResult("applied")
+                send(self.writer.client, _operation(intent, change, step))
+                result = StoreResult(OutcomeKind.APPLIED)
             except MailchimpError as error:
                 judged = judge(error, change.kind, step.operation)
                 if judged is None:
@@ -136,10 +129,10 @@ class StoreWrites:
         ]
         try:
             answers = carry_out(
-                self.client,
+                self.writer.client,
                 operations,
-                lambda batch_id: self.ledger.store_intents.mark_submitted(
-                    self.lease.company, self.lease.fence, intents, batch_id
+                lambda batch_id: self.writer.ledger.store_intents.mark_submitted(
+                    self.writer.company, self.writer.fence, intents, batch_id
                 ),
             )
         except MailchimpError as error:
@@ -151,12 +144,12 @@ class StoreWrites:
         self._settle(intents, judged)
         return {change.key: result for (change, _), result in zip(writes, judged, strict=True)}
 
-    def _record(self, writes: Sequence[tuple[StoreChange, Step]]) -> list[int]:
-        self.lease.check()
-        return self.ledger.store_intents.record(
-            self.lease.company,
-            self.lease.fence,
-            self._run_id,
+    def _record(self, writes: Sequence[tuple[StoreChange, Step]]) -> list[IntentId]:
+        self.writer.lease.check()
+        return self.writer.ledger.store_intents.record(
+            self.writer.company,
+            self.writer.fence,
+            self.writer.run_id,
             [
                 StoreIntent(
                     store_id=change.store_id,
@@ -166,7 +159,7 @@ class StoreWrites:
                     part_id=step.part,
                     after=step.after,
                     wanted=change.wanted,
-                    attribution=change.attribution if step.operation == "delete" else None,
+                    attribution=change.attribution if step.operation == StoreOperation.DELETE else None,
                     order_id=change.order_id,
                     month=change.month,
                     customer_id=change.customer_id,
@@ -176,26 +169,26 @@ class StoreWrites:
             ],
         )
 
-    def _settle(self, intents: Sequence[int], results: Sequence[StoreResult]) -> None:
-        self.ledger.store_intents.settle(
-            self.lease.company,
-            self.lease.fence,
+    def _settle(self, intents: Sequence[IntentId], results: Sequence[StoreResult]) -> None:
+        self.writer.ledger.store_intents.settle(
+            self.writer.company,
+            self.writer.fence,
             [
-                Outcome(intent_id=intent, outcome=result.outcome, detail=result.detail)
+                (intent, Outcome(outcome=result.outcome, detail=result.detail))
                 for intent, result in zip(intents, results, strict=True)
             ],
         )
 
     def _failed(
-        self, changes: Sequence[StoreChange], intents: Sequence[int], error: MailchimpError
+        self, changes: Sequence[StoreChange], intents: Sequence[IntentId], error: MailchimpError
     ) -> dict[Hashable, StoreResult]:
         """Deal with a request that failed as a whole: open where it may have been applied, else the end."""
         if isinstance(error, (MailchimpUnknownOutcomeError, batches.BatchUnfinishedError)):
-            result = StoreResult("unknown", mask_text(f"{error.title}: {error.detail}"))
+            result = StoreResult(OutcomeKind.UNKNOWN, mask_text(f"{error.title}: {error.detail}"))
             self._settle(intents, [result] * len(intents))
             return dict.fromkeys((change.key for change in changes), result)
         detail = mask_text(f"{error.title}: {error.detail}")
-        self._settle(intents, [StoreResult("not_sent", detail)] * len(intents))
+        self._settle(intents, [StoreResult(OutcomeKind.NOT_SENT, detail)] * len(intents))
         raise error
 
 
@@ -207,28 +200,30 @@ def judge(error: MailchimpError, kind: str, operation: str) -> StoreResult | Non
     # In the ledger and in tables that are kept by order, nothing may say who somebody is.
     detail = mask_text(answer.detail or answer.title)
     if error.status == 404:
-        if operation in ("delete", "remove_line"):
-            return StoreResult("unchanged", "it was not there any more")
-        return StoreResult("unknown", detail, to_read=True, not_found=True)
-    if _ALREADY_THERE.search(error.detail) and operation in ("create", "add_line"):
+        if operation in (StoreOperation.DELETE, StoreOperation.REMOVE_LINE):
+            return StoreResult(OutcomeKind.UNCHANGED, "it was not there any more")
+        return StoreResult(OutcomeKind.UNKNOWN, detail, to_read=True, not_found=True)
+    if _ALREADY_THERE.search(error.detail) and operation in (StoreOperation.CREATE, StoreOperation.ADD_LINE):
         if kind == "customer":
-            return StoreResult("unchanged", "it was there already")
-        return StoreResult("unknown", detail, to_read=True)
+            return StoreResult(OutcomeKind.UNCHANGED, "it was there already")
+        return StoreResult(OutcomeKind.UNKNOWN, detail, to_read=True)
     if kind == "order" and _MISSING_PRODUCT.search(error.detail):
-        return StoreResult("deferred", detail, lacks_product=True)
+        return StoreResult(OutcomeKind.DEFERRED, detail)
     return StoreResult(answer.outcome, detail)
 
 
 def judge_result(result: batches.OperationResult | None, kind: str, operation: str) -> StoreResult:
     """Judge one operation of a batch that is over; what it does not tell is read back."""
     if result is None:
-        return StoreResult("unknown", "the batch has no result for this operation", to_read=True)
+        return StoreResult(OutcomeKind.UNKNOWN, "the batch has no result for this operation", to_read=True)
     if result.ok:
-        return StoreResult("applied")
+        return StoreResult(OutcomeKind.APPLIED)
     if result.status_code == 429:
-        return StoreResult("not_sent", "Too Many Requests")
+        return StoreResult(OutcomeKind.NOT_SENT, "Too Many Requests")
     judged = judge(result.error, kind, operation) if result.error is not None else None
-    failed = StoreResult("unknown", f"the operation failed with status {result.status_code}", to_read=True)
+    failed = StoreResult(
+        OutcomeKind.UNKNOWN, f"the operation failed with status {result.status_code}", to_read=True
+    )
     return judged or failed
 
 

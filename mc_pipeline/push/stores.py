@@ -4,11 +4,11 @@ import logging
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from mc_pipeline.ledger import Lease, Ledger
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpError
 from mc_pipeline.mailchimp.stores import end_syncing, ensure_store, get_store
 from mc_pipeline.push.store_adoption import adopt_store
+from mc_pipeline.push.writer import MailchimpWriter
 
 _log = logging.getLogger(__name__)
 
@@ -26,9 +26,7 @@ class Store:
 
 
 def open_stores(
-    client: MailchimpClient,
-    ledger: Ledger,
-    lease: Lease,
+    writer: MailchimpWriter,
     stores: Iterable[Store],
     *,
     is_erased: Callable[[str], bool] = lambda email: False,
@@ -45,9 +43,9 @@ def open_stores(
     """
     failures = {}
     for store in stores:
-        lease.check()
+        writer.lease.check()
         try:
-            _open_store(client, ledger, lease, store, is_erased)
+            _open_store(writer, store, is_erased)
         except MailchimpError as error:
             failures[store.store_id] = error
     return failures
@@ -66,19 +64,17 @@ def stores_there(client: MailchimpClient, store_ids: Iterable[str]) -> set[str]:
     return found
 
 
-def _open_store(
-    client: MailchimpClient, ledger: Ledger, lease: Lease, store: Store, is_erased: Callable[[str], bool]
-) -> None:
-    known = ledger.stores.get(store.store_id)
+def _open_store(writer: MailchimpWriter, store: Store, is_erased: Callable[[str], bool]) -> None:
+    known = writer.ledger.stores.get(store.store_id)
     found, is_new = ensure_store(
-        client, store.store_id, list_id=store.list_id, name=store.name, currency=store.currency
+        writer.client, store.store_id, list_id=store.list_id, name=store.name, currency=store.currency
     )
     if known is None:
         if not is_new:
-            adopt_store(client, ledger, lease, store.store_id, is_erased)
-        ledger.stores.add(
-            lease.company,
-            lease.fence,
+            adopt_store(writer, store.store_id, is_erased)
+        writer.ledger.stores.add(
+            writer.company,
+            writer.fence,
             store.store_id,
             list_id=store.list_id,
             currency=store.currency,
@@ -86,31 +82,29 @@ def _open_store(
         )
     elif is_new:
         _log.warning("store %s was deleted in Mailchimp: it is made again and loaded anew", store.store_id)
-        ledger.stores.mark_gone(lease.company, lease.fence, store.store_id)
+        writer.ledger.stores.mark_gone(writer.company, writer.fence, store.store_id)
 
 
-def forget_deleted_stores(
-    client: MailchimpClient, ledger: Ledger, lease: Lease, store_ids: Iterable[str]
-) -> dict[str, MailchimpError]:
+def forget_deleted_stores(writer: MailchimpWriter, store_ids: Iterable[str]) -> dict[str, MailchimpError]:
     """Forget what these stores hold, where Mailchimp has no such store any more; return which failed."""
     failures = {}
     for store_id in store_ids:
-        lease.check()
+        writer.lease.check()
         try:
-            is_gone = ledger.stores.get(store_id) is not None and get_store(client, store_id) is None
+            is_gone = (
+                writer.ledger.stores.get(store_id) is not None and get_store(writer.client, store_id) is None
+            )
         except MailchimpError as error:
             failures[store_id] = error
             continue
         if is_gone:
             _log.warning("store %s was deleted in Mailchimp with its audience", store_id)
-            ledger.stores.mark_gone(lease.company, lease.fence, store_id)
+            writer.ledger.stores.mark_gone(writer.company, writer.fence, store_id)
     return failures
 
 
 def end_first_loads(
-    client: MailchimpClient,
-    ledger: Ledger,
-    lease: Lease,
+    writer: MailchimpWriter,
     stores: Collection[Store],
     unfinished: Collection[str],
 ) -> tuple[list[str], dict[str, MailchimpError]]:
@@ -123,18 +117,18 @@ def end_first_loads(
     """
     ended: list[str] = []
     failures: dict[str, MailchimpError] = {}
-    loading = ledger.plans.in_first_load(lease.company, {store.list_id for store in stores})
+    loading = writer.ledger.plans.in_first_load(writer.company, {store.list_id for store in stores})
     for store in stores:
-        state = ledger.stores.get(store.store_id)
+        state = writer.ledger.stores.get(store.store_id)
         if state is None or state.loaded_at is not None or store.store_id in unfinished:
             continue
         if store.list_id in loading:
             continue
         try:
-            end_syncing(client, store.store_id)
+            end_syncing(writer.client, store.store_id)
         except MailchimpError as error:
             failures[store.store_id] = error
             continue
-        ledger.stores.mark_loaded(lease.company, lease.fence, store.store_id)
+        writer.ledger.stores.mark_loaded(writer.company, writer.fence, store.store_id)
         ended.append(store.store_id)
     return ended, failures

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from mc_pipeline.push.member_writes import MemberWrites, Write
+from mc_pipeline.vocabulary import MemberStatus, Operation, OutcomeKind
 
 
 def push_unsubscribes(due: pd.DataFrame, writes: MemberWrites) -> pd.DataFrame:
@@ -18,8 +19,8 @@ def push_unsubscribes(due: pd.DataFrame, writes: MemberWrites) -> pd.DataFrame:
                 audience=audience,
                 email=email,
                 subscriber_hash=subscriber_hash,
-                operation="unsubscribe",
-                body={"status": "unsubscribed"},
+                operation=Operation.UNSUBSCRIBE,
+                body={"status": MemberStatus.UNSUBSCRIBED},
             )
             for key, list_id, audience, email, subscriber_hash in zip(
                 due.index, due["list_id"], due["audience"], due["email"], due["subscriber_hash"], strict=True
@@ -30,5 +31,6 @@ def push_unsubscribes(due: pd.DataFrame, writes: MemberWrites) -> pd.DataFrame:
     said = pd.Series({result.key: result.detail for result in results}, dtype=object)
     said = said.reindex(due.index).fillna("")
     return due.assign(
-        outcome=outcome.reindex(due.index).fillna("unknown"), detail=said.where(said != "", due["detail"])
+        outcome=outcome.reindex(due.index).fillna(OutcomeKind.UNKNOWN),
+        detail=said.where(said != "", due["detail"]),
     )

@@ -6,8 +6,8 @@
 from datetime import timedelta
 
 from mc_pipeline.cli import main
-from mc_pipeline.defs import systems
 from mc_pipeline.ledger import connections, runs
+from mc_pipeline.sync import systems
 
 SILENCE = timedelta(seconds=8)
 """So long nobody hears of a run that counts as dead, and so long the lease of a killed one is taken."""

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mc_pipeline.defs.erased_people import ERASURE_KEY_VARIABLE
 from mc_pipeline.doctor import people_checks
 from mc_pipeline.doctor.systems import CheckupSystems
 from mc_pipeline.domain.erasure import Pseudonyms
@@ -16,6 +15,7 @@ from mc_pipeline.sandbox.mailchimp import stores
 from mc_pipeline.sandbox.mailchimp.state import MergeField
 from mc_pipeline.sandbox.seed.scale import seed_many
 from mc_pipeline.settings import load_settings
+from mc_pipeline.sync.erased_people import ERASURE_KEY_VARIABLE
 from mc_pipeline_tests.cli.conftest import configure, found, mc_pipeline, serve_world, writes
 from mc_pipeline_tests.world import World
 

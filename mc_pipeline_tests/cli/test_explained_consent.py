@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from mc_pipeline.cli.person import history, tell_story
 from mc_pipeline.domain.contacts.explanation import ExplanationStep
 from mc_pipeline.ledger import ConsentEvent, Ledger
 from mc_pipeline.ledger.standing_opt_outs import EVIDENCE_WITHDRAWN, StandingOptOut
+from mc_pipeline.sync.person import history, tell_story
 from mc_pipeline_tests.domain.audience_model import RETAIL, company
 
 OLD, NEW = "ann@example.com", "bea@example.com"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mc_pipeline.cli.person import tell_story
 from mc_pipeline.domain.contacts.explanation import ExplanationStep
 from mc_pipeline.ledger import Intent, Ledger, Outcome
+from mc_pipeline.sync.person import tell_story
 from mc_pipeline_tests.domain.audience_model import RETAIL, company
 from mc_pipeline_tests.ledger.conftest import observed
 
@@ -46,7 +46,7 @@ def give(ledger: Ledger, outcome: str) -> None:
             evidence={"source": "Newsletter", "at": (START - timedelta(days=1)).isoformat()},
         )
         (number,) = ledger.intents.record("acme", lease.fence, "run-1", [intent])
-        ledger.intents.settle(lease.fence, [Outcome(intent_id=number, outcome=outcome)])
+        ledger.intents.settle("acme", lease.fence, [(number, Outcome(outcome=outcome))])
 
 
 def told(ledger: Ledger) -> ExplanationStep:

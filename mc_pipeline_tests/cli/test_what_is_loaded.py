@@ -18,10 +18,10 @@ from mc_pipeline_tests.world import World
 
 HEAVY = {
     *("pandas", "numpy", "pyarrow", "great_expectations", "faker", "starlette", "uvicorn"),
-    *("mc_pipeline.sandbox", "mc_pipeline.cli.demo", "mc_pipeline.cli.person"),
+    *("mc_pipeline.sandbox", "mc_pipeline.cli.demo", "mc_pipeline.sync.person"),
 }
 NO_COMMANDS = {
-    *("__init__", "main", "at_once", "dagster_dev", "home", "interrupts", "person", "progress"),
+    *("__init__", "main", "at_once", "dagster_dev", "home", "interrupts", "progress"),
     *("receiving", "running", "stand_ins", "storage_trouble", "summary"),
 }
 """Modules beside the commands that hold none."""

@@ -11,12 +11,13 @@ import pytest
 from mc_pipeline.defs.partitions import COMPANY_STATUS
 from mc_pipeline.defs.run_tables import run_tables
 from mc_pipeline.defs.status.assets import status_assets
-from mc_pipeline.defs.status.reading import rows_of
-from mc_pipeline.defs.status.storing import stored_status
-from mc_pipeline.defs.systems import Systems, systems_resource
+from mc_pipeline.defs.systems import systems_resource
 from mc_pipeline.domain.company_status import StatusRow
 from mc_pipeline.ledger import Ledger, Trouble, TroubleKind
 from mc_pipeline.settings import load_settings
+from mc_pipeline.sync.company_status import rows_of
+from mc_pipeline.sync.stored_status import stored_status
+from mc_pipeline.sync.systems import Systems
 from mc_pipeline_tests.world import TWO_AUDIENCES, World, set_environment
 
 COMPANIES = dg.StaticPartitionsDefinition(["acme", "globex"])

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mc_pipeline.defs.consent.erasure import ERASE_PERSON, forget_erasure_runs
-from mc_pipeline.defs.erased_people import ERASURE_KEY_VARIABLE
+from mc_pipeline.sync.erased_people import ERASURE_KEY_VARIABLE
 from mc_pipeline_tests.world import World
 
 ORDERED = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)

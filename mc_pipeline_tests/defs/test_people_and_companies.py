@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from mc_pipeline.cli.person import tell_story
 from mc_pipeline.ledger.troubles import Trouble, TroubleKind
 from mc_pipeline.odoo.errors import OdooServerError
 from mc_pipeline.sandbox.odoo.fields import Field
+from mc_pipeline.sync.person import tell_story
 from mc_pipeline.tables.elsewhere import customers_elsewhere_in
 from mc_pipeline_tests.defs.test_sync import ORDERED, customer
 from mc_pipeline_tests.world import World

@@ -155,6 +155,23 @@ def test_a_store_that_cannot_be_opened_holds_up_no_other_and_is_told_by_name(wor
     assert compared(world) == (set(), {"not_looked_at"})
 
 
+def test_an_order_without_a_rate_brings_no_products_into_the_store_that_holds_it(world: World):
+    two_stores(world)
+    world.sync()
+    odoo = world.odoo
+    (dollar,) = odoo.search("res.currency", [("name", "=", "USD")])
+    odoo.write("sale.order", 1, {"currency_id": dollar, "currency_rate": 0.0})
+    odoo.write("sale.order.line", odoo.search("sale.order.line", [("order_id", "=", 1)]), {"name": "Another"})
+    world.mailchimp.journal.clear()
+    world.sync(in_trouble=True)
+    rows = world.table("store_orders").rows.set_index("order_id")
+    assert (
+        rows.loc[1, ["excluded_because", "uncounted_because"]].tolist() == ["other_currency_without_rate"] * 2
+    )
+    assert "stays as it is" in world.table("order_push").rows["detail"].iloc[0]
+    assert [entry.path for entry in world.mailchimp.journal.writes if "/stores/" in entry.path] == []
+
+
 def test_corrections_of_too_many_orders_wait_until_somebody_releases_them(world: World):
     two_stores(world)
     orders = [buy(world, "ada@example.com") for _ in range(25)]

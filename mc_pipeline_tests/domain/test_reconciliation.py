@@ -33,8 +33,8 @@ from mc_pipeline.domain.reconciliation.by_order import (
     with_waiting_members,
 )
 from mc_pipeline.domain.reconciliation.by_order import differing as differs
-from mc_pipeline.domain.store.changes import KEPT_RIGHT, STAYS
 from mc_pipeline.domain.store.guards import WAITS as WAITS_IN_WORDS
+from mc_pipeline.domain.store.held_orders import KEPT_RIGHT, STAYS
 from mc_pipeline.domain.store.orders import BEFORE_ORDERS_SINCE, ERASED, NO_AUDIENCE, NOT_A_MEMBER, NOT_PAID
 from mc_pipeline.tables import schemas
 

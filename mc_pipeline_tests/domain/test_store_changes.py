@@ -7,17 +7,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from mc_pipeline.domain.store.changes import (
-    GONE,
-    departures,
-    gone_for_good,
-    held_though_excluded,
-    is_announced,
-    is_given_back,
-    missing_products,
-    order_steps,
-    product_steps,
-)
+from mc_pipeline.domain.store.announcements import announcement, is_announced
+from mc_pipeline.domain.store.changes import Steps, missing_products, order_steps, product_steps
 from mc_pipeline.domain.store.documents import (
     order_document_of,
     product_document_of,
@@ -25,6 +16,18 @@ from mc_pipeline.domain.store.documents import (
     text_of,
     without_revenue,
 )
+from mc_pipeline.domain.store.held_orders import (
+    GONE,
+    Departure,
+    departures,
+    gone_for_good,
+    held_though_excluded,
+    is_given_back,
+    kept_right,
+    orders_to_supply,
+)
+from mc_pipeline.domain.store.members import members_in_audiences
+from mc_pipeline.domain.store.not_written import NotWritten, OrderInTheWay, why_not_written
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -33,6 +36,7 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 class Held:
     sent_json: str | None
     present: bool = True
+    attribution_json: str | None = None
 
 
 def line(price: float, product: int = 1) -> dict[str, Any]:
@@ -180,6 +184,142 @@ def test_an_order_that_counts_no_more_and_is_of_another_store_by_now_is_kept_rig
     assert found["order_id"].tolist() == [3, 5, 6]
 
 
+@pytest.mark.parametrize(
+    ("is_member", "uncounted", "expected"),
+    [
+        (True, "", True),
+        (True, "not_paid", True),
+        # Without a rate, nobody knows what is kept of it.
+        (True, "other_currency_without_rate", False),
+        (False, "", False),
+        (False, "other_currency_without_rate", False),
+    ],
+)
+def test_an_order_is_kept_right_for_a_member_where_it_is_known_what_is_kept(is_member, uncounted, expected):
+    excluded = pd.DataFrame({"is_member": [is_member], "uncounted_because": [uncounted]})
+    assert kept_right(excluded).tolist() == [expected]
+
+
+def test_a_store_needs_the_products_of_orders_that_are_due_or_kept_right_in_it_and_of_no_others():
+    uncounted = ["", "", "", "", "other_currency_without_rate", "not_paid"]
+    orders = ORDERS.assign(uncounted_because=uncounted)
+
+    def supplied(stores: list[str]) -> list[int]:
+        found = orders_to_supply(orders, HELD, everybody("list-a", "old"), stores)
+        assert [*found] == [*orders]
+        return found["order_id"].tolist()
+
+    assert supplied(["a"]) == [1, 3], "5 has no rate, 6 counts no more"
+    assert supplied(["b"]) == [2], "what store a holds is kept right there"
+    assert supplied(["a", "b"]) == [1, 2, 3]
+    assert supplied([]) == []
+
+
+@pytest.mark.parametrize(
+    ("because", "lowers"),
+    [
+        ("gone", True),
+        ("less is kept of it than the store holds, and the person is no member there", True),
+        ("the person moved to another audience", False),
+        ("the person was erased on request", False),
+    ],
+)
+def test_an_order_that_only_moves_or_is_of_an_erased_person_is_not_lowered(because, lowers):
+    assert Departure("a", 1, "2026-01", because).lowers is lowers
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An order of a store that Mailchimp refused; tried again after ``until``."""
+
+    until: datetime
+    refused_detail: str | None = "no lines"
+
+    def was_refused(self, wanted: str) -> bool:
+        return wanted == "refused"
+
+    def is_refused(self, wanted: str, now: datetime) -> bool:
+        return self.was_refused(wanted) and self.until > now
+
+
+ALL_IN_THE_WAY: dict[str, Any] = {
+    "absent_because": "archived",
+    "is_open": True,
+    "waits_because": "waits for approval",
+    "held": Refused(NOW + timedelta(days=1)),
+    "lacking": ["p1", "p2"],
+    "elsewhere": ["b", "c"],
+    "incomplete_because": "a page is missing",
+}
+FIRST_REASONS = [
+    NotWritten("held_back", "archived"),
+    NotWritten("held_back", "what became of an earlier write to it is not known yet"),
+    NotWritten("held_back", "waits for approval"),
+    NotWritten("rejected", "refused before, and unchanged since: no lines"),
+    NotWritten("held_back", "the store lacks products of it: p1, p2"),
+    NotWritten("held_back", "store b, c holds it still"),
+    NotWritten("held_back", "what was read is not complete: a page is missing"),
+    None,
+]
+
+
+@pytest.mark.parametrize(("without", "expected"), [*enumerate(FIRST_REASONS)])
+def test_an_order_is_not_written_for_the_first_reason_that_applies(without: int, expected: NotWritten | None):
+    way = OrderInTheWay(**dict([*ALL_IN_THE_WAY.items()][without:]))
+    assert why_not_written(Steps("replace", "", "refused", ()), way, NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("operation", "wanted", "way", "is_written"),
+    [
+        # What would be deleted first needs whole tables, what is only corrected or new does not.
+        ("update", "new", {"incomplete_because": "x"}, True),
+        ("create", "new", {"incomplete_because": "x"}, True),
+        ("replace", "new", {"incomplete_because": "x"}, False),
+        ("create", "new", {"elsewhere": ["b"], "leaves_elsewhere": True}, True),
+        ("create", "new", {"held": Refused(NOW + timedelta(days=1))}, True),
+        ("create", "refused", {"held": Refused(NOW - timedelta(days=1))}, True),
+        # It would leave the other store for a mere attempt.
+        (
+            "create",
+            "refused",
+            {"held": Refused(NOW - timedelta(days=1)), "elsewhere": ["b"], "leaves_elsewhere": True},
+            False,
+        ),
+    ],
+)
+def test_what_keeps_one_write_back_lets_another_through(operation, wanted, way, is_written):
+    found = why_not_written(Steps(operation, "", wanted, ()), OrderInTheWay(**way), NOW)
+    assert (found is None) is is_written
+
+
+@pytest.mark.parametrize(
+    ("row", "is_member"),
+    [
+        ({}, True),
+        ({"last_status": "unsubscribed"}, True),
+        ({"last_status": "cleaned"}, True),
+        ({"last_status": "archived"}, False),
+        ({"last_status": None}, False),
+        ({"absent_reads": 1}, False),
+        ({"vanished": True}, False),
+        # Who has an address that its owner left is somebody else.
+        ({"email": "left@example.com"}, False),
+        ({"email": "left@example.com", "list_id": "list-b"}, True),
+    ],
+)
+def test_members_are_in_the_audience_in_whatever_status_but_archived(row: dict[str, Any], is_member: bool):
+    member = {
+        "list_id": "list-a",
+        "email": "ada@example.com",
+        "last_status": "transactional",
+        "absent_reads": 0,
+        "vanished": False,
+    } | row
+    found = members_in_audiences(pd.DataFrame([member]), {("list-a", "left@example.com")})
+    assert found.values.tolist() == ([[member["list_id"], member["email"]]] if is_member else [])
+
+
 CANCELLED = {**without_revenue(BOTH), "cancelled_at_foreign": "2026-02-01T00:00:00+00:00"}
 
 
@@ -219,6 +359,22 @@ def test_only_new_orders_are_announced(hours, announced):
     assert is_announced(BOTH, NOW - timedelta(hours=hours), NOW) is announced
     cancelled = {**BOTH, "cancelled_at_foreign": "2026-02-01T00:00:00+00:00"}
     assert is_announced(cancelled, NOW, NOW) is False
+
+
+@pytest.mark.parametrize(
+    ("known", "announces", "said"),
+    [
+        ([], True, {"financial_status": "pending"}),
+        ([], False, {}),
+        ([Held(None, present=False)], True, {"financial_status": "pending"}),
+        ([Held(None, present=True)], True, {}),
+        ([Held("{}", present=False)], True, {}),
+        ([Held(None, present=False, attribution_json="{}")], True, {}),
+    ],
+)
+def test_an_order_is_announced_once_and_only_where_the_store_asks_for_it(known, announces, said):
+    assert announcement(BOTH, NOW, NOW, known=known, announces=announces) == said
+    assert announcement(BOTH, NOW - timedelta(days=2), NOW, known=known, announces=announces) == {}
 
 
 def test_an_order_waits_for_products_and_variants_that_the_store_lacks():

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from mc_pipeline.domain.revenue.kept import kept_by_order
-from mc_pipeline.domain.store.orders import EXCLUDED, UNKNOWN_CUSTOMER, build_store_orders
+from mc_pipeline.domain.store.orders import EXCLUDED, UNKNOWN_CUSTOMER, OrderTables, build_store_orders
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import schemas
 from mc_pipeline_tests.domain.odoo_rows import built, company, company_partner, partner, partners_table
@@ -61,14 +61,16 @@ def store_rows(
             for audience, email in contacts.contacts[["audience", "email"]].itertuples(index=False)
         ]
     rows = build_store_orders(
-        ordered.assign(**kept),
-        order_lines,
-        refunds,
-        products_table() if products is None else products,
-        partners_table(partners),
-        contacts.contacts,
-        contacts.set_aside,
-        pd.DataFrame(members, columns=["list_id", "email"]),
+        OrderTables(
+            orders=ordered.assign(**kept),
+            lines=order_lines,
+            refunds=refunds,
+            products=products_table() if products is None else products,
+            partners=partners_table(partners),
+            contacts=contacts.contacts,
+            set_aside=contacts.set_aside,
+            members=pd.DataFrame(members, columns=["list_id", "email"]),
+        ),
         settings,
         **opinions,
     )

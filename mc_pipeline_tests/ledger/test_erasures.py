@@ -62,8 +62,9 @@ def test_nothing_of_the_person_stays_and_the_history_does(ledger, lease):
         "acme", lease.fence, "run-1", [an_intent(name_sent="Ann Smith"), an_intent("tag")]
     )
     ledger.intents.settle(
+        "acme",
         lease.fence,
-        [Outcome(intent_id=created, outcome="applied", returned={"merge_fields": {"FNAME": "Ann"}})],
+        [(created, Outcome(outcome="applied", returned={"merge_fields": {"FNAME": "Ann"}}))],
     )
     ledger.consent.record([opt_out(), opt_out("bob@example.com")])
     ledger.members.observe(

@@ -22,7 +22,7 @@ ANSWER = {
 def send(ledger: Ledger, lease: Lease, intent: Intent, outcome: str = "applied", **values: object) -> int:
     """Record and settle one write."""
     [number] = ledger.intents.record("acme", lease.fence, "run-1", [intent])
-    ledger.intents.settle(lease.fence, [Outcome(intent_id=number, outcome=outcome, **values)])  # type: ignore[arg-type]
+    ledger.intents.settle("acme", lease.fence, [(number, Outcome(outcome=outcome, **values))])  # type: ignore[arg-type]
     return number
 
 
@@ -31,8 +31,8 @@ def test_what_was_recorded_is_open_until_it_is_settled(ledger: Ledger, lease: Le
     numbers = ledger.intents.record(
         "acme", lease.fence, "run-1", [an_intent(email=email) for email in people]
     )
-    ledger.intents.mark_submitted(numbers[:2], "batch-1", lease.fence)
-    ledger.intents.settle(lease.fence, [Outcome(intent_id=numbers[0], outcome="applied")])
+    ledger.intents.mark_submitted("acme", lease.fence, numbers[:2], "batch-1")
+    ledger.intents.settle("acme", lease.fence, [(numbers[0], Outcome(outcome="applied"))])
     assert [(one.id, one.email, one.batch_id) for one in ledger.intents.open("acme")] == [
         (numbers[1], "bob@example.com", "batch-1"),
         (numbers[2], "eve@example.com", None),
@@ -49,7 +49,7 @@ def test_ids_come_back_in_the_order_of_the_intents(ledger: Ledger, lease: Lease)
     assert {one.id: one.email for one in ledger.intents.open("acme")} == dict(
         zip(numbers, people, strict=True)
     )
-    ledger.intents.settle(lease.fence, [Outcome(intent_id=number, outcome="applied") for number in numbers])
+    ledger.intents.settle("acme", lease.fence, [(number, Outcome(outcome="applied")) for number in numbers])
     assert ledger.intents.open("acme") == []
     assert list(ledger.members.load(["list1"])["email"]) == sorted(people)
 
@@ -74,7 +74,7 @@ def test_an_unknown_outcome_stays_open_and_changes_nothing(ledger: Ledger, lease
     [one] = ledger.intents.open("acme")
     assert (one.id, one.outcome, one.detail) == (number, "unknown", "the answer never came")
     assert ledger.members.of_email("ann@example.com").empty
-    ledger.intents.settle(lease.fence, [Outcome(intent_id=number, outcome="applied", returned=ANSWER)])
+    ledger.intents.settle("acme", lease.fence, [(number, Outcome(outcome="applied", returned=ANSWER))])
     assert the_record(ledger)["created_by_us"]
 
 
@@ -87,11 +87,18 @@ def test_intents_older_than_a_moment_can_be_asked_for(ledger: Ledger, lease: Lea
 
 def test_an_outcome_is_final(ledger: Ledger, lease: Lease) -> None:
     number = send(ledger, lease, an_intent("tag"))
-    ledger.intents.settle(lease.fence, [Outcome(intent_id=number, outcome="applied")])
+    ledger.intents.settle("acme", lease.fence, [(number, Outcome(outcome="applied"))])
     with pytest.raises(
         IntentError, match=r"tag of a•••@example.com\) is settled as applied; it cannot become"
     ):
-        ledger.intents.settle(lease.fence, [Outcome(intent_id=number, outcome="rejected")])
+        ledger.intents.settle("acme", lease.fence, [(number, Outcome(outcome="rejected"))])
+
+
+def test_nobody_settles_the_intents_of_another_company(ledger: Ledger, lease: Lease):
+    [number] = ledger.intents.record("acme", lease.fence, "run-1", [an_intent("tag")])
+    with pytest.raises(IntentError, match="intents of acme in a call for other"):
+        ledger.intents.settle("other", lease.fence, [(number, Outcome("applied"))])
+    assert [each.id for each in ledger.intents.open("acme")] == [number]
 
 
 @pytest.mark.parametrize(
@@ -125,11 +132,11 @@ def test_one_intent_that_cannot_be_kept_means_that_none_is(
 def test_one_outcome_that_cannot_be_kept_means_that_none_is(ledger: Ledger, lease: Lease) -> None:
     [number] = ledger.intents.record("acme", lease.fence, "run-1", [an_intent()])
     for wrong in (
-        Outcome(intent_id=number + 1, outcome="applied"),
-        Outcome(intent_id=number, outcome="fine"),
+        (number + 1, Outcome(outcome="applied")),
+        (number, Outcome(outcome="fine")),
     ):
         with pytest.raises(IntentError):
-            ledger.intents.settle(lease.fence, [Outcome(intent_id=number, outcome="applied"), wrong])
+            ledger.intents.settle("acme", lease.fence, [(number, Outcome(outcome="applied")), wrong])
     assert len(ledger.intents.open("acme")) == 1
     assert ledger.members.of_email("ann@example.com").empty
 
@@ -321,7 +328,7 @@ def test_a_chain_of_changed_emails_in_one_call_loses_nobody(ledger: Ledger, leas
         "acme", lease.fence, "run-1",
         [an_intent("change_email", email=old, body={"email_address": new}) for old, new in renames],
     )  # fmt: skip
-    ledger.intents.settle(lease.fence, [Outcome(intent_id=number, outcome="applied") for number in numbers])
+    ledger.intents.settle("acme", lease.fence, [(number, Outcome(outcome="applied")) for number in numbers])
     records = ledger.members.load(["list1"])
     assert dict(zip(records["email"], records["partner_id"], strict=True)) == {
         "b@example.com": 0,
@@ -390,7 +397,7 @@ def test_a_deferred_write_is_due_after_five_minutes_then_one_two_and_seven_days_
 def test_several_outcomes_of_one_member_in_one_call_follow_each_other(ledger: Ledger, lease: Lease) -> None:
     writes = [an_intent(), an_intent("update"), an_intent("tag"), an_intent("unsubscribe")]
     numbers = ledger.intents.record("acme", lease.fence, "run-1", writes)
-    ledger.intents.settle(lease.fence, [Outcome(intent_id=number, outcome="applied") for number in numbers])
+    ledger.intents.settle("acme", lease.fence, [(number, Outcome(outcome="applied")) for number in numbers])
     record = the_record(ledger)
     assert json.loads(record["sent_json"]) == {"merge_fields": {"FNAME": "Anna"}}
     assert (record["tags"], record["last_status"]) == (["VIP"], "unsubscribed")
@@ -413,10 +420,10 @@ def test_a_runs_progress_is_counted_by_batch_and_outcome(ledger: Ledger, lease: 
         "run-1",
         [an_intent("update", email=f"p{number}@example.com") for number in range(5)],
     )
-    ledger.intents.mark_submitted(numbers[:4], "batch-1", lease.fence)
-    outcomes = [Outcome(intent_id=number, outcome="applied") for number in numbers[:3]]
+    ledger.intents.mark_submitted("acme", lease.fence, numbers[:4], "batch-1")
+    outcomes = [(number, Outcome(outcome="applied")) for number in numbers[:3]]
     ledger.intents.settle(
-        lease.fence, [*outcomes, Outcome(intent_id=numbers[3], outcome="rejected", title="Bad")]
+        "acme", lease.fence, [*outcomes, (numbers[3], Outcome(outcome="rejected", title="Bad"))]
     )
     progress = ledger.intents.progress("acme", "run-1")
     rows = {(row.batch_id, row.outcome): (row.intents, row.title) for row in progress.itertuples()}

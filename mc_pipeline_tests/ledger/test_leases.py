@@ -87,9 +87,9 @@ def test_an_owner_who_slept_through_the_expiry_can_write_nothing_after_a_success
             with pytest.raises(LeaseLostError, match=r"run-2 holds it with number 2"):
                 ledger.intents.record("acme", asleep.fence, "run-1", [an_intent(email="bob@example.com")])
             with pytest.raises(LeaseLostError):
-                ledger.intents.mark_submitted([intent], None, asleep.fence)
+                ledger.intents.mark_submitted("acme", asleep.fence, [intent], None)
             with pytest.raises(LeaseLostError):
-                ledger.intents.settle(asleep.fence, [Outcome(intent_id=intent, outcome="applied")])
+                ledger.intents.settle("acme", asleep.fence, [(intent, Outcome(outcome="applied"))])
             with pytest.raises(LeaseLostError):
                 ledger.members.observe("acme", observed(), True, clock(), fence=asleep.fence)
             with pytest.raises(LeaseLostError):
@@ -99,7 +99,7 @@ def test_an_owner_who_slept_through_the_expiry_can_write_nothing_after_a_success
             [still_open] = ledger.intents.open("acme")
             assert still_open.id == intent
             assert ledger.members.of_email("ann@example.com").empty
-            ledger.intents.settle(awake.fence, [Outcome(intent_id=intent, outcome="applied")])
+            ledger.intents.settle("acme", awake.fence, [(intent, Outcome(outcome="applied"))])
     assert ledger.intents.open("acme") == []
 
 

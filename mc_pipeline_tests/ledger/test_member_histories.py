@@ -86,7 +86,7 @@ class Histories(RuleBasedStateMachine):
 
     def _settle(self, number: int, operation: str, email: str, body: dict[str, Any], arrived: bool) -> None:
         outcome = "applied" if arrived else "not_sent"
-        self.ledger.intents.settle(self.lease.fence, [Outcome(intent_id=number, outcome=outcome)])
+        self.ledger.intents.settle("acme", self.lease.fence, [(number, Outcome(outcome=outcome))])
         if not arrived:
             return
         if operation == "unsubscribe":

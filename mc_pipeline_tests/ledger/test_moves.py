@@ -206,10 +206,10 @@ def test_our_own_rename_is_none(ledger: Ledger, clock: Clock, lease: Lease, sett
     read(ledger, clock, (ANN, "c1", "subscribed"))
     [number] = ledger.intents.record("acme", lease.fence, "run-1", [an_intent("change_email", ANN)])
     if settled:
-        ledger.intents.settle(lease.fence, [Outcome(intent_id=number, outcome="applied")])
+        ledger.intents.settle("acme", lease.fence, [(number, Outcome(outcome="applied"))])
     read(ledger, clock, (NEW, "c1", "subscribed"))
     if not settled:
-        ledger.intents.settle(lease.fence, [Outcome(intent_id=number, outcome="applied")])
+        ledger.intents.settle("acme", lease.fence, [(number, Outcome(outcome="applied"))])
         read(ledger, clock, (NEW, "c1", "subscribed"))
     assert changes(ledger) == []
     assert addresses(ledger) == {NEW}
@@ -239,7 +239,7 @@ def test_a_plan_that_is_older_makes_nobody_under_the_former_address(
 ) -> None:
     read(ledger, clock, (ANN, "c1", "subscribed"))
     [number] = ledger.intents.record("acme", lease.fence, "run-1", [an_intent("update", ANN, partner_id=7)])
-    ledger.intents.settle(lease.fence, [Outcome(intent_id=number, outcome="applied")])
+    ledger.intents.settle("acme", lease.fence, [(number, Outcome(outcome="applied"))])
     read(ledger, clock, (NEW, "c1", "subscribed"))
     creation = an_intent("create", ANN, partner_id=partner)
     [answer] = ledger.intents.record_unless_out("acme", lease.fence, "run-1", [creation])
@@ -252,7 +252,7 @@ def test_nor_for_a_second_partner_who_had_the_former_address_as_well(
 ) -> None:
     read(ledger, clock, (ANN, "c1", "subscribed"))
     [number] = ledger.intents.record("acme", lease.fence, "run-1", [an_intent("update", ANN, partner_id=7)])
-    ledger.intents.settle(lease.fence, [Outcome(intent_id=number, outcome="applied")])
+    ledger.intents.settle("acme", lease.fence, [(number, Outcome(outcome="applied"))])
     ledger.partner_addresses.observe({7: ANN, **({8: ANN} if seen_before else {})}, clock())
     read(ledger, clock, (NEW, "c1", "subscribed"))
     ledger.partner_addresses.observe({7: ANN, 8: ANN}, clock.pass_time(hours=1))

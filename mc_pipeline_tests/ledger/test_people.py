@@ -92,7 +92,7 @@ def test_the_evidence_of_a_confirmation_whose_answer_was_lost_is_kept(ledger: Le
     body = {"email_address": ANN, "status": "pending"}
     intent = an_intent(body=body, evidence=evidence, partner_id=1)
     (number,) = ledger.intents.record("acme", lease.fence, "run-1", [intent])
-    ledger.intents.settle(lease.fence, [Outcome(intent_id=number, outcome="lost")])
+    ledger.intents.settle("acme", lease.fence, [(number, Outcome(outcome="lost"))])
     (used,) = ledger.used_evidence.of(["list1"])
     assert (used.email, used.record_id, used.partner_id) == (ANN, 70, 1)
 

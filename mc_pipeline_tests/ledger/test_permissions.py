@@ -34,7 +34,7 @@ def a_permit(
 
 def give(ledger: Ledger, lease: Lease, outcome: str = "applied", **intent: object) -> None:
     (number,) = ledger.intents.record("acme", lease.fence, "run-1", [a_permit(**intent)])
-    ledger.intents.settle(lease.fence, [Outcome(intent_id=number, outcome=outcome)])
+    ledger.intents.settle("acme", lease.fence, [(number, Outcome(outcome=outcome))])
 
 
 def see(
@@ -76,7 +76,7 @@ def test_only_what_surely_was_not_applied_may_be_given_on_the_same_evidence(
 def test_what_is_under_way_counts_as_given(ledger: Ledger, lease: Lease) -> None:
     (number,) = ledger.intents.record("acme", lease.fence, "run-1", [a_permit()])
     assert ledger.permissions.last_words("acme") == {(ANN, "email"): START}
-    ledger.intents.settle(lease.fence, [Outcome(intent_id=number, outcome="unknown")])
+    ledger.intents.settle("acme", lease.fence, [(number, Outcome(outcome="unknown"))])
     assert ledger.permissions.last_words("acme") == {(ANN, "email"): START}
 
 
@@ -173,7 +173,7 @@ def test_a_member_with_another_address_keeps_what_was_said(
     see(ledger, lease, later, Email=False)
     if by == "us":
         (number,) = ledger.intents.record("acme", lease.fence, "run-1", [an_intent("change_email")])
-        ledger.intents.settle(lease.fence, [Outcome(intent_id=number, outcome="applied")])
+        ledger.intents.settle("acme", lease.fence, [(number, Outcome(outcome="applied"))])
     else:
         ledger.members.record_change_of_address("acme", "list1", ANN, "new@example.com", later)
     assert ledger.permissions.last_words("acme") == {
@@ -207,7 +207,7 @@ def test_who_may_have_got_a_confirmation_mail_was_asked(
 ) -> None:
     (number,) = ledger.intents.record("acme", lease.fence, "run-1", [asking()])
     assert ledger.confirmations.asked("acme") == {("list1", ANN): START}
-    ledger.intents.settle(lease.fence, [Outcome(intent_id=number, outcome=outcome)])
+    ledger.intents.settle("acme", lease.fence, [(number, Outcome(outcome=outcome))])
     assert ledger.confirmations.asked("acme") == ({("list1", ANN): START} if counts else {})
     assert ledger.confirmations.asked("other") == {}
 
@@ -217,7 +217,7 @@ def test_an_address_stays_asked_when_its_member_gets_another_one(ledger: Ledger,
         "acme", lease.fence, "run-1", [asking(), an_intent("change_email")]
     )
     for number in (created, renamed):
-        ledger.intents.settle(lease.fence, [Outcome(intent_id=number, outcome="applied")])
+        ledger.intents.settle("acme", lease.fence, [(number, Outcome(outcome="applied"))])
     assert the_record(ledger, "new@example.com")["created_status"] == "pending"
     assert ledger.confirmations.asked("acme") == {("list1", ANN): START}
 
@@ -228,7 +228,7 @@ def test_who_was_tried_in_a_first_load_belongs_to_it(ledger: Ledger, lease: Leas
     ledger.plans.save(a_plan(first_load_audiences=["list1"]))
     ledger.plans.approve("plan-1", "mia", "first load")
     (number,) = ledger.intents.record("acme", lease.fence, "run-1", [asking(status="transactional")])
-    ledger.intents.settle(lease.fence, [Outcome(intent_id=number, outcome="deferred")])
+    ledger.intents.settle("acme", lease.fence, [(number, Outcome(outcome="deferred"))])
     assert ledger.confirmations.of_first_load("acme", [ANN]) == {("list1", ANN)}
     ledger.plans.mark_applied("plan-1", clock.moment)
     clock.pass_time(hours=1)
@@ -247,7 +247,7 @@ def test_what_earlier_versions_sent_is_taken_over(ledger_url: str) -> None:
         numbers = before.intents.record("acme", lease.fence, "run-1", intents)
         outcomes = ["applied", "applied", "rejected", "applied"]
         for number, outcome in zip(numbers, outcomes, strict=True):
-            before.intents.settle(lease.fence, [Outcome(intent_id=number, outcome=outcome)])
+            before.intents.settle("acme", lease.fence, [(number, Outcome(outcome=outcome))])
     engine = create_engine(database_url(ledger_url))
     with engine.begin() as connection:
         for table in ("ledger_permission", "ledger_confirmation"):

@@ -33,9 +33,7 @@ def order(
 
 def write(ledger: Ledger, lease: Lease, intent: StoreIntent, outcome: str, detail: str = "") -> None:
     (number,) = ledger.store_intents.record("acme", lease.fence, "run 1", [intent])
-    ledger.store_intents.settle(
-        "acme", lease.fence, [Outcome(intent_id=number, outcome=outcome, detail=detail)]
-    )
+    ledger.store_intents.settle("acme", lease.fence, [(number, Outcome(outcome=outcome, detail=detail))])
 
 
 def record(ledger: Ledger, number: int) -> StoreRecord:
@@ -124,11 +122,9 @@ def test_an_order_is_what_was_read_back_and_not_what_was_sent(ledger: Ledger, le
 def test_an_unknown_outcome_leaves_the_write_open(ledger: Ledger, lease: Lease):
     write(ledger, lease, order(1), "unknown")
     (still_open,) = ledger.store_intents.open("acme")
-    ledger.store_intents.settle("acme", lease.fence, [Outcome(intent_id=still_open.id, outcome="applied")])
+    ledger.store_intents.settle("acme", lease.fence, [(still_open.id, Outcome(outcome="applied"))])
     with pytest.raises(IntentError, match="is settled as applied"):
-        ledger.store_intents.settle(
-            "acme", lease.fence, [Outcome(intent_id=still_open.id, outcome="rejected")]
-        )
+        ledger.store_intents.settle("acme", lease.fence, [(still_open.id, Outcome(outcome="rejected"))])
 
 
 def test_a_process_that_lost_its_lease_records_nothing(ledger: Ledger, lease: Lease):

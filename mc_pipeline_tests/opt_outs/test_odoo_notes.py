@@ -13,6 +13,7 @@ import pytest
 from mc_pipeline.domain.consent.odoo_opt_outs import Decision
 from mc_pipeline.ledger.leases import OPT_OUTS
 from mc_pipeline.push.odoo_opt_outs import CarriedOut, CompanySources, OdooOptOutWrites
+from mc_pipeline.push.writer import Writer
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline_tests.opt_outs.test_odoo_writes import ADA, GRACE, WHOLESALE, Office
 
@@ -63,7 +64,7 @@ def carry_out(
 ) -> tuple[CarriedOut, str]:
     """One run, with what it tells of notes that are missing."""
     with office.ledger.leases.hold("acme", "run", timedelta(hours=1), path=OPT_OUTS) as lease:
-        writes = OdooOptOutWrites(office.client, office.ledger, lease, "run", sources)
+        writes = OdooOptOutWrites(Writer(office.client, office.ledger, lease, "run"), sources)
         writes.settle_open()
         return writes.carry_out(decisions), writes.notes_trouble
 

@@ -20,6 +20,7 @@ from mc_pipeline.odoo.client import ConnectedClient, connect
 from mc_pipeline.odoo.errors import OdooError
 from mc_pipeline.odoo.partners import read_partners
 from mc_pipeline.push.odoo_opt_outs import CarriedOut, CompanySources, OdooOptOutWrites
+from mc_pipeline.push.writer import Writer
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline.sandbox.odoo import SandboxOdoo
 from mc_pipeline.sandbox.odoo.fields import Field
@@ -95,7 +96,7 @@ class Office:
         """One run; by address what was decided, what came of it, and the conflict."""
         self.minute()
         with self.ledger.leases.hold(company, "run", timedelta(hours=1), path=OPT_OUTS) as lease:
-            writes = OdooOptOutWrites(self.client, self.ledger, lease, "run", sources)
+            writes = OdooOptOutWrites(Writer(self.client, self.ledger, lease, "run"), sources)
             scope = "everywhere" if sources is None else "company"
             try:
                 writes.settle_open()
@@ -232,7 +233,7 @@ def test_a_lift_is_not_done_when_somebody_changes_the_row_in_that_moment(office:
     office.minute()
     office.odoo.write("mail.blacklist", office.odoo.search("mail.blacklist"), {"active": True})
     with office.ledger.leases.hold("acme", "run", timedelta(hours=1), path=OPT_OUTS) as lease:
-        done = OdooOptOutWrites(office.client, office.ledger, lease, "run").carry_out(decided)
+        done = OdooOptOutWrites(Writer(office.client, office.ledger, lease, "run")).carry_out(decided)
     assert done.rows["outcome"].tolist() == ["held_back"]
     assert office.is_out()
     assert office.run() == {ADA: ("none", "unchanged", "newer_in_odoo")}
@@ -340,7 +341,7 @@ def test_rights_that_are_missing_are_named_and_the_event_is_kept(office: Office)
     office.odoo.deny(office.client.user_id, "mail.blacklist", "create")
     decided = office.decisions("acme", "everywhere", {})
     with office.ledger.leases.hold("acme", "run", timedelta(hours=1), path=OPT_OUTS) as lease:
-        done = OdooOptOutWrites(office.client, office.ledger, lease, "run").carry_out(decided)
+        done = OdooOptOutWrites(Writer(office.client, office.ledger, lease, "run")).carry_out(decided)
     assert "Email Marketing / User" in done.trouble
     assert done.rows["outcome"].tolist() == ["deferred"]
     office.odoo.database.accounts[office.client.user_id].denied.clear()
@@ -440,7 +441,7 @@ def test_2_2_why_a_field_of_the_parents_customers_cannot_be_unticked_is_told(
         office.said("opt_out")
         with office.ledger.leases.hold("acme", "run", timedelta(hours=1), path=OPT_OUTS) as lease:
             sources = CompanySources(boolean_fields=("x_news",))
-            writes = OdooOptOutWrites(office.client, office.ledger, lease, "run", sources)
+            writes = OdooOptOutWrites(Writer(office.client, office.ledger, lease, "run"), sources)
             done = writes.carry_out(office.decisions("acme", "company", {}))
         (detail,) = done.rows["detail"]
         assert detail.startswith("x_news of contacts there may be ticked: ")

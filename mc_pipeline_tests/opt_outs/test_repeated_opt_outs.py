@@ -158,7 +158,7 @@ def _ours(desk: Desk, email: str, operation: str, body: dict[str, object]) -> No
         else:
             answer = update_member(desk.client, LIST, member, **body)  # type: ignore[arg-type]
         desk.ledger.intents.settle(
-            lease.fence, [Outcome(intent_id=number, outcome="applied", returned=answer)]
+            "acme", lease.fence, [(number, Outcome(outcome="applied", returned=answer))]
         )
 
 

@@ -24,12 +24,12 @@ from upath import UPath
 from mc_pipeline.definitions import build_defs
 from mc_pipeline.defs.jobs import OPT_OUT_ASSETS, SYNC_COMPANY
 from mc_pipeline.defs.partitions import CHANGES, COMPANY_STATUS, READ_TAG
-from mc_pipeline.defs.systems import Systems, utc_now
 from mc_pipeline.ledger import Ledger
 from mc_pipeline.mailchimp.connections import ConnectionSlots, InProcessSlots
 from mc_pipeline.mailchimp.retry import RetryPolicy as MailchimpRetryPolicy
 from mc_pipeline.odoo.client import RetryPolicy as OdooRetryPolicy
 from mc_pipeline.settings import Settings
+from mc_pipeline.sync.systems import Systems, utc_now
 from mc_pipeline.tables import Table, schemas
 from mc_pipeline.tables.parquet import load_table, storage_folder, store_table
 

@@ -21,7 +21,6 @@ import dagster as dg
 import requests
 
 from mc_pipeline.defs.consent.erasure import ErasePerson, erase_people
-from mc_pipeline.defs.erased_people import ERASURE_KEY_VARIABLE
 from mc_pipeline.domain.consent.odoo_opt_outs import LIFTED_IN_ODOO
 from mc_pipeline.ledger.changed_addresses import ChangedAddress
 from mc_pipeline.ledger.due_in_odoo import CONFLICT
@@ -30,6 +29,7 @@ from mc_pipeline.sandbox.mailchimp.webhooks import add_webhook
 from mc_pipeline.sandbox.odoo import SandboxOdoo
 from mc_pipeline.sandbox.odoo.fields import Field
 from mc_pipeline.settings import Settings, load_settings
+from mc_pipeline.sync.erased_people import ERASURE_KEY_VARIABLE
 from mc_pipeline.webhooks.hooks import SECRET_VARIABLE, Hook, hooks_of
 from mc_pipeline.webhooks.receiver import receiver_app
 from mc_pipeline_tests.properties.auditor import (

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mc_pipeline.defs.erased_people import ERASURE_KEY_VARIABLE
+from mc_pipeline.sync.erased_people import ERASURE_KEY_VARIABLE
 from mc_pipeline_tests.properties.erasing import KEY, erase, traces
 from mc_pipeline_tests.properties.small_world import (
     COMPANY,

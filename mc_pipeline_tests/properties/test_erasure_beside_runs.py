@@ -2,8 +2,8 @@
 
 import pytest
 
-from mc_pipeline.defs.erased_people import ERASURE_KEY_VARIABLE
 from mc_pipeline.settings import load_settings
+from mc_pipeline.sync.erased_people import ERASURE_KEY_VARIABLE
 from mc_pipeline_tests.properties.erasing import KEY, erase, traces
 from mc_pipeline_tests.properties.runs import MOMENTS, _steps
 from mc_pipeline_tests.properties.small_world import (

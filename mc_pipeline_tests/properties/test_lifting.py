@@ -8,10 +8,10 @@ from datetime import timedelta
 
 import pytest
 
-from mc_pipeline.cli.person import tell_story
 from mc_pipeline.domain.consent.odoo_opt_outs import LIFTED_IN_ODOO, NOT_SUBSCRIBED_NOW
 from mc_pipeline.ledger.due_in_odoo import CONFLICT, DUE
 from mc_pipeline.sandbox.faults import Fault
+from mc_pipeline.sync.person import tell_story
 from mc_pipeline_tests.properties.oracle import RETAIL, WHOLESALE
 from mc_pipeline_tests.properties.runs import Run
 from mc_pipeline_tests.properties.small_world import COMPANY, ORDERED, SmallWorld, small_world

@@ -10,8 +10,8 @@ import pytest
 
 from mc_pipeline.definitions import build_defs
 from mc_pipeline.defs.jobs import SYNC_COMPANY
-from mc_pipeline.defs.systems import Systems
 from mc_pipeline.sandbox.journal import JournalEntry
+from mc_pipeline.sync.systems import Systems
 from mc_pipeline_tests.properties.oracle import RETAIL, WHOLESALE
 from mc_pipeline_tests.properties.small_world import COMPANY, ORDERED, SmallWorld, small_world
 

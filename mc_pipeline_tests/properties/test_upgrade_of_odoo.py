@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from mc_pipeline.defs.odoo.snapshots import StoredSnapshots
 from mc_pipeline.sandbox.mailchimp import SandboxMailchimp
 from mc_pipeline.sandbox.odoo import SandboxOdoo
 from mc_pipeline.settings import load_settings
+from mc_pipeline.sync.snapshots import StoredSnapshots
 from mc_pipeline_tests.properties.oracle import RETAIL, WHOLESALE
 from mc_pipeline_tests.properties.runs import Run
 from mc_pipeline_tests.properties.small_world import (

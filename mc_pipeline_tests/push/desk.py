@@ -23,6 +23,7 @@ from mc_pipeline.mailchimp.retry import RetryPolicy
 from mc_pipeline.push.member_settling import settle_batches, settle_by_observation
 from mc_pipeline.push.member_writes import MemberWrites
 from mc_pipeline.push.plan import push_plan
+from mc_pipeline.push.writer import Writer
 from mc_pipeline.sandbox.journal import JournalEntry
 from mc_pipeline.sandbox.mailchimp import DEFAULT_KEY, SandboxMailchimp
 from mc_pipeline.settings.models import CompanySettings
@@ -126,11 +127,12 @@ class Desk:
             ledger.leases.hold(COMPANY, f"run {time.monotonic_ns()}") as lease,
         ):
             self.leases.append(lease)
-            settled = settle_batches(client, ledger, lease)
+            writer = Writer(client, ledger, lease, lease.owner, self.workers)
+            settled = settle_batches(writer)
             read = read_members(client, LIST)
             members = read.rows.assign(audience=AUDIENCE)
             whole = {LIST} if read.complete else set()
-            settle_by_observation(members, whole, ledger, lease, settled.under_way)
+            settle_by_observation(members, whole, writer, settled.under_way)
             ledger.members.observe(
                 COMPANY, members, read.complete, read.observed_at, list_ids=[LIST], fence=lease.fence
             )
@@ -153,8 +155,7 @@ class Desk:
             passive.place = place
             return push_plan(
                 edit_plan(plan),
-                MemberWrites(client, ledger, lease, lease.owner, workers=self.workers),
-                client,
+                MemberWrites(writer),
                 first_load=[LIST] if first_load else [],
                 open_addresses={(each.list_id, each.email) for each in ledger.intents.open(COMPANY)},
                 contacts=contacts,

@@ -17,19 +17,20 @@ from typing import Any
 import pandas as pd
 
 from mc_pipeline.domain.store import ids as store_ids
-from mc_pipeline.domain.store.changes import held_though_excluded
+from mc_pipeline.domain.store.held_orders import orders_to_supply
 from mc_pipeline.ledger import Ledger
 from mc_pipeline.ledger.schema import opened_audience
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.connections import InProcessSlots
 from mc_pipeline.mailchimp.retry import RetryPolicy
 from mc_pipeline.mailchimp.store_reading import read_store_orders
-from mc_pipeline.push.order_rows import OrderPush
 from mc_pipeline.push.orders import OrderPusher, Orders
+from mc_pipeline.push.orders.rows import OrderPush
 from mc_pipeline.push.products import push_products
 from mc_pipeline.push.store_settling import settle_store_writes
 from mc_pipeline.push.store_writes import StoreWrites
 from mc_pipeline.push.stores import Store, end_first_loads, open_stores
+from mc_pipeline.push.writer import Writer
 from mc_pipeline.sandbox.journal import JournalEntry
 from mc_pipeline.sandbox.mailchimp import DEFAULT_KEY, SandboxMailchimp
 from mc_pipeline.tables import schemas
@@ -210,17 +211,17 @@ class StoreDesk:
             ledger.leases.hold(COMPANY, f"run {time.monotonic_ns()}") as lease,
         ):
             passive.place = place
-            settle_store_writes(client, ledger, lease)
-            writes = StoreWrites(client, ledger, lease, lease.owner, workers=workers)
+            writer = Writer(client, ledger, lease, lease.owner, workers)
+            settle_store_writes(writer)
+            writes = StoreWrites(writer)
             due = rows[rows["excluded_because"] == ""]
             used = set(due["store_id"]) | {store.store_id for store in ledger.stores.of_company(COMPANY)}
             stores = [store for store in self.stores if store.store_id in used]
-            failed = open_stores(client, ledger, lease, stores)
+            failed = open_stores(writer, stores)
             stores = [store for store in stores if store.store_id not in failed]
             self.failed = [*failed]
-            due = due[due["store_id"].isin([store.store_id for store in stores])]
-            excluded = held_though_excluded(rows, ledger.stores.orders_present(COMPANY), self.members())
-            supplied = pd.concat([due, excluded[excluded["is_member"]]])
+            present = ledger.stores.orders_present(COMPANY)
+            supplied = orders_to_supply(rows, present, self.members(), [store.store_id for store in stores])
             push_products(supplied, self.products, writes, self.now())
             wanted = Orders(
                 rows=rows,
@@ -234,7 +235,7 @@ class StoreDesk:
                 approved_row_keys=lambda: ledger.plans.approved_row_keys(COMPANY),
             )
             push = OrderPusher(wanted, stores, writes, self.now()).push()
-            end_first_loads(client, ledger, lease, stores, push.unfinished_stores(stores))
+            end_first_loads(writer, stores, push.unfinished_stores(stores))
             return push
 
     # --- going back ---------------------------------------------------------------------------------

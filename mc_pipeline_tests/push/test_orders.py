@@ -7,8 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from mc_pipeline.domain.store.changes import GIVEN_BACK, KEPT_RIGHT, STAYS
-from mc_pipeline.push.orders import Orders
+from mc_pipeline.domain.store.held_orders import GIVEN_BACK, KEPT_RIGHT, STAYS, not_left_alone
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline_tests.push.store_desk import RETAIL, WHOLESALE, Order, StoreDesk, products
 
@@ -303,6 +302,17 @@ def test_of_an_order_without_a_rate_nobody_knows_what_is_kept(desk: StoreDesk):
     archive(desk, first.email)
     desk.push([replace(without_rate, excluded="not_a_member"), *rest])
     assert desk.writes() == []
+
+
+def test_an_order_without_a_rate_that_stays_as_it_is_brings_no_products_into_its_store(desk: StoreDesk):
+    first, *rest = loaded(desk)
+    without_rate = replace(first, prices={7: 0.0}, uncounted="other_currency_without_rate")
+    for excluded in ("other_currency_without_rate", "not_a_contact"):
+        desk.push([replace(without_rate, excluded=excluded), *rest])
+        assert desk.writes() == []
+    desk.push([replace(first, prices={7: 1.0}, excluded="not_a_contact"), *rest])
+    assert desk.written()[0] == "POST acme-retail/products", "an order that is kept right needs its product"
+    assert desk.held()["o1"][2] == {"l107": 1.0}
 
 
 def test_an_order_that_counts_no_more_stays_with_nothing(desk: StoreDesk):
@@ -657,5 +667,4 @@ def test_what_is_due_in_a_store_that_is_left_alone_stays_where_it_is():
     held = pd.DataFrame(
         {"order_id": [1, 2, 2, 3, 4], "store_id": ["open", "open", "closed", "open", "closed"]}
     )
-    orders = Orders(rows, held, True, {}, lambda ids: {}, stores_left_alone={"closed"})
-    assert orders.concerned(held)["order_id"].tolist() == [2, 3]
+    assert not_left_alone(rows, held, {"closed"})["order_id"].tolist() == [2, 3]

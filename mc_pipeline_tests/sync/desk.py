@@ -7,8 +7,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from mc_pipeline.digests import subscriber_hash
 from mc_pipeline.ledger import Ledger
 from mc_pipeline.ledger.leases import OPT_OUTS
@@ -17,9 +15,12 @@ from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.connections import ConnectionSlots, InProcessSlots
 from mc_pipeline.mailchimp.retry import RetryPolicy
 from mc_pipeline.push.member_writes import MemberWrites, Result, Write
+from mc_pipeline.push.writer import Writer
 from mc_pipeline.sandbox.mailchimp import DEFAULT_KEY, SandboxMailchimp
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.opt_outs.into_mailchimp import CarriedIntoMailchimp, carry_into_mailchimp
+from mc_pipeline.sync.systems import Systems
+from mc_pipeline.vocabulary import Operation
 
 COMPANY, AUDIENCE, LIST = "acme", "retail", "retail1"
 SETTINGS = CompanySettings.model_validate(
@@ -111,7 +112,7 @@ class TwoWriters:
             self.client(self.changing) as client,
             self.ledger.leases.hold(COMPANY, "push", MARKETING_LEASE) as lease,
         ):
-            writer = MemberWrites(client, self.ledger, lease, "push", workers=1, since=since)
+            writer = MemberWrites(Writer(client, self.ledger, lease, "push", workers=1), since=since)
             creations = [each for each in writes if each.operation == "create"]
             others = [each for each in writes if each.operation != "create"]
             results = (writer.create(creations) if creations else []) + [
@@ -164,32 +165,14 @@ class TwoWriters:
         ]
 
 
-class _Systems:
+class _Systems(Systems):
     """What carrying into Mailchimp needs of the systems."""
 
     def __init__(self, desk: TwoWriters) -> None:
+        settings: Any = None  # nothing of them is asked for
+        super().__init__(settings)
         self._desk = desk
         self.ledger = desk.ledger
-        self.settings: Any = None
-        self.erased = self
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def without(self, rows: pd.DataFrame) -> pd.DataFrame:
-        return rows
-
-    def split(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-        return rows, rows.iloc[:0]
-
-    def includes(self, email: str) -> bool:
-        return False
-
-    def pseudonym_of(self, email: str) -> str | None:
-        return None
-
-    def erased_by_now(self) -> "_Systems":
-        return self
 
     def odoo(self, company: Any) -> Any:
         raise AssertionError("carrying into Mailchimp asks nothing of Odoo")
@@ -212,7 +195,7 @@ def creation(email: str, status: str = "subscribed") -> Write:
         audience=AUDIENCE,
         email=email,
         subscriber_hash=subscriber_hash(email),
-        operation="create",
+        operation=Operation.CREATE,
         body={"email_address": email, "status": status},
         partner_id=1,
         evidence={"source": "Newsletter", "kind": "mailing_list", "record_id": 1}
@@ -229,6 +212,6 @@ def change(email: str, operation: str, **body: Any) -> Write:
         audience=AUDIENCE,
         email=email,
         subscriber_hash=subscriber_hash(email),
-        operation=operation,
+        operation=Operation(operation),
         body=body,
     )

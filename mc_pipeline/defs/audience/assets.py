@@ -1,14 +1,12 @@
 """Assets of the group ``audience``: the audiences as they are, who should be in them, the plan, the push."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from mc_pipeline.defs.company_lease import company_lease
-from mc_pipeline.defs.known_ledger import refuse_another_ledger
-from mc_pipeline.defs.odoo.company_records import require_company_if
+from mc_pipeline.defs.failures import shows_failures
 from mc_pipeline.defs.presentation import (
     SAMPLE_ROWS,
     audience_link,
@@ -21,10 +19,12 @@ from mc_pipeline.defs.presentation import (
     table_metadata,
     unless_empty,
 )
-from mc_pipeline.defs.systems import Systems
-from mc_pipeline.digests import subscriber_hash
 from mc_pipeline.ledger.troubles import Trouble
 from mc_pipeline.settings import CompanySettings
+from mc_pipeline.sync.company_lease import company_lease
+from mc_pipeline.sync.company_records import require_company_if
+from mc_pipeline.sync.known_ledger import refuse_another_ledger
+from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table, schemas
 from mc_pipeline.tables.elsewhere import customers_elsewhere_in
 from mc_pipeline.tables.parquet import COLUMNS
@@ -33,9 +33,9 @@ from mc_pipeline.vocabulary import Owner
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mc_pipeline.defs.audience.observing import Audiences
-    from mc_pipeline.defs.audience.pushing import Pushed
     from mc_pipeline.ledger.troubles import Trouble
+    from mc_pipeline.sync.applying import Pushed
+    from mc_pipeline.sync.observing import Audiences
 
 ONLY_WHICH_AUDIENCES: Mapping[str, Any] = {COLUMNS: ["list_id", "status"]}
 """Metadata of the input mailchimp_members where it is needed for which audiences were read, and whether
@@ -44,8 +44,6 @@ TROUBLE = "trouble"
 """Fact of the table audience_push: which audiences took nothing, and why."""
 PUSHED_PLAN = "plan_id"
 """Fact of the table audience_push: the plan that a person may approve for what waits."""
-CONFIRMED_ABSENCES = 200
-"""Members asked for one by one in a run, when they have disappeared from an audience (rule 1.3)."""
 
 
 def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]:
@@ -62,16 +60,19 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         "ones too. Settles first what an interrupted run left open, and records opt-outs as events.",
         metadata={"dagster/column_schema": column_schema(schemas.MAILCHIMP_MEMBERS)},
     )
+    @shows_failures
     def mailchimp_members(
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult[Table]:
-        from mc_pipeline.defs.audience.observing import observe_audiences, troubles_of_audiences
         from mc_pipeline.push.member_settling import settle_batches, settle_by_observation
+        from mc_pipeline.push.writer import Writer
+        from mc_pipeline.sync.observing import confirm_absences, observe_audiences, troubles_of_audiences
 
         company = systems.company(context.partition_key)
         client = systems.mailchimp(company)
         with company_lease(systems, company.key, context.run.run_id, context.log) as lease:
-            from_batches = settle_batches(client, systems.ledger, lease)
+            writer = Writer(client, systems.ledger, lease, context.run.run_id)
+            from_batches = settle_batches(writer)
             observed = observe_audiences(systems, company, lease, context.run.run_id, context.log)
             table = observed.table
             systems.ledger.troubles.report(
@@ -81,7 +82,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
                 troubles_of_audiences(company, observed.audiences),
             )
             from_observation = settle_by_observation(
-                table.rows, observed.nobody_left, systems.ledger, lease, from_batches.under_way
+                table.rows, observed.nobody_left, writer, from_batches.under_way
             )
             summary = systems.ledger.members.observe(
                 company.key,
@@ -92,7 +93,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
                 find=lambda _: observed.origins,
                 fence=lease.fence,
             )
-            vanished = _confirm_absences(systems, company, observed.read, context.log)
+            vanished = confirm_absences(systems, company, observed.read, context.log)
         return dg.MaterializeResult(
             value=table,
             metadata=table_metadata(table)
@@ -139,6 +140,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         ins={"mailchimp_members": dg.AssetIn(metadata=ONLY_WHICH_AUDIENCES)},
         partitions_def=companies,
     )
+    @shows_failures
     def contacts(
         context: dg.AssetExecutionContext,
         odoo_partners: Table,
@@ -148,7 +150,6 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
     ) -> Iterator[dg.MaterializeResult[Table]]:
         import pandas as pd
 
-        from mc_pipeline.defs.audience.observing import Audiences
         from mc_pipeline.domain.consent.changed_addresses import list_changes
         from mc_pipeline.domain.consent.lost_history import without_evidence_of_before
         from mc_pipeline.domain.contacts.contacts import build_contacts
@@ -157,6 +158,8 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         from mc_pipeline.domain.plan.not_taken_back import contacts_not_taken_back
         from mc_pipeline.odoo.tags import read_tag_paths
         from mc_pipeline.sync.bound_orders import orders_bound
+        from mc_pipeline.sync.gone_partners import find_gone_partners
+        from mc_pipeline.sync.observing import Audiences
         from mc_pipeline.sync.opt_outs.changed_addresses import open_changes
 
         company = systems.company(context.partition_key)
@@ -214,7 +217,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         lists = {key: audience.list_id for key, audience in company.audiences.items()}
         records = systems.ledger.members.load(lists.values())
         not_taken_back = systems.ledger.consent.refused_for_good()
-        gone, troubles = _gone_partners(systems, company, odoo_partners, records)
+        gone, troubles = find_gone_partners(systems, company, odoo_partners, records)
         systems.ledger.troubles.report(company.key, "contacts", context.run.run_id, troubles)
         for trouble in troubles:
             context.log.warning(trouble.sentence)
@@ -260,6 +263,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         "after and why. Nothing is sent here.",
         metadata={"dagster/column_schema": column_schema(schemas.AUDIENCE_PLAN)},
     )
+    @shows_failures
     def audience_plan(
         context: dg.AssetExecutionContext,
         contacts: Table,
@@ -269,7 +273,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         mailchimp_members: Table,
         systems: dg.ResourceParam[Systems],
     ) -> dg.MaterializeResult[Table]:
-        from mc_pipeline.defs.audience.planning import make_plan
+        from mc_pipeline.sync.planning import make_plan
 
         refuse_another_ledger(systems.ledger)
         company = systems.company(context.partition_key)
@@ -318,6 +322,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         "wait, and the others are applied. Refuses a plan that is old, replaced or applied already.",
         metadata={"dagster/column_schema": column_schema(schemas.AUDIENCE_PUSH)},
     )
+    @shows_failures
     def audience_push(
         context: dg.AssetExecutionContext,
         audience_plan: Table,
@@ -325,13 +330,22 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         contacts: Table,
         systems: dg.ResourceParam[Systems],
     ) -> dg.MaterializeResult[Table]:
-        from mc_pipeline.defs.audience.pushing import apply_plan
-        from mc_pipeline.defs.audience.waiting import what_waits
+        from mc_pipeline.sync.applying import apply_plan
+        from mc_pipeline.sync.waiting import what_waits
 
         refuse_another_ledger(systems.ledger)
         company = systems.company(context.partition_key)
         with company_lease(systems, company.key, context.run.run_id, context.log) as lease:
-            pushed = apply_plan(systems, company, audience_plan, mailchimp_members, contacts, lease, context)
+            pushed = apply_plan(
+                systems,
+                company,
+                audience_plan,
+                mailchimp_members,
+                contacts,
+                lease,
+                context.run.run_id,
+                context.log,
+            )
             found = _what_is_broken(systems, company, contacts, pushed)
         systems.ledger.troubles.report(
             company.key,
@@ -387,47 +401,6 @@ def _hear_other_companies(
             context.log.warning(f"Opt-outs of company {heard.company} cannot be heard in {reason}")
 
 
-def _gone_partners(
-    systems: Systems, company: CompanySettings, partners: Table, records: "pd.DataFrame"
-) -> "tuple[pd.DataFrame, list[Trouble]]":
-    """List members whose partner is gone from the company, with what Odoo says became of it (rule 6.1).
-
-    Nobody where the partners were not read whole: who is missing there may only not have been read. Where
-    Odoo cannot be asked now, they stay as they are and are listed as such; that, and merges that could not
-    be looked for, are what is reported.
-    """
-    from mc_pipeline.defs.audience.gone import fates_not_asked, merges_not_asked
-    from mc_pipeline.domain.contacts.gone_partners import list_gone_partners, members_without_partner
-    from mc_pipeline.odoo.errors import OdooError
-    from mc_pipeline.odoo.partners_elsewhere import PartnerFate, fates_of
-
-    members = members_without_partner(records, partners.rows, systems.erased.partner_ids)
-    addresses = systems.ledger.partner_addresses
-    asked = set(members["partner_id"]) if partners.complete else set()
-    known = addresses.successors() if asked else {}
-    troubles: list[Trouble] = []
-    fates: dict[int, PartnerFate] = {}
-    try:
-        if asked:
-            fates = fates_of(systems.odoo(company), company.odoo_company_id, asked, known)
-    except OdooError as error:
-        # Nothing is known of any of them: who was listed as gone stays on the list, as not looked at.
-        fates = dict.fromkeys(asked, PartnerFate(fate="hidden", told_apart=False))
-        troubles.append(fates_not_asked(len(asked), error.message, company.key))
-    gone = {
-        partner: fate.merged_into
-        for partner, fate in fates.items()
-        if fate.fate in ("deleted", "merged") and partner not in known and fate.survivor_known
-    }
-    if gone:
-        addresses.remember_gone(gone, partners.observed_at)
-    not_looked_for = sum(not fate.survivor_known for fate in fates.values())
-    if not_looked_for:
-        troubles.append(merges_not_asked(not_looked_for, company.key))
-    audience_of = {audience.list_id: key for key, audience in company.audiences.items()}
-    return list_gone_partners(members, fates, audience_of), troubles
-
-
 def unread_table(audiences: "Audiences") -> dg.MetadataValue:
     """List the audiences that were not read, or not completely, with the reason."""
     import pandas as pd
@@ -443,34 +416,6 @@ def unread_table(audiences: "Audiences") -> dg.MetadataValue:
         if each.because
     ]
     return records_table(pd.DataFrame(rows, columns=["audience", "list_id", "read", "because"]))
-
-
-def _confirm_absences(
-    systems: Systems, company: CompanySettings, list_ids: Collection[str], log: dg.DagsterLogManager
-) -> int:
-    """Ask for members that disappeared from a complete read; whoever is gone twice has vanished.
-
-    Only in audiences that were read: in one that is not there, nobody is.
-    """
-    from mc_pipeline.mailchimp.errors import MailchimpError
-    from mc_pipeline.mailchimp.members import get_member
-
-    absent = systems.ledger.members.absent(company.key)
-    absent = absent[absent["list_id"].isin(list_ids)].head(CONFIRMED_ABSENCES)
-    client = systems.mailchimp(company)
-    vanished = 0
-    for list_id, rows in absent.groupby("list_id"):
-        try:
-            gone = [
-                email
-                for email in rows["email"]
-                if get_member(client, str(list_id), subscriber_hash(email)) is None
-            ]
-        except MailchimpError as error:
-            log.warning(f"Who disappeared from {list_id} is asked for again in the next run: {error}")
-            continue
-        vanished += len(systems.ledger.members.confirm_absent(str(list_id), gone))
-    return vanished
 
 
 def _what_is_broken(

@@ -7,6 +7,7 @@ import dagster as dg
 
 from mc_pipeline.defs.audience.assets import PUSHED_PLAN, TROUBLE, not_applied, unread_table
 from mc_pipeline.defs.check_specs import company_check_spec
+from mc_pipeline.defs.failures import shows_failures
 from mc_pipeline.defs.odoo.checks import READ_IS_COMPLETE
 from mc_pipeline.defs.presentation import (
     counts,
@@ -16,9 +17,9 @@ from mc_pipeline.defs.presentation import (
     records_table,
     unless_empty,
 )
-from mc_pipeline.defs.systems import Systems
 from mc_pipeline.domain.contacts.names import WHAT_TO_DO
 from mc_pipeline.settings import CompanySettings
+from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table
 from mc_pipeline.vocabulary import Owner
 
@@ -87,6 +88,7 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
             ),
         ],
     )
+    @shows_failures
     def audience_plan_checks(
         context: dg.AssetCheckExecutionContext,
         audience_plan: Table,
@@ -96,8 +98,8 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
         mailchimp_members: Table,
         systems: dg.ResourceParam[Systems],
     ) -> Iterator[dg.AssetCheckResult]:
-        from mc_pipeline.defs.audience.planning import identity_of, judge_plan, leaks_of, mailed_by
         from mc_pipeline.domain.consent.old_opt_outs import what_waits
+        from mc_pipeline.sync.planning import identity_of, judge_plan, leaks_of, mailed_by
 
         company = systems.company(context.partition_key)
         leaks = leaks_of(
@@ -186,6 +188,7 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
             )
         ],
     )
+    @shows_failures
     def audience_push_checks(
         context: dg.AssetCheckExecutionContext,
         audience_push: Table,
@@ -261,12 +264,13 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
             )
         ],
     )
+    @shows_failures
     def mailchimp_members_checks(
         context: dg.AssetCheckExecutionContext,
         mailchimp_members: Table,
         systems: dg.ResourceParam[Systems],
     ) -> Iterator[dg.AssetCheckResult]:
-        from mc_pipeline.defs.audience.observing import Audiences
+        from mc_pipeline.sync.observing import Audiences
 
         known = Audiences.of(mailchimp_members, systems.company(context.partition_key))
         incomplete = mailchimp_members.incomplete_because

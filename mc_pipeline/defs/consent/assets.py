@@ -5,10 +5,10 @@ cannot hear or carry: that is in its check, and the rest is carried.
 """
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from mc_pipeline.defs.failures import shows_failures
 from mc_pipeline.defs.presentation import (
     column_schema,
     count_by,
@@ -20,30 +20,16 @@ from mc_pipeline.defs.presentation import (
     table_metadata,
     unless_empty,
 )
-from mc_pipeline.defs.systems import Systems
+from mc_pipeline.sync.opt_outs.tables import LAST_DAY, SETTLED, USUAL, carried_table, heard_table, undone
+from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table, schemas
 from mc_pipeline.vocabulary import OdooAction, Owner
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 FIRST = {"dagster/priority": "100"}
 """Opt-outs run before anything else of a run that could run now (rule 5.1)."""
 
-LAST_DAY, USUAL, FIRST_READ, AUTHENTICATION = (
-    "opt_outs_in_24_hours",
-    "usual_in_24_hours",
-    "first_read",
-    "authentication",
-)
-"""Facts of the table mailchimp_opt_outs."""
-
 CARRIED, WAITING, MISSING = "carried_into_odoo", "wait_for_a_release", "not_in_odoo_yet"
 """Metadata of odoo_opt_outs: people, by what came of their opt-out or return."""
-
-SETTLED, TROUBLE = "settled", "trouble"
-"""Facts of the tables of what was carried."""
 
 _WHO = ["action", "cause", "occurred_at", "outcome", "because", "detail"]
 
@@ -61,13 +47,13 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         "every audience of the company, and who did it. Each audience is heard by itself.",
         metadata={"dagster/column_schema": column_schema(schemas.MAILCHIMP_OPT_OUTS)},
     )
+    @shows_failures
     def mailchimp_opt_outs(
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult[Table]:
-        from mc_pipeline.defs.consent.tables import heard_table
-        from mc_pipeline.defs.consent.troubles import not_heard
         from mc_pipeline.odoo.errors import OdooError
         from mc_pipeline.sync.opt_outs.hearing import Hearing
+        from mc_pipeline.sync.opt_outs.troubles import not_heard
 
         company = systems.company(context.partition_key)
         began = systems.now()
@@ -112,16 +98,17 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         "due; opt-outs from before an audience was first read wait once for a release, nothing else does.",
         metadata={"dagster/column_schema": column_schema(schemas.ODOO_OPT_OUTS)},
     )
+    @shows_failures
     def odoo_opt_outs(
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult[Table]:
-        from mc_pipeline.defs.consent.troubles import ODOO, not_carried, waiting_for_a_release
         from mc_pipeline.domain.consent.old_opt_outs import people_that_wait
         from mc_pipeline.domain.consent.usual_numbers import carried_numbers
         from mc_pipeline.ledger import LeaseHeldError, LeaseLostError
         from mc_pipeline.ledger.due_in_odoo import CONFLICT
         from mc_pipeline.sync.opt_outs.into_odoo import CarriedIntoOdoo, carry_into_odoo, nothing_carried
         from mc_pipeline.sync.opt_outs.lease import opt_out_lease
+        from mc_pipeline.sync.opt_outs.troubles import ODOO, not_carried, waiting_for_a_release
 
         company = systems.company(context.partition_key)
         began = systems.now()
@@ -137,7 +124,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         if done.without_note:
             context.log.warning(done.without_note)
         rows = done.rows
-        table = _table(rows, began, done.troubles, {SETTLED: str(done.settled)})
+        table = carried_table(rows, began, done.troubles, {SETTLED: str(done.settled)})
         conflicts = systems.ledger.due_in_odoo.of(company.key, CONFLICT)
         numbers = carried_numbers(rows)
         waiting = systems.ledger.old_opt_outs.waiting(company.key)
@@ -177,10 +164,10 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         "is written. No guard, check or plan holds this back. One row per member, with the outcome.",
         metadata={"dagster/column_schema": column_schema(schemas.MAILCHIMP_UNSUBSCRIBES)},
     )
+    @shows_failures
     def mailchimp_unsubscribes(
         context: dg.AssetExecutionContext, odoo_opt_outs: Table, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult[Table]:
-        from mc_pipeline.defs.consent.troubles import not_unsubscribed
         from mc_pipeline.ledger import LeaseHeldError, LeaseLostError
         from mc_pipeline.sync.opt_outs.into_mailchimp import (
             CarriedIntoMailchimp,
@@ -188,6 +175,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
             nothing_carried,
         )
         from mc_pipeline.sync.opt_outs.lease import opt_out_lease
+        from mc_pipeline.sync.opt_outs.troubles import not_unsubscribed
 
         company = systems.company(context.partition_key)
         began = systems.now()
@@ -220,7 +208,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
             context.run.run_id,
             not_unsubscribed(company, carried.troubles, undone(done)),
         )
-        table = _table(done, began, troubles)
+        table = carried_table(done, began, troubles)
         conflicts = done[done["cause"] == "resubscribed_unproven"]
         return dg.MaterializeResult(
             value=table,
@@ -248,6 +236,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         "opted out under a former address. One row per opt-out, with the outcome.",
         metadata={"dagster/column_schema": column_schema(schemas.MISSED_OPT_OUTS)},
     )
+    @shows_failures
     def missed_opt_outs(
         context: dg.AssetExecutionContext,
         odoo_partners: Table,
@@ -255,11 +244,11 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         mailchimp_members: Table,
         systems: dg.ResourceParam[Systems],
     ) -> dg.MaterializeResult[Table]:
-        from mc_pipeline.defs.audience.observing import Audiences
-        from mc_pipeline.defs.consent.troubles import BOTH, not_carried
         from mc_pipeline.ledger import LeaseHeldError, LeaseLostError
+        from mc_pipeline.sync.observing import Audiences
         from mc_pipeline.sync.opt_outs.comparing import Observed, carry_what_was_missed, nothing_compared
         from mc_pipeline.sync.opt_outs.lease import opt_out_lease
+        from mc_pipeline.sync.opt_outs.troubles import BOTH, not_carried
 
         company = systems.company(context.partition_key)
         observed = Observed(
@@ -287,7 +276,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
             context.run.run_id,
             not_carried(company, BOTH, missed.troubles, undone(missed.rows)),
         )
-        table = _table(missed.rows, odoo_blacklist.observed_at, missed.troubles)
+        table = carried_table(missed.rows, odoo_blacklist.observed_at, missed.troubles)
         return dg.MaterializeResult(
             value=table,
             metadata=table_metadata(table)
@@ -304,24 +293,3 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         )
 
     return [mailchimp_opt_outs, odoo_opt_outs, mailchimp_unsubscribes, missed_opt_outs]
-
-
-def undone(rows: "pd.DataFrame") -> int:
-    """Count the opt-outs that are still to be carried."""
-    return int(rows["outcome"].isin(["rejected", "deferred", "unknown", "not_sent"]).sum())
-
-
-def _table(
-    rows: "pd.DataFrame",
-    observed_at: Any,
-    troubles: "tuple[str, ...] | list[str]",
-    facts: dict[str, str] | None = None,
-) -> Table:
-    because = "; ".join(troubles)
-    return Table(
-        rows,
-        observed_at,
-        complete=not because,
-        incomplete_because=because,
-        facts={**(facts or {}), TROUBLE: because},
-    )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from mc_pipeline.defs.check_specs import company_check_spec
-from mc_pipeline.defs.consent.assets import FIRST_READ, LAST_DAY, TROUBLE, USUAL, undone
+from mc_pipeline.defs.failures import shows_failures
 from mc_pipeline.defs.presentation import (
     counts,
     old_opt_outs_metadata,
@@ -13,8 +13,9 @@ from mc_pipeline.defs.presentation import (
     records_table,
     unless_empty,
 )
-from mc_pipeline.defs.systems import Systems
 from mc_pipeline.settings import CompanySettings
+from mc_pipeline.sync.opt_outs.tables import FIRST_READ, LAST_DAY, TROUBLE, USUAL, undone
+from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table
 from mc_pipeline.vocabulary import Owner
 
@@ -91,6 +92,7 @@ def consent_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDef
             ),
         ],
     )
+    @shows_failures
     def odoo_opt_outs_checks(
         context: dg.AssetCheckExecutionContext, odoo_opt_outs: Table, systems: dg.ResourceParam[Systems]
     ) -> Iterator[dg.AssetCheckResult]:

@@ -16,8 +16,8 @@ import dagster as dg
 from mc_pipeline.defs.dead_runs import end_dead_runs_at_a_tick
 from mc_pipeline.defs.partitions import COMPANY_TAG
 from mc_pipeline.defs.sensing import is_under_way, reason_of
-from mc_pipeline.defs.systems import Systems, utc_now
 from mc_pipeline.settings import Settings
+from mc_pipeline.sync.systems import Systems, utc_now
 
 MAILCHIMP_OPT_OUTS = "mailchimp_opt_outs"
 RED_AFTER_TICKS = 5

@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from mc_pipeline.defs.odoo.company_records import read_and_judge
+from mc_pipeline.defs.failures import shows_failures
 from mc_pipeline.defs.odoo.months import MonthsAgain
-from mc_pipeline.defs.odoo.snapshots import StoredSnapshots
-from mc_pipeline.defs.odoo.troubles import release_of, report_read
 from mc_pipeline.defs.partitions import CHANGES, READ_TAG
 from mc_pipeline.defs.presentation import (
     SAMPLE_ROWS,
@@ -21,9 +19,11 @@ from mc_pipeline.defs.presentation import (
     table_metadata,
     unless_empty,
 )
-from mc_pipeline.defs.systems import Systems
-from mc_pipeline.domain.completeness import shrunk_because
 from mc_pipeline.settings import CompanySettings
+from mc_pipeline.sync.company_records import read_and_judge
+from mc_pipeline.sync.reads import judge_read, report_read
+from mc_pipeline.sync.snapshots import StoredSnapshots
+from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table, TableColumns, schemas
 from mc_pipeline.tables.elsewhere import customers_elsewhere_in, fact_of_customers_elsewhere
 from mc_pipeline.vocabulary import Owner
@@ -47,6 +47,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         "included, with its opt-out state and the evidence of consent that Odoo holds. One row each.",
         metadata={"dagster/column_schema": column_schema(schemas.ODOO_PARTNERS)},
     )
+    @shows_failures
     def odoo_partners(
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult[Table]:
@@ -86,7 +87,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         table = _observe(systems, company, schemas.ODOO_PARTNERS, read)
         elsewhere, note = _customers_elsewhere(systems, company)
         table = replace(table, facts=fact_of_customers_elsewhere(elsewhere) | facts)
-        report_read(context, systems, company, schemas.ODOO_PARTNERS.name, table)
+        report_read(systems, company, context.run.run_id, schemas.ODOO_PARTNERS.name, table)
         if note:
             context.log.warning(note)
             reading.notes.append(note)
@@ -120,6 +121,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         "it belongs to; drafts count when they are posted.",
         metadata={"dagster/column_schema": column_schema(schemas.ODOO_REFUNDS)},
     )
+    @shows_failures
     def odoo_refunds(
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult[Table]:
@@ -150,7 +152,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
                 reading=reading,
             )
         )
-        report_read(context, systems, company, schemas.ODOO_REFUNDS.name, read, order_lines)
+        report_read(systems, company, context.run.run_id, schemas.ODOO_REFUNDS.name, read, order_lines)
         table = read.derive(match_credits(read.rows, order_lines.rows), order_lines)
         _remember(systems, stored, reading, table)
         documents = table.rows.drop_duplicates("move_id")
@@ -176,6 +178,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         "what is kept of it after posted credit notes.",
         metadata={"dagster/column_schema": column_schema(schemas.ODOO_ORDERS)},
     )
+    @shows_failures
     def odoo_orders(
         context: dg.AssetExecutionContext,
         odoo_refunds: Table,
@@ -203,7 +206,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         )
         credited = odoo_refunds.rows["order_id"].dropna().unique()
         lines = _table(read_order_lines(odoo, company.odoo_company_id, map(int, credited), reading=reading))
-        report_read(context, systems, company, schemas.ODOO_ORDERS.name, read, lines)
+        report_read(systems, company, context.run.run_id, schemas.ODOO_ORDERS.name, read, lines)
         _remember(systems, stored, reading, read.derive(read.rows, lines))
         kept = kept_by_order(read.rows, lines.rows, odoo_refunds.rows)
         table = read.derive(read.rows.join(kept.drop(columns="order_id")), lines, odoo_refunds)
@@ -231,6 +234,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         description="Every line of the confirmed and cancelled orders of the company, ever.",
         metadata={"dagster/column_schema": column_schema(schemas.ODOO_ORDER_LINES)},
     )
+    @shows_failures
     def odoo_order_lines(
         context: dg.AssetExecutionContext,
         odoo_orders: Table,
@@ -254,7 +258,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
                 orders_again=of_months.tolist(),
             ),
         )
-        report_read(context, systems, company, schemas.ODOO_ORDER_LINES.name, read)
+        report_read(systems, company, context.run.run_id, schemas.ODOO_ORDER_LINES.name, read)
         _remember(systems, stored, reading, read)
         # An order confirmed after the orders were read is none of theirs yet.
         rows = read.rows.merge(odoo_orders.rows[["order_id", "month"]], on="order_id")
@@ -277,6 +281,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         description="Every product that was ever ordered, archived ones included: one row per variant.",
         metadata={"dagster/column_schema": column_schema(schemas.ODOO_PRODUCTS)},
     )
+    @shows_failures
     def odoo_products(
         context: dg.AssetExecutionContext, odoo_order_lines: Table, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult[Table]:
@@ -290,7 +295,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
             schemas.ODOO_PRODUCTS,
             lambda: read_products(systems.odoo(company), company.odoo_company_id, map(int, ordered)),
         )
-        report_read(context, systems, company, schemas.ODOO_PRODUCTS.name, read)
+        report_read(systems, company, context.run.run_id, schemas.ODOO_PRODUCTS.name, read)
         table = read.derive(read.rows, odoo_order_lines)
         rows = table.rows
         return dg.MaterializeResult(
@@ -312,6 +317,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         "Odoo keeps one list for all companies.",
         metadata={"dagster/column_schema": column_schema(schemas.ODOO_BLACKLIST)},
     )
+    @shows_failures
     def odoo_blacklist(
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult[Table]:
@@ -321,7 +327,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         table = _observe(
             systems, company, schemas.ODOO_BLACKLIST, lambda: read_blacklist(systems.odoo(company))
         )
-        report_read(context, systems, company, schemas.ODOO_BLACKLIST.name, table)
+        report_read(systems, company, context.run.run_id, schemas.ODOO_BLACKLIST.name, table)
         return dg.MaterializeResult(
             value=table,
             metadata=_metadata(systems, company, table) | {"active": int(table.rows["active"].sum())},
@@ -402,21 +408,3 @@ def _observe(
     """Read one table, without people who were erased, and judge with the ledger's memory if it is whole."""
     answer = _table(read())
     return judge_read(systems, company, columns.name, systems.erased.left_out_of(columns.name, answer))
-
-
-def judge_read(systems: Systems, company: CompanySettings, name: str, table: Table) -> Table:
-    """Mark a table incomplete when it shrank too much since its last complete read; remember this read."""
-    shrunk = shrunk_since(systems, company, name, len(table.rows))
-    if table.complete and shrunk:
-        table = Table(table.rows, table.observed_at, complete=False, incomplete_because=shrunk)
-    systems.ledger.reads.record_observation(
-        company.key, name, table.observed_at, len(table.rows), table.complete, table.incomplete_because
-    )
-    return table
-
-
-def shrunk_since(systems: Systems, company: CompanySettings, name: str, rows: int) -> str:
-    """Say that a table of so many rows shrank too much since its last complete read; empty: it did not."""
-    last = systems.ledger.reads.last_complete(company.key, name)
-    shrunk = shrunk_because(rows, last.rows if last else None)
-    return f"{name}: {shrunk} ({release_of(company.key, name)})" if shrunk else ""

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 import dagster as dg
 
 from mc_pipeline.defs.check_specs import company_check_spec
+from mc_pipeline.defs.failures import shows_failures
 from mc_pipeline.defs.presentation import LISTED_ROWS, document_link, listed, partner_link
-from mc_pipeline.defs.systems import Systems
 from mc_pipeline.masking import mask_email
 from mc_pipeline.quality import suites
 from mc_pipeline.quality.results import check_result
+from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table
 from mc_pipeline.vocabulary import Owner
 
@@ -37,6 +38,7 @@ def odoo_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefini
             read_is_complete_spec("odoo_partners", companies),
         ],
     )
+    @shows_failures
     def odoo_partners_checks(
         context: dg.AssetCheckExecutionContext, odoo_partners: Table, systems: dg.ResourceParam[Systems]
     ) -> Iterator[dg.AssetCheckResult]:
@@ -68,6 +70,7 @@ def odoo_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefini
             read_is_complete_spec("odoo_refunds", companies),
         ],
     )
+    @shows_failures
     def odoo_refunds_checks(
         context: dg.AssetCheckExecutionContext, odoo_refunds: Table, systems: dg.ResourceParam[Systems]
     ) -> Iterator[dg.AssetCheckResult]:

@@ -16,8 +16,8 @@ import dagster as dg
 from mc_pipeline.defs.dead_runs import end_dead_runs_at_a_tick
 from mc_pipeline.defs.partitions import CHANGES, COMPANY_TAG, READ_TAG
 from mc_pipeline.defs.sensing import is_under_way, reason_of
-from mc_pipeline.defs.systems import Systems
 from mc_pipeline.settings import CompanySettings, Settings
+from mc_pipeline.sync.systems import Systems
 
 if TYPE_CHECKING:
     from mc_pipeline.odoo.client import Domain, OdooClient

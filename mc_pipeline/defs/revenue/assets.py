@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from mc_pipeline.defs.company_lease import company_lease
+from mc_pipeline.defs.failures import shows_failures
 from mc_pipeline.defs.presentation import (
     LISTED_ROWS,
     column_schema,
@@ -18,9 +18,9 @@ from mc_pipeline.defs.presentation import (
 )
 from mc_pipeline.defs.revenue.report import Reconciliation, bridge_steps, report_markdown
 from mc_pipeline.defs.store.assets import said_of_stores
-from mc_pipeline.defs.store.left_alone import not_looked_at
-from mc_pipeline.defs.systems import Systems
 from mc_pipeline.settings import CompanySettings
+from mc_pipeline.sync.company_lease import company_lease
+from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table, schemas
 from mc_pipeline.tables.parquet import storage_folder, stored_table
 from mc_pipeline.vocabulary import Owner
@@ -28,7 +28,7 @@ from mc_pipeline.vocabulary import Owner
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mc_pipeline.push.order_rows import StoreFailure
+    from mc_pipeline.push.orders.rows import StoreFailure
 
 _READ_AGAIN_AT_MOST = 1000
 
@@ -51,6 +51,7 @@ def revenue_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         "*report*, in the metadata, has the chart and the tables of the months.",
         metadata={"dagster/column_schema": column_schema(schemas.REVENUE_RECONCILIATION)},
     )
+    @shows_failures
     def revenue_reconciliation(
         context: dg.AssetExecutionContext,
         store_orders: Table,
@@ -60,15 +61,16 @@ def revenue_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         odoo_refunds: Table,
         systems: dg.ResourceParam[Systems],
     ) -> dg.MaterializeResult[Table]:
-        from mc_pipeline.defs.store.troubles import (
+        from mc_pipeline.domain.reconciliation.by_order import reconcile, with_waiting_members, without_stores
+        from mc_pipeline.domain.reconciliation.ledger_bridge import bridge_to_ledger, documents_without_order
+        from mc_pipeline.odoo.income import read_income
+        from mc_pipeline.sync.store_troubles import (
             broken_stores,
             of_differences,
             of_failures,
             of_left_alone,
         )
-        from mc_pipeline.domain.reconciliation.by_order import reconcile, with_waiting_members, without_stores
-        from mc_pipeline.domain.reconciliation.ledger_bridge import bridge_to_ledger, documents_without_order
-        from mc_pipeline.odoo.income import read_income
+        from mc_pipeline.sync.stores import not_looked_at
 
         company = systems.company(context.partition_key)
         currency, decimal_places = _currency(company, odoo_orders.rows)
@@ -189,7 +191,7 @@ def _held(
 
     from mc_pipeline.mailchimp.errors import MailchimpError, MailchimpNotFoundError
     from mc_pipeline.mailchimp.store_reading import ORDER_COLUMNS, read_store_orders
-    from mc_pipeline.push.order_rows import StoreFailure
+    from mc_pipeline.push.orders.rows import StoreFailure
 
     named = [audience.store.id for audience in company.audiences.values() if audience.store]
     known = [store.store_id for store in systems.ledger.stores.of_company(company.key)]
@@ -242,8 +244,9 @@ def _read_again(
     """
     from mc_pipeline.ledger import AboutOrder
     from mc_pipeline.mailchimp.errors import MailchimpError
-    from mc_pipeline.push.order_rows import StoreFailure
+    from mc_pipeline.push.orders.rows import StoreFailure
     from mc_pipeline.push.store_settling import read_back
+    from mc_pipeline.push.writer import Writer
 
     orders = found.differing.dropna(subset=["order_id"]).head(_READ_AGAIN_AT_MOST)
     read, failures = 0, []
@@ -256,7 +259,8 @@ def _read_again(
         }
         with company_lease(systems, company.key, context.run.run_id, context.log) as lease:
             try:
-                read_back(systems.mailchimp(company), systems.ledger, lease, about.keys(), about=about)
+                writer = Writer(systems.mailchimp(company), systems.ledger, lease, context.run.run_id)
+                read_back(writer, about.keys(), about=about)
                 read += len(about)
             except MailchimpError as error:
                 failures.append(StoreFailure(str(store_id), "", error))

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 import dagster as dg
 
 from mc_pipeline.defs.check_specs import company_check_spec
+from mc_pipeline.defs.failures import shows_failures
 from mc_pipeline.defs.presentation import records_table
 from mc_pipeline.defs.revenue.assets import differing_orders
 from mc_pipeline.defs.revenue.report import Reconciliation, orders_differ
-from mc_pipeline.defs.systems import Systems
+from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table, schemas
 from mc_pipeline.vocabulary import Owner
 
@@ -57,6 +58,7 @@ def revenue_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDef
             spec(LEDGER_RECONCILES, "The steps from kept revenue lead to the revenue in the books."),
         ],
     )
+    @shows_failures
     def checks(
         context: dg.AssetCheckExecutionContext,
         revenue_reconciliation: Table,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from mc_pipeline.defs.failures import shows_failures
 from mc_pipeline.defs.partitions import company_partitions
 from mc_pipeline.defs.presentation import (
     LISTED_ROWS,
@@ -15,18 +16,17 @@ from mc_pipeline.defs.presentation import (
     table_metadata,
     unless_empty,
 )
-from mc_pipeline.defs.store.left_alone import StoreLeftAlone
-from mc_pipeline.defs.systems import Systems
-from mc_pipeline.settings import CompanySettings, Settings
+from mc_pipeline.settings import Settings
+from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table, schemas
 from mc_pipeline.tables.elsewhere import customers_elsewhere_in
-from mc_pipeline.tables.parquet import COLUMNS, FEEDS, stored_table
+from mc_pipeline.tables.parquet import COLUMNS, FEEDS
 from mc_pipeline.vocabulary import Owner
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     import pandas as pd
+
+    from mc_pipeline.sync.stores import StoreLeftAlone
 
 ORDERS_BY_MONTH = "orders_by_month"
 FIRST_MONTH = "2015-01"
@@ -83,6 +83,7 @@ def store_assets(settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]
             FEEDS: {"asset": ORDERS_BY_MONTH, "first_month": first_month},
         },
     )
+    @shows_failures
     def store_orders(
         context: dg.AssetExecutionContext,
         odoo_orders: Table,
@@ -94,34 +95,22 @@ def store_assets(settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]
         set_aside: Table,
         systems: dg.ResourceParam[Systems],
     ) -> dg.MaterializeResult[Table]:
-        from mc_pipeline.domain.store.orders import build_store_orders
-        from mc_pipeline.sync.bound_orders import orders_bound
+        from mc_pipeline.domain.store.orders import OrderTables
+        from mc_pipeline.sync.store_orders import store_orders_of
+        from mc_pipeline.sync.stores import members_of
 
         company = systems.company(context.partition_key)
-        elsewhere = customers_elsewhere_in(odoo_partners)
-        rows = build_store_orders(
-            odoo_orders.rows,
-            odoo_order_lines.rows,
-            odoo_refunds.rows,
-            odoo_products.rows,
-            odoo_partners.rows,
-            contacts.rows,
-            set_aside.rows,
-            members_of(systems, company),
-            company,
-            fixed_rates=systems.ledger.stores.fixed_rates(company.key),
-            held_orders=systems.ledger.stores.held_orders(company.key),
-            cancelled_since=_cancelled_since(systems, company),
-            erased_partners=systems.erased.partner_ids,
-            elsewhere=elsewhere,
-            bound_orders=orders_bound(
-                systems.ledger,
-                company.key,
-                odoo_partners.rows,
-                odoo_orders.rows,
-                others={*elsewhere, *systems.erased.partner_ids},
-            ),
+        tables = OrderTables(
+            orders=odoo_orders.rows,
+            lines=odoo_order_lines.rows,
+            refunds=odoo_refunds.rows,
+            products=odoo_products.rows,
+            partners=odoo_partners.rows,
+            contacts=contacts.rows,
+            set_aside=set_aside.rows,
+            members=members_of(systems, company),
         )
+        rows = store_orders_of(systems, company, tables, customers_elsewhere_in(odoo_partners))
         table = odoo_orders.derive(
             rows, odoo_order_lines, odoo_refunds, odoo_products, odoo_partners, contacts, set_aside
         )
@@ -147,40 +136,7 @@ def store_assets(settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]
     return [store_orders, orders_by_month]
 
 
-def _cancelled_since(systems: Systems, company: CompanySettings) -> "dict[int, datetime]":
-    """Return since when orders are cancelled, as earlier runs saw it.
-
-    Odoo keeps no such date. Should the table be lost, what the stores hold tells it, so that no order is
-    written again for that.
-    """
-    held = systems.ledger.stores.cancelled_since(company.key)
-    table = stored_table(schemas.STORE_ORDERS, company.key, names=["order_id", "cancelled_at"])
-    if table is None:
-        return held
-    cancelled = table.rows[table.rows["cancelled_at"].notna()]
-    return held | dict(zip(cancelled["order_id"], cancelled["cancelled_at"], strict=True))
-
-
-def members_of(systems: Systems, company: CompanySettings) -> "pd.DataFrame":
-    """Return who is in the company's audiences by now, whoever made them members: ``list_id``, ``email``.
-
-    In whatever status but archived, and nobody under an address that its owner changed in Mailchimp. Of an
-    audience that the settings name no longer nobody is known: it is not read any more. Nor is anybody of one
-    that was never approved, whose store gets nothing (rule 7.6).
-    """
-
-    lists = {audience.list_id for audience in company.audiences.values()}
-    lists &= systems.ledger.plans.opened_audiences(company.key)
-    known = systems.ledger.members.load(lists)
-    there = known["last_status"].notna() & (known["last_status"] != "archived") & (known["absent_reads"] == 0)
-    members = known.loc[there & ~known["vanished"], ["list_id", "email"]]
-    # Who has an address that its owner left is somebody else: Odoo's orders are not theirs.
-    left = {(each.list_id, each.former) for each in systems.ledger.changed_addresses.open(company.key)}
-    taken = [place in left for place in zip(members["list_id"], members["email"], strict=True)]
-    return members.drop(members.index[taken])
-
-
-def said_of_stores(stores: Sequence[StoreLeftAlone]) -> dict[str, dg.MetadataValue]:
+def said_of_stores(stores: "Sequence[StoreLeftAlone]") -> dict[str, dg.MetadataValue]:
     """Name the stores that are left alone, with the reason; nothing where there are none."""
     import pandas as pd
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 
 from mc_pipeline.defs.check_specs import company_check_spec
+from mc_pipeline.defs.failures import shows_failures
 from mc_pipeline.defs.presentation import (
     LISTED_ROWS,
     counts,
@@ -14,10 +15,9 @@ from mc_pipeline.defs.presentation import (
     records_table,
     unless_empty,
 )
-from mc_pipeline.defs.store.left_alone import troubles_of
-from mc_pipeline.defs.systems import Systems
+from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table
-from mc_pipeline.vocabulary import Owner
+from mc_pipeline.vocabulary import DONE, Owner
 
 ORDERS_APPLIED = "orders_applied"
 PRODUCTS_APPLIED = "products_applied"
@@ -40,14 +40,16 @@ def store_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefin
             )
         ],
     )
+    @shows_failures
     def order_push_checks(
         context: dg.AssetCheckExecutionContext, order_push: Table, systems: dg.ResourceParam[Systems]
     ) -> Iterator[dg.AssetCheckResult]:
-        from mc_pipeline.domain.store.changes import KEPT_RIGHT, STAYS
+        from mc_pipeline.domain.store.held_orders import KEPT_RIGHT, STAYS
+        from mc_pipeline.sync.stores import troubles_of
 
         left_alone = order_push.rows["because"].isin([KEPT_RIGHT, STAYS])
         rows = order_push.rows[~left_alone]
-        trouble = rows[~rows["outcome"].isin(["applied", "unchanged"])]
+        trouble = rows[~rows["outcome"].isin(DONE)]
         told = troubles_of(order_push)
         yield dg.AssetCheckResult(
             check_name=ORDERS_APPLIED,
@@ -88,6 +90,8 @@ def store_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefin
     def product_push_checks(
         context: dg.AssetCheckExecutionContext, product_push: Table
     ) -> Iterator[dg.AssetCheckResult]:
+        from mc_pipeline.sync.stores import troubles_of
+
         told = troubles_of(product_push)
         yield dg.AssetCheckResult(
             check_name=PRODUCTS_APPLIED,

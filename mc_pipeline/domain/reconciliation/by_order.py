@@ -15,8 +15,8 @@ from mc_pipeline.domain.columns import require_unique, texts, times
 from mc_pipeline.domain.errors import RuleError
 from mc_pipeline.domain.revenue.money import units
 from mc_pipeline.domain.store import orders as reasons
-from mc_pipeline.domain.store.changes import KEPT_RIGHT, STAYS
 from mc_pipeline.domain.store.guards import WAITS as WAITS_IN_WORDS
+from mc_pipeline.domain.store.held_orders import KEPT_RIGHT, STAYS
 from mc_pipeline.masking import mask_text
 from mc_pipeline.vocabulary import DONE
 

@@ -6,6 +6,7 @@ goods and shipping make up for each other first.
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 
@@ -53,15 +54,33 @@ EXCLUDED = {
 """Why an order is due in no store, the first that applies: code and sentence."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class OrderTables:
+    """What the orders of a company are judged by.
+
+    Attributes:
+        orders: rows of ``odoo_orders``.
+        lines: rows of ``odoo_order_lines``.
+        refunds: rows of ``odoo_refunds``.
+        products: rows of ``odoo_products``; a product that is not there was deleted.
+        partners: all rows of ``odoo_partners``.
+        contacts: rows of ``contacts``.
+        set_aside: rows of ``set_aside``.
+        members: ``list_id`` and ``email`` of everybody in an audience, in whatever status but archived.
+    """
+
+    orders: pd.DataFrame
+    lines: pd.DataFrame
+    refunds: pd.DataFrame
+    products: pd.DataFrame
+    partners: pd.DataFrame
+    contacts: pd.DataFrame
+    set_aside: pd.DataFrame
+    members: pd.DataFrame
+
+
 def build_store_orders(
-    orders: pd.DataFrame,
-    lines: pd.DataFrame,
-    refunds: pd.DataFrame,
-    products: pd.DataFrame,
-    partners: pd.DataFrame,
-    contacts: pd.DataFrame,
-    set_aside: pd.DataFrame,
-    members: pd.DataFrame,
+    tables: OrderTables,
     company: SellingCompany,
     *,
     fixed_rates: Mapping[int, float] | None = None,
@@ -74,14 +93,7 @@ def build_store_orders(
     """Say of every order where it belongs and what the store should hold of it.
 
     Args:
-        orders: rows of ``odoo_orders``.
-        lines: rows of ``odoo_order_lines``.
-        refunds: rows of ``odoo_refunds``.
-        products: rows of ``odoo_products``; a product that is not there was deleted.
-        partners: all rows of ``odoo_partners``.
-        contacts: rows of ``contacts``.
-        set_aside: rows of ``set_aside``.
-        members: ``list_id`` and ``email`` of everybody in an audience, in whatever status but archived.
+        tables: what the orders are judged by.
         company: the company's settings.
         fixed_rates: order id to rate (order currency per unit of company currency), of orders in another
             currency that a store holds already: they stay at the rate of their first push.
@@ -96,17 +108,20 @@ def build_store_orders(
     Returns:
         Rows of ``store_orders``, one per order, by id: due in one store, or excluded for one reason. Month,
         amounts and lines are there either way: a store that holds an excluded order is kept right by them
-        (see ``store_changes``). ``kept_untaxed_company`` is Odoo's, below zero where it is.
+        (see ``held_orders``). ``kept_untaxed_company`` is Odoo's, below zero where it is.
         ``uncounted_because`` is OTHER_CURRENCY_WITHOUT_RATE, NOT_INVOICED or NOT_PAID, also of orders that
         are excluded for another reason.
 
     Raises:
         RuleError: an order, line or partner is there twice.
     """
-    orders = orders.sort_values("order_id", ignore_index=True)
+    lines, refunds, products, partners = tables.lines, tables.refunds, tables.products, tables.partners
+    orders = tables.orders.sort_values("order_id", ignore_index=True)
     parts = _in_units(kept_by_line(orders, lines, refunds), orders)
     amounts = _amounts(orders, parts, fixed_rates or {})
-    where = _places(orders, judge_partners(partners), contacts, set_aside, company, bound_orders)
+    where = _places(
+        orders, judge_partners(partners), tables.contacts, tables.set_aside, company, bound_orders
+    )
     customer = ids(orders, "partner_id")
     belongs_to = customer.map(elsewhere).where(~customer.isin(set(partners["partner_id"]))).astype(object)
     erased = orders[["partner_id", "partner_invoice_id"]].isin(set(erased_partners)).any(axis=1)
@@ -116,7 +131,7 @@ def build_store_orders(
         CANCELLED: (orders["state"] != "sale") & ~orders["order_id"].isin(set(held_orders)),
         ERASED: erased & where["person_email"].isna(),
         OTHER_COMPANY: belongs_to.notna(),
-        **_reasons_of_place(orders, where, members, company),
+        **_reasons_of_place(orders, where, tables.members, company),
         **of_revenue,
     }
     because = first_reason({code: reasons[code] for code in EXCLUDED}, orders.index)

@@ -21,8 +21,9 @@ from mc_pipeline.odoo.opt_outs_since import (
     next_since,
 )
 from mc_pipeline.settings import CompanySettings
+from mc_pipeline.sync.erased_people import ErasedPeople
 from mc_pipeline.sync.opt_outs.following import withdrawn_by
-from mc_pipeline.sync.systems import ErasedPeople, Systems
+from mc_pipeline.sync.systems import Systems
 
 BLACKLIST, LISTS = "blacklist", "mailing lists"
 FIELD = "field "

@@ -30,6 +30,7 @@ from mc_pipeline.odoo.errors import OdooError
 from mc_pipeline.push.member_writes import MemberWrites
 from mc_pipeline.push.odoo_opt_outs import CarriedOut, OdooOptOutWrites
 from mc_pipeline.push.unsubscribes import push_unsubscribes
+from mc_pipeline.push.writer import Writer
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.opt_outs.asking_odoo import standing_withdrawal, words_of
 from mc_pipeline.sync.opt_outs.changed_addresses import open_changes, with_present_addresses
@@ -114,7 +115,8 @@ def carry_what_was_missed(
     due = due[pd.Series(settled, index=due.index, dtype=bool)]
     parts = [_odoo_rows(into_odoo)]
     for list_id, rows in due.groupby("list_id", sort=False):
-        writes = MemberWrites(systems.mailchimp(company), systems.ledger, lease, run_id, direct_writes=None)
+        writer = Writer(systems.mailchimp(company), systems.ledger, lease, run_id)
+        writes = MemberWrites(writer, direct_writes=None)
         try:
             done = push_unsubscribes(rows.reset_index(drop=True), writes)
         except MailchimpError as error:
@@ -301,7 +303,7 @@ def _into_odoo(
     without_note = ""
     try:
         writes = OdooOptOutWrites(
-            systems.odoo(company), systems.ledger, lease, run_id, company_sources(company)
+            Writer(systems.odoo(company), systems.ledger, lease, run_id), company_sources(company)
         )
         done = writes.carry_out(decided)
         troubles += _of_erased(systems, company, writes)

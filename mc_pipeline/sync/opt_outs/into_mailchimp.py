@@ -33,6 +33,7 @@ from mc_pipeline.mailchimp.parallel import run_concurrently
 from mc_pipeline.masking import mask_text
 from mc_pipeline.push.member_writes import MemberWrites
 from mc_pipeline.push.unsubscribes import push_unsubscribes
+from mc_pipeline.push.writer import Writer
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.opt_outs.changed_addresses import standing_with_former_addresses
 from mc_pipeline.sync.opt_outs.erased import addresses_of, forget_carried
@@ -176,7 +177,7 @@ def _of_audience(
     )
     still_open = _open_in(systems, company, list_id)
     out = out[~out["email"].isin(still_open)].reset_index(drop=True)
-    writes = MemberWrites(client, ledger, lease, run_id, workers=_WORKERS, direct_writes=None)
+    writes = MemberWrites(Writer(client, ledger, lease, run_id, _WORKERS), direct_writes=None)
     done = push_unsubscribes(out, writes)
     carried = set(done.loc[done["outcome"].isin(DONE), "email"])
     quiet = seen.looked_at - set(out["email"]) - still_open - later
@@ -277,12 +278,15 @@ def _settle_open(systems: Systems, lease: Lease, company: CompanySettings, list_
     """Settle our own unsubscribes that were never answered, by the members as they are now."""
     reachable = set(seen.rows.loc[seen.rows["status"].isin(REACHABLE_STATUSES), "email"])
     systems.ledger.intents.settle(
+        company.key,
         lease.fence,
         [
-            Outcome(
-                intent_id=intent.id,
-                outcome=OutcomeKind.NOT_SENT if intent.email in reachable else OutcomeKind.APPLIED,
-                detail="read back after an interruption",
+            (
+                intent.id,
+                Outcome(
+                    outcome=OutcomeKind.NOT_SENT if intent.email in reachable else OutcomeKind.APPLIED,
+                    detail="read back after an interruption",
+                ),
             )
             for intent in systems.ledger.intents.open(company.key, path=OPT_OUTS)
             if intent.list_id == list_id and intent.email in seen.looked_at

@@ -27,6 +27,7 @@ from mc_pipeline.ledger.standing_opt_outs import (
 from mc_pipeline.odoo.errors import OdooAccessError, OdooError
 from mc_pipeline.odoo.opt_outs_since import read_blacklist_of, read_partners_of
 from mc_pipeline.push.odoo_opt_outs import CarriedOut, CompanySources, OdooOptOutWrites
+from mc_pipeline.push.writer import Writer
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.opt_outs.asking_odoo import ask_odoo, words_of
 from mc_pipeline.sync.opt_outs.erased import addresses_of, forget_carried
@@ -70,7 +71,7 @@ def carry_into_odoo(systems: Systems, company: CompanySettings, lease: Lease, ru
     writes: OdooOptOutWrites | None = None
     try:
         writes = OdooOptOutWrites(
-            systems.odoo(company), systems.ledger, lease, run_id, company_sources(company)
+            Writer(systems.odoo(company), systems.ledger, lease, run_id), company_sources(company)
         )
         settled = writes.settle_open()
     except OdooError as error:

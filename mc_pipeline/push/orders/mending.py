@@ -20,6 +20,7 @@ class Mending:
 
     def __init__(self, writes: StoreWrites, now: datetime) -> None:
         self._writes = writes
+        self._writer = writes.writer
         self._now = now
         self._looked_at: set[tuple[str, str]] = set()
         self.deleted: set[tuple[str, int]] = set()
@@ -48,15 +49,15 @@ class Mending:
             if customer in no_customers
             or any(line["product_id"] in no_products for line in document["lines"].values())
         }
-        ledger, lease = self._writes.ledger, self._writes.lease
-        ledger.stores.forget_refusals(
-            lease.company, lease.fence, [("order", store_id, order) for order in mended]
+        writer = self._writer
+        writer.ledger.stores.forget_refusals(
+            writer.company, writer.fence, [("order", store_id, order) for order in mended]
         )
         return frozenset(mended)
 
     def _missing_customers(self, store_id: str, customers: Collection[str]) -> frozenset[str]:
         """Read the customers; those that are not there are known to be so, and so are their orders."""
-        ledger = self._writes.ledger
+        ledger = self._writer.ledger
         self._read({("customer", store_id, customer) for customer in customers})
         present = ledger.stores.customers_present(store_id, customers)
         missing = frozenset(customers) - present
@@ -78,7 +79,7 @@ class Mending:
 
     def _remake_products(self, store_id: str, documents: Collection[Mapping[str, Any]]) -> frozenset[str]:
         """Read the products; those that are not there as they were are made again, as they were."""
-        ledger = self._writes.ledger
+        ledger = self._writer.ledger
         named = {str(line["product_id"]) for document in documents for line in document["lines"].values()}
         before = {
             identity: json.loads(record.sent_json)
@@ -98,5 +99,4 @@ class Mending:
         return frozenset(lost)
 
     def _read(self, keys: Collection[tuple[str, str, str]]) -> None:
-        writes = self._writes
-        read_back(writes.client, writes.ledger, writes.lease, keys, workers=writes.workers)
+        read_back(self._writer, keys)

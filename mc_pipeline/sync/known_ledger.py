@@ -8,8 +8,7 @@ is lifted only when the ledger knows it for ours, and what is heard for the firs
 
 from typing import TYPE_CHECKING
 
-import dagster as dg
-
+from mc_pipeline.sync.errors import SyncError
 from mc_pipeline.tables.mark import UNKNOWN, TablesMark, has_tables, read_mark, write_mark
 
 if TYPE_CHECKING:
@@ -53,10 +52,10 @@ def refuse_another_ledger(ledger: "Ledger") -> None:
     """Stop a step that writes, or plans writes.
 
     Raises:
-        dagster.Failure: the ledger is not the one that the tables were made with.
+        SyncError: the ledger is not the one that the tables were made with.
     """
     if sentence := what_to_do(ledger):
-        raise dg.Failure(sentence, allow_retries=False)
+        raise SyncError(sentence, allow_retries=False)
 
 
 def mark_tables(ledger: "Ledger") -> None:

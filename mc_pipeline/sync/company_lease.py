@@ -1,14 +1,14 @@
 """Takes a company's lease for a step that writes, and waits out one that a crashed run left behind."""
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-import dagster as dg
-
-from mc_pipeline.defs.systems import Systems
+from mc_pipeline.sync.errors import SyncError
+from mc_pipeline.sync.systems import Systems
 
 if TYPE_CHECKING:
     from mc_pipeline.ledger import Lease
@@ -17,16 +17,14 @@ _POLL_SECONDS = 2.0
 
 
 @contextmanager
-def company_lease(
-    systems: Systems, company: str, run_id: str, log: dg.DagsterLogManager
-) -> Iterator["Lease"]:
+def company_lease(systems: Systems, company: str, run_id: str, log: logging.Logger) -> Iterator["Lease"]:
     """Hold the company's lease as this run.
 
     A run that is alive renews its lease, a crashed one does not: when the expiry stands still, it is waited
     for, otherwise the step fails at once.
 
     Raises:
-        dagster.Failure: another run is syncing the company.
+        SyncError: another run is syncing the company.
     """
     from mc_pipeline.ledger import LeaseHeldError
 
@@ -38,7 +36,7 @@ def company_lease(
             return
         except LeaseHeldError as error:
             if first_expiry is not None and error.expires_at > first_expiry:
-                raise dg.Failure(str(error), allow_retries=True) from None
+                raise SyncError(str(error), allow_retries=True) from None
             if first_expiry is None:
                 log.warning(f"{error} Waiting, in case that run has crashed.")
             first_expiry = error.expires_at

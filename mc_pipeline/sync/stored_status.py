@@ -4,20 +4,11 @@ Not through the I/O manager of the other tables: that one asks the ledger who wa
 stored also where the ledger cannot be opened. Its sentences name nobody.
 """
 
-from collections.abc import Mapping
-from datetime import datetime
-
-import dagster as dg
-
-from mc_pipeline.defs.status.reading import JOB, RUN_ID, SYNCED_AT
 from mc_pipeline.domain.company_status import BROKEN, StatusRow
 from mc_pipeline.masking import mask_text
 from mc_pipeline.tables import Table, schemas
 from mc_pipeline.tables.parquet import storage_folder, stored_table, write_table
 from mc_pipeline.vocabulary import Owner
-
-_LAST_WRITTEN = "order_push"
-"""A run without it stopped before, as one up to the plan does."""
 
 
 def store_status(company: str, table: Table) -> list[StatusRow]:
@@ -55,14 +46,3 @@ def stored_status(company: str) -> Table | None:
         return stored_table(schemas.COMPANY_STATUS, company)
     except (ValueError, KeyError, OSError):
         return None
-
-
-def facts_of(run: dg.DagsterRun, company: str, now: datetime) -> Mapping[str, str]:
-    """Say by which run the table is made, and when everything of the company was last looked at."""
-    from mc_pipeline.defs.jobs import SYNC_COMPANY
-
-    before = stored_status(company)
-    chosen = run.asset_selection
-    is_whole = run.job_name == SYNC_COMPANY and (not chosen or dg.AssetKey(_LAST_WRITTEN) in chosen)
-    synced_at = now.isoformat() if is_whole else before.facts.get(SYNCED_AT, "") if before else ""
-    return {RUN_ID: run.run_id, JOB: run.job_name, SYNCED_AT: synced_at}

@@ -1,28 +1,23 @@
 """What a run tells of the stores: which is broken, which waits, which was not looked at, and what to do.
 
-The sentences count orders and name stores, months and products; Mailchimp's words are masked. Imported when
-called only: a definition needs none of it.
+The sentences count orders and name stores, months and products; Mailchimp's words are masked.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from mc_pipeline.defs.store.left_alone import StoreLeftAlone
-from mc_pipeline.domain.store.changes import KEPT_RIGHT, STAYS
-from mc_pipeline.domain.store.guards import WAITS
+import pandas as pd
+
+from mc_pipeline.domain.store.guards import WAITS, LoweredOrders
+from mc_pipeline.domain.store.held_orders import KEPT_RIGHT, STAYS
 from mc_pipeline.ledger import Trouble, TroubleKind
 from mc_pipeline.mailchimp.errors import MailchimpError
 from mc_pipeline.mailchimp.stores import StoreMismatchError
 from mc_pipeline.masking import mask_text
+from mc_pipeline.push.orders.rows import StoreFailure
 from mc_pipeline.settings import CompanySettings
-from mc_pipeline.vocabulary import Owner
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from mc_pipeline.domain.store.guards import LoweredOrders
-    from mc_pipeline.push.order_rows import StoreFailure
+from mc_pipeline.sync.stores import StoreLeftAlone
+from mc_pipeline.vocabulary import DONE, OutcomeKind, Owner
 
 _NAMED = 3
 
@@ -36,7 +31,7 @@ def broken_stores(failures: Mapping[str, MailchimpError], company: CompanySettin
     ]
 
 
-def of_failures(failures: Collection["StoreFailure"]) -> list[Trouble]:
+def of_failures(failures: Collection[StoreFailure]) -> list[Trouble]:
     """Tell which stores could not be written or read, or only in some months."""
     return [
         Trouble(
@@ -70,10 +65,10 @@ def of_left_alone(stores: Collection[StoreLeftAlone], what: str) -> list[Trouble
     ]
 
 
-def of_products(rows: "pd.DataFrame") -> list[Trouble]:
+def of_products(rows: pd.DataFrame) -> list[Trouble]:
     """Tell which stores refused products; ``rows`` of product_push."""
     found = []
-    refused = rows[~rows["outcome"].isin(["applied", "unchanged"])]
+    refused = rows[~rows["outcome"].isin(DONE)]
     for store_id, of_store in refused.groupby("store_id", sort=True):
         found.append(
             Trouble(
@@ -91,7 +86,7 @@ def of_products(rows: "pd.DataFrame") -> list[Trouble]:
     return found
 
 
-def of_orders(rows: "pd.DataFrame") -> list[Trouble]:
+def of_orders(rows: pd.DataFrame) -> list[Trouble]:
     """Tell which stores did not take orders, by the kind of cause; ``rows`` of order_push."""
     found = []
     kinds = rows.assign(kind=_kinds(rows))
@@ -112,11 +107,11 @@ def of_orders(rows: "pd.DataFrame") -> list[Trouble]:
     return found
 
 
-def of_differences(differing: "pd.DataFrame") -> list[Trouble]:
+def of_differences(differing: pd.DataFrame) -> list[Trouble]:
     """Tell which stores are not as they should be though the push did what it could; rows of the
     reconciliation that differ."""
     found = []
-    done = differing["push_outcome"].isna() | differing["push_outcome"].isin(["applied", "unchanged"])
+    done = differing["push_outcome"].isna() | differing["push_outcome"].isin(DONE)
     for store_id, of_store in differing[done].groupby("store_id", sort=True):
         found.append(
             Trouble(
@@ -134,7 +129,7 @@ def of_differences(differing: "pd.DataFrame") -> list[Trouble]:
     return found
 
 
-def of_lowered(waiting: Sequence["LoweredOrders"]) -> list[Trouble]:
+def of_lowered(waiting: Sequence[LoweredOrders]) -> list[Trouble]:
     """Tell of which stores orders wait for an approval."""
     return [
         Trouble(
@@ -188,29 +183,29 @@ _CAUSES: Mapping[str, _Cause] = {
 }
 
 
-def _kinds(rows: "pd.DataFrame") -> list[str]:
+def _kinds(rows: pd.DataFrame) -> list[str]:
     kinds = []
     for outcome, because, text in zip(rows["outcome"], rows["because"], rows["detail"], strict=True):
         detail = text if isinstance(text, str) else ""
-        if outcome in ("applied", "unchanged") or because in (KEPT_RIGHT, STAYS) or detail.startswith(WAITS):
+        if outcome in DONE or because in (KEPT_RIGHT, STAYS) or detail.startswith(WAITS):
             kinds.append("")
-        elif outcome == "rejected":
+        elif outcome == OutcomeKind.REJECTED:
             kinds.append(_REFUSED)
-        elif outcome == "held_back":
+        elif outcome == OutcomeKind.HELD_BACK:
             kinds.append(_CUSTOMERS if detail.startswith("its customer") else _HELD_BACK)
         else:
             kinds.append(_NOT_SENT)
     return kinds
 
 
-def _some(identities: "pd.Series", thing: str) -> str:
+def _some(identities: pd.Series, thing: str) -> str:
     """Count things and name the first: ``2 orders (o1, o2)``."""
     names = identities.drop_duplicates().astype(str).tolist()
     shown = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
     return f"{len(names):,} {thing}{'' if len(names) == 1 else 's'} ({shown})"
 
 
-def _first(details: "pd.Series") -> str:
+def _first(details: pd.Series) -> str:
     texts = [text for text in details if isinstance(text, str) and text]
     return mask_text(texts[0]) if texts else "Mailchimp said nothing"
 

@@ -1,19 +1,29 @@
-"""Makes the table mailchimp_opt_outs of what was heard, and finds out who came back by their own act."""
+"""Makes the tables of the opt-outs: of what was heard, and of what was carried."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from mc_pipeline.defs.consent.assets import AUTHENTICATION, FIRST_READ, LAST_DAY, USUAL
-from mc_pipeline.defs.systems import Systems
 from mc_pipeline.settings import CompanySettings
+from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table, schemas
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mc_pipeline.ledger import ConsentEvent, Finding
+    from mc_pipeline.ledger import ConsentEvent
     from mc_pipeline.sync.opt_outs.hearing import Heard
+
+LAST_DAY, USUAL, FIRST_READ, AUTHENTICATION = (
+    "opt_outs_in_24_hours",
+    "usual_in_24_hours",
+    "first_read",
+    "authentication",
+)
+"""Facts of the table mailchimp_opt_outs."""
+
+SETTLED, TROUBLE = "settled", "trouble"
+"""Facts of the tables of what was carried."""
 
 
 def heard_table(
@@ -41,23 +51,26 @@ def heard_table(
     )
 
 
-def find_origins_of_returns(
-    systems: Systems, company: CompanySettings, members: Table
-) -> "Mapping[tuple[str, str], Finding]":
-    """Find out who came back by their own act since the audiences were read for opt-outs a moment ago."""
-    from mc_pipeline.sync.opt_outs.deliveries import Deliveries
-    from mc_pipeline.sync.opt_outs.origins import Origins
+def undone(rows: "pd.DataFrame") -> int:
+    """Count the opt-outs that are still to be carried."""
+    return int(rows["outcome"].isin(["rejected", "deferred", "unknown", "not_sent"]).sum())
 
-    rows = members.rows
-    subscribed = rows[rows["status"] == "subscribed"]
-    back = subscribed[subscribed["email"].isin(systems.ledger.consent.ever_opted_out())]
-    changes = systems.ledger.members.changes(back, members.observed_at)
-    told = {
-        member: acts
-        for audience in company.audiences.values()
-        for member, acts in Deliveries.waiting(systems.ledger, audience.list_id).acts().items()
-    }
-    return Origins(systems.mailchimp(company), systems.ledger).find(changes, told, {})
+
+def carried_table(
+    rows: "pd.DataFrame",
+    observed_at: datetime,
+    troubles: "tuple[str, ...] | list[str]",
+    facts: dict[str, str] | None = None,
+) -> Table:
+    """Make the table of what a step carried; it is incomplete where the step met trouble."""
+    because = "; ".join(troubles)
+    return Table(
+        rows,
+        observed_at,
+        complete=not because,
+        incomplete_because=because,
+        facts={**(facts or {}), TROUBLE: because},
+    )
 
 
 def _rows(events: "Sequence[ConsentEvent]") -> "pd.DataFrame":

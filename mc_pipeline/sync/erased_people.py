@@ -6,9 +6,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
-import dagster as dg
-
 from mc_pipeline.domain.errors import RuleError
+from mc_pipeline.sync.errors import SyncError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,13 +27,13 @@ def erasure_pseudonyms() -> "Pseudonyms":
     """Make the pseudonyms of the key in the environment.
 
     Raises:
-        dagster.Failure: ``MC_PIPELINE_ERASURE_KEY`` is not set, or too short to protect anybody.
+        SyncError: ``MC_PIPELINE_ERASURE_KEY`` is not set, or too short to protect anybody.
     """
     from mc_pipeline.domain.erasure import SHORTEST_KEY, Pseudonyms
 
     key = os.environ.get(ERASURE_KEY_VARIABLE, "")
     if not key:
-        raise dg.Failure(
+        raise SyncError(
             f"{ERASURE_KEY_VARIABLE} is not set: set it to a secret of at least {SHORTEST_KEY} characters, "
             "the same on every machine, and never change it: by it alone are erased people recognised",
             allow_retries=False,
@@ -42,7 +41,7 @@ def erasure_pseudonyms() -> "Pseudonyms":
     try:
         return Pseudonyms(key)
     except RuleError as error:
-        raise dg.Failure(f"{ERASURE_KEY_VARIABLE}: {error}", allow_retries=False) from None
+        raise SyncError(f"{ERASURE_KEY_VARIABLE}: {error}", allow_retries=False) from None
 
 
 class ErasedPeople:
@@ -74,14 +73,14 @@ class ErasedPeople:
         """Load the tombstones; without any, no key is needed.
 
         Raises:
-            dagster.Failure: the key is missing, or is another one than the tombstones were made with.
+            SyncError: the key is missing, or is another one than the tombstones were made with.
         """
         tombstones = ledger.erasures.tombstones()
         if not tombstones:
             return cls(None, ())
         pseudonyms = erasure_pseudonyms()
         if any(tombstone.key_id != pseudonyms.key_id for tombstone in tombstones):
-            raise dg.Failure(
+            raise SyncError(
                 f"{ERASURE_KEY_VARIABLE} is not the key that people were erased with: without that one they "
                 "would not be recognised and be sent to Mailchimp again. Set the former key.",
                 allow_retries=False,

@@ -6,20 +6,19 @@ is held back because of an unread audience is a rule (``domain.completeness``) a
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import dagster as dg
-
-from mc_pipeline.defs.consent.troubles import NOT_REACHED, account_trouble
-from mc_pipeline.defs.odoo.assets import shrunk_since
-from mc_pipeline.defs.odoo.troubles import incomplete_read
-from mc_pipeline.defs.systems import Systems
 from mc_pipeline.ledger.troubles import Trouble, TroubleKind
 from mc_pipeline.masking import mask_text
 from mc_pipeline.settings import CompanySettings
+from mc_pipeline.sync.errors import SyncError
+from mc_pipeline.sync.opt_outs.troubles import NOT_REACHED, account_trouble
+from mc_pipeline.sync.reads import incomplete_read, shrunk_since
+from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table, schemas
 from mc_pipeline.vocabulary import EventSource, Owner
 
@@ -34,6 +33,9 @@ _AUDIENCES, _SHRUNK = "audiences", "shrunk"
 """Facts of the table mailchimp_members."""
 
 _NOT_AMONG_THEM = "it was not read when mailchimp_members was made last: materialise that again"
+
+CONFIRMED_ABSENCES = 200
+"""Members asked for one by one in a run, when they have disappeared from an audience (rule 1.3)."""
 
 
 @dataclass(frozen=True)
@@ -165,12 +167,12 @@ class _Part:
 
 
 def observe_audiences(
-    systems: Systems, company: CompanySettings, lease: "Lease", run_id: str, log: dg.DagsterLogManager
+    systems: Systems, company: CompanySettings, lease: "Lease", run_id: str, log: logging.Logger
 ) -> Observation:
     """Read every audience of the company.
 
     Raises:
-        dagster.Failure: none can be read.
+        SyncError: none can be read.
         LeaseLostError: the run is not the company's writer any more.
     """
     import pandas as pd
@@ -203,7 +205,7 @@ def observe_audiences(
             f"written to them: {known[0].because}",
         )
         named = {name: getattr(trouble, name) for name in ("part", "place", "code", "what_to_do")}
-        raise dg.Failure(trouble.sentence, metadata=named)
+        raise SyncError(trouble.sentence, about=named)
     # Where none is found, the API key is another account's rather than all audiences deleted.
     systems.ledger.audience_reads.not_found(company.key, not_found, run_id, fence=lease.fence)
     gone = systems.ledger.audience_reads.gone([each.list_id for each in known if each.described is None])
@@ -221,6 +223,35 @@ def observe_audiences(
     origins = {member: finding for part in parts for member, finding in part.origins.items()}
     table, audiences = _judged(systems, company, rows, min(part.observed_at for part in parts), known)
     return Observation(table, audiences, origins)
+
+
+def confirm_absences(
+    systems: Systems, company: CompanySettings, list_ids: Collection[str], log: logging.Logger
+) -> int:
+    """Ask for members that disappeared from a complete read; whoever is gone twice has vanished.
+
+    Only in audiences that were read: in one that is not there, nobody is.
+    """
+    from mc_pipeline.digests import subscriber_hash
+    from mc_pipeline.mailchimp.errors import MailchimpError
+    from mc_pipeline.mailchimp.members import get_member
+
+    absent = systems.ledger.members.absent(company.key)
+    absent = absent[absent["list_id"].isin(list_ids)].head(CONFIRMED_ABSENCES)
+    client = systems.mailchimp(company)
+    vanished = 0
+    for list_id, rows in absent.groupby("list_id"):
+        try:
+            gone = [
+                email
+                for email in rows["email"]
+                if get_member(client, str(list_id), subscriber_hash(email)) is None
+            ]
+        except MailchimpError as error:
+            log.warning(f"Who disappeared from {list_id} is asked for again in the next run: {error}")
+            continue
+        vanished += len(systems.ledger.members.confirm_absent(str(list_id), gone))
+    return vanished
 
 
 def troubles_of_audiences(company: CompanySettings, audiences: Audiences) -> list[Trouble]:
@@ -272,7 +303,6 @@ def _take_erased(systems: Systems, company: CompanySettings, theirs: "pd.DataFra
 def _read(
     systems: Systems, company: CompanySettings, name: str, list_id: str, described: "Audience"
 ) -> tuple[KnownAudience, _Part]:
-    from mc_pipeline.defs.consent.tables import find_origins_of_returns
     from mc_pipeline.mailchimp.members import read_members
     from mc_pipeline.mailchimp.merge_fields import list_merge_fields
 
@@ -283,7 +313,7 @@ def _read(
     part = _Part(
         rows,
         read.observed_at,
-        find_origins_of_returns(systems, company, Table(systems.erased.without(rows), read.observed_at)),
+        _origins_of_returns(systems, company, Table(systems.erased.without(rows), read.observed_at)),
     )
     because = "" if read.complete else mask_text(read.incomplete_because)
     return KnownAudience(name, list_id, described, types, because), part
@@ -321,3 +351,22 @@ def _reasons(known: Iterable[KnownAudience]) -> list[str]:
 
 def _as_fact(audience: KnownAudience) -> dict[str, Any]:
     return asdict(audience)
+
+
+def _origins_of_returns(
+    systems: Systems, company: CompanySettings, members: Table
+) -> "Mapping[tuple[str, str], Finding]":
+    """Find out who came back by their own act since the audiences were read for opt-outs a moment ago."""
+    from mc_pipeline.sync.opt_outs.deliveries import Deliveries
+    from mc_pipeline.sync.opt_outs.origins import Origins
+
+    rows = members.rows
+    subscribed = rows[rows["status"] == "subscribed"]
+    back = subscribed[subscribed["email"].isin(systems.ledger.consent.ever_opted_out())]
+    changes = systems.ledger.members.changes(back, members.observed_at)
+    told = {
+        member: acts
+        for audience in company.audiences.values()
+        for member, acts in Deliveries.waiting(systems.ledger, audience.list_id).acts().items()
+    }
+    return Origins(systems.mailchimp(company), systems.ledger).find(changes, told, {})

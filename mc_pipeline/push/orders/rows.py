@@ -11,11 +11,12 @@ from mc_pipeline.domain.store.guards import LoweredOrders
 from mc_pipeline.mailchimp.errors import MailchimpError
 from mc_pipeline.push.store_writes import StoreResult
 from mc_pipeline.push.stores import Store
+from mc_pipeline.vocabulary import DONE, OutcomeKind, StoreChangeKind
 
 ROW = ("store_id", "order_id", "foreign_order_id", "month", "operation", "because", "outcome", "detail")
 PROGRESS = ("month", "orders", "done", "failed", "trouble")
 
-Row = tuple[str, int, str, str, str, str, str, str]
+Row = tuple[str, int, str, str, StoreChangeKind, str, OutcomeKind, str]
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class OrderPush:
     def unfinished_stores(self, stores: Iterable[Store]) -> set[str]:
         """Stores with an order that was not sent, or of which nobody knows whether they hold it."""
         failed = {failure.store_id for failure in self.failures}
-        unclear = self.rows["outcome"].isin(["unknown", "not_sent"])
+        unclear = self.rows["outcome"].isin([OutcomeKind.UNKNOWN, OutcomeKind.NOT_SENT])
         return (failed | set(self.rows.loc[unclear, "store_id"])) & {store.store_id for store in stores}
 
 
@@ -67,9 +68,11 @@ class Month:
     rows: list[Row] = field(default_factory=list)
     trouble: list[str] = field(default_factory=list)
     # Orders that were written and had to be read back to know what became of it: operation and why.
-    read_back: dict[int, tuple[str, str]] = field(default_factory=dict)
+    read_back: dict[int, tuple[StoreChangeKind, str]] = field(default_factory=dict)
 
-    def add(self, store_id: str, order_id: int, operation: str, because: str, result: StoreResult) -> None:
+    def add(
+        self, store_id: str, order_id: int, operation: StoreChangeKind, because: str, result: StoreResult
+    ) -> None:
         """Note what became of an order."""
         self.rows.append(
             (
@@ -84,18 +87,22 @@ class Month:
             )
         )
 
-    def hold_back(self, store_id: str, order_id: int, operation: str, because: str, why: str) -> None:
+    def hold_back(
+        self, store_id: str, order_id: int, operation: StoreChangeKind, because: str, why: str
+    ) -> None:
         """Note an order that is not written, and why."""
-        self.add(store_id, order_id, operation, because, StoreResult("held_back", why))
+        self.add(store_id, order_id, operation, because, StoreResult(OutcomeKind.HELD_BACK, why))
 
     def list_untouched(self, row: Any, because: str) -> None:
         """List an order that a store holds, that is due in none, and of which nothing is written."""
         detail = row.excluded_detail if isinstance(row.excluded_detail, str) else row.excluded_because
-        self.hold_back(str(row.store_id), int(row.order_id), "update", because, f"stays as it is: {detail}")
+        self.hold_back(
+            str(row.store_id), int(row.order_id), StoreChangeKind.UPDATE, because, f"stays as it is: {detail}"
+        )
 
     def progress(self) -> tuple[str, int, int, int, str]:
         """A row of ``PROGRESS``."""
         outcomes = [row[6] for row in self.rows]
-        done = sum(outcome in ("applied", "unchanged") for outcome in outcomes)
-        tried = sum(outcome != "held_back" for outcome in outcomes)
+        done = sum(outcome in DONE for outcome in outcomes)
+        tried = sum(outcome != OutcomeKind.HELD_BACK for outcome in outcomes)
         return self.month, tried, done, tried - done, "; ".join(dict.fromkeys(self.trouble))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from mc_pipeline.defs.systems import Systems
 from mc_pipeline.domain.plan.greetings import Greeting, greetings, verdict_on_greetings
 from mc_pipeline.domain.plan.guards import GuardReport, evaluate_guards
 from mc_pipeline.domain.plan.plan import AudienceChanges, Completeness, decide_changes
@@ -19,6 +18,7 @@ from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.lists import Audience
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.opt_outs.following import lost_evidence, opted_out_since
+from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table
 
 LAST_EVENT, MADE_AT, PLAN_ID = "last_event", "made_at", "plan_id"
@@ -58,7 +58,7 @@ def make_plan(
     members: Table,
 ) -> MadePlan:
     """Decide the changes, judge them by the guards and the approvals there are, and save the plan."""
-    from mc_pipeline.defs.audience.observing import Audiences
+    from mc_pipeline.sync.observing import Audiences
 
     lists = {key: audience.list_id for key, audience in company.audiences.items()}
     ledger = systems.ledger

@@ -12,7 +12,6 @@ from typing import Any
 
 import pandas as pd
 
-from mc_pipeline.cli.summary import read_stored
 from mc_pipeline.domain.consent.evidence import BOOLEAN_FIELD
 from mc_pipeline.domain.consent.held_addresses import HeldAddresses
 from mc_pipeline.domain.consent.odoo_opt_outs import CONFLICTS
@@ -35,6 +34,7 @@ from mc_pipeline.ledger.standing_opt_outs import (
 from mc_pipeline.masking import mask_email, mask_text
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.bound_orders import orders_bound
+from mc_pipeline.sync.stored import read_stored
 from mc_pipeline.tables import Table
 from mc_pipeline.tables.elsewhere import customers_elsewhere_in
 
@@ -280,7 +280,7 @@ def _not_written(
 
     Not where the last plan changes the member: the stored audience is as it was before.
     """
-    from mc_pipeline.defs.audience.observing import Audiences
+    from mc_pipeline.sync.observing import Audiences
 
     names = ("contacts", "mailchimp_members", "odoo_partners", "set_aside", "odoo_blacklist")
     contacts, members, partners, aside, blacklist = (tables[name] for name in names)

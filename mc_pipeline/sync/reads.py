@@ -1,14 +1,13 @@
-"""What the steps that read Odoo report: a read that may not be the whole truth."""
+"""Judges whether a read of Odoo is whole, remembers it, and reports what may not be the whole truth."""
 
 from typing import TYPE_CHECKING
 
-from mc_pipeline.defs.systems import Systems
+from mc_pipeline.domain.completeness import shrunk_because
+from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table
 from mc_pipeline.vocabulary import Owner
 
 if TYPE_CHECKING:
-    import dagster as dg
-
     from mc_pipeline.ledger.troubles import Trouble
     from mc_pipeline.settings import CompanySettings
 
@@ -18,17 +17,11 @@ def release_of(company: str, table: str) -> str:
     return f"mc-pipeline approve --read {company}/{table}"
 
 
-def report_read(
-    context: "dg.AssetExecutionContext",
-    systems: Systems,
-    company: "CompanySettings",
-    name: str,
-    *reads: Table,
-) -> None:
+def report_read(systems: Systems, company: "CompanySettings", run_id: str, name: str, *reads: Table) -> None:
     """Report what of the reads of a table is in doubt; nothing, when all of them are complete."""
     reasons = dict.fromkeys(read.incomplete_because for read in reads if not read.complete)
     found = [incomplete_read(company.key, name, because) for because in reasons]
-    systems.ledger.troubles.report(company.key, name, context.run.run_id, found)
+    systems.ledger.troubles.report(company.key, name, run_id, found)
 
 
 def incomplete_read(company: str, name: str, because: str) -> "Trouble":
@@ -69,3 +62,21 @@ def incomplete_read(company: str, name: str, because: str) -> "Trouble":
         f"again. If that says the same: mc-pipeline doctor {company}",
         owner=Owner.DATA_ENGINEERING,
     )
+
+
+def judge_read(systems: Systems, company: "CompanySettings", name: str, table: Table) -> Table:
+    """Mark a table incomplete when it shrank too much since its last complete read; remember this read."""
+    shrunk = shrunk_since(systems, company, name, len(table.rows))
+    if table.complete and shrunk:
+        table = Table(table.rows, table.observed_at, complete=False, incomplete_because=shrunk)
+    systems.ledger.reads.record_observation(
+        company.key, name, table.observed_at, len(table.rows), table.complete, table.incomplete_because
+    )
+    return table
+
+
+def shrunk_since(systems: Systems, company: "CompanySettings", name: str, rows: int) -> str:
+    """Say that a table of so many rows shrank too much since its last complete read; empty: it did not."""
+    last = systems.ledger.reads.last_complete(company.key, name)
+    shrunk = shrunk_because(rows, last.rows if last else None)
+    return f"{name}: {shrunk} ({release_of(company.key, name)})" if shrunk else ""

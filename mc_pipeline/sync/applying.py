@@ -1,19 +1,20 @@
 """Applies a stored plan, or refuses it: the ledger decides, not whoever started the run (rule 7.1)."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-import dagster as dg
 import pandas as pd
 
-from mc_pipeline.defs.audience.planning import LEAKING, identity_of, judge_plan
-from mc_pipeline.defs.systems import Systems
 from mc_pipeline.domain.plan.guards import GuardReport, push_refusal
 from mc_pipeline.ledger import Lease
 from mc_pipeline.masking import mask_text
 from mc_pipeline.settings import CompanySettings
+from mc_pipeline.sync.errors import SyncError
+from mc_pipeline.sync.planning import LEAKING, identity_of, judge_plan
+from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table, schemas
 
 if TYPE_CHECKING:
@@ -31,14 +32,14 @@ def apply_plan(
     members: Table,
     contacts: Table,
     lease: Lease,
-    context: dg.AssetExecutionContext,
+    run_id: str,
+    log: logging.Logger,
 ) -> "Pushed":
     """Push a plan but for what waits; an audience that cannot take its merge fields holds up no other.
 
     Raises:
-        dagster.Failure: nothing of the plan may be applied; nothing was written.
+        SyncError: nothing of the plan may be applied; nothing was written.
     """
-    from mc_pipeline.defs.audience.observing import Audiences
     from mc_pipeline.domain.plan.first_loads import still_loading
     from mc_pipeline.domain.plan.refusal_causes import OUTSIDE_THE_PERSON
     from mc_pipeline.domain.plan.refused_rows import rows_refused_before
@@ -46,6 +47,8 @@ def apply_plan(
     from mc_pipeline.domain.plan.waiting_rows import with_waiting
     from mc_pipeline.push.member_writes import MemberWrites
     from mc_pipeline.push.plan import MEMBER_NOT_CREATED, NEVER_TRIED, push_plan
+    from mc_pipeline.push.writer import Writer
+    from mc_pipeline.sync.observing import Audiences
     from mc_pipeline.sync.opt_outs.since import AskedSince
 
     plans = systems.ledger.plans
@@ -53,7 +56,7 @@ def apply_plan(
     identity = identity_of(systems, company, plan)
     record = plans.get(identity)
     if record is None:
-        raise dg.Failure(
+        raise SyncError(
             f"Plan {identity} is not in the ledger: materialise audience_plan again, then this asset.",
             allow_retries=False,
         )
@@ -67,7 +70,7 @@ def apply_plan(
         leaking=int(record.counts.get(LEAKING, 0)),
     )
     if refusal:
-        raise dg.Failure(refusal, allow_retries=False)
+        raise SyncError(refusal, allow_retries=False)
 
     judged = judge_plan(systems, company, rows, members.rows)
     # What waits is not there for this push: nothing is prepared for it, and it holds up nothing.
@@ -87,21 +90,17 @@ def apply_plan(
         held_back_because=waiting_for_creations(going, prepared.unusable, refused_before(creations).said)
     )
     total = int((due["held_back_because"] == "").sum())
+    workers = min(_WORKERS, systems.settings.mailchimp[company.mailchimp].max_connections)
     writes = MemberWrites(
-        client,
-        systems.ledger,
-        lease,
-        context.run.run_id,
-        workers=min(_WORKERS, systems.settings.mailchimp[company.mailchimp].max_connections),
-        progress=_Progress(context, total),
-        since=AskedSince(systems, company, context.run.run_id),
+        Writer(client, systems.ledger, lease, run_id, workers),
+        progress=_Progress(log, total),
+        since=AskedSince(systems, company, run_id),
         fields=prepared.fields,
         by_audience=True,
     )
     pushed = push_plan(
         due,
         writes,
-        client,
         first_load=plans.in_first_load(company.key, lists),
         open_addresses={
             (intent.list_id, intent.email) for intent in systems.ledger.intents.open(company.key)
@@ -233,8 +232,8 @@ def _prepare_merge_fields(
 class _Progress:
     """Writes a line now and then while a long plan is pushed."""
 
-    def __init__(self, context: dg.AssetExecutionContext, total: int) -> None:
-        self._context = context
+    def __init__(self, log: logging.Logger, total: int) -> None:
+        self._log = log
         self._total = total
         self._done = 0
 
@@ -242,4 +241,4 @@ class _Progress:
         before = self._done
         self._done += rows
         if self._done // _ROWS_BETWEEN_REPORTS > before // _ROWS_BETWEEN_REPORTS:
-            self._context.log.info(f"{self._done:,} of {self._total:,} changes are applied.")
+            self._log.info(f"{self._done:,} of {self._total:,} changes are applied.")

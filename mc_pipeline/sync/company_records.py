@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mc_pipeline.defs.systems import Systems
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.settings.models import CompanyIfSettings
+from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table
 
 if TYPE_CHECKING:
