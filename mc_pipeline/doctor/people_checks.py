@@ -8,13 +8,13 @@ from mc_pipeline.doctor.subjects import CompanyInOdoo
 from mc_pipeline.domain.contacts.company_records import COMPANY_IF, CONTACTS_BELOW, MEMORY, ODOO
 from mc_pipeline.domain.contacts.contacts import build_contacts
 from mc_pipeline.domain.contacts.gone_partners import list_customers_elsewhere
-from mc_pipeline.domain.contacts.people import orders_bound_to_customer, orders_by_invoice_address
 from mc_pipeline.mailchimp.errors import MailchimpError
 from mc_pipeline.odoo.database_mark import database_mark
 from mc_pipeline.odoo.orders import read_orders
 from mc_pipeline.odoo.partners import has_company_types
 from mc_pipeline.odoo.partners_elsewhere import customers_elsewhere
 from mc_pipeline.odoo.tags import read_tag_paths
+from mc_pipeline.sync.contact_inputs import contact_inputs
 
 SOON_READ = 20_000
 """Partners and orders, together, that are read within seconds."""
@@ -33,16 +33,15 @@ def check_people(company: CompanyInOdoo) -> Iterator[Result]:
     elsewhere = customers_elsewhere(client, company.odoo_id)
     double_optin = _double_optin_audiences(company)
     result = build_contacts(
-        rows,
-        orders_read.rows,
-        settings,
-        opted_out_emails=company.systems.ledger.consent.ever_opted_out(),
-        double_optin_audiences=double_optin or frozenset(),
-        known_tags=read_tag_paths(client),
-        # What the stores hold is left to the sync: it counts few orders otherwise.
-        bound_orders=orders_bound_to_customer(
-            orders_by_invoice_address(rows, orders_read.rows), others=elsewhere
-        ),
+        contact_inputs(
+            company.systems.ledger,
+            settings,
+            rows,
+            orders_read.rows,
+            elsewhere=elsewhere,
+            double_optin_audiences=double_optin or frozenset(),
+            known_tags=read_tag_paths(client),
+        )
     )
     for key, audience in settings.audiences.items():
         people = result.contacts[result.contacts["audience"] == key]

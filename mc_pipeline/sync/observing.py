@@ -97,6 +97,16 @@ class Audiences:
             found.append(KnownAudience(**known, described=Audience(**described) if described else None))
         return cls(found, members.facts.get(_SHRUNK, ""))
 
+    @classmethod
+    def unread_of(cls, company: CompanySettings) -> "Audiences":
+        """Those of a company of which no table was made yet: nothing is known of any."""
+        return cls(
+            [
+                KnownAudience(name, audience.list_id, because=_NOT_AMONG_THEM)
+                for name, audience in company.audiences.items()
+            ]
+        )
+
     @property
     def unread(self) -> list[KnownAudience]:
         """Those of which nothing was read."""

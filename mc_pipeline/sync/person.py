@@ -6,7 +6,7 @@ stored tables. Sentences carry ids of Odoo, never a name or a whole address.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +19,7 @@ from mc_pipeline.domain.contacts.contacts import decide
 from mc_pipeline.domain.contacts.explanation import ExplanationStep, explain_contact, explain_partner
 from mc_pipeline.domain.contacts.gone_partners import GONE, HIDDEN
 from mc_pipeline.domain.contacts.names import NOT_DECIDED
-from mc_pipeline.domain.plan.plan import Completeness, decide_changes
+from mc_pipeline.domain.plan.plan import decide_changes
 from mc_pipeline.domain.plan.refusal_causes import OUTSIDE_THE_PERSON
 from mc_pipeline.ledger import Ledger
 from mc_pipeline.ledger.due_in_odoo import CONFLICT
@@ -33,7 +33,9 @@ from mc_pipeline.ledger.standing_opt_outs import (
 )
 from mc_pipeline.masking import mask_email, mask_text
 from mc_pipeline.settings import CompanySettings
-from mc_pipeline.sync.bound_orders import orders_bound
+from mc_pipeline.sync.contact_inputs import contact_inputs
+from mc_pipeline.sync.observing import Audiences
+from mc_pipeline.sync.planning import PlanTables, plan_inputs
 from mc_pipeline.sync.stored import read_stored
 from mc_pipeline.tables import Table
 from mc_pipeline.tables.elsewhere import customers_elsewhere_in
@@ -220,14 +222,18 @@ def _decided(
     if partners is None or orders is None:
         yield ExplanationStep("partner", "never read", "Odoo was not read yet.")
         return
+    members = tables["mailchimp_members"]
+    audiences = Audiences.of(members, company) if members is not None else Audiences.unread_of(company)
     decision = decide(
-        partners.rows,
-        orders.rows,
-        company,
-        opted_out_emails=ledger.consent.ever_opted_out(),
-        bound_orders=orders_bound(
-            ledger, company.key, partners.rows, orders.rows, others=customers_elsewhere_in(partners)
-        ),
+        contact_inputs(
+            ledger,
+            company,
+            partners.rows,
+            orders.rows,
+            elsewhere=customers_elsewhere_in(partners),
+            double_optin_audiences=audiences.double_optin,
+            known_tags=None,
+        )
     )
     steps = explain_contact(decision, address)
     if steps[0].outcome == "not found":
@@ -236,20 +242,8 @@ def _decided(
         for partner in partners.rows.loc[typed == address, "partner_id"]:
             yield from explain_partner(decision, int(partner))
             steps = []
-    stored = tables.rows("contacts", address)
-    told: list[str] = []
-    for step in steps:
-        if step.step == "status if new" and len(stored):
-            # Whether the audience asks people to confirm was known when the table was made.
-            contact = stored.iloc[0]
-            because = str(contact["status_because"])
-            step = replace(
-                step,
-                outcome=contact["status_for_new"] or "not created",
-                sentence=f"{because[:1].upper()}{because[1:]}.",
-            )
-        told.append(step.sentence)
-        yield step
+    told = [step.sentence for step in steps]
+    yield from steps
     for row in _records(tables.rows("set_aside", address, "person_email")):
         sentence = f"Partner {row['partner_id']} {row['detail']}. {row['fix']}"
         if sentence not in told:
@@ -280,8 +274,6 @@ def _not_written(
 
     Not where the last plan changes the member: the stored audience is as it was before.
     """
-    from mc_pipeline.sync.observing import Audiences
-
     names = ("contacts", "mailchimp_members", "odoo_partners", "set_aside", "odoo_blacklist")
     contacts, members, partners, aside, blacklist = (tables[name] for name in names)
     if contacts is None or members is None or partners is None or aside is None or blacklist is None:
@@ -290,26 +282,12 @@ def _not_written(
         return
     planned = tables.rows("audience_plan", address, "email", "new_email")
     changing = set(planned["audience"]) if len(planned) else set()
+    plan_tables = PlanTables(
+        contacts=contacts, set_aside=aside, partners=partners, blacklist=blacklist, members=members
+    )
+    last_event = ledger.consent.last_event_id()
     changes = decide_changes(
-        contacts.rows,
-        members.rows,
-        ledger.members.load([audience.list_id for audience in company.audiences.values()]),
-        company=company,
-        partners=partners.rows,
-        set_aside=aside.rows,
-        completeness=Completeness(audiences=Audiences.of(members, company).in_doubt),
-        planned_at=planned_at,
-        blacklisted_emails=frozenset(blacklist.rows.loc[blacklist.rows["active"], "email"]),
-        opted_out_ever=frozenset(ledger.consent.ever_opted_out()),
-        not_taken_back=ledger.consent.refused_for_good(),
-        changed=ledger.changed_addresses.open(company.key),
-        first_load_list_ids=frozenset(
-            ledger.plans.in_first_load(
-                company.key, [audience.list_id for audience in company.audiences.values()]
-            )
-        ),
-        asked_to_confirm=ledger.confirmations.asked(company.key),
-        of_first_load=frozenset(ledger.confirmations.of_first_load(company.key, [address])),
+        plan_inputs(ledger, company, plan_tables, last_event=last_event, made_at=planned_at)
     )
     left = changes.not_written
     # Names that are not decided stay as they are, whatever else the plan changes.

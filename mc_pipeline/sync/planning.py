@@ -3,28 +3,30 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
+from mc_pipeline.domain.consent.opted_out_in_odoo import opted_out_in_odoo
 from mc_pipeline.domain.plan.greetings import Greeting, greetings, verdict_on_greetings
 from mc_pipeline.domain.plan.guards import GuardReport, evaluate_guards
+from mc_pipeline.domain.plan.inputs import PlanInputs
+from mc_pipeline.domain.plan.leaks import LeakFacts, find_leaks
 from mc_pipeline.domain.plan.plan import AudienceChanges, Completeness, decide_changes
 from mc_pipeline.domain.plan.rows import plan_id
 from mc_pipeline.domain.plan.waiting_rows import why_rows_wait
-from mc_pipeline.ledger import PlanRecord
+from mc_pipeline.ledger import Ledger, PlanRecord
 from mc_pipeline.ledger.standing_opt_outs import EVIDENCE_WITHDRAWN
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.lists import Audience
 from mc_pipeline.settings import CompanySettings
+from mc_pipeline.sync.observing import Audiences
 from mc_pipeline.sync.opt_outs.following import lost_evidence, opted_out_since
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table
 
 LAST_EVENT, MADE_AT, PLAN_ID = "last_event", "made_at", "plan_id"
 """Facts of the table audience_plan: the newest consent event it knows, when it was made (UTC), its id."""
-if TYPE_CHECKING:
-    from mc_pipeline.mailchimp.client import MailchimpClient
 
 GREETINGS, LEAKING = "greetings", "leaking"
 """Keys of a saved plan's counts: whom it would have mailed by welcome automations, in words; how many rows of
@@ -48,35 +50,45 @@ class MadePlan:
     first_load: list[dict[str, Any]]
 
 
-def make_plan(
-    systems: Systems,
-    company: CompanySettings,
-    contacts: Table,
-    set_aside: Table,
-    partners: Table,
-    blacklist: Table,
-    members: Table,
-) -> MadePlan:
-    """Decide the changes, judge them by the guards and the approvals there are, and save the plan."""
-    from mc_pipeline.sync.observing import Audiences
+@dataclass(frozen=True, kw_only=True)
+class PlanTables:
+    """The tables of a company that a plan is made from, as they were read and decided."""
 
-    lists = {key: audience.list_id for key, audience in company.audiences.items()}
-    ledger = systems.ledger
-    known = Audiences.of(members, company)
+    contacts: Table
+    set_aside: Table
+    partners: Table
+    blacklist: Table
+    members: Table
+
+
+def plan_inputs(
+    ledger: Ledger, company: CompanySettings, tables: PlanTables, *, last_event: int, made_at: datetime
+) -> PlanInputs:
+    """Gather everything that a plan is decided from: for the sync, and for whoever explains what it does.
+
+    Args:
+        ledger: the ledger.
+        company: the company's settings.
+        tables: what was read of both systems.
+        last_event: number of the newest consent event that the plan may know.
+        made_at: when the plan is made (UTC): what is carried into Odoo later is not the plan's to know.
+    """
+    lists = [audience.list_id for audience in company.audiences.values()]
+    known = Audiences.of(tables.members, company)
     audiences = known.described
-    client = systems.mailchimp(company)
-    # Opt-outs that are heard from here on are not the plan's to know: the push drops those people.
-    known_then = {LAST_EVENT: str(ledger.consent.last_event_id()), MADE_AT: systems.now().isoformat()}
     successors = ledger.partner_addresses.successors()
-    opted_out = opted_out_since(systems, blacklist.rows, up_to_event=int(known_then[LAST_EVENT]))
-    odoo_reasons = [table.incomplete_because for table in (contacts, blacklist) if not table.complete]
-    changes = decide_changes(
-        contacts.rows,
-        members.rows,
-        ledger.members.load(lists.values()),
+    opted_out = opted_out_since(ledger, tables.blacklist.rows, up_to_event=last_event)
+    contacts = tables.contacts.rows
+    odoo_reasons = [
+        table.incomplete_because for table in (tables.contacts, tables.blacklist) if not table.complete
+    ]
+    return PlanInputs(
+        contacts=contacts,
+        members=tables.members.rows,
+        records=ledger.members.load(lists),
         company=company,
-        partners=partners.rows,
-        set_aside=set_aside.rows,
+        partners=tables.partners.rows,
+        set_aside=tables.set_aside.rows,
         completeness=Completeness(
             odoo=not odoo_reasons,
             odoo_because="; ".join(odoo_reasons),
@@ -84,35 +96,31 @@ def make_plan(
             mailchimp_because=known.shrunk,
             audiences=known.in_doubt,
         ),
-        planned_at=systems.now(),
-        blacklisted_emails=opted_out_in_odoo(
-            systems, company, blacklist, until=datetime.fromisoformat(known_then[MADE_AT])
-        ),
-        opted_out_ever=frozenset(ledger.consent.ever_opted_out(up_to_event=int(known_then[LAST_EVENT]))),
+        planned_at=made_at,
+        blacklisted_emails=blacklisted_emails(ledger, company, tables.blacklist, until=made_at),
+        opted_out_ever=frozenset(ledger.consent.ever_opted_out(up_to_event=last_event)),
         double_optin_list_ids=frozenset(
             list_id for list_id, audience in audiences.items() if audience.double_optin
         ),
-        first_load_list_ids=frozenset(ledger.plans.in_first_load(company.key, lists.values())),
+        first_load_list_ids=frozenset(ledger.plans.in_first_load(company.key, lists)),
         permission_list_ids=frozenset(
             list_id for list_id, audience in audiences.items() if audience.marketing_permissions
         ),
         subscribed_by_us=frozenset(
-            (event.list_id, event.email) for event in ledger.consent.subscribed_by_us(lists.values())
+            (event.list_id, event.email) for event in ledger.consent.subscribed_by_us(lists)
         ),
         merge_field_types=known.merge_field_types,
         held_addresses=ledger.partner_addresses.of(opted_out),
         successors=successors,
         lost_evidence=frozenset(
             (each.source, each.consented_at.replace(microsecond=0))
-            for each in lost_evidence(ledger.used_evidence.of(lists.values()), successors)
+            for each in lost_evidence(ledger.used_evidence.of(lists), successors)
             if each.consented_at is not None
         ),
         opted_out_since=opted_out,
         withdrawn=frozenset(
             (each.list_id, each.email)
-            for each in ledger.standing_opt_outs.of(
-                company.key, until=datetime.fromisoformat(known_then[MADE_AT])
-            )
+            for each in ledger.standing_opt_outs.of(company.key, until=made_at)
             if each.cause == EVIDENCE_WITHDRAWN
         ),
         not_taken_back=ledger.consent.refused_for_good(),
@@ -120,23 +128,34 @@ def make_plan(
         asked_to_confirm=ledger.confirmations.asked(company.key),
         of_first_load=frozenset(
             ledger.confirmations.of_first_load(
-                company.key, contacts.rows.loc[contacts.rows["status_for_new"] == "pending", "email"]
+                company.key, contacts.loc[contacts["status_for_new"] == "pending", "email"]
             )
         ),
         permissions_said=ledger.permissions.last_words(company.key),
     )
+
+
+def make_plan(systems: Systems, company: CompanySettings, tables: PlanTables) -> MadePlan:
+    """Decide the changes, judge them by the guards and the approvals there are, and save the plan."""
+    lists = {key: audience.list_id for key, audience in company.audiences.items()}
+    ledger, members = systems.ledger, tables.members
+    audiences = Audiences.of(members, company).described
+    client = systems.mailchimp(company)
+    # Opt-outs that are heard from here on are not the plan's to know: the push drops those people.
+    last_event, made_at = ledger.consent.last_event_id(), systems.now()
+    changes = decide_changes(plan_inputs(ledger, company, tables, last_event=last_event, made_at=made_at))
     plan = changes.plan
     identity = plan_id(company.key, plan)
-    table = members.derive(plan, contacts, set_aside, partners, blacklist)
+    table = members.derive(plan, tables.contacts, tables.set_aside, tables.partners, tables.blacklist)
     # A plan is as old as its view of the audiences: that is what changes under it.
     table = Table(
         plan,
         members.observed_at,
         table.complete,
         table.incomplete_because,
-        facts=known_then | {PLAN_ID: identity},
+        facts={LAST_EVENT: str(last_event), MADE_AT: made_at.isoformat(), PLAN_ID: identity},
     )
-    leaks = leaks_of(systems, company, table, contacts, partners, blacklist, members)
+    leaks = leaks_of(ledger, company, table, tables.contacts, tables.partners, tables.blacklist, members)
     report = judge_plan(systems, company, plan, members.rows).report
     greeted = _greetings(
         client, {key: audiences[lists[key]] for key in lists if lists[key] in audiences}, plan, report
@@ -174,7 +193,7 @@ def make_plan(
 
 
 def leaks_of(
-    systems: Systems,
+    ledger: Ledger,
     company: CompanySettings,
     plan: Table,
     contacts: Table,
@@ -183,16 +202,18 @@ def leaks_of(
     members: Table,
 ) -> pd.DataFrame:
     """Find the rows of a plan that would harm somebody, by what was known when it was made."""
-    from mc_pipeline.domain.plan.leaks import find_leaks
-
     return find_leaks(
         plan.rows,
-        contacts.rows,
-        partners.rows,
-        company,
-        systems.ledger.consent.ever_opted_out(up_to_event=int(plan.facts[LAST_EVENT])),
-        members.rows,
-        opted_out_in_odoo(systems, company, blacklist, until=datetime.fromisoformat(plan.facts[MADE_AT])),
+        LeakFacts(
+            company=company,
+            contacts=contacts.rows,
+            partners=partners.rows,
+            members=members.rows,
+            opted_out_ever=ledger.consent.ever_opted_out(up_to_event=int(plan.facts[LAST_EVENT])),
+            blacklisted_emails=blacklisted_emails(
+                ledger, company, blacklist, until=datetime.fromisoformat(plan.facts[MADE_AT])
+            ),
+        ),
     )
 
 
@@ -234,27 +255,19 @@ def _automations(client: "MailchimpClient", list_id: str) -> list[str]:
         return []
 
 
-def opted_out_in_odoo(
-    systems: Systems, company: CompanySettings, blacklist: Table, *, until: datetime | None = None
+def blacklisted_emails(
+    ledger: Ledger, company: CompanySettings, blacklist: Table, *, until: datetime
 ) -> frozenset[str]:
-    """Return who is opted out in Odoo: as it was read, and by what was carried there or heard since.
-
-    ``until`` leaves out what was heard later.
-    """
-    active = set(blacklist.rows.loc[blacklist.rows["active"], "email"])
-    active |= {
-        each.email
-        for each in systems.ledger.standing_opt_outs.of(company.key, until=until)
-        if not each.list_id
-    }
-    latest = {
-        done.email: done.action
-        for done in systems.ledger.odoo_opt_outs.done()
-        if (done.scope == "everywhere" and done.settled_at and done.settled_at >= blacklist.observed_at)
-        or (done.scope == "company" and done.company == company.key)
-        if until is None or done.recorded_at <= until
-    }
-    return frozenset(active | {email for email, action in latest.items() if action == "opt_out"})
+    """Return who is opted out in Odoo: as it was read, and by what was carried there or heard until then."""
+    standing = ledger.standing_opt_outs.of(company.key, until=until)
+    return opted_out_in_odoo(
+        blacklist.rows.loc[blacklist.rows["active"], "email"],
+        [each.email for each in standing if not each.list_id],
+        ledger.odoo_opt_outs.done(),
+        company=company.key,
+        read_at=blacklist.observed_at,
+        until=until,
+    )
 
 
 @dataclass(frozen=True)

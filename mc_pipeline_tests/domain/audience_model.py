@@ -14,7 +14,8 @@ from typing import Any
 import pandas as pd
 
 from mc_pipeline.digests import canonical_json, subscriber_hash
-from mc_pipeline.domain.plan.leaks import find_leaks
+from mc_pipeline.domain.plan.inputs import PlanInputs
+from mc_pipeline.domain.plan.leaks import LeakFacts, find_leaks
 from mc_pipeline.domain.plan.plan import AudienceChanges, Completeness, decide_changes
 from mc_pipeline.settings.models import CompanySettings
 
@@ -134,6 +135,23 @@ def partners_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 def set_aside_table(rows: Iterable[tuple[int, str | None, str]]) -> pd.DataFrame:
     return pd.DataFrame(list(rows), columns=["partner_id", "person_email", "reason"])
+
+
+def plan_inputs(**known: Any) -> PlanInputs:
+    """Inputs of a plan; of what is not given, nothing is known."""
+    nobody: frozenset[Any] = frozenset()
+    given: dict[str, Any] = {
+        **dict.fromkeys(("blacklisted_emails", "opted_out_ever", "subscribed_by_us", "withdrawn"), nobody),
+        **dict.fromkeys(("double_optin_list_ids", "first_load_list_ids", "permission_list_ids"), nobody),
+        **dict.fromkeys(("lost_evidence", "of_first_load"), nobody),
+        **{name: {} for name in ("merge_field_types", "successors", "opted_out_since", "not_taken_back")},
+        **{name: {} for name in ("asked_to_confirm", "permissions_said")},
+        "held_addresses": (),
+        "changed": (),
+        "completeness": Completeness(),
+        "planned_at": NOW,
+    }
+    return PlanInputs(**{**given, **known})
 
 
 @dataclass(frozen=True)
@@ -364,21 +382,23 @@ class World:
 
     def decide(self) -> AudienceChanges:
         return decide_changes(
-            contacts_table(self.people),
-            self.audiences.members_table(),
-            self.audiences.records_table(),
-            company=self.settings,
-            partners=self.partners_table(),
-            set_aside=set_aside_table(self.set_aside),
-            completeness=self.completeness,
-            planned_at=NOW,
-            blacklisted_emails=self.blacklisted,
-            opted_out_ever=self.opted_out_ever,
-            **{
-                "asked_to_confirm": self.audiences.asked,
-                "permissions_said": self.audiences.said,
-                **self.more,
-            },
+            plan_inputs(
+                contacts=contacts_table(self.people),
+                members=self.audiences.members_table(),
+                records=self.audiences.records_table(),
+                company=self.settings,
+                partners=self.partners_table(),
+                set_aside=set_aside_table(self.set_aside),
+                completeness=self.completeness,
+                planned_at=NOW,
+                blacklisted_emails=self.blacklisted,
+                opted_out_ever=self.opted_out_ever,
+                **{
+                    "asked_to_confirm": self.audiences.asked,
+                    "permissions_said": self.audiences.said,
+                    **self.more,
+                },
+            )
         )
 
     def plan(self) -> pd.DataFrame:
@@ -386,12 +406,14 @@ class World:
         plan = self.decide().plan
         leaks = find_leaks(
             plan,
-            contacts_table(self.people),
-            self.partners_table(),
-            self.settings,
-            self.opted_out_ever,
-            self.audiences.members_table(),
-            self.blacklisted,
+            LeakFacts(
+                company=self.settings,
+                contacts=contacts_table(self.people),
+                partners=self.partners_table(),
+                members=self.audiences.members_table(),
+                opted_out_ever=self.opted_out_ever,
+                blacklisted_emails=self.blacklisted,
+            ),
         )
         assert leaks.empty, leaks[["operation", "email", "reason"]].to_string()
         return plan

@@ -7,7 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from mc_pipeline.domain.contacts.contacts import ContactsResult, Decision, build_contacts, decide
+from mc_pipeline.domain.contacts.contacts import (
+    ContactInputs,
+    ContactsResult,
+    Decision,
+    build_contacts,
+    decide,
+)
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.tables import schemas
 
@@ -152,18 +158,33 @@ def company(audiences: dict[str, Any] | None = None, **values: Any) -> CompanySe
 B2B_AND_B2C = {"wholesale": {"company_type": "company"}, "retail": {"company_type": "person"}}
 
 
+def contact_inputs(
+    partners: pd.DataFrame, orders: pd.DataFrame, settings: CompanySettings, **known: Any
+) -> ContactInputs:
+    """What contacts are decided from; of what is not given, nothing is known."""
+    given: dict[str, Any] = {
+        "opted_out_emails": frozenset(),
+        "double_optin_audiences": frozenset(),
+        "known_tags": None,
+        "bound_orders": (),
+    }
+    return ContactInputs(partners=partners, orders=orders, company=settings, **{**given, **known})
+
+
 def decided(
     partners: Iterable[Row], orders: Iterable[Row], settings: CompanySettings | None = None, **opinions: Any
 ) -> Decision:
-    opinions.setdefault("opted_out_emails", frozenset())
-    return decide(partners_table(partners), orders_table(orders), settings or company(), **opinions)
+    return decide(
+        contact_inputs(partners_table(partners), orders_table(orders), settings or company(), **opinions)
+    )
 
 
 def built(
     partners: Iterable[Row], orders: Iterable[Row], settings: CompanySettings | None = None, **opinions: Any
 ) -> ContactsResult:
-    opinions.setdefault("opted_out_emails", frozenset())
-    return build_contacts(partners_table(partners), orders_table(orders), settings or company(), **opinions)
+    return build_contacts(
+        contact_inputs(partners_table(partners), orders_table(orders), settings or company(), **opinions)
+    )
 
 
 def contact(result: ContactsResult, email: str) -> Row:

@@ -13,7 +13,7 @@ from mc_pipeline.domain.consent.evidence import (
     counting_evidence,
     parse_evidence,
 )
-from mc_pipeline.domain.consent.status_for_new import status_for_new
+from mc_pipeline.domain.consent.status_for_new import status_for_new, status_in_run
 from mc_pipeline.domain.errors import RuleError
 from mc_pipeline.settings import ConsentSettings
 from mc_pipeline_tests.domain.odoo_rows import (
@@ -198,6 +198,61 @@ def test_nobody_who_opted_out_or_is_blacklisted_is_ever_subscribed_or_pending(
         assert double_optin == (decision.status == "pending")
         assert not any(item.opted_out and item.source == "Newsletter" and item.kind == "mailing_list"
                        for item in evidence)  # fmt: skip
+
+
+# the status that a run creates somebody with
+
+NOTHING_MORE: dict[str, Any] = {
+    "left_out": "",
+    **dict.fromkeys(("inherits_opt_out", "ever_opted_out", "returns", "consented_elsewhere"), False),
+    **dict.fromkeys(("double_optin", "first_load", "asked_before"), False),
+}
+STRONGER = ("unsubscribed", "transactional", "pending", "subscribed")
+
+
+@pytest.mark.parametrize("allowed", ["", "transactional", "subscribed", "pending"])
+def test_where_the_run_knows_no_more_the_evidence_decides(allowed: str) -> None:
+    assert status_in_run(allowed, **NOTHING_MORE) == allowed
+
+
+@pytest.mark.parametrize(
+    ("known", "of_subscribed", "of_pending"),
+    [
+        ({"left_out": "blacklisted"}, "", ""),
+        ({"inherits_opt_out": True}, "unsubscribed", "unsubscribed"),
+        ({"ever_opted_out": True}, "transactional", "transactional"),
+        ({"returns": True}, "transactional", "transactional"),
+        ({"consented_elsewhere": True}, "transactional", "transactional"),
+        ({"double_optin": True}, "transactional", "pending"),
+        ({"first_load": True}, "subscribed", "transactional"),
+        ({"asked_before": True}, "subscribed", "transactional"),
+    ],
+    ids=lambda known: next(iter(known)) if isinstance(known, dict) else "",
+)
+def test_what_the_run_knows_besides_only_weakens_the_status(
+    known: dict[str, Any], of_subscribed: str, of_pending: str
+) -> None:
+    assert status_in_run("subscribed", **{**NOTHING_MORE, **known}) == of_subscribed
+    assert status_in_run("pending", **{**NOTHING_MORE, **known}) == of_pending
+
+
+@given(
+    st.sampled_from(["", "transactional", "subscribed", "pending"]),
+    st.fixed_dictionaries(
+        {
+            name: st.sampled_from(["", "absent"]) if name == "left_out" else st.booleans()
+            for name in NOTHING_MORE
+        }
+    ),
+)
+def test_no_run_creates_somebody_with_more_than_the_evidence_allows(
+    allowed: str, known: dict[str, Any]
+) -> None:
+    decided = status_in_run(allowed, **known)
+    if decided:
+        assert allowed
+        assert not known["left_out"]
+        assert STRONGER.index(decided) <= STRONGER.index(allowed)
 
 
 # the tables

@@ -28,6 +28,7 @@ from mc_pipeline_tests.domain.odoo_rows import (
     company,
     company_partner,
     contact,
+    contact_inputs,
     order,
     orders_table,
     partner,
@@ -247,14 +248,17 @@ def test_every_partner_has_one_place_and_the_decision_depends_on_nothing_else(
     partner_rows, order_rows = partners_table(partners), orders_table(orders)
     before = partner_rows.copy(deep=True), order_rows.copy(deep=True)
     options: dict[str, Any] = {"opted_out_emails": {"c@example.com"}}
-    result = build_contacts(partner_rows, order_rows, settings_, **options)
+    result = build_contacts(contact_inputs(partner_rows, order_rows, settings_, **options))
 
     # The inputs are left as they were, and the same decision comes again, in whatever order rows come.
     pd.testing.assert_frame_equal(partner_rows, before[0])
     pd.testing.assert_frame_equal(order_rows, before[1])
     random.shuffle(partners)
     random.shuffle(orders)
-    assert_same(result, build_contacts(partners_table(partners), orders_table(orders), settings_, **options))
+    assert_same(
+        result,
+        build_contacts(contact_inputs(partners_table(partners), orders_table(orders), settings_, **options)),
+    )
 
     # Every partner either speaks for a contact or is set aside, once; both only when not created.
     set_aside = result.set_aside.set_index("partner_id")

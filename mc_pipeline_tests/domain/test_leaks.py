@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from mc_pipeline.domain.plan.leaks import LEAK_COLUMNS, find_leaks
+from mc_pipeline.domain.plan.leaks import LEAK_COLUMNS, LeakFacts, find_leaks
 from mc_pipeline.domain.plan.rows import PLAN_COLUMNS, assemble
 from mc_pipeline_tests.domain.audience_model import (
     RETAIL,
@@ -44,12 +44,14 @@ def reasons(
     everyone = [*partners, *({"partner_id": number} for number in (1, 2, 3) if number not in given)]
     leaks = find_leaks(
         assemble("acme", parts),
-        contacts_table(people),
-        partners_table(everyone),
-        settings or company(),
-        opted_out,
-        members.members_table(),
-        **more,
+        LeakFacts(
+            company=settings or company(),
+            contacts=contacts_table(people),
+            partners=partners_table(everyone),
+            members=members.members_table(),
+            opted_out_ever=opted_out,
+            **{"blacklisted_emails": frozenset(), **more},
+        ),
     )
     assert list(leaks.columns) == list(LEAK_COLUMNS)
     return leaks["reason"].tolist()
@@ -195,10 +197,13 @@ def test_a_member_that_changed_while_the_audience_was_read_is_judged_as_the_plan
     seen = [Audiences({(RETAIL, ADA): Member(status)}).members_table() for status in (first, last)]
     leaks = find_leaks(
         assemble("acme", [row("create", ADA, status="transactional", cause="returning")]),
-        contacts_table(PEOPLE),
-        partners_table([{"partner_id": number} for number in (1, 2)]),
-        company(),
-        frozenset(),
-        pd.concat(seen, ignore_index=True),
+        LeakFacts(
+            company=company(),
+            contacts=contacts_table(PEOPLE),
+            partners=partners_table([{"partner_id": number} for number in (1, 2)]),
+            members=pd.concat(seen, ignore_index=True),
+            opted_out_ever=frozenset(),
+            blacklisted_emails=frozenset(),
+        ),
     )
     assert leaks.empty

@@ -15,14 +15,15 @@ from hypothesis import strategies as st
 
 from mc_pipeline.domain.completeness import AudienceInDoubt, Completeness
 from mc_pipeline.domain.contacts.contacts import build_contacts
-from mc_pipeline.domain.plan.leaks import find_leaks
+from mc_pipeline.domain.plan.leaks import LeakFacts, find_leaks
 from mc_pipeline.domain.plan.plan import decide_changes
 from mc_pipeline.settings import CompanySettings
-from mc_pipeline_tests.domain.audience_model import EARLIER, NOW, Audiences, Member, Record
+from mc_pipeline_tests.domain.audience_model import EARLIER, NOW, Audiences, Member, Record, plan_inputs
 from mc_pipeline_tests.domain.odoo_rows import (
     Row,
     built,
     company,
+    contact_inputs,
     order,
     orders_table,
     partner,
@@ -162,30 +163,42 @@ class World:
         table = Audiences(seen).members_table()
         table["audience"] = table["list_id"].map(AUDIENCE_OF)
         decided = build_contacts(
-            partners,
-            orders,
-            self.settings,
-            opted_out_emails=self.opted_out,
-            double_optin_audiences={AUDIENCE_OF[list_id] for list_id in self.asks_to_confirm},
+            contact_inputs(
+                partners,
+                orders,
+                self.settings,
+                opted_out_emails=self.opted_out,
+                double_optin_audiences={AUDIENCE_OF[list_id] for list_id in self.asks_to_confirm},
+            )
         )
         plan = decide_changes(
-            decided.contacts,
-            table,
-            self.audiences.records_table(),
-            company=self.settings,
-            partners=partners,
-            set_aside=decided.set_aside,
-            completeness=Completeness(audiences=unread),
-            planned_at=NOW,
-            blacklisted_emails=self.blacklisted,
-            opted_out_ever=self.opted_out,
-            double_optin_list_ids=self.asks_to_confirm,
-            first_load_list_ids=frozenset(AUDIENCE_OF) - self.opened,
-            permission_list_ids=frozenset(AUDIENCE_OF),
-            subscribed_by_us=self.subscribed_by_us,
+            plan_inputs(
+                contacts=decided.contacts,
+                members=table,
+                records=self.audiences.records_table(),
+                company=self.settings,
+                partners=partners,
+                set_aside=decided.set_aside,
+                completeness=Completeness(audiences=unread),
+                planned_at=NOW,
+                blacklisted_emails=self.blacklisted,
+                opted_out_ever=self.opted_out,
+                double_optin_list_ids=self.asks_to_confirm,
+                first_load_list_ids=frozenset(AUDIENCE_OF) - self.opened,
+                permission_list_ids=frozenset(AUDIENCE_OF),
+                subscribed_by_us=self.subscribed_by_us,
+            )
         ).plan
         return find_leaks(
-            plan, decided.contacts, partners, self.settings, self.opted_out, table, self.blacklisted
+            plan,
+            LeakFacts(
+                company=self.settings,
+                contacts=decided.contacts,
+                partners=partners,
+                members=table,
+                opted_out_ever=self.opted_out,
+                blacklisted_emails=self.blacklisted,
+            ),
         )
 
 

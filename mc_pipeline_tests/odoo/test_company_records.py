@@ -24,7 +24,7 @@ from mc_pipeline.odoo.tax_ids import tax_id_mark
 from mc_pipeline.sandbox.odoo import SandboxOdoo
 from mc_pipeline.sandbox.odoo.fields import Field
 from mc_pipeline.tables import schemas
-from mc_pipeline_tests.domain.odoo_rows import company, order, orders_table
+from mc_pipeline_tests.domain.odoo_rows import company, contact_inputs, order, orders_table
 from mc_pipeline_tests.odoo.conftest import logged_in
 
 BEFORE = [(17, 0), (18, 0), (19, 0)]
@@ -113,7 +113,7 @@ def decided(rows: pd.DataFrame, numbers: Mapping[str, int]) -> dict[str, tuple[s
     """Audience and merge fields of each customer, by name."""
     orders = orders_table([order(100 + n, numbers[name]) for n, name in enumerate(sorted(CUSTOMERS))])
     table = schemas.ODOO_PARTNERS.to_pandas(schemas.ODOO_PARTNERS.to_arrow(rows))
-    contacts = build_contacts(table, orders, SETTINGS, opted_out_emails=frozenset()).contacts
+    contacts = build_contacts(contact_inputs(table, orders, SETTINGS)).contacts
     names = {number: name for name, number in numbers.items()}
     return {
         names[row["partner_id"]]: (row["audience"], row["merge_fields_json"])

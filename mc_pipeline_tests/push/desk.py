@@ -27,7 +27,13 @@ from mc_pipeline.push.writer import Writer
 from mc_pipeline.sandbox.journal import JournalEntry
 from mc_pipeline.sandbox.mailchimp import DEFAULT_KEY, SandboxMailchimp
 from mc_pipeline.settings.models import CompanySettings
-from mc_pipeline_tests.domain.audience_model import Person, contacts_table, partners_table, set_aside_table
+from mc_pipeline_tests.domain.audience_model import (
+    Person,
+    contacts_table,
+    partners_table,
+    plan_inputs,
+    set_aside_table,
+)
 from mc_pipeline_tests.properties.runs import Death, MortalSlots
 
 COMPANY, AUDIENCE, LIST = "acme", "retail", "retail1"
@@ -138,19 +144,21 @@ class Desk:
             )
             contacts = contacts_table(people)
             plan = decide_changes(
-                contacts,
-                members,
-                ledger.members.load([LIST]),
-                company=SETTINGS,
-                partners=partners_table(
-                    [{"partner_id": each.partner_id, "email_normalized": each.email} for each in people]
-                    + [{"partner_id": number, "email_normalized": email} for number, email, _ in aside]
-                ),
-                set_aside=set_aside_table(aside),
-                completeness=Completeness(mailchimp=read.complete, mailchimp_because="counts differ"),
-                planned_at=self.now(),
-                opted_out_ever=frozenset(ledger.consent.ever_opted_out()),
-                not_taken_back=ledger.consent.refused_for_good(),
+                plan_inputs(
+                    contacts=contacts,
+                    members=members,
+                    records=ledger.members.load([LIST]),
+                    company=SETTINGS,
+                    partners=partners_table(
+                        [{"partner_id": each.partner_id, "email_normalized": each.email} for each in people]
+                        + [{"partner_id": number, "email_normalized": email} for number, email, _ in aside]
+                    ),
+                    set_aside=set_aside_table(aside),
+                    completeness=Completeness(mailchimp=read.complete, mailchimp_because="counts differ"),
+                    planned_at=self.now(),
+                    opted_out_ever=frozenset(ledger.consent.ever_opted_out()),
+                    not_taken_back=ledger.consent.refused_for_good(),
+                )
             ).plan
             passive.place = place
             return push_plan(

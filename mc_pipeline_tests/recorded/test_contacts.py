@@ -19,6 +19,7 @@ import pytest
 
 from mc_pipeline.domain.contacts.contacts import ContactsResult, build_contacts
 from mc_pipeline.sandbox.mailchimp import SandboxMailchimp
+from mc_pipeline_tests.domain.odoo_rows import contact_inputs
 from mc_pipeline_tests.odoo.conftest import logged_in
 from mc_pipeline_tests.properties.runs import MortalSystems, run_company
 from mc_pipeline_tests.recorded.recordings import (
@@ -51,11 +52,13 @@ def checked_by_hand(version: int) -> dict[str, Any]:
 def built(version: int, company: int, settings: str) -> ContactsResult:
     tables = recorded_companies(version)[company]
     return build_contacts(
-        tables.partners,
-        tables.orders,
-        settings_named(settings).companies["acme"],
-        opted_out_emails=frozenset(),
-        known_tags=tables.tags,
+        contact_inputs(
+            tables.partners,
+            tables.orders,
+            settings_named(settings).companies["acme"],
+            opted_out_emails=frozenset(),
+            known_tags=tables.tags,
+        )
     )
 
 
@@ -158,10 +161,12 @@ def test_a_recorded_subscription_without_a_date_counts_only_where_that_is_accept
 
     def contact(changes: dict[str, str], *opted_out: str) -> dict[str, Any]:
         result = build_contacts(
-            tables.partners,
-            tables.orders,
-            settings_named("customers", changes=changes).companies["acme"],
-            opted_out_emails=frozenset(opted_out),
+            contact_inputs(
+                tables.partners,
+                tables.orders,
+                settings_named("customers", changes=changes).companies["acme"],
+                opted_out_emails=frozenset(opted_out),
+            )
         )
         rows = result.contacts.set_index("email").loc[address]
         return {"status": rows["status_for_new"], "evidence": rows["evidence_json"]}

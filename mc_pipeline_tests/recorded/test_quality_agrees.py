@@ -20,7 +20,15 @@ from mc_pipeline.sandbox.mailchimp import SandboxMailchimp
 from mc_pipeline.sandbox.odoo import SandboxOdoo
 from mc_pipeline.sandbox.seed import demo_companies_yaml, seed_demo
 from mc_pipeline.settings import load_settings
-from mc_pipeline_tests.domain.odoo_rows import Row, built, company, order, partner, partners_table
+from mc_pipeline_tests.domain.odoo_rows import (
+    Row,
+    built,
+    company,
+    contact_inputs,
+    order,
+    partner,
+    partners_table,
+)
 from mc_pipeline_tests.odoo.connection import Patience
 from mc_pipeline_tests.recorded.recordings import read_company, recorded_companies, settings_named
 
@@ -70,10 +78,12 @@ def named_by_rules(set_aside: pd.DataFrame) -> Named:
 def set_aside_of_recording(version: int, company_id: int, settings: str) -> pd.DataFrame:
     tables = recorded_companies(version)[company_id]
     return build_contacts(
-        tables.partners,
-        tables.orders,
-        settings_named(settings).companies["acme"],
-        opted_out_emails=frozenset(),
+        contact_inputs(
+            tables.partners,
+            tables.orders,
+            settings_named(settings).companies["acme"],
+            opted_out_emails=frozenset(),
+        )
     ).set_aside
 
 
@@ -91,11 +101,13 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Judged]:
             with connect(settings.odoo, [rules.odoo_company_id], retry=Patience().policy) as client:
                 tables = read_company(client, rules.odoo_company_id)
             result = build_contacts(
-                tables.partners,
-                tables.orders,
-                rules,
-                opted_out_emails=frozenset(),
-                known_tags=tables.tags,
+                contact_inputs(
+                    tables.partners,
+                    tables.orders,
+                    rules,
+                    opted_out_emails=frozenset(),
+                    known_tags=tables.tags,
+                )
             )
             judged[key] = Judged(tables.partners, result.set_aside)
     return judged

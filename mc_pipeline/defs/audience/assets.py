@@ -151,13 +151,12 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         import pandas as pd
 
         from mc_pipeline.domain.consent.changed_addresses import list_changes
-        from mc_pipeline.domain.consent.lost_history import without_evidence_of_before
         from mc_pipeline.domain.contacts.contacts import build_contacts
         from mc_pipeline.domain.contacts.gone_partners import list_customers_elsewhere
         from mc_pipeline.domain.contacts.rejections import rejected_contacts
         from mc_pipeline.domain.plan.not_taken_back import contacts_not_taken_back
         from mc_pipeline.odoo.tags import read_tag_paths
-        from mc_pipeline.sync.bound_orders import orders_bound
+        from mc_pipeline.sync.contact_inputs import contact_inputs
         from mc_pipeline.sync.gone_partners import find_gone_partners
         from mc_pipeline.sync.observing import Audiences
         from mc_pipeline.sync.opt_outs.changed_addresses import open_changes
@@ -165,23 +164,18 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         company = systems.company(context.partition_key)
         require_company_if(odoo_partners)
         _hear_other_companies(context, systems, company)
-        lost_at = systems.ledger.identities.get().accepted_at
         elsewhere = customers_elsewhere_in(odoo_partners)
         result = build_contacts(
-            without_evidence_of_before(odoo_partners.rows, lost_at),
-            odoo_orders.rows,
-            company,
-            opted_out_emails=systems.ledger.consent.ever_opted_out(),
-            double_optin_audiences=Audiences.of(mailchimp_members, company).double_optin,
-            # A tag that is misspelt in no_tag would exclude nobody.
-            known_tags=read_tag_paths(systems.odoo(company)),
-            bound_orders=orders_bound(
+            contact_inputs(
                 systems.ledger,
-                company.key,
+                company,
                 odoo_partners.rows,
                 odoo_orders.rows,
-                others={*elsewhere, *systems.erased.partner_ids},
-            ),
+                elsewhere=elsewhere,
+                double_optin_audiences=Audiences.of(mailchimp_members, company).double_optin,
+                # A tag that is misspelt in no_tag would exclude nobody.
+                known_tags=read_tag_paths(systems.odoo(company)),
+            )
         )
         for note in result.notes:
             context.log.warning(note)
@@ -273,13 +267,18 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         mailchimp_members: Table,
         systems: dg.ResourceParam[Systems],
     ) -> dg.MaterializeResult[Table]:
-        from mc_pipeline.sync.planning import make_plan
+        from mc_pipeline.sync.planning import PlanTables, make_plan
 
         refuse_another_ledger(systems.ledger)
         company = systems.company(context.partition_key)
-        made = make_plan(
-            systems, company, contacts, set_aside, odoo_partners, odoo_blacklist, mailchimp_members
+        tables = PlanTables(
+            contacts=contacts,
+            set_aside=set_aside,
+            partners=odoo_partners,
+            blacklist=odoo_blacklist,
+            members=mailchimp_members,
         )
+        made = make_plan(systems, company, tables)
         plan = made.table.rows
         if not made.report.needs_approval:
             # Otherwise the check says so, with what to do.

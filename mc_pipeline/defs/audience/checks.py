@@ -103,7 +103,7 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
 
         company = systems.company(context.partition_key)
         leaks = leaks_of(
-            systems, company, audience_plan, contacts, odoo_partners, odoo_blacklist, mailchimp_members
+            systems.ledger, company, audience_plan, contacts, odoo_partners, odoo_blacklist, mailchimp_members
         )
         yield dg.AssetCheckResult(
             check_name=NO_LEAKS,

@@ -1,7 +1,9 @@
-"""Which status a person who is not in the audience yet may be created with.
+"""Which status a person who is not in the audience yet is created with: decided here alone, in two steps.
 
-The weakest honest one: ``transactional`` unless dated evidence of consent allows more. The status of an
-existing member is never decided here.
+:func:`status_for_new` says what the evidence in Odoo allows: the weakest honest status, ``transactional``
+unless dated evidence of consent allows more. The table ``contacts`` shows it. :func:`status_in_run` says
+with which status a plan creates the person: never more than is allowed, and less or not at all by what the
+run knows of the person besides. The status of an existing member is never decided here.
 """
 
 from collections.abc import Iterable
@@ -37,7 +39,7 @@ def status_for_new(
     ever_opted_out: bool,
     blacklisted: bool,
 ) -> StatusDecision:
-    """Decide the status of a person who is created.
+    """Decide the strongest status that a new person may be created with, by the evidence.
 
     Args:
         evidence: what Odoo has about this address.
@@ -70,3 +72,44 @@ def status_for_new(
         )
     because = f"{because}; the audience asks people to confirm, and no confirmation is sent"
     return StatusDecision(MemberStatus.TRANSACTIONAL, because, relied_on)
+
+
+def status_in_run(
+    allowed: str,
+    *,
+    left_out: str,
+    inherits_opt_out: bool,
+    ever_opted_out: bool,
+    returns: bool,
+    consented_elsewhere: bool,
+    double_optin: bool,
+    first_load: bool,
+    asked_before: bool,
+) -> str:
+    """Decide the status that a plan creates a person with.
+
+    Args:
+        allowed: what the evidence allows (:func:`status_for_new`); empty: the person is not created.
+        left_out: why the run does not create the person, such as Odoo's blacklist; empty: it does.
+        inherits_opt_out: the person opted out under a former address, or took the consent back that this
+            audience relied on. They enter as ``unsubscribed``, so that nobody subscribes them later.
+        ever_opted_out: the address opted out, bounced or was archived in any audience: consent is void.
+        returns: the person was archived by this pipeline and qualifies again.
+        consented_elsewhere: the person has another address now than the one that the consent was given for.
+        double_optin: the audience asks people to confirm; nobody is subscribed without that.
+        first_load: the first load of the audience is not over, or tried to create this person: it asks
+            nobody to confirm.
+        asked_before: somebody at this address was asked to confirm before: once per address.
+
+    Returns:
+        ``transactional``, ``subscribed``, ``pending``, ``unsubscribed``, or empty: not created.
+    """
+    if left_out or allowed == LEFT_OUT:
+        return LEFT_OUT
+    if inherits_opt_out:
+        return MemberStatus.UNSUBSCRIBED
+    if allowed == MemberStatus.TRANSACTIONAL or ever_opted_out or returns or consented_elsewhere:
+        return MemberStatus.TRANSACTIONAL
+    if allowed == MemberStatus.SUBSCRIBED:
+        return MemberStatus.TRANSACTIONAL if double_optin else MemberStatus.SUBSCRIBED
+    return MemberStatus.TRANSACTIONAL if first_load or asked_before else MemberStatus.PENDING

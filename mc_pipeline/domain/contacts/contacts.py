@@ -77,19 +77,13 @@ class Decision:
     notes: tuple[str, ...] = field(default=())
 
 
-def build_contacts(
-    partners: pd.DataFrame,
-    orders: pd.DataFrame,
-    company: CompanyRules,
-    *,
-    opted_out_emails: Set[str],
-    double_optin_audiences: Set[str] = frozenset(),
-    known_tags: Mapping[int, str] | None = None,
-    bound_orders: Collection[int] = (),
-) -> ContactsResult:
-    """Decide who should be in which audience of a company.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ContactInputs:
+    """What decides who should be in which audience of a company.
 
-    Args:
+    Nothing of it has a default: who leaves something out would decide otherwise than the sync does.
+
+    Attributes:
         partners: rows of ``odoo_partners``, archived ones included.
         orders: rows of ``odoo_orders``. Amounts are ``kept_untaxed_company``, or ``amount_untaxed_company``
             where credit notes were not read.
@@ -97,9 +91,23 @@ def build_contacts(
         opted_out_emails: addresses that ever unsubscribed, were cleaned or complained, in any audience of any
             company; their evidence of consent is void.
         double_optin_audiences: keys of the audiences that ask people to confirm.
-        known_tags: every tag of Odoo (id to full path), where it was read; a name it lacks is then refused.
+        known_tags: every tag of Odoo (id to full path); a name it lacks is then refused. None where Odoo is
+            not asked for them: the tags are those that partners have.
         bound_orders: ids of orders that count to their customer or to nobody, never to the invoice address
             (``people.orders_bound_to_customer``).
+    """
+
+    partners: pd.DataFrame
+    orders: pd.DataFrame
+    company: CompanyRules
+    opted_out_emails: Set[str]
+    double_optin_audiences: Set[str]
+    known_tags: Mapping[int, str] | None
+    bound_orders: Collection[int]
+
+
+def build_contacts(inputs: ContactInputs) -> ContactsResult:
+    """Decide who should be in which audience of a company.
 
     Returns:
         Contacts and set-aside rows. People who are only not *created* (blacklisted in Odoo, without evidence
@@ -110,15 +118,7 @@ def build_contacts(
     Raises:
         RuleError: a setting fits several records of Odoo, or a table has an id twice.
     """
-    decision = decide(
-        partners,
-        orders,
-        company,
-        opted_out_emails=opted_out_emails,
-        double_optin_audiences=double_optin_audiences,
-        known_tags=known_tags,
-        bound_orders=bound_orders,
-    )
+    decision = decide(inputs)
     unattributed = decision.orders.loc[decision.orders["person_email"].isna(), ["order_id", "customer_id"]]
     return ContactsResult(
         contacts=list_contacts(decision),
@@ -128,26 +128,20 @@ def build_contacts(
     )
 
 
-def decide(
-    partners: pd.DataFrame,
-    orders: pd.DataFrame,
-    company: CompanyRules,
-    *,
-    opted_out_emails: Set[str],
-    double_optin_audiences: Set[str] = frozenset(),
-    known_tags: Mapping[int, str] | None = None,
-    bound_orders: Collection[int] = (),
-) -> Decision:
-    """Take every decision about a company's contacts; arguments and errors as ``build_contacts``."""
-    judged = judge_partners(partners)
-    attributed = attribute_orders(judged, orders, bound_orders)
+def decide(inputs: ContactInputs) -> Decision:
+    """Take every decision about a company's contacts; errors as ``build_contacts``."""
+    company = inputs.company
+    judged = judge_partners(inputs.partners)
+    attributed = attribute_orders(judged, inputs.orders, inputs.bound_orders)
     judged = stand_for_invoice_addresses(judged, attributed)
     catalogue = (
-        TagCatalogue.from_partners(judged) if known_tags is None else TagCatalogue(known_tags, complete=True)
+        TagCatalogue.from_partners(judged)
+        if inputs.known_tags is None
+        else TagCatalogue(inputs.known_tags, complete=True)
     )
     ranked = rank_partners(judged, attributed)
     persons = _gather_persons(judged, ranked, attributed, company)
-    persons["ever_opted_out"] = persons.index.isin(lower(opted_out_emails))
+    persons["ever_opted_out"] = persons.index.isin(lower(inputs.opted_out_emails))
 
     rows = ranked[ranked["person_email"].isin(persons.index[persons["qualifies"]])]
     amounts = persons[["order_count", "total_spent", "first_order_day", "last_order_day"]].rename(
@@ -159,7 +153,7 @@ def decide(
     persons["reason"] = _reasons(persons, company)
     persons.loc[persons["reason"] != "", "audience"] = None
 
-    statuses = _decide_statuses(persons, judged, company, double_optin_audiences)
+    statuses = _decide_statuses(persons, judged, company, inputs.double_optin_audiences)
     return Decision(
         company=company,
         catalogue=catalogue,

@@ -5,6 +5,7 @@ nothing of it is used here: every rule is judged again from the tables.
 """
 
 from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -54,44 +55,53 @@ LEAK_COLUMNS: tuple[str, ...] = (
 )
 
 
-def find_leaks(
-    plan: pd.DataFrame,
-    contacts: pd.DataFrame,
-    partners: pd.DataFrame,
-    company: JudgedCompany,
-    opted_out_ever: Set[str],
-    members: pd.DataFrame,
-    blacklisted_emails: Set[str] = frozenset(),
-) -> pd.DataFrame:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LeakFacts:
+    """What a finished plan is judged by.
+
+    Attributes:
+        company: settings of the company.
+        contacts: the contacts table of the same company.
+        partners: the odoo_partners table.
+        members: the mailchimp_members table.
+        opted_out_ever: addresses that ever opted out of any audience of any company.
+        blacklisted_emails: addresses that are opted out in Odoo.
+    """
+
+    company: JudgedCompany
+    contacts: pd.DataFrame
+    partners: pd.DataFrame
+    members: pd.DataFrame
+    opted_out_ever: Set[str]
+    blacklisted_emails: Set[str]
+
+
+def find_leaks(plan: pd.DataFrame, facts: LeakFacts) -> pd.DataFrame:
     """Return the offending rows of a plan, with one reason each; empty: the plan is clean.
 
     Args:
         plan: rows of ``audience_plan``; held-back rows are judged too.
-        contacts: the contacts table of the same company.
-        partners: the odoo_partners table.
-        company: settings of the company.
-        opted_out_ever: addresses that ever opted out of any audience of any company.
-        members: the mailchimp_members table.
-        blacklisted_emails: addresses with an active row in Odoo's blacklist.
+        facts: what the plan is judged by.
 
     Returns:
         Columns LEAK_COLUMNS; a row of the plan appears once per reason.
     """
     if plan.empty:
         return pd.DataFrame({column: pd.Series([], dtype=object) for column in LEAK_COLUMNS})
+    contacts, company = facts.contacts, facts.company
     list_of = {key: audience.list_id for key, audience in company.audiences.items()}
     rows = plan.reset_index(drop=True)
     operation = rows["operation"]
     target = rows["email"].where(rows["new_email"].isna(), rows["new_email"])
     contact_keys = set(zip(contacts["audience"], contacts["email"], strict=True))
     is_contact = _each(zip(rows["audience"], target, strict=True), contact_keys)
-    status_of = _statuses(members)
+    status_of = _statuses(facts.members)
     before = pd.Series(
         [status_of.get(key) for key in zip(rows["list_id"], rows["email"], strict=True)], dtype=object
     )
     writes_contact = operation.isin(DATA_OPERATIONS | REACHING_OPERATIONS)
     subscribes = rows["status"].isin(MARKETING_STATUSES)
-    refused = set(opted_out_ever) | set(blacklisted_emails)
+    refused = set(facts.opted_out_ever) | set(facts.blacklisted_emails)
     returning = (
         (operation == Operation.CREATE) & (rows["cause"] == "returning") & (before == MemberStatus.ARCHIVED)
     )
@@ -163,7 +173,7 @@ def find_leaks(
     ]
     concerned = writes_contact | ((operation == Operation.TAG) & is_contact)
     partner_ids = _partners_behind(rows, target, contacts)
-    for partner_set, reason in _forbidden_partners(partners, contacts, company):
+    for partner_set, reason in _forbidden_partners(facts.partners, contacts, company):
         behind = pd.Series([not partner_set.isdisjoint(ids) for ids in partner_ids], dtype=bool)
         offences.append((concerned & behind, reason))
 

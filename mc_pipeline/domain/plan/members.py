@@ -1,6 +1,7 @@
 """Who becomes a member, whose fields are written, and who is subscribed on newer evidence (rules 4 and 6.4).
 
-A status is decided for people who are not members, and for the upgrade of rule 4.4; no other row has one.
+Only people who are not members get a status (``consent.status_for_new`` decides it), and those of the upgrade
+of rule 4.4.
 """
 
 import json
@@ -16,6 +17,7 @@ from mc_pipeline.digests import body_digest, canonical_json
 from mc_pipeline.domain.company import UpgradeRules
 from mc_pipeline.domain.consent.changed_addresses import CHANGED_IN_MAILCHIMP
 from mc_pipeline.domain.consent.evidence import MAILING_LIST
+from mc_pipeline.domain.consent.status_for_new import status_in_run
 from mc_pipeline.domain.contacts.names import SPLIT, NameFields, decide_names
 from mc_pipeline.domain.plan.fields import differing_fields, is_empty, language_to_send
 from mc_pipeline.domain.plan.not_taken_back import NOT_TAKEN_BACK
@@ -114,13 +116,35 @@ def decide_creations(
     first_load = first_load | _is_in(rows, of_first_load).to_numpy(dtype=bool)
     asked_before = email.isin({address for _, address in asked_to_confirm}).to_numpy(dtype=bool)
 
-    status = own.copy()
+    status = np.array(
+        [
+            status_in_run(
+                allowed,
+                left_out=reason,
+                inherits_opt_out=inherited,
+                ever_opted_out=opted_out,
+                returns=returns,
+                consented_elsewhere=elsewhere,
+                double_optin=confirms,
+                first_load=loading,
+                asked_before=asked,
+            )
+            for allowed, reason, inherited, opted_out, returns, elsewhere, confirms, loading, asked in zip(
+                own,
+                left_out,
+                inherits,
+                blocked,
+                returning,
+                changed & ~own_evidence,
+                double,
+                first_load,
+                asked_before,
+                strict=True,
+            )
+        ],
+        dtype=object,
+    )
     marketing = np.isin(own.astype(str), sorted(MARKETING_STATUSES))
-    status[marketing & (blocked | returning | (changed & ~own_evidence))] = MemberStatus.TRANSACTIONAL
-    status[(status == MemberStatus.SUBSCRIBED) & double] = MemberStatus.TRANSACTIONAL
-    status[(status == MemberStatus.PENDING) & (first_load | asked_before)] = MemberStatus.TRANSACTIONAL
-    status[inherits] = MemberStatus.UNSUBSCRIBED
-    status[left_out != ""] = ""
     rows["status_now"] = rows["status"]
     rows["status"] = status
     rows["left_out"] = left_out

@@ -5,21 +5,17 @@ Puts together what ``changes_of_members``, ``changes_of_email``, ``changes_of_au
 is known here.
 """
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
 from mc_pipeline.digests import canonical_json
-from mc_pipeline.domain.company import PlannedCompany
 from mc_pipeline.domain.completeness import Completeness
-from mc_pipeline.domain.consent.changed_addresses import CHANGED_IN_MAILCHIMP, ChangeLike, why_left_behind
+from mc_pipeline.domain.consent.changed_addresses import CHANGED_IN_MAILCHIMP, why_left_behind
 from mc_pipeline.domain.consent.held_addresses import (
-    NOBODY_GONE,
-    AddressLike,
     Held,
     HeldAddresses,
     addresses_inheriting_opt_outs,
@@ -28,6 +24,7 @@ from mc_pipeline.domain.consent.held_addresses import (
 )
 from mc_pipeline.domain.contacts.names import NOT_DECIDED, NameFields
 from mc_pipeline.domain.contacts.names_not_decided import names_not_decided, why_not_decided
+from mc_pipeline.domain.plan.inputs import PlanInputs
 from mc_pipeline.domain.plan.members import (
     decide_creations,
     decide_upgrades,
@@ -37,8 +34,8 @@ from mc_pipeline.domain.plan.members import (
     rows_for_upgrades,
     still_refused,
 )
-from mc_pipeline.domain.plan.not_taken_back import NOBODY, NOT_TAKEN_BACK, RefusalLike, why_not_taken_back
-from mc_pipeline.domain.plan.permissions import LastWords, rows_for_permissions
+from mc_pipeline.domain.plan.not_taken_back import NOT_TAKEN_BACK, RefusalLike, why_not_taken_back
+from mc_pipeline.domain.plan.permissions import rows_for_permissions
 from mc_pipeline.domain.plan.renames import find_renames
 from mc_pipeline.domain.plan.rows import NOT_QUALIFYING_TAG, PLAN_COLUMNS, assemble, empty_plan
 from mc_pipeline.domain.plan.stopped import find_stopped, hold_back_stopped, rows_for_stopped
@@ -54,10 +51,6 @@ __all__ = [
     "decide_changes",
     "empty_plan",
 ]
-
-_NO_TYPES: Mapping[str, Mapping[str, str]] = MappingProxyType({})
-_NO_DATES: Mapping[str, datetime | None] = MappingProxyType({})
-_NOBODY: Mapping[tuple[str, str], datetime] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -87,102 +80,42 @@ _NOT_WRITTEN_DETAILS = {
 }
 
 
-def decide_changes(
-    contacts: pd.DataFrame,
-    members: pd.DataFrame,
-    records: pd.DataFrame,
-    *,
-    company: PlannedCompany,
-    partners: pd.DataFrame,
-    set_aside: pd.DataFrame,
-    completeness: Completeness,
-    planned_at: datetime,
-    blacklisted_emails: Set[str] = frozenset(),
-    opted_out_ever: Set[str] = frozenset(),
-    double_optin_list_ids: Set[str] = frozenset(),
-    first_load_list_ids: Set[str] = frozenset(),
-    permission_list_ids: Set[str] = frozenset(),
-    subscribed_by_us: Set[tuple[str, str]] = frozenset(),
-    merge_field_types: Mapping[str, Mapping[str, str]] = _NO_TYPES,
-    held_addresses: Iterable[AddressLike] = (),
-    successors: Mapping[int, int | None] = NOBODY_GONE,
-    opted_out_since: Mapping[str, datetime | None] = _NO_DATES,
-    withdrawn: Set[tuple[str, str]] = frozenset(),
-    lost_evidence: Set[tuple[str, datetime]] = frozenset(),
-    not_taken_back: Mapping[str, RefusalLike] = NOBODY,
-    changed: Sequence[ChangeLike] = (),
-    asked_to_confirm: Mapping[tuple[str, str], datetime] = _NOBODY,
-    of_first_load: Set[tuple[str, str]] = frozenset(),
-    permissions_said: LastWords = _NOBODY,
-) -> AudienceChanges:
+def decide_changes(inputs: PlanInputs) -> AudienceChanges:
     """Compare what should be with what is.
-
-    Args:
-        contacts: the contacts table: who should be in which audience, with which fields, tags and status.
-        members: the mailchimp_members table, every status included.
-        records: the ledger's records of members (``ledger.members.load``).
-        company: settings of the company; only its lists are ever mentioned.
-        partners: the odoo_partners table (partner_id, email_normalized are used).
-        set_aside: the set-aside table (partner_id, person_email, reason are used).
-        completeness: what of both systems was read whole; what depends on the rest is held back. Of an
-            audience of which nothing was read, ``members`` has no rows.
-        planned_at: time of planning, UTC.
-        blacklisted_emails: addresses with an active row in Odoo's blacklist: not created.
-        opted_out_ever: addresses that ever opted out of any audience of any company: no consent counts.
-        double_optin_list_ids: audiences that ask people to confirm.
-        first_load_list_ids: audiences whose first load is not over: no confirmation mails go out.
-        permission_list_ids: audiences that ask people for marketing permissions (GDPR).
-        subscribed_by_us: list id and address of members whom we subscribed on evidence of Odoo.
-        merge_field_types: list_id -> merge tag -> Mailchimp's type; makes comparisons exact for numbers kept
-            as text and for dates.
-        held_addresses: who has or had the addresses that opted out in Odoo, as the ledger keeps it.
-        successors: partners that are gone, and the one that each was merged into (None: not known).
-        opted_out_since: when (UTC) addresses first opted out; without a date it counts for everybody who ever
-            had the address.
-        withdrawn: list id and address of people who took the consent back that an audience relied on: they
-            enter it as unsubscribed.
-        lost_evidence: source and date of consent whose contact is gone from Odoo without a trace: nobody is
-            subscribed on it who is a member already.
-        not_taken_back: whom Mailchimp refused for good, by address, in whatever audience.
-        changed: changes of address that members made in Mailchimp and that Odoo does not know yet.
-        asked_to_confirm: whom we asked to confirm, by list id and address, and when (UTC): once per address.
-        of_first_load: list id and address of people whom the first load of an audience tried to create: it
-            asked nobody, and nobody of it is asked later.
-        permissions_said: what was said of marketing permissions before.
 
     Raises:
         ValueError: a table lacks a column, or names an audience or a status that does not exist.
     """
     view = view_audiences(
-        contacts,
-        members,
-        records,
-        company,
-        blacklisted_emails=blacklisted_emails,
-        opted_out_ever=opted_out_ever,
-        unseen_list_ids=completeness.unseen,
-        changed=changed,
+        inputs.contacts,
+        inputs.members,
+        inputs.records,
+        inputs.company,
+        blacklisted_emails=inputs.blacklisted_emails,
+        opted_out_ever=inputs.opted_out_ever,
+        unseen_list_ids=inputs.completeness.unseen,
+        changed=inputs.changed,
     )
-    audiences = company.audiences.values()
+    audiences = inputs.company.audiences.values()
     fields_of_list = {audience.list_id: frozenset(audience.merge_fields) for audience in audiences}
     tags_of_list = {audience.list_id: tuple(audience.tags) for audience in audiences}
     consent_of_list = {audience.list_id: audience.consent for audience in audiences}
     names_of_list = {audience.list_id: NameFields.of(audience) for audience in audiences}
     list_ids = list(fields_of_list)
-    removals_held = {name: completeness.removals_held_back_because(name) for name in list_ids}
-    creations_held = {name: completeness.creations_held_back_because(name) for name in list_ids}
-    reachable_held = completeness.reachable_held_back_because
+    removals_held = {name: inputs.completeness.removals_held_back_because(name) for name in list_ids}
+    creations_held = {name: inputs.completeness.creations_held_back_because(name) for name in list_ids}
+    reachable_held = inputs.completeness.reachable_held_back_because
 
-    inheriting = _inheriting(view, partners, held_addresses, successors, opted_out_since, planned_at, changed)
+    inheriting = _inheriting(view, inputs)
     renames = _renames(
         view,
-        partners,
+        inputs.partners,
         fields_of_list,
-        merge_field_types,
+        inputs.merge_field_types,
         names_of_list,
         removals_held,
         reachable_held,
-        planned_at,
+        inputs.planned_at,
     )
     covered = set(zip(renames["list_id"], renames["new_email"], strict=True))
     renamed = set(zip(renames["list_id"], renames["email"], strict=True))
@@ -191,22 +124,22 @@ def decide_changes(
         view,
         covered=covered,
         inheriting=inheriting,
-        withdrawn=withdrawn,
-        double_optin_list_ids=double_optin_list_ids,
-        first_load_list_ids=first_load_list_ids,
+        withdrawn=inputs.withdrawn,
+        double_optin_list_ids=inputs.double_optin_list_ids,
+        first_load_list_ids=inputs.first_load_list_ids,
         consent_of_list=consent_of_list,
-        planned_at=planned_at,
-        asked_to_confirm=asked_to_confirm,
-        of_first_load=of_first_load,
-        unseen_list_ids=completeness.unseen,
-        members_unseen=_members_unseen(view, completeness.unseen_and_there),
-        not_taken_back=frozenset(not_taken_back),
+        planned_at=inputs.planned_at,
+        asked_to_confirm=inputs.asked_to_confirm,
+        of_first_load=inputs.of_first_load,
+        unseen_list_ids=inputs.completeness.unseen,
+        members_unseen=_members_unseen(view, inputs.completeness.unseen_and_there),
+        not_taken_back=frozenset(inputs.not_taken_back),
     )
     created, refused_creations = rows_for_creations(
         decided,
         fields_of_list,
         names_of_list,
-        planned_at,
+        inputs.planned_at,
         removals_held_back=removals_held,
         creations_held_back=creations_held,
         reachable_held_back_because=reachable_held,
@@ -221,34 +154,34 @@ def decide_changes(
         view.desired["status"].notna() & (view.desired["status"] != MemberStatus.ARCHIVED) & stays
     ]
     updated, refused_updates = rows_for_updates(
-        live, fields_of_list, merge_field_types, names_of_list, planned_at
+        live, fields_of_list, inputs.merge_field_types, names_of_list, inputs.planned_at
     )
-    upgrades = decide_upgrades(view, consent_of_list, double_optin_list_ids, lost_evidence)
-    upgraded, _ = rows_for_upgrades(upgrades[stays.loc[upgrades.index]], planned_at)
+    upgrades = decide_upgrades(view, consent_of_list, inputs.double_optin_list_ids, inputs.lost_evidence)
+    upgraded, _ = rows_for_upgrades(upgrades[stays.loc[upgrades.index]], inputs.planned_at)
     upgraded = upgraded.assign(held_back_because=reachable_held)
 
     wanted_permissions = {
         list_id: tuple(consent.marketing_permissions)
         for list_id, consent in consent_of_list.items()
-        if consent is not None and list_id in permission_list_ids
+        if consent is not None and list_id in inputs.permission_list_ids
     }
     stopped = hold_back_stopped(
-        find_stopped(view, set_aside, partners, renamed),
+        find_stopped(view, inputs.set_aside, inputs.partners, renamed),
         removals_held,
-        _not_where_they_belong(view, created, creations_held, completeness.unseen),
+        _not_where_they_belong(view, created, creations_held, inputs.completeness.unseen),
     )
     sent_creations = created[created["held_back_because"] == ""]
     sent_renames = renames[renames["held_back_because"] == ""]
     permitted = rows_for_permissions(
         live,
         view.desired.loc[sent_creations.index[sent_creations["status"] == MemberStatus.SUBSCRIBED]],
-        _still_subscribed(live, subscribed_by_us)
+        _still_subscribed(live, inputs.subscribed_by_us)
         | set(zip(upgraded["list_id"], upgraded["email"], strict=True)),
         view.blocked,
         wanted_permissions,
-        permissions_said,
+        inputs.permissions_said,
         view.former_addresses,
-        planned_at,
+        inputs.planned_at,
     ).assign(held_back_because=reachable_held)
     tagged = [live, view.desired.loc[sent_creations.index]]
     if len(sent_renames):
@@ -263,12 +196,12 @@ def decide_changes(
         *rows_for_tags(pd.concat(tagged, ignore_index=True), tags_of_list, removals_held),
     ]
     return AudienceChanges(
-        assemble(company.key, parts),
+        assemble(inputs.company.key, parts),
         _consented_not_subscribed(upgrades),
         _not_written(
             view,
             decided,
-            not_taken_back,
+            inputs.not_taken_back,
             names_not_decided(live, names_of_list),
             refused_creations,
             refused_updates,
@@ -276,30 +209,22 @@ def decide_changes(
     )
 
 
-def _inheriting(
-    view: AudienceView,
-    partners: pd.DataFrame,
-    held_addresses: Iterable[AddressLike],
-    successors: Mapping[int, int | None],
-    opted_out_since: Mapping[str, datetime | None],
-    planned_at: datetime,
-    changed: Sequence[ChangeLike],
-) -> Set[str]:
+def _inheriting(view: AudienceView, inputs: PlanInputs) -> Set[str]:
     """Present addresses of people who opted out under a former one: by what Odoo showed and what we sent."""
-    rows = list(held_addresses)
+    rows = list(inputs.held_addresses)
     # An address that somebody took in Mailchimp, and that Odoo does not know, is no former one of Odoo's.
-    in_mailchimp = {change.email for change in changed}
+    in_mailchimp = {change.email for change in inputs.changed}
     known = {(row.partner_id, row.email) for row in rows}
     sent = view.records[view.records["partner_id"].notna() & view.records["email"].isin(view.opted_out)]
     for partner, email, at in zip(
         sent["partner_id"].astype("int64"), sent["email"], sent["created_at"], strict=True
     ):
         if (int(partner), email) not in known and email not in in_mailchimp:
-            rows.append(Held(int(partner), email, planned_at if pd.isna(at) else at.to_pydatetime()))
-    present = present_addresses(partners["partner_id"], partners["email_normalized"])
-    held = HeldAddresses(as_of_now(rows, present, planned_at, view.opted_out), successors)
+            rows.append(Held(int(partner), email, inputs.planned_at if pd.isna(at) else at.to_pydatetime()))
+    present = present_addresses(inputs.partners["partner_id"], inputs.partners["email_normalized"])
+    held = HeldAddresses(as_of_now(rows, present, inputs.planned_at, view.opted_out), inputs.successors)
     return addresses_inheriting_opt_outs(
-        held, present, {email: opted_out_since.get(email) for email in view.opted_out}
+        held, present, {email: inputs.opted_out_since.get(email) for email in view.opted_out}
     )
 
 

@@ -18,6 +18,7 @@ from mc_pipeline.domain.consent.held_addresses import (
     present_addresses,
 )
 from mc_pipeline.domain.consent.withdrawals import Rename, TakenBack, WithdrawnConsent, withdrawn_consent
+from mc_pipeline.ledger import Ledger
 from mc_pipeline.ledger.used_evidence import UsedEvidence
 from mc_pipeline.odoo.errors import OdooFieldMissingError
 from mc_pipeline.odoo.opt_outs_since import (
@@ -182,7 +183,7 @@ def lost_evidence(used: Iterable[UsedEvidence], successors: Mapping[int, int | N
 
 
 def opted_out_since(
-    systems: Systems, blacklist: pd.DataFrame, *, up_to_event: int | None = None
+    ledger: Ledger, blacklist: pd.DataFrame, *, up_to_event: int | None = None
 ) -> dict[str, datetime | None]:
     """Everybody who opted out, in Mailchimp or in Odoo, and when they first did (UTC; None: not known).
 
@@ -194,10 +195,10 @@ def opted_out_since(
         str(email).lower(): None if pd.isna(at) else at.to_pydatetime()
         for email, at in zip(active["email"], written, strict=True)
     }
-    for email, at in systems.ledger.standing_opt_outs.first_blacklisted(opted_out).items():
+    for email, at in ledger.standing_opt_outs.first_blacklisted(opted_out).items():
         known = opted_out[email]
         opted_out[email] = None if known is None else min(at, known)
-    for email, at in systems.ledger.consent.first_opt_outs(up_to_event=up_to_event).items():
+    for email, at in ledger.consent.first_opt_outs(up_to_event=up_to_event).items():
         known = opted_out.get(email, at)
         opted_out[email] = None if known is None else min(at, known)
     return opted_out
@@ -212,7 +213,7 @@ def inheriting_opt_outs(
     """
     ledger = systems.ledger
     present = present_addresses(partners["partner_id"], partners["email_normalized"])
-    opted_out = opted_out_since(systems, blacklist)
+    opted_out = opted_out_since(ledger, blacklist)
     rows = as_of_now(ledger.partner_addresses.of(opted_out), present, observed_at, opted_out)
     held = HeldAddresses(rows, ledger.partner_addresses.successors())
     return addresses_inheriting_opt_outs(held, present, opted_out)
