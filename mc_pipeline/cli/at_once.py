@@ -67,7 +67,7 @@ class AtOnce:
                 self._run(company)
             except Exception as error:
                 # What was delivered stays in the ledger; the next run takes it.
-                _log.error("the opt-outs of %s could not be carried out: %s", company, type(error).__name__)
+                _log.error("the opt-outs of %s could not be applied: %s", company, type(error).__name__)
 
     def _next(self) -> str | None:
         """Wait for a company that is due and free; None at the end."""
@@ -93,6 +93,8 @@ class AtOnce:
             return not self._is_busy(company)
         except Exception as error:
             _log.error(
-                "nobody knows whether the opt-outs of %s are under way: %s", company, type(error).__name__
+                "it is not known whether a run for the opt-outs of %s is in progress: %s",
+                company,
+                type(error).__name__,
             )
             return False

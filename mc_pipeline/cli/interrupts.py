@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 SECONDS_TO_END = 8.0
-TOLD = "interrupted; the next run goes on from here"
+TOLD = "interrupted; the next run continues from here"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 

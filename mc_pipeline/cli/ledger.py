@@ -29,7 +29,7 @@ def backup(file: Path) -> None:
 
 @ledger.command()
 @click.option("--reason", required=True, help="Why; kept in the ledger.")
-@click.option("--by", default=None, help="Who; the name of the logged-in user when not given.")
+@click.option("--by", default=None, help="Who; by default the name of the logged-in user.")
 def accept(reason: str, by: str | None) -> None:
     """Go on with this ledger, although the stored tables were made with another or a newer one.
 
@@ -46,7 +46,7 @@ def accept(reason: str, by: str | None) -> None:
         note_tables_of_before(opened)
         if not why_not_this_ledger(opened):
             click.echo(
-                "The ledger is the one that the stored tables were made with: there is nothing to accept."
+                "This is the ledger that the stored tables were made with: there is nothing to accept."
             )
             return
         who = by or getpass.getuser()

@@ -14,17 +14,17 @@ from mc_pipeline import __version__
 from mc_pipeline.masking import mask_text
 
 _HELP = {
-    "approve": "Release a plan, or old opt-outs, that wait for a person.",
-    "demo": "Run the whole job on invented people, on stand-in servers.",
+    "approve": "Approve a plan, or old opt-outs, that wait for a person.",
+    "demo": "Run the whole job on sandbox servers, with invented people.",
     "doctor": "Check settings, rights and audiences; changes nothing.",
-    "explain": "Tell why a person is, or is not, in an audience.",
-    "leases": "Show which runs and leases there are; end one of a dead run.",
+    "explain": "Explain why a person is, or is not, in an audience.",
+    "leases": "Show runs and leases; end a lease of a dead run.",
     "ledger": "Back up the ledger, or accept one in place of another.",
-    "reconcile": "Show Odoo's kept revenue beside Mailchimp's.",
-    "sandbox": "Serve stand-ins of Odoo and Mailchimp with invented people.",
-    "status": "Say how each company stands: broken, waiting, not looked at.",
+    "reconcile": "Compare Odoo's kept revenue with Mailchimp's.",
+    "sandbox": "Run sandbox servers of Odoo and Mailchimp.",
+    "status": "Show what is broken, waits or was not checked.",
     "sync": "Sync companies: read both systems, apply opt-outs, plan, push.",
-    "webhooks": "Hear of opt-outs at once, and who made them.",
+    "webhooks": "Receive opt-outs at once, and who made them.",
 }
 """What each command does, in one line. Its module has its name, and is loaded when it is called."""
 

@@ -19,7 +19,7 @@ _POLL_SECONDS = 0.5
 
 
 @click.command()
-@click.option("--with-dagster", is_flag=True, help="Open the Dagster UI on the stand-ins too.")
+@click.option("--with-dagster", is_flag=True, help="Open the Dagster UI on the sandbox too.")
 @click.option("--odoo-port", type=int, help=f"{_ODOO_PORT}, or a free one, when not given.")
 @click.option("--mailchimp-port", type=int, help=f"{_MAILCHIMP_PORT}, or a free one, when not given.")
 @click.option("--dagster-port", type=int, help=f"{_DAGSTER_PORT}, or a free one, when not given.")
@@ -28,7 +28,7 @@ _POLL_SECONDS = 0.5
     type=click.IntRange(min=300),
     default=2000,
     show_default=True,
-    help="About so many partners in Odoo.",
+    help="Approximate number of partners in Odoo.",
 )
 def sandbox(
     with_dagster: bool,

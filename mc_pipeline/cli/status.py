@@ -138,7 +138,7 @@ def said_first(standing: Standing, timezone: ZoneInfo, now: datetime) -> Sequenc
     said = [
         first_line(key, standing.rows, clock(read_at))
         if read_at is not None
-        else f"{key}: no run has told how it stands yet: mc-pipeline sync {key} --plan"
+        else f"{key}: no run has reported its state yet: mc-pipeline sync {key} --plan"
     ]
     if standing.approved:
         said.append(
@@ -148,7 +148,7 @@ def said_first(standing: Standing, timezone: ZoneInfo, now: datetime) -> Sequenc
     if standing.unfinished is not None:
         said.append(
             f"  The last run ({standing.unfinished.job}, {clock(standing.unfinished.started_at)}) was "
-            "interrupted or killed; the next run goes on from there."
+            "interrupted or killed; the next run continues from there."
         )
     if read_at is not None and (standing.synced_at is None or now - standing.synced_at > OLD_AFTER):
         when = f"since {clock(standing.synced_at)}" if standing.synced_at else "yet"

@@ -36,7 +36,7 @@ def webhooks() -> None:
 @click.argument("companies", nargs=-1, metavar="[COMPANY...]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True)
-@click.option("--apply", "apply_", is_flag=True, help="Carry out a company's opt-outs after each delivery.")
+@click.option("--apply", "apply_", is_flag=True, help="Apply a company's opt-outs after each delivery.")
 def serve(companies: tuple[str, ...], host: str, port: int, apply_: bool) -> None:
     """Receive the webhooks of companies (all without COMPANY), until interrupted.
 
@@ -91,14 +91,14 @@ def opt_outs_runner(settings: Settings) -> Callable[[str], None]:
             for reason in done.reasons:
                 console.print(Text(f"The opt-outs of {company} failed: {reason}"))
         else:
-            console.print(Text(f"The opt-outs of {company} are carried out."))
+            console.print(Text(f"The opt-outs of {company} are applied."))
 
     return run
 
 
 @webhooks.command()
 @click.argument("companies", nargs=-1, required=True, metavar="COMPANY...")
-@click.option("--url", required=True, help="Where Mailchimp reaches the receiver: https://host/path.")
+@click.option("--url", required=True, help="The receiver's public address: https://host/path.")
 def register(companies: tuple[str, ...], url: str) -> None:
     """Make two webhooks for every audience of COMPANY: one hears people, one administrators.
 
@@ -128,7 +128,7 @@ def register(companies: tuple[str, ...], url: str) -> None:
                         err=True,
                     )
                 for place in done.elsewhere:
-                    click.echo(f"  another one of ours points to {place}", err=True)
+                    click.echo(f"  another webhook of this pipeline points to {place}", err=True)
                 if done.webhook.signing_secret:
                     click.echo(f"{hook.signing_variable}={done.webhook.signing_secret}")
     if differing:

@@ -145,7 +145,7 @@ def problem_of(error: Exception) -> Result:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return problem(
         f"the check failed with {type(error).__name__}",
-        f"This is a fault of the program ({Path(frame.filename).name}, line {frame.lineno}): report it.",
+        f"This is a bug in mc_pipeline ({Path(frame.filename).name}, line {frame.lineno}): report it.",
     )
 
 

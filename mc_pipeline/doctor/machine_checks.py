@@ -35,8 +35,8 @@ def check_ledger(machine: Machine) -> Iterator[Result]:
     if because:
         yield problem(
             f"{machine.systems.ledger.location} {because}",
-            "Put the right ledger back (README, Backing up). Only when what it knew is lost for good: "
-            "mc-pipeline ledger accept. Until then only opt-outs are carried.",
+            "Restore the correct ledger (README, Backing up). Only if its contents are lost permanently: "
+            "mc-pipeline ledger accept. Until then only opt-outs are applied.",
         )
         return
     yield ok(machine.systems.ledger.location)

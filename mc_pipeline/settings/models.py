@@ -73,7 +73,7 @@ class OdooSettings(_Model):
         None,
         ge=1,
         le=16,
-        description="a whole number from 1 to 16: how many calls to Odoo may be under way at the same time",
+        description="a whole number from 1 to 16: how many calls to Odoo may run at the same time",
     )
     """Of one process; without it each connection of ours sends up to 4 at a time."""
     calls_per_second: float | None = Field(
@@ -88,7 +88,7 @@ class MailchimpAccountSettings(_Model):
     key: str
     """Its name in companies.yaml."""
     base_url: BaseUrl | None = Field(
-        None, description="the web address of a stand-in for Mailchimp, such as http://127.0.0.1:8081"
+        None, description="the web address of a sandbox for Mailchimp, such as http://127.0.0.1:8081"
     )
     api_key: SecretStr = Field(
         min_length=1, description="a reference to the account's API key, such as ${MAILCHIMP_API_KEY}"
@@ -98,7 +98,7 @@ class MailchimpAccountSettings(_Model):
     )
     timeout_seconds: float = Field(120, gt=0, description="the seconds to wait for an answer, more than 0")
     hear_every_seconds: float = Field(
-        60, ge=0, le=300, description="the seconds between two looks for opt-outs in an audience, 0 to 300"
+        60, ge=0, le=300, description="the seconds between two reads of an audience for opt-outs, 0 to 300"
     )
     """All runs of all companies together; 0 is for stand-ins: Mailchimp's limits are soon reached."""
 
@@ -189,7 +189,10 @@ class ConsentSettings(_Model):
     )
     upgrade: bool = Field(
         False,
-        description="true or false: whether a transactional member we made is subscribed on newer evidence",
+        description=(
+            "true or false: whether a transactional member created by this pipeline is subscribed on newer "
+            "evidence"
+        ),
     )
     marketing_permissions: Annotated[tuple[Text, ...], OneOrMore] = Field(
         (),
@@ -208,8 +211,8 @@ class ConsentSettings(_Model):
         if self.send_confirmation and self.upgrade:
             raise at_field(
                 "upgrade",
-                "cannot go with send_confirmation: confirmations are for double opt-in audiences, where"
-                " nobody is upgraded; keep one of the two",
+                "cannot be combined with send_confirmation: confirmations are for double opt-in audiences, "
+                "where nobody is upgraded; keep one of the two",
             )
         return self
 
@@ -240,7 +243,9 @@ class AudienceSettings(_Model):
     when: RuleSettings = RuleSettings()
     restrictive: bool = Field(
         False,
-        description="true or false: whether this audience wins where contacts with one address fit several",
+        description=(
+            "true or false: whether this audience wins if contacts that share an address match several"
+        ),
     )
     """Without it, the audience for companies wins; where not exactly one is, nobody of them is in any."""
     consent: ConsentSettings | None = None
@@ -288,7 +293,7 @@ class CompanyIfSettings(_Model):
     """
 
     any_tag: Annotated[tuple[OdooRecord, ...], OneOrMore] = Field(
-        (), description="one or several tags of Odoo: who has one of them itself is a company"
+        (), description="one or several tags of Odoo: a partner with one of them is a company"
     )
     field: OdooField | None = Field(
         None, description="the technical name of a yes/no field of res.partner: yes means company"

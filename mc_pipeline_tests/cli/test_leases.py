@@ -25,7 +25,7 @@ def beat(run: str, *, ago: timedelta = timedelta()) -> None:
 
 
 def test_nothing_is_said_in_words() -> None:
-    assert mc_pipeline("leases").output == "No run is under way, and no lease is held.\n"
+    assert mc_pipeline("leases").output == "No run is in progress, and no lease is held.\n"
     assert mc_pipeline("leases", "--end", "acme").output == "Nobody holds a lease of acme.\n"
 
 
