@@ -48,7 +48,7 @@ class Database:
         """The clock's moment in UTC, refused when it has no timezone."""
         moment = self._clock()
         if moment.tzinfo is None:
-            raise LedgerError("the clock given to the ledger tells times without a timezone; give it UTC")
+            raise LedgerError("the clock given to the ledger gives times without a timezone; give it UTC")
         return moment.astimezone(UTC)
 
     @contextmanager
@@ -76,7 +76,7 @@ class Database:
                 connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.OperationalError as error:
             raise LedgerUnavailableError(
-                f"the ledger at {self.location} could not be written anew ({error}): try again when nobody "
+                f"the ledger at {self.location} could not be rewritten ({error}): try again when nobody "
                 "else uses it"
             ) from error
 

@@ -268,7 +268,7 @@ def require(connection: Connection, name: str, fence: int, now: datetime) -> Non
             raise LeaseLostError(name, fence, f"it is free, and its number is {row['fence']} by now")
         raise LeaseLostError(name, fence, f"{row['owner']} holds it with number {row['fence']}")
     if row["owner"] is None:
-        raise LeaseLostError(name, fence, "it was given back")
+        raise LeaseLostError(name, fence, "it was released")
     if row["expires_at"] <= now:
         raise LeaseLostError(name, fence, _EXPIRED)
 

@@ -200,8 +200,8 @@ def heartbeat(
 
 
 _NOT_HEARD_OF = (
-    "run {} gave no sign of life for too long (the process or the machine was asleep, or the ledger could "
-    "not be written), so that others ended it; what it goes on doing is safe, but nobody waits for it"
+    "run {} sent no heartbeat for too long (the process or the machine was asleep, or the ledger could not "
+    "be written), so it was ended; what it still does is safe, but nothing waits for it"
 )
 
 

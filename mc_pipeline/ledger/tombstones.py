@@ -133,9 +133,9 @@ class TombstoneFile:
 
     def _damaged(self, what: str) -> LedgerError:
         return LedgerError(
-            f"the file of erased people {self.path} cannot be read ({what}). Put it back from a backup. If "
+            f"the file of erased people {self.path} cannot be read ({what}). Restore it from a backup. If "
             "there is none, and the ledger was not replaced by an older copy since the last erasure, move "
-            "the file away: it is made anew from the ledger."
+            "the file away: it is rebuilt from the ledger."
         )
 
 

@@ -241,7 +241,7 @@ class MailchimpNotSentError(MailchimpError):
 class ForbiddenRequestError(MailchimpNotSentError):
     """A request that the product must never make (docs/design.md, invariants); refused before it is sent."""
 
-    advice = "Nothing was sent: this is a fault of the program, not of the data or of Mailchimp."
+    advice = "Nothing was sent: this is a bug in mc_pipeline, not a fault of the data or of Mailchimp."
 
 
 class BatchLostError(MailchimpError):

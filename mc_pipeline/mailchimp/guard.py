@@ -92,7 +92,7 @@ def _check_member_tags(method: str, path: str, body: Any) -> None:
 def _check_webhook(method: str, path: str, body: Any) -> None:
     sources = body.get("sources") if isinstance(body, Mapping) else None
     if not isinstance(sources, Mapping) or not {"user", "admin", "api"} <= set(sources):
-        _refuse(method, path, "a webhook names all its sources: nobody knows what the others are then")
+        _refuse(method, path, "a webhook names all its sources: otherwise the others are unknown")
     if sources["api"] is not False:
         _refuse(method, path, "a webhook never reports API calls: they would be our own writes")
 
@@ -119,7 +119,7 @@ def _check_order(method: str, path: str, rest: list[str], body: Mapping[str, Any
     if len(rest) > 3:
         for name in ("customer", "financial_status"):
             if name in body:
-                _refuse(method, path, f"{name} belongs to a new order: a correction says nothing of it")
+                _refuse(method, path, f"{name} belongs to a new order: a correction never sends it")
     elif "financial_status" in body and (
         body["financial_status"] != "pending" or body.get("cancelled_at_foreign")
     ):
@@ -159,7 +159,7 @@ def _check_reaches_nobody(method: str, path: str, body: Any) -> None:
     if isinstance(body, Mapping) and (
         body.get("status") in {"subscribed", "pending"} or {"marketing_permissions", "members"} & body.keys()
     ):
-        _refuse(method, path, "what makes somebody reachable is sent by itself, never in a batch")
+        _refuse(method, path, "what makes somebody reachable is sent on its own, never in a batch")
 
 
 def _check_operation(method: str, path: str, operation: Any) -> None:

@@ -198,8 +198,8 @@ def ensure_merge_fields(
             result.problems[tag] = FieldProblem(
                 "refused",
                 f"Mailchimp did not create the merge field: {error}",
-                "make the field in Mailchimp (Audience, Settings, Audience fields), or name another tag in "
-                "the settings",
+                "create the field in Mailchimp (Audience, Settings, Audience fields), or name another tag "
+                "in the settings",
             )
         else:
             result.created.append(tag)
@@ -237,9 +237,10 @@ def _problem(
         if used is not None and used.type == wanted_type:
             return FieldProblem(
                 "retyped",
-                f"the field was made anew in Mailchimp as {existing.type}, the settings need {wanted_type}",
-                "delete the field in Mailchimp (Audience, Settings, Audience fields): the next run makes it "
-                "again and fills it; or name another tag in companies.yaml",
+                f"the field was created again in Mailchimp as {existing.type}, the settings need "
+                f"{wanted_type}",
+                "delete the field in Mailchimp (Audience, Settings, Audience fields): the next run creates "
+                "it again and fills it; or name another tag in companies.yaml",
             )
         return FieldProblem(
             "another_type",

@@ -157,7 +157,7 @@ class OdooConnection:
                 retry=Retry.READS,
             )
         if isinstance(error, requests.exceptions.ConnectionError | requests.exceptions.ChunkedEncodingError):
-            return OdooConnectionError(f"{where} broke the connection off", retry=Retry.READS)
+            return OdooConnectionError(f"{where} closed the connection", retry=Retry.READS)
         if isinstance(
             error,
             requests.exceptions.InvalidURL

@@ -153,7 +153,7 @@ def module_of(model: str) -> str:
 def model_missing(model: str, method: str = "", name: str = "") -> OdooModelMissingError:
     """The error for a model that Odoo does not have, with the module to install."""
     module = module_of(model)
-    fix = f"install its module {module}" if module else "install the module that brings it"
+    fix = f"install its module {module}" if module else "install the module that adds it"
     return OdooModelMissingError(f"Odoo has no model {model}: {fix}", model, method, name)
 
 
@@ -163,7 +163,8 @@ def from_error_answer(error: Any, model: str, method: str) -> OdooError:
     if not isinstance(data, Mapping) or not data.get("name"):
         said = error.get("message") if isinstance(error, Mapping) else None
         return OdooServerError(
-            f"Odoo failed {_call(model, method)} without saying why ({_readable(str(said or 'no message'))})",
+            f"Odoo failed {_call(model, method)} without giving a reason "
+            f"({_readable(str(said or 'no message'))})",
             model,
             method,
             retry=Retry.READS,
@@ -212,8 +213,7 @@ def from_exception(data: Mapping[str, Any], model: str, method: str) -> OdooErro
         return model_missing(missing["model"], method, name)
     if name == "builtins.ValueError" and _NO_FIELD.match(message):
         return OdooFieldMissingError(
-            f"{call}: {_readable(message)}; install the module that brings it, "
-            "or take it out of the settings",
+            f"{call}: {_readable(message)}; install the module that adds it, or remove it from the settings",
             model,
             method,
             name,

@@ -35,7 +35,7 @@ def available_fields(
         fix = (
             f"install the Odoo module {' and '.join(sorted(modules))}"
             if modules
-            else "install the module that brings it, or give the Odoo user the rights to see it"
+            else "install the module that adds it, or give the Odoo user the rights to see it"
         )
         raise OdooFieldMissingError(
             f"Odoo {version_name(client.version)} has no field {', '.join(missing)} on {model} "

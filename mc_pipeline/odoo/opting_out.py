@@ -341,7 +341,7 @@ def _seen(client: OdooClient, address: str, row: Record, outcome: OptOutOutcome)
 def _undone(address: str, trouble: OdooError | None) -> OptOutResult:
     if trouble is not None:
         return OptOutResult(address, "unknown", trouble.message)
-    return OptOutResult(address, "rejected", "Odoo said it was done, and it is not: look at Odoo's log")
+    return OptOutResult(address, "rejected", "Odoo reported success, but nothing changed: look at Odoo's log")
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ def _known(path: UPath) -> list[MonthFile]:
     except FileNotFoundError:
         return []
     except (DamagedTableError, TypeError) as error:
-        _log.warning("%s: the table is made anew", error)
+        _log.warning("%s: the table is rebuilt", error)
         return []
 
 
@@ -165,7 +165,7 @@ def _is_whole(path: UPath, known: MonthFile) -> bool:
         if checksum_of(file) == known.checksum:
             return True
     except OSError as error:
-        _log.warning("the stored file %s cannot be read (%s): it is made anew", file, error.strerror)
+        _log.warning("the stored file %s cannot be read (%s): it is rebuilt", file, error.strerror)
     return False
 
 

@@ -73,7 +73,7 @@ class ErasedByNow(Protocol):
         ...
 
 
-_SYNC = "Sync the whole company ({}), not this step alone: the sync makes every table anew."
+_SYNC = "Sync the whole company ({}), not this step alone: the sync rebuilds every table."
 
 
 class MissingTableError(Exception):
@@ -115,7 +115,7 @@ class ParquetTables(dg.UPathIOManager):
             return load_table(schemas.ALL[table], path, self._people, names=names)
         except FileNotFoundError:
             raise MissingTableError(
-                f"the table {table} of {path.stem} is not there: it was never made, or was removed. "
+                f"the table {table} of {path.stem} does not exist: it was never made, or was removed. "
                 f"{_SYNC.format(path.stem)}"
             ) from None
         except DamagedTableError as error:
@@ -177,7 +177,7 @@ def stored_table(
     except FileNotFoundError:
         return None
     except DamagedTableError as error:
-        _log.warning("%s: it is left out, and the next sync of %s makes it anew", error, company)
+        _log.warning("%s: it is left out, and the next sync of %s rebuilds it", error, company)
         return None
 
 
@@ -227,7 +227,9 @@ def read_table(
     except DamagedTableError:
         raise
     except (KeyError, ValueError, TypeError) as error:
-        raise DamagedTableError(path, f"it has not the columns or facts of this version: {error}") from error
+        raise DamagedTableError(
+            path, f"it does not have the columns or facts of this version: {error}"
+        ) from error
 
 
 def _show_months(context: dg.OutputContext, table: Table, changed: Sequence[str]) -> None:

@@ -176,4 +176,4 @@ def test_the_message_of_a_lost_lease_says_what_to_do(ledger: Ledger, clock: Cloc
         clock.pass_time(minutes=1)
         with pytest.raises(LeaseLostError) as lost:
             lease.check()
-    assert re.search(r"company acme .* this run must stop, the next one resolves", str(lost.value))
+    assert re.search(r"company acme .* this run must stop; the next one settles", str(lost.value))
