@@ -67,7 +67,7 @@ def end_dead_runs(
         # The heartbeats are read after the statuses: a run that started meanwhile has one.
         beats = ledger.runs.known([record.dagster_run.run_id for record in unfinished]) if unfinished else {}
     except Exception as error:
-        log.warning(f"Nobody knows whether there are dead runs: {reason_of(error)}")
+        log.warning(f"It is not known whether there are dead runs: {reason_of(error)}")
         return []
     ended = []
     for record in unfinished:
@@ -88,7 +88,7 @@ def end_dead_runs_at_a_tick(context: dg.SensorEvaluationContext, systems: System
         for ended in end_dead_runs(context.instance, systems.ledger, context.log):
             context.log.warning(str(ended))
     except Exception as error:
-        context.log.warning(f"Nobody knows whether there are dead runs: {reason_of(error)}")
+        context.log.warning(f"It is not known whether there are dead runs: {reason_of(error)}")
 
 
 def dead_run_sensors(settings: Settings) -> list[dg.SensorDefinition]:
@@ -98,8 +98,10 @@ def dead_run_sensors(settings: Settings) -> list[dg.SensorDefinition]:
         name=DEAD_RUNS,
         minimum_interval_seconds=_SECONDS_BETWEEN_LOOKS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Ends runs whose process was killed, so that nothing waits for them. They are known by "
-        "their heartbeat; a run that is alive is never ended, however long it takes.",
+        description=(
+            "Ends runs whose process was killed, so that nothing waits for them. They are recognised by "
+            "their heartbeat; a run that is alive is never ended, however long it takes."
+        ),
     )
     def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         systems = Systems(settings)
@@ -119,8 +121,8 @@ def _why_dead(record: dg.RunRecord, beat: "RunBeat | None", now: datetime, silen
         if now - beat.last_sign <= silence:
             return ""
         return (
-            f"its process ({beat.owner}) last gave a sign of life at {_moment(beat.last_sign)}, "
-            "so it was killed or its machine went down"
+            f"its process ({beat.owner}) was last alive at {_moment(beat.last_sign)}, so it was "
+            "killed or its machine went down"
         )
     # Which starts are too slow, Dagster's own monitoring knows.
     if not _is_ours(run) or run.status == dg.DagsterRunStatus.STARTING or record.start_time is None:
@@ -128,7 +130,7 @@ def _why_dead(record: dg.RunRecord, beat: "RunBeat | None", now: datetime, silen
     started = datetime.fromtimestamp(record.start_time, UTC)
     if now - started <= LONGEST_START:
         return ""
-    return f"its process started at {_moment(started)} and has given no sign of life since, so it was killed"
+    return f"its process started at {_moment(started)} and sent no heartbeat since, so it was killed"
 
 
 def _is_ours(run: dg.DagsterRun) -> bool:
@@ -146,7 +148,7 @@ def _end(instance: dg.DagsterInstance, run_id: str, because: str) -> EndedRun | 
         instance.add_run_tags(run_id, {MAX_RETRIES_TAG: "0"})
     if run := _unfinished(instance, run_id):
         ended = EndedRun(
-            run_id, run.job_name, company_of(run), f"{because}. The next run goes on from there."
+            run_id, run.job_name, company_of(run), f"{because}. The next run continues from there."
         )
         if run.status == dg.DagsterRunStatus.CANCELING:
             instance.report_run_canceled(run, str(ended))

@@ -36,7 +36,7 @@ def erasure_pseudonyms() -> "Pseudonyms":
     if not key:
         raise dg.Failure(
             f"{ERASURE_KEY_VARIABLE} is not set: set it to a secret of at least {SHORTEST_KEY} characters, "
-            "the same on every machine, and never change it: by it alone are erased people recognised",
+            "the same on every machine, and never change it: without it erased people are not recognised",
             allow_retries=False,
         )
     try:
@@ -82,8 +82,8 @@ class ErasedPeople:
         pseudonyms = erasure_pseudonyms()
         if any(tombstone.key_id != pseudonyms.key_id for tombstone in tombstones):
             raise dg.Failure(
-                f"{ERASURE_KEY_VARIABLE} is not the key that people were erased with: without that one they "
-                "would not be recognised and be sent to Mailchimp again. Set the former key.",
+                f"{ERASURE_KEY_VARIABLE} is not the key that people were erased with: with another key "
+                "they would not be recognised, and would be sent to Mailchimp again. Set the former key.",
                 allow_retries=False,
             )
         return cls(pseudonyms, tombstones)

@@ -31,9 +31,12 @@ def why_not_this_ledger(ledger: "Ledger") -> str:
         return ""
     own = ledger.identities.get()
     if own.ledger_id != mark.ledger_id:
-        return "is another one than the stored tables were made with: it is new, or the wrong one is named"
+        return (
+            "is not the one that the stored tables were made with: it is new, or the wrong ledger is "
+            "configured"
+        )
     if own.count < mark.count:
-        return "is older than the stored tables: an earlier copy was put in its place"
+        return "is older than the stored tables: an earlier copy was restored"
     return ""
 
 
@@ -43,9 +46,9 @@ def what_to_do(ledger: "Ledger") -> str:
     if not because:
         return ""
     return (
-        f"The ledger at {ledger.location} {because}, so only opt-outs are carried and nothing else is "
-        "written: put the right ledger back (README, Backing up), or, when what it knew is lost for good, "
-        f"accept this one with: {ACCEPT}"
+        f"The ledger at {ledger.location} {because}, so only opt-outs are applied and nothing else is "
+        "written: restore the correct ledger (README, Backing up), or, if its contents are lost "
+        f"permanently, accept this one with: {ACCEPT}"
     )
 
 

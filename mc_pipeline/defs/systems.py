@@ -81,7 +81,7 @@ class Systems:
             known = ", ".join(self.settings.companies)
             raise dg.Failure(
                 f"companies.yaml has no company {key!r} (it has {known}). The partition is from an earlier "
-                "version of the file: add the company again, or run one of the present ones.",
+                "version of the file: add the company again, or run an existing one.",
                 allow_retries=False,
             ) from None
 
@@ -96,7 +96,7 @@ class Systems:
 
     @property
     def erased(self) -> "ErasedPeople":
-        """Who was erased until this moment: a person may be erased while a run is under way."""
+        """Who was erased until this moment: a person may be erased while a run is in progress."""
         return self.erased_by_now()
 
     def erased_by_now(self) -> "ErasedPeople":

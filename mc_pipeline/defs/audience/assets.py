@@ -58,8 +58,10 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         deps=["mailchimp_opt_outs"],
         kinds={"mailchimp", "parquet"},
         owners=[DATA_ENGINEERS],
-        description="The company's audiences as they are: every member in every status, archived and cleaned "
-        "ones too. Settles first what an interrupted run left open, and records opt-outs as events.",
+        description=(
+            "The company's audiences as they are: every member in every status, archived and cleaned ones "
+            "too. First settles what an interrupted run left open, and records opt-outs as events."
+        ),
         metadata={"dagster/column_schema": column_schema(schemas.MAILCHIMP_MEMBERS)},
     )
     def mailchimp_members(
@@ -123,15 +125,19 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
             "contacts": dg.AssetOut(
                 kinds={"pandas", "parquet"},
                 owners=[MARKETING],
-                description="One row per address that should be in an audience: the partner who speaks for "
-                "it, its purchases, which audience and why, and the status it would be created with and why.",
+                description=(
+                    "One row per address that should be in an audience: the winning partner, the "
+                    "purchases, which audience and why, and which status it would be created with and why."
+                ),
                 metadata={"dagster/column_schema": column_schema(schemas.CONTACTS)},
             ),
             "set_aside": dg.AssetOut(
                 kinds={"pandas", "parquet"},
                 owners=[MARKETING],
-                description="Partners left out of every audience, with the reason and what to do about it. "
-                "The rest goes on without them.",
+                description=(
+                    "Partners left out of every audience, with the reason and what to do about it. The "
+                    "others continue without them."
+                ),
                 metadata={"dagster/column_schema": column_schema(schemas.SET_ASIDE)},
             ),
         },
@@ -256,8 +262,10 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         owners=[MARKETING],
         # Opt-outs go first; nothing of the plan depends on how many there were.
         deps=["missed_opt_outs"],
-        description="What has to change for the audiences to be as they should be, row by row, with before, "
-        "after and why. Nothing is sent here.",
+        description=(
+            "The changes that the audiences need, row by row, with before, after and why. Nothing is sent "
+            "here."
+        ),
         metadata={"dagster/column_schema": column_schema(schemas.AUDIENCE_PLAN)},
     )
     def audience_plan(
@@ -384,7 +392,7 @@ def _hear_other_companies(
     for heard in Hearing(systems, context.run.run_id).hear_all(others):
         for reason in heard.reasons:
             # Said again by the push, of each person whom it holds back because of it.
-            context.log.warning(f"Opt-outs of company {heard.company} cannot be heard in {reason}")
+            context.log.warning(f"Opt-outs of company {heard.company} cannot be read in {reason}")
 
 
 def _gone_partners(
@@ -468,7 +476,9 @@ def _confirm_absences(
                 if get_member(client, str(list_id), subscriber_hash(email)) is None
             ]
         except MailchimpError as error:
-            log.warning(f"Who disappeared from {list_id} is asked for again in the next run: {error}")
+            log.warning(
+                f"Members who disappeared from {list_id} are looked up again in the next run: {error}"
+            )
             continue
         vanished += len(systems.ledger.members.confirm_absent(str(list_id), gone))
     return vanished

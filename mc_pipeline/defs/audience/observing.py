@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _AUDIENCES, _SHRUNK = "audiences", "shrunk"
 """Facts of the table mailchimp_members."""
 
-_NOT_AMONG_THEM = "it was not read when mailchimp_members was made last: materialise that again"
+_NOT_AMONG_THEM = "it was not read when mailchimp_members was last made: materialize that again"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class KnownAudience:
         """What is the matter with an audience that was not read, why, and what to do."""
         if self.gone:
             return (
-                f"{self.name} ({self.list_id}) is not in Mailchimp any more: nothing is written there. "
+                f"{self.name} ({self.list_id}) is no longer in Mailchimp: nothing is written there. "
                 f"Correct its list_id in companies.yaml, or remove the audience there. {self.because}"
             )
         return (
@@ -231,7 +231,7 @@ def troubles_of_audiences(company: CompanySettings, audiences: Audiences) -> lis
             place=each.name,
             code=NOT_REACHED,
             sentence=each.sentence,
-            what_to_do="" if each.gone else f"To see what is wrong: mc-pipeline doctor {company.key}.",
+            what_to_do="" if each.gone else f"To find the cause: mc-pipeline doctor {company.key}.",
             owner="data engineering",
         )
         if each.described is None

@@ -36,15 +36,16 @@ class ErasePerson(dg.Config):
     """Whom to erase, and why. At first only looks: set ``dry_run`` to false to erase."""
 
     partner_ids: list[int] = Field(
-        default=[], description="Ids of contacts in Odoo. Better than addresses: a run keeps what is typed."
+        default=[],
+        description="Ids of contacts in Odoo. Better than addresses, because a run stores what is typed.",
     )
     emails: list[str] = Field(
         default=[],
         description="Addresses of people whom Odoo no longer has. The run is deleted afterwards.",
     )
-    reason: str = Field(description="Why, such as the date of the request. It is kept, so name nobody.")
-    requested_by: str = Field(description="Your name. It is kept.")
-    dry_run: bool = Field(default=True, description="True: only say what would be done where.")
+    reason: str = Field(description="Why, such as the date of the request. It is stored, so name nobody.")
+    requested_by: str = Field(description="Your name. It is stored.")
+    dry_run: bool = Field(default=True, description="True: only show what would be deleted, and where.")
 
 
 @dataclass
@@ -120,11 +121,11 @@ def _people(systems: Systems, config: ErasePerson) -> list[_Person]:
     from mc_pipeline.domain.erasure import with_former_addresses
 
     if not config.reason.strip() or not config.requested_by.strip():
-        raise dg.Failure("Fill in reason and requested_by: both are kept.", allow_retries=False)
+        raise dg.Failure("Fill in reason and requested_by: both are stored.", allow_retries=False)
     malformed = [email for email in config.emails if email.strip().count("@") != 1]
     if malformed:
         raise dg.Failure(
-            f"emails: {', '.join(map(mask_email, malformed))} is no address; write one address per entry",
+            f"emails: {', '.join(map(mask_email, malformed))} is not an address; write one address per entry",
             allow_retries=False,
         )
     named = {email.strip().lower() for email in config.emails} | _addresses_of(systems, config.partner_ids)
@@ -188,8 +189,8 @@ def _addresses_of(systems: Systems, partner_ids: Sequence[int]) -> set[str]:
             + "; ".join(
                 f"{', '.join(map(str, ids))} {what}"
                 for ids, what in (
-                    (unknown, "is not in Odoo (any more): name the address under emails"),
-                    (without, "has no valid e-mail in Odoo: nothing of it was ever sent"),
+                    (unknown, "is not in Odoo (or no longer): name the address under emails"),
+                    (without, "has no valid e-mail in Odoo: nothing about it was ever sent"),
                 )
                 if ids
             ),
@@ -219,7 +220,7 @@ def _look(systems: Systems, person: _Person) -> None:
     for where, client, list_id in _audiences(systems):
         member = get_member(client, list_id, subscriber_hash(person.email))
         if member is not None:
-            person.note(where, f"member, {member['status']}: would be deleted for good", 1)
+            person.note(where, f"member, {member['status']}: would be deleted permanently", 1)
     for company in systems.settings.companies.values():
         for key, audience in company.audiences.items():
             if audience.store is None:
@@ -258,7 +259,7 @@ def _erase(
                 person.note(f"store: {company_key}/{key}", "orders: deleted", orders)
     for where, client, list_id in _audiences(systems):
         if delete_member_permanently(client, list_id, subscriber_hash(person.email)) == "applied":
-            person.note(where, "member: deleted for good", 1)
+            person.note(where, "member: deleted permanently", 1)
     for file, count in erase_from_tables([person.email], person.partner_ids).items():
         person.note(f"table: {file}", "rows: removed", count)
 
@@ -308,10 +309,12 @@ def _report(
 
 @dg.job(
     name=ERASE_PERSON,
-    description="Erase people from every audience and store, from the tables and the ledger, for good.\n\nIn "
-    "the launchpad name the contacts (`partner_ids`), the reason and yourself. `dry_run: true` only says "
-    "what would be done where; look at it, then run with `dry_run: false`. Odoo itself is not changed, "
-    "an opt-out there stays. `MC_PIPELINE_ERASURE_KEY` must be set, and must never change.",
+    description=(
+        "Erase people from every audience and store, from the tables and the ledger, permanently.\n\nIn the "
+        "launchpad name the contacts (`partner_ids`), the reason and yourself. `dry_run: true` only shows "
+        "what would be deleted, and where; look at it, then run with `dry_run: false`. Odoo itself is not "
+        "changed; an opt-out there stays. `MC_PIPELINE_ERASURE_KEY` must be set, and must never change."
+    ),
     config={
         "ops": {
             "erase_people": {
@@ -336,8 +339,10 @@ def erase_person() -> None:
     run_status=dg.DagsterRunStatus.SUCCESS,
     monitored_jobs=[erase_person],
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Deletes finished runs of erase_person whose config names addresses: a run keeps what was "
-    "typed. What was done stays in the ledger.",
+    description=(
+        "Deletes finished runs of erase_person whose config contains addresses, because a run stores what "
+        "was typed. The ledger still records what was done."
+    ),
 )
 def forget_erasure_runs(context: dg.RunStatusSensorContext) -> None:
     """Delete the run if addresses stand in its config and it erased them."""

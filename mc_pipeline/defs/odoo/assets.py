@@ -44,8 +44,10 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         group_name="odoo",
         kinds={"odoo", "parquet"},
         owners=[DATA_ENGINEERS],
-        description="Every partner of the company, of the companies above it and every shared one, archived "
-        "included, with its opt-out state and the evidence of consent that Odoo holds. One row each.",
+        description=(
+            "Every partner of the company, of its parent companies and every shared one, archived ones "
+            "included, with its opt-out state and the evidence of consent that Odoo holds. One row each."
+        ),
         metadata={"dagster/column_schema": column_schema(schemas.ODOO_PARTNERS)},
     )
     def odoo_partners(
@@ -173,8 +175,10 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         group_name="odoo",
         kinds={"odoo", "parquet"},
         owners=[DATA_ENGINEERS],
-        description="Every confirmed or cancelled sale order of the company, ever, with what was ordered and "
-        "what is kept of it after posted credit notes.",
+        description=(
+            "Every confirmed or cancelled sale order of the company, ever, with what was ordered and what "
+            "is kept after posted credit notes."
+        ),
         metadata={"dagster/column_schema": column_schema(schemas.ODOO_ORDERS)},
     )
     def odoo_orders(
@@ -309,8 +313,10 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         group_name="odoo",
         kinds={"odoo", "parquet"},
         owners=[DATA_ENGINEERS],
-        description="Every address that was ever opted out in Odoo (mail.blacklist), lifted ones included. "
-        "Odoo keeps one list for all companies.",
+        description=(
+            "Every address that was ever opted out in Odoo (mail.blacklist), removed entries included. "
+            "Odoo keeps one list for all companies."
+        ),
         metadata={"dagster/column_schema": column_schema(schemas.ODOO_BLACKLIST)},
     )
     def odoo_blacklist(

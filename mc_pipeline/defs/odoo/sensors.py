@@ -51,8 +51,10 @@ def odoo_sensors(settings: Settings, *, job: str) -> list[dg.SensorDefinition]:
         job_name=job,
         minimum_interval_seconds=_SECONDS_BETWEEN_LOOKS,
         default_status=dg.DefaultSensorStatus.STOPPED,
-        description="Looks every ten minutes for changes in Odoo and syncs the companies that have some, "
-        "reading only what changed.",
+        description=(
+            "Looks every ten minutes for changes in Odoo and syncs the companies that have changes, "
+            "reading only what changed."
+        ),
     )
     def odoo_changes(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         from mc_pipeline.odoo.client import RetryPolicy
@@ -67,7 +69,7 @@ def odoo_sensors(settings: Settings, *, job: str) -> list[dg.SensorDefinition]:
             for key, company in settings.companies.items():
                 try:
                     if is_under_way(context.instance, systems.ledger, key, job):
-                        quiet.append(f"{key}: a run is under way, looking again after it")
+                        quiet.append(f"{key}: a run is in progress, checking again after it")
                         continue
                     look, changed = _look(systems, company, looks.get(key))
                 except Exception as error:

@@ -35,9 +35,11 @@ def status_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinitio
         kinds={"parquet"},
         owners=[DATA_ENGINEERS],
         op_tags=LAST,
-        description="How the company stands after the run: one row for each thing that is broken, waits for "
-        "a person, or was not looked at, with what to do about it. It is made in every run, last, also when "
-        "steps failed. The run is red when a row of it is broken.",
+        description=(
+            "The state of the company after the run: one row for each thing that is broken, waits for a "
+            "person, or was not checked, with what to do about it. Every run makes this table last, even "
+            "if steps failed. The run fails if a row is broken."
+        ),
         metadata={"dagster/column_schema": column_schema(schemas.COMPANY_STATUS)},
     )
     def company_status(

@@ -103,8 +103,10 @@ def _sentence(step: str, message: str) -> str:
         return words or f"{step} ended with {name.rpartition('.')[2]}"
     known = vars(builtins).get(name)
     if isinstance(known, type) and issubclass(known, OSError):
-        return f"{step} could not go on: {words}"
-    return f"{step} met a fault of the program, {' '.join(message.split()) or 'without words'}"
+        return f"{step} could not continue: {words}"
+    return (
+        f"{step} failed because of a bug in mc_pipeline, {' '.join(message.split()) or 'without a message'}"
+    )
 
 
 def _text(value: object) -> str:

@@ -24,7 +24,7 @@ class StoreLeftAlone:
         store_id: id of the store.
         audience: its audience, by its name in the settings.
         because: why, masked.
-        is_gone: the audience is not in Mailchimp any more.
+        is_gone: the audience is no longer in Mailchimp.
         waits: the first load of the audience waits for an approval.
     """
 

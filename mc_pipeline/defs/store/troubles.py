@@ -81,10 +81,14 @@ def of_products(rows: "pd.DataFrame") -> list[Trouble]:
                 part="product",
                 place=str(store_id),
                 code="products_refused",
-                sentence=f"{_some(of_store['foreign_product_id'], 'product')} of store {store_id} not "
-                f"written, so orders with them wait: {_first(of_store['detail'])}",
-                what_to_do="Open the product in Odoo (the number of p123 is its id) and correct what "
-                "Mailchimp's words name; it is tried again when it changes, and daily.",
+                sentence=(
+                    f"{_some(of_store['foreign_product_id'], 'product')} of store {store_id} not written, "
+                    f"so orders that contain them wait: {_first(of_store['detail'])}"
+                ),
+                what_to_do=(
+                    "Open the product in Odoo (the number of p123 is its id) and correct what Mailchimp's "
+                    "message names; it is retried when it changes, and daily."
+                ),
                 owner=_MARKETING,
             )
         )
@@ -126,8 +130,10 @@ def of_differences(differing: "pd.DataFrame") -> list[Trouble]:
                 code="orders_differ",
                 sentence=f"{_some(of_store['foreign_order_id'], 'order')} of store {store_id} not as in "
                 f"Odoo: {_first(of_store['differs_detail'])}",
-                what_to_do="Sync the company again, which corrects what somebody edited in Mailchimp. An "
-                "order that Odoo does not have is another program's: delete it in Mailchimp.",
+                what_to_do=(
+                    "Sync the company again, which corrects what somebody edited in Mailchimp. An order "
+                    "that Odoo does not have is from another program: delete it in Mailchimp."
+                ),
                 owner=_FINANCE,
             )
         )
@@ -144,8 +150,10 @@ def of_lowered(waiting: Sequence["LoweredOrders"]) -> list[Trouble]:
             code="orders_lowered",
             sentence=f"{len(each.waiting):,} of the {each.held:,} orders of store {each.store_id} would be "
             f"lowered or deleted, more than {each.limit:,}: they wait, and Mailchimp reports too much.",
-            what_to_do=f"Look at the orders that wait in the check orders_applied, then release them: "
-            f"mc-pipeline approve {each.plan_id}, or the job approve_plan.",
+            what_to_do=(
+                "Look at the orders that wait in the check orders_applied, then approve them: mc-pipeline "
+                f"approve {each.plan_id}, or the job approve_plan."
+            ),
             owner=_FINANCE,
         )
         for each in waiting
@@ -167,15 +175,15 @@ _CAUSES: Mapping[str, _Cause] = {
     _REFUSED: _Cause(
         TroubleKind.BROKEN,
         "were refused by Mailchimp",
-        "Open the order in Odoo and correct what Mailchimp's words name; it is tried again when it changes, "
+        "Open the order in Odoo and correct what Mailchimp's message names; it is retried when it changes, "
         "and daily.",
         _FINANCE,
     ),
     _CUSTOMERS: _Cause(
         TroubleKind.BROKEN,
         "wait for their customer, whom Mailchimp refused",
-        "Where Mailchimp's words name the address, correct it on the contact in Odoo; else look at the "
-        "account's plan and limits in Mailchimp, under Account & billing. It is tried again daily.",
+        "If Mailchimp's message names the address, correct it on the contact in Odoo; otherwise look at "
+        "the account's plan and limits in Mailchimp, under Account & billing. It is retried daily.",
         _MARKETING,
     ),
     _NOT_SENT: _Cause(
@@ -209,7 +217,7 @@ def _some(identities: "pd.Series", thing: str) -> str:
 
 def _first(details: "pd.Series") -> str:
     texts = [text for text in details if isinstance(text, str) and text]
-    return mask_text(texts[0]) if texts else "Mailchimp said nothing"
+    return mask_text(texts[0]) if texts else "Mailchimp gave no reason"
 
 
 def _words(error: MailchimpError) -> str:
