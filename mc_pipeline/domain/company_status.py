@@ -103,7 +103,7 @@ class RunEvents:
 class StatusRow(Finding):
     """One row of the table ``company_status``.
 
-    step         the steps that met it
+    step         the steps that reported it
     since        since when it is open (UTC)
     seen_at      when a run last looked (UTC)
     new          it was first seen in this run

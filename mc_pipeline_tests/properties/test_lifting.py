@@ -122,7 +122,7 @@ def test_a_sign_up_followed_by_what_nobody_told_lifts_nothing(world: SmallWorld,
     world.run_until_done()
     assert [rows(world)[email] for email in LEAVING] == [True] * len(LEAVING)
     for email in LEAVING:
-        assert "is not subscribed in that audience any more" in words(world, email)
+        assert "is no longer subscribed in that audience" in words(world, email)
     check_quiet(world)
 
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 _HAPPENED: Mapping[str, str] = {
     "opt_out": "unsubscribed",
-    "clean": "address bounced for good",
+    "clean": "address hard bounced",
     "complaint": "complained",
     "subscribe": "subscribed",
     "archive": "archived",
@@ -14,7 +14,7 @@ _HAPPENED: Mapping[str, str] = {
     "transactional": "receipts only",
     "vanish": "gone from Mailchimp",
     "odoo_opt_out": "opted out in Odoo",
-    "odoo_lift": "opt-out lifted in Odoo",
+    "odoo_lift": "opt-out removed in Odoo",
 }
 _REFUSED: Mapping[str, str] = {
     "forgotten": "deleted there before, only the person can sign up again",
@@ -29,7 +29,7 @@ _BY: Mapping[str, str] = {
 }
 _LEARNED: Mapping[str, str] = {
     "poll": "read for opt-outs",
-    "webhook": "told by a webhook",
+    "webhook": "reported by a webhook",
     "observation": "seen when the audience was read",
 }
 _AT_ONCE = timedelta(minutes=1)
@@ -77,7 +77,7 @@ def how_it_is_known(event: EventLike) -> str:
     if evidence.get("same_status"):
         parts.append(f"between two reads that both showed {evidence['same_status']}")
     if evidence.get("dated_at_the_latest"):
-        parts.append("at this moment at the latest: Mailchimp counts it without a date")
+        parts.append("by this moment at the latest: Mailchimp gives no date")
     learned = _LEARNED.get(event.source, "")
     if event.seen_at - event.occurred_at > _AT_ONCE:
         learned = f"{learned or 'learned of'} on {event.seen_at:%Y-%m-%d %H:%M} UTC"

@@ -14,7 +14,7 @@ from typing import Protocol
 import pandas as pd
 
 OPT_OUT_EVENTS = frozenset({"opt_out", "clean", "complaint"})
-"""Unsubscribed, bounced for good, complained. Archived is not opted out, a soft bounce is nothing."""
+"""Unsubscribed, hard bounced, complained. Archived is not opted out, a soft bounce is nothing."""
 
 OPT_OUT, LIFT, NONE = "opt_out", "lift", "none"
 
@@ -25,17 +25,27 @@ RESUBSCRIBED_UNPROVEN = "resubscribed_unproven"
 NOT_SUBSCRIBED_NOW = "not_subscribed_now"
 
 CONFLICTS: Mapping[str, str] = {
-    LIFTED_IN_ODOO: "Mailchimp says opted out, and somebody lifted the opt-out in Odoo: it is not made again "
-    "for the same event, and Mailchimp stays. Ask the person; if they want e-mail, they sign up again.",
-    MADE_IN_ODOO: "The person subscribed by their own act, but somebody opted them out in Odoo before: that "
-    "stays, and they are unsubscribed in Mailchimp. Lift it in Odoo if the person is right.",
-    NEWER_IN_ODOO: "The person subscribed by their own act, and was opted out in Odoo after it: the opt-out "
-    "stays, and they are unsubscribed in Mailchimp. Lift it in Odoo only if they want e-mail.",
-    RESUBSCRIBED_UNPROVEN: "Subscribed again after an opt-out, and nothing proves that it was the person: "
-    "unsubscribed again in Mailchimp. Lift the opt-out in Odoo if the person wants e-mail.",
-    NOT_SUBSCRIBED_NOW: "The person subscribed again by their own act, but is not subscribed in that "
-    "audience any more: the opt-out in Odoo stays. Look at the member in Mailchimp; if the person wants "
-    "e-mail, they sign up again.",
+    LIFTED_IN_ODOO: (
+        "Mailchimp says opted out, but somebody removed the opt-out in Odoo: it is not added again for the "
+        "same event, and the member stays unsubscribed in Mailchimp. Ask the person; if they want e-mail, "
+        "they sign up again."
+    ),
+    MADE_IN_ODOO: (
+        "The contact resubscribed themselves, but somebody had opted them out in Odoo before: that opt-out "
+        "stays, and they are unsubscribed in Mailchimp. Remove it in Odoo if the contact is right."
+    ),
+    NEWER_IN_ODOO: (
+        "The contact resubscribed themselves, and was opted out in Odoo after that: the opt-out stays, and "
+        "they are unsubscribed in Mailchimp. Remove it in Odoo only if they want e-mail."
+    ),
+    RESUBSCRIBED_UNPROVEN: (
+        "Resubscribed after an opt-out, and nothing proves that the contact did it: unsubscribed again in "
+        "Mailchimp. Remove the opt-out in Odoo if the contact wants e-mail."
+    ),
+    NOT_SUBSCRIBED_NOW: (
+        "The contact resubscribed themselves, but is no longer subscribed in that audience: the opt-out in "
+        "Odoo stays. Look at the member in Mailchimp; if the contact wants e-mail, they sign up again."
+    ),
 }
 """What a human has to decide, by kind."""
 
@@ -307,7 +317,9 @@ def _everywhere(
     last = person.done[-1] if person.done else None
     if last is not None and last.occurred_at >= asking.occurred_at:
         if last.action == LIFT:
-            return Decision(person.email, NONE, "lifted because of a later subscription", asking)
+            return Decision(
+                person.email, NONE, "removed from the blacklist because of a later subscription", asking
+            )
         if not active:
             return Decision(person.email, NONE, CONFLICTS[LIFTED_IN_ODOO], asking, conflict=LIFTED_IN_ODOO)
     return _opt_out(person, asking, due, waits=not fresh)
@@ -323,7 +335,7 @@ def _for_returned(person: _Person, back: EventLike, active: Sequence[Row], seen:
         if (back.list_id, person.email) in seen.not_subscribed:
             because = CONFLICTS[NOT_SUBSCRIBED_NOW]
             return Decision(person.email, NONE, because, back, conflict=NOT_SUBSCRIBED_NOW)
-        because = f"subscribed to {back.audience} by their own act after the opt-out that we carried over"
+        because = f"resubscribed themselves to {back.audience} after the opt-out that the pipeline applied"
         return Decision(person.email, LIFT, because, back, rows=tuple(active), is_return=True)
     later = [row for row in active if row.write_date is not None and row.write_date >= back.occurred_at]
     conflict = NEWER_IN_ODOO if later else MADE_IN_ODOO
@@ -332,8 +344,8 @@ def _for_returned(person: _Person, back: EventLike, active: Sequence[Row], seen:
 
 def _postponed(person: _Person, back: EventLike) -> Decision:
     because = (
-        f"subscribed to {back.audience} by their own act; whether they still are could not be asked: decided "
-        "by the next run"
+        f"resubscribed themselves to {back.audience}; whether they are still subscribed could not be "
+        "asked: decided in the next run"
     )
     return Decision(person.email, NONE, because, back, postponed=True)
 
@@ -386,7 +398,7 @@ def _for_company(
             return None
         if (back.list_id, person.email) in seen.not_asked:
             return _postponed(person, back)
-        because = f"subscribed to {back.audience} by their own act after the opt-out"
+        because = f"resubscribed themselves to {back.audience} after the opt-out"
         return Decision(person.email, NONE, because, back, is_return=True)
     if not addresses:
         because = "Odoo does not know the address: opted out there as soon as it appears"
@@ -399,11 +411,11 @@ def _for_company(
 def _opt_out(person: _Person, asking: EventLike, addresses: tuple[str, ...], *, waits: bool) -> Decision:
     because = f"{_WORDS[asking.event]} in {asking.audience} ({asking.origin})"
     if waits:
-        because += ", before the audience was first read: waits for a person to release old opt-outs"
+        because += ", before the audience was first read: waits for the approval of old opt-outs"
     return Decision(person.email, OPT_OUT, because, asking, addresses=addresses, waits=waits)
 
 
-_WORDS = {"opt_out": "unsubscribed", "clean": "bounced for good", "complaint": "complained"}
+_WORDS = {"opt_out": "unsubscribed", "clean": "hard bounced", "complaint": "complained"}
 
 
 def _came_back(person: _Person) -> EventLike | None:

@@ -51,8 +51,10 @@ SENTENCES: Mapping[str, Mapping[NoteKind, str]] = {
         "bounced on {when}, and Mailchimp sends nothing more to this address.",
         NoteKind.COMPLAINED: "Opted out: the person reported an e-mail to the Mailchimp audience "
         "“{audience}” ({company}) as spam on {when}.",
-        NoteKind.SUBSCRIBED_AGAIN: "Taken off the blacklist: subscribed again by their own act in the "
-        "Mailchimp audience “{audience}” ({company}) on {when}.",
+        NoteKind.SUBSCRIBED_AGAIN: (
+            "Removed from the blacklist: the person resubscribed themselves to the Mailchimp audience "
+            "“{audience}” ({company}) on {when}."
+        ),
     },
     "de": {
         NoteKind.UNSUBSCRIBED: "Abgemeldet: Die Person hat sich am {when} selbst von der "

@@ -92,7 +92,7 @@ def act_of_webhook(
         return None
     if kind == "unsubscribe" and action == "delete":
         status = "archived"
-    known_from = f"webhook for acts of {source or 'anybody'}"
+    known_from = f"webhook for actions of {source or 'anybody'}"
     by = _BY_SOURCE.get(source, "unknown")
     if fired_at is not None and -CLOCKS_DIFFER <= received_at - fired_at <= _DELIVERED_WITHIN:
         return Act(fired_at, status, by, known_from, is_complaint)
@@ -151,7 +151,7 @@ def origin_of(change: ChangeLike, acts: Iterable[Act], *, not_before: datetime |
     decide nothing. Without any, an opt-out has its reason.
     """
     if change.ours:
-        return OriginFound("ours", "a write of ours that was never answered")
+        return OriginFound("ours", "a write by this pipeline whose answer was lost")
     told = sorted(
         (
             act
@@ -164,16 +164,16 @@ def origin_of(change: ChangeLike, acts: Iterable[Act], *, not_before: datetime |
         last = told[-1]
         together = [act for act in told if last.at - act.at <= _SAME_ACT]
         if any(act.status != change.status_to for act in together):
-            return OriginFound("unknown", f"{last.known_from}: the last thing told leads to {last.status}")
+            return OriginFound("unknown", f"{last.known_from}: the last report leads to {last.status}")
         known = [act for act in together if act.by != "unknown"] or together
         if len({act.by for act in known}) > 1:
-            return OriginFound("unknown", "told as the person's act and as an administrator's")
+            return OriginFound("unknown", "reported as the person's action and as an administrator's")
         return OriginFound(known[-1].by, known[-1].known_from, known[-1])
     if change.status_to == "unsubscribed" and _BY_ADMIN.search(change.reason):
         return OriginFound("admin", "reason of the opt-out")
     if change.status_to == "unsubscribed" and change.reason.strip().lower() not in _NO_REASON:
         return OriginFound("person", "reason of the opt-out")
-    return OriginFound("unknown", "nothing tells who did it")
+    return OriginFound("unknown", "nothing shows who did it")
 
 
 def _moment(value: Any) -> datetime | None:

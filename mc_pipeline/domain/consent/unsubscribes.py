@@ -29,8 +29,10 @@ _MAY_RECEIVE = frozenset({"subscribed", "pending", "transactional"})
 _DETAILS = {
     "blacklisted": "on the blacklist of Odoo",
     "opted_out_of_company": "opted out of another audience of the company",
-    "resubscribed_unproven": "subscribed again after the opt-out in Odoo, and not provably by the person: "
-    "unsubscribed again; lift the opt-out in Odoo if the person wants e-mail",
+    "resubscribed_unproven": (
+        "resubscribed after the opt-out in Odoo, and nothing proves that the contact did it: unsubscribed "
+        "again; remove the opt-out in Odoo if the contact wants e-mail"
+    ),
     "former_email_opted_out": "opted out under the former e-mail",
 }
 

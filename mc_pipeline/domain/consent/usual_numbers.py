@@ -50,10 +50,10 @@ class CarriedNumbers:
 
     @property
     def said(self) -> str:
-        """For people: "4 carried into Odoo, 26 wait for a release"."""
-        parts = [f"{self.carried:,} carried into Odoo"]
+        """For people: "4 applied to Odoo, 26 wait for approval"."""
+        parts = [f"{self.carried:,} applied to Odoo"]
         if self.waiting:
-            parts.append(f"{self.waiting:,} wait for a release")
+            parts.append(f"{self.waiting:,} wait for approval")
         if self.missing:
             parts.append(f"{self.missing:,} not in Odoo yet")
         return ", ".join(parts)

@@ -418,7 +418,7 @@ def _audience_because(persons: pd.DataFrame, decision: Decision) -> Iterable[str
     for audience, outvoted, wins_as in columns:
         because = decision.routes.because[audience]
         if outvoted:
-            because += f" (partners with the same address fit {', '.join(outvoted)} too; {wins_as} wins)"
+            because += f" (partners with the same address match {', '.join(outvoted)} too; {wins_as} wins)"
         yield because
 
 

@@ -124,8 +124,8 @@ def list_customers_elsewhere(elsewhere: Mapping[int, str], listed: Collection[in
                 None,
                 None,
                 OTHER_COMPANY,
-                f"is the customer of an order here, and belongs to company {name}: its orders count here to "
-                "nobody",
+                f"is the customer of an order here, and belongs to company {name}: its orders count for "
+                "nobody here",
                 "If the person is a customer of both companies, empty Company on the contact in Odoo, which "
                 "shares it.",
             )

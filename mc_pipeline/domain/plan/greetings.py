@@ -39,7 +39,7 @@ class Greeting:
     def said(self) -> str:
         """For people, without the audience: "connected: 90 people would be mailed"."""
         if not self.connected:
-            return f"none connected that Mailchimp tells of; {JOURNEYS_NOT_LISTED}"
+            return f"none connected, as far as Mailchimp reports; {JOURNEYS_NOT_LISTED}"
         named = f" ({', '.join(self.automations)})" if self.automations else ""
         later = f", and {self.confirming:,} when they confirm" if self.confirming else ""
         return f"connected{named}: {_people(self.joining)} would be mailed{later}"

@@ -223,8 +223,8 @@ def push_refusal(
     """
     if leaking:
         return (
-            f"Plan {plan_id} has {leaking:,} rows that would harm somebody: nothing of it is pushed. That is "
-            "a fault of the program; report it with the plan's id. The check no_leaks lists the rows."
+            f"Plan {plan_id} has {leaking:,} rows that would harm somebody: nothing of it is pushed. This "
+            "is a bug in mc_pipeline; report it with the plan's id. The check no_leaks lists the rows."
         )
     if applied:
         return f"Plan {plan_id} has been applied already; make a new plan."

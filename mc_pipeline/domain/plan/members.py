@@ -162,7 +162,7 @@ def _sentences(
     ):
         text = opening[why]
         if new == "unsubscribed" and withdrew:
-            text += "; took back the consent that this audience relied on"
+            text += "; withdrew the consent that this audience relied on"
         elif new == "unsubscribed":
             text += "; opted out under the former e-mail"
         elif new == "transactional" and had_evidence:
@@ -401,7 +401,7 @@ def _about_names(body: Mapping[str, Any], wanted: Mapping[str, Any], names: Name
     if not shortened or names.names == SPLIT:
         return ""
     return (
-        f"; {' and '.join(shortened)} without the last name, which stands in {' and '.join(names.read)} and "
+        f"; {' and '.join(shortened)} without the last name, which is in {' and '.join(names.read)} and "
         "was not written by this pipeline"
     )
 
@@ -492,9 +492,9 @@ def decide_upgrades(
         (rows["status_for_new"] != "subscribed", "the audience does not take this consent as a subscription"),
         (
             ~(rows["consented_at"] > rows["created_at"]),
-            "the consent is older than the member, or it is not known when the member was made",
+            "the consent is older than the member, or it is not known when the member was created",
         ),
-        (~rows["created_by_us"], "the member was not made by this pipeline"),
+        (~rows["created_by_us"], "the member was not created by this pipeline"),
         (rows["ever_subscribed"], "the member was subscribed before"),
         (
             rows["email"].isin(view.blocked) | rows["opted_out"],
@@ -531,7 +531,7 @@ def rows_for_upgrades(decided: pd.DataFrame, planned_at: datetime) -> tuple[pd.D
         status="subscribed",
         cause="consent_given",
         because=[
-            f"consented in Odoo on {at:%Y-%m-%d}, after the member was made" for at in rows["consented_at"]
+            f"consented in Odoo on {at:%Y-%m-%d}, after the member was created" for at in rows["consented_at"]
         ],
         before_json=canonical_json({"status": "transactional"}),
         after_json=bodies,

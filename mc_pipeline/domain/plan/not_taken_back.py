@@ -14,7 +14,7 @@ import pandas as pd
 NOT_TAKEN_BACK = "not_taken_back"
 
 _BECAUSE: Mapping[str, str] = {
-    "forgotten": "it was deleted there for good (forgotten)",
+    "forgotten": "it was permanently deleted there (forgotten)",
     "compliance": "it unsubscribed, bounced or is under review there",
 }
 _HOW_BACK = "only the person can sign up again"
@@ -38,7 +38,7 @@ NOBODY: Mapping[str, RefusalLike] = MappingProxyType({})
 def why_not_taken_back(refusal: RefusalLike) -> str:
     """Say it in words, without personal data."""
     because = _BECAUSE.get(str((refusal.evidence or {}).get("refused")), "it refused the person")
-    return f"Mailchimp does not take this address back: {because}; {_HOW_BACK}"
+    return f"Mailchimp does not accept this address again: {because}; {_HOW_BACK}"
 
 
 def contacts_not_taken_back(
@@ -72,7 +72,7 @@ def contacts_not_taken_back(
                 f"{why_not_taken_back(each)} (audience {each.audience}, {each.occurred_at:%Y-%m-%d})"
                 for each in told
             ],
-            "fix": "Nothing to do: nothing of ours brings them back, only the person's own sign-up.",
+            "fix": "Nothing to do: only the person can sign up again, this pipeline cannot.",
             "duplicate_of": pd.array([pd.NA] * len(rows), dtype="Int64"),
         }
     ).reset_index(drop=True)

@@ -140,7 +140,9 @@ def what_it_says(cause: str, field: str, audience: str) -> str:
         case Cause.FIELD_DEFINITION:
             return f"the field {field} of the audience {audience} has another type than what is sent there"
         case Cause.CONTACT_LIMIT:
-            return f"Mailchimp takes no more contacts: the limit of the plan is reached (audience {audience})"
+            return (
+                f"Mailchimp accepts no more contacts: the limit of the plan is reached (audience {audience})"
+            )
     raise ValueError(f"{cause!r} is no cause outside the person")
 
 
@@ -159,7 +161,7 @@ def what_to_change(cause: str, field: str) -> str:
             )
         case Cause.FIELD_DEFINITION:
             return (
-                f"Delete the field {field} {page}: the next sync makes it again and fills it; or name "
+                f"Delete the field {field} {page}: the next sync creates it again and fills it; or name "
                 "another tag in companies.yaml."
             )
         case Cause.CONTACT_LIMIT:

@@ -20,7 +20,7 @@ REASONS_OF_MEETING_NO_RULE: Mapping[str, str] = {
     "archived": "archived in Odoo",
     "internal_user": "is an internal user",
     "employee": "is an employee",
-    "own_company": "belongs to an own company",
+    "own_company": "belongs to one of your own companies",
     "public_or_template_user": "is a public or template user",
     "address_type": "is an address, not a contact",
     **GONE,

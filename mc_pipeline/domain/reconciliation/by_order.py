@@ -25,11 +25,13 @@ NOT_LOOKED_AT = "not_looked_at"
 MEMBER_WAITS = "member_waits"
 
 LEFT_OUT = reasons.EXCLUDED | {
-    BELOW_ZERO: "more was given back than the order says; a store holds zero",
+    BELOW_ZERO: "more was refunded than the order says; a store holds zero",
     FIXED_RATE: "the order is in another currency and stays at the rate of its first push",
-    NOT_LOOKED_AT: "the store was not looked at in this run: it or its audience could not be read, or the "
-    "first load of the audience waits for approval",
-    MEMBER_WAITS: "the person is to become a member, which waits for an approval",
+    NOT_LOOKED_AT: (
+        "the store was not checked in this run: it or its audience could not be read, or the first load of "
+        "the audience waits for approval"
+    ),
+    MEMBER_WAITS: "the person would become a member, which waits for an approval",
 }
 """Why a part of the kept revenue is in no store: code and sentence."""
 
@@ -56,11 +58,13 @@ DIFFERENCES = {
     NOT_KNOWN: "the store holds an order that Odoo does not have",
     OTHER_CURRENCY: "the store holds the order in another currency; its amounts are not added up",
     AMOUNT: "the amounts are not the same",
-    CANCELLED_STATE: "the order is cancelled in one of the two only",
+    CANCELLED_STATE: "the order is cancelled in only one of the two systems",
     DATE: "the store holds the order under another date",
     WAITS: "the store holds more of the order than it should, until somebody approves the correction",
-    LEFT_ALONE: "the store holds an order that is due no more, with what is kept of it; or with less, as to "
-    "write it could bring the person back",
+    LEFT_ALONE: (
+        "the store holds an order that is no longer due, at its kept amounts; or at less, because writing "
+        "it could bring the person back"
+    ),
 }
 """How a store differs from what it should hold, the first that applies: code and sentence."""
 
@@ -444,13 +448,13 @@ def _details(rows: pd.DataFrame, scale: int) -> list[str | None]:
         elif row["differs_because"] == AMOUNT:
             parts = [
                 f"{part} {row[f'held_{part}'] / scale:.{_places(scale)}f} "
-                f"in place of {row[f'due_{part}'] / scale:.{_places(scale)}f}"
+                f"instead of {row[f'due_{part}'] / scale:.{_places(scale)}f}"
                 for part in _PARTS
                 if row[f"held_{part}"] != row[f"due_{part}"]
             ]
-            said += f": {', '.join(parts) or 'Mailchimp holds fractions of the smallest coin'}"
+            said += f": {', '.join(parts) or 'Mailchimp holds fractions of the smallest currency unit'}"
         elif row["differs_because"] == DATE:
-            said += f": {_day(row['held_moment'], row['held_month'])} in place of "
+            said += f": {_day(row['held_moment'], row['held_month'])} instead of "
             said += _day(row["moment"], row["moment_month"])
         elif row["differs_because"] == CANCELLED_STATE:
             said += f": in {'Mailchimp' if row['held_cancelled'] else 'Odoo'}"

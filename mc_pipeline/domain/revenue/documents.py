@@ -24,12 +24,12 @@ UNKNOWN_ORDER = "unknown_order"
 TYPED_ON_AN_INVOICE = "typed_on_an_invoice"
 
 UNMATCHED = {
-    NAMES_NO_INVOICE: "the line is tied to no order line, and the credit note names no invoice",
-    INVOICE_NOT_POSTED: "the line is tied to no order line, and the invoice that it credits is not posted",
-    INVOICE_WITHOUT_ORDER: "the line is tied to no order line, and the invoice that it credits has no order",
+    NAMES_NO_INVOICE: "the line is linked to no order line, and the credit note names no invoice",
+    INVOICE_NOT_POSTED: "the line is linked to no order line, and the invoice that it credits is not posted",
+    INVOICE_WITHOUT_ORDER: "the line is linked to no order line; the invoice that it credits has no order",
     SEVERAL_ORDERS: "the line, or the invoice that it credits, belongs to several orders",
-    UNKNOWN_ORDER: "the order line that it is tied to is none of the company's",
-    TYPED_ON_AN_INVOICE: "the line lowers an invoice, and is tied to no order line",
+    UNKNOWN_ORDER: "the order line that it is linked to is not one of the company's",
+    TYPED_ON_AN_INVOICE: "the line lowers an invoice, and is linked to no order line",
 }
 """Why a line that gives something back counts to no order: code and sentence."""
 

@@ -23,7 +23,7 @@ from mc_pipeline.domain.store.lines import store_lines
 BEFORE_ORDERS_SINCE = "before_orders_since"
 CANCELLED = "cancelled"
 NO_USABLE_ADDRESS = "no_usable_address"
-UNKNOWN_CUSTOMER = "the customer is not among the contacts that Odoo shows its user: hidden, or gone"
+UNKNOWN_CUSTOMER = "the Odoo user does not see the customer: hidden, or deleted"
 ERASED = "erased"
 NO_AUDIENCE = "no_audience"
 NOT_A_CONTACT = "not_a_contact"
@@ -40,12 +40,12 @@ EXCLUDED = {
     CANCELLED: "the order is cancelled, and no store holds it",
     ERASED: "the person was erased on request",
     OTHER_COMPANY: "the customer belongs to another company of this Odoo",
-    NO_USABLE_ADDRESS: "neither the customer nor the invoice address has an e-mail address that can be used",
-    NO_AUDIENCE: "the person meets the rule of no audience",
-    NOT_A_CONTACT: "the person is no contact",
+    NO_USABLE_ADDRESS: "neither the customer nor the invoice address has a usable e-mail address",
+    NO_AUDIENCE: "the person matches no audience rule",
+    NOT_A_CONTACT: "the person is not a contact",
     AUDIENCE_WITHOUT_STORE: "companies.yaml names no store for the person's audience",
     STORE_IN_OTHER_CURRENCY: "the store's currency in companies.yaml is not the company's",
-    NOT_A_MEMBER: "the person is no member of the audience, or is archived there",
+    NOT_A_MEMBER: "the person is not a member of the audience, or is archived there",
     OTHER_CURRENCY_WITHOUT_RATE: "the order is in another currency, and Odoo has no rate for it",
     NOT_INVOICED: "something of the order is still to be invoiced, and revenue counts when it is invoiced",
     NOT_PAID: "an invoice of the order is not paid, and revenue counts when it is paid",
