@@ -1,11 +1,11 @@
-"""Brings the orders into the stores, month by month, so that each holds what it should (RULES 9).
+"""Sends the orders to the stores, month by month, so that each store holds what it should (RULES 9).
 
-First it is looked at what differs, by what the ledger says the stores hold: an unchanged order costs no
-request. Of what is to be created or replaced, the store is asked whether it has it already
-(``store_adoption``). When a store would be lowered too much, these orders wait (``domain.store_guards``).
-Then, of each month, orders leave, their customers are made, and orders come and change. A store that fails
-holds up no other. What happens to an order that a store holds and that is due in none any more is told in
-``store_changes``.
+First the orders that differ are found, by what the ledger says the stores hold: an unchanged order costs no
+request. For what is to be created or replaced, the store is asked whether it has it already
+(``store_adoption``). If a store would be lowered too much, these orders wait (``domain.store_guards``).
+Then, month by month, orders leave, their customers are created, and orders are created and changed. A store
+that fails holds up no other. ``store_changes`` says what happens to an order that a store holds and that is
+no longer due in any.
 """
 
 import json
@@ -69,7 +69,7 @@ SLICE = 2_000
 """Orders whose requests are made at a time: bounds memory, and who left an audience is asked before each."""
 
 _LOOKS = 3
-"""How often an order is gone through in one run: what was found to be otherwise is put right at once."""
+"""How often an order is gone through in one run: what was found to differ is corrected at once."""
 
 _OF_THE_STORE = (MailchimpAuthenticationError, MailchimpBlockedError, MailchimpPermissionError)
 """Errors of the store or the account, not of a month: no other month of the store would fare better."""
@@ -139,7 +139,7 @@ class OrderPusher:
         self._mending = Mending(writes, now)
 
     def push(self) -> OrderPush:
-        """Push everything that differs; what fails of a store or month stays due, and the rest goes on."""
+        """Push everything that differs; what fails of a store or month stays due, and the rest continues."""
         held = self._orders.concerned(self._ledger.stores.orders_present(self._company))
         staying: dict[str, Month] = {}
         excluded = held_though_excluded(self._orders.rows, held, self._orders.members)
@@ -180,7 +180,7 @@ class OrderPusher:
         return OrderPush(rows, pd.DataFrame(progress, columns=list(PROGRESS)), self._failures, guards)
 
     def _fails(self, store_id: str, error: MailchimpError, month: Month | None = None) -> None:
-        """Note what failed; a store is left alone from then on where none of its months would fare better."""
+        """Note what failed; a store is left alone after that if none of its other months could succeed."""
         self._failures.append(StoreFailure(store_id, month.month if month else "", error))
         if month is None or isinstance(error, _OF_THE_STORE):
             self._unusable.add(store_id)
@@ -232,10 +232,10 @@ class OrderPusher:
         return leaving
 
     def _given_back(self, orders: pd.DataFrame, staying: dict[str, Month]) -> list[Departure]:
-        """Return which of these orders have to leave, as money was given back; the others stay, listed.
+        """Return which of these orders have to leave because money was refunded; the others stay, listed.
 
         They are of people who are no members: an order of somebody who was archived or is gone would bring
-        them back as a contact (rule 9.1), a deletion brings back nobody.
+        them back as a contact (rule 9.1), a deletion brings nobody back.
         """
         found: list[Departure] = []
         for start in range(0, len(orders), SLICE):
@@ -374,7 +374,7 @@ class OrderPusher:
     # --- one month ----------------------------------------------------------------------------------
 
     def _push_month(self, month: Month, leaving: Sequence[Departure], due: pd.DataFrame) -> None:
-        """Write one month, each store by itself: first what leaves, then what comes and changes."""
+        """Write one month, each store separately: first what leaves, then what is new or changes."""
         for store_id in sorted({departure.store_id for departure in leaving} - self._unusable):
             of_store = [departure for departure in leaving if departure.store_id == store_id]
             try:
@@ -400,7 +400,7 @@ class OrderPusher:
                 break
 
     def _push_deleted_with_their_customer(self, due: pd.DataFrame) -> list[Month]:
-        """Bring back the orders that were found to be deleted together with their customer."""
+        """Restore the orders that were found to be deleted together with their customer."""
         deleted = self._mending.deleted
         if not deleted:
             return []
@@ -529,7 +529,7 @@ class OrderPusher:
         return again
 
     def _mend(self, changes: Sequence["_Prepared"], results: Mapping[Hashable, StoreResult]) -> set[Hashable]:
-        """Put right what refused orders of a store lack; return the keys of those to be sent again."""
+        """Correct what refused orders of a store lack; return the keys of those to be sent again."""
         refused = []
         for each in changes:
             result = results.get(each.change.key, _NOT_SENT)
@@ -606,7 +606,7 @@ class OrderPusher:
         return prepared
 
     def _announcement(self, row: Any, wanted: Document, records: Sequence[StoreRecord]) -> Mapping[str, Any]:
-        """What a creation says that no later write does: that the order is new, where customers are told."""
+        """What a creation says that no later write does: that the order is new, if customers are notified."""
         is_new = not any(record.present or record.sent_json or record.attribution_json for record in records)
         if not is_new:
             return {}
@@ -770,7 +770,8 @@ class OrderPusher:
                 self._report(f"Customers of {store_id} without orders are still there: {error}")
 
     def _idle(self, customers: Sequence[StoreRecord]) -> list[StoreRecord]:
-        """Return the customers of whom Mailchimp has no order, whoever sent it; note those that are gone."""
+        """Return the customers for whom Mailchimp has no order, no matter who sent it; note those that are
+        gone."""
         idle, gone = [], {}
         for customer in customers:
             answer = get_customer(self._writes.client, customer.store_id, customer.object_id)

@@ -94,8 +94,8 @@ def adopt_store(
 ) -> None:
     """Take over our orders in a store with their customers, and its products.
 
-    The month of an order is at first that of its date in UTC. ``is_erased`` tells an address that must not be
-    kept.
+    The month of an order is at first that of its date in UTC. ``is_erased`` recognises an address that must
+    not be kept.
 
     Raises:
         MailchimpError: the store could not be read.

@@ -36,7 +36,7 @@ def settle_store_writes(
     workers: int = 4,
     patience: PollPolicy = PATIENCE,
 ) -> Settled:
-    """Settle the open writes of earlier runs, each store by itself.
+    """Settle the open writes of earlier runs, each store separately.
 
     A batch that does not end within ``patience`` holds nothing up, nor does a store that cannot be read:
     their intents stay open, and while they do, nothing is written about the things they are about.
