@@ -69,7 +69,7 @@ class Event:
                 source="write",
                 evidence={"refused": "forgotten", "title": "Forgotten Email Not Subscribed"},
             ),
-            "refused for good by Mailchimp: deleted there before, only the person can sign up again",
+            "permanently refused by Mailchimp: deleted there before, only the person can sign up again",
             "Mailchimp's answer when we tried: Forgotten Email Not Subscribed",
         ),
         (

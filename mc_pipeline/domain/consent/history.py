@@ -1,4 +1,4 @@
-"""The consent history in words: what happened, whose act it was, and how it is known."""
+"""The consent history in words: what happened, who did it, and how it is known."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -60,7 +60,7 @@ def what_happened(event: EventLike) -> str:
     """Say what happened and by whom, such as "unsubscribed by the person"."""
     refused = (event.evidence or {}).get("refused")
     if refused:
-        return f"refused for good by Mailchimp: {_REFUSED.get(str(refused), str(refused))}"
+        return f"permanently refused by Mailchimp: {_REFUSED.get(str(refused), str(refused))}"
     happened = _HAPPENED.get(event.event, event.event.replace("_", " "))
     if event.event in _NOBODYS_ACT and event.origin == "unknown":
         return happened

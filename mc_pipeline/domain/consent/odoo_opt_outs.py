@@ -1,9 +1,9 @@
-"""Who has to be opted out in Odoo, or lifted there, because of what happened in Mailchimp (rules 5.2 to 5.7).
+"""Who has to be opted out in Odoo, or taken off its blacklist, because of Mailchimp (rules 5.2 to 5.7).
 
-Opt-outs come from events that we did not make. They only restrict; lifting needs the person's own act, later
-than every opt-out of theirs, a row that we made and nobody has touched since, and a member who is subscribed
-at this moment: an event may have been followed by another one of which nobody told. What two people say
-against each other is a conflict: nothing is done in Odoo, and a human decides.
+Opt-outs come from events that we did not make. They only restrict; removing one needs the person's own
+action, later than every opt-out of theirs, a row that we made and nobody has touched since, and a member who
+is subscribed at this moment: an event may have been followed by another one that nobody reported. What two
+people say against each other is a conflict: nothing is done in Odoo, and a human decides.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -111,7 +111,7 @@ class Decision:
 
     event        what asks for it; None when nothing in Mailchimp does
     addresses    to opt out, as Odoo has them
-    rows         to lift
+    rows         to remove
     waits        an opt-out from before the audience was first read, not released yet
     is_return    it holds only while the member of ``event`` is subscribed
     postponed    whether that member is subscribed could not be asked: decided again by the next run
@@ -156,7 +156,7 @@ def decide_odoo_opt_outs(
     not_subscribed: Collection[Member] = frozenset(),
     not_asked: Collection[Member] = frozenset(),
 ) -> list[Decision]:
-    """Decide about everybody of whom Mailchimp told something, sorted by address.
+    """Decide about everybody about whom Mailchimp reported something, sorted by address.
 
     Decisions that hold only while a member is subscribed say so (``members_to_look_at``): look at these
     members, and decide again with what was seen, before anything is done.
@@ -168,7 +168,7 @@ def decide_odoo_opt_outs(
         done: what was done in Odoo, of all companies, in that order.
         partners: the odoo_partners table: addresses that Odoo knows, archived partners included.
         company: the company that asks.
-        scope: everywhere (the blacklist), or company (its mailing lists and fields, which are never lifted:
+        scope: everywhere (the blacklist), or company (its mailing lists and fields, which are never removed:
             that would be consent that nobody gave).
         old_until: by list id, for audiences whose old opt-outs are not released: when they were first read.
         now: the present moment, UTC.
@@ -204,9 +204,9 @@ def members_to_look_at(decisions: Iterable[Decision]) -> list[Member]:
 
 
 def returned_by_themselves(events: Iterable[EventLike], company: str) -> dict[tuple[str, str], datetime]:
-    """Members (list id, address) who subscribed by their own act after every opt-out of theirs, and when.
+    """Members (list id, address) who subscribed themselves after every opt-out of theirs, and when.
 
-    By what was told: whether they are subscribed now is for the caller to see.
+    According to the reports: the caller checks whether they are subscribed now.
     """
     returned = {}
     for person in _people(events, company).values():
@@ -235,8 +235,9 @@ def company_opt_outs(opt_outs: pd.DataFrame, done: Iterable[DoneLike], company: 
 def blacklist_after(blacklist: pd.DataFrame, opt_outs: pd.DataFrame, observed_at: datetime) -> pd.DataFrame:
     """The odoo_blacklist table as it is after ``opt_outs`` (the odoo_opt_outs table, scope everywhere).
 
-    Whoever is to be opted out counts as opted out, even where Odoo could not be told yet. Whoever is to be
-    lifted does not, unless somebody wrote the row after ``observed_at``, when that table was made from Odoo.
+    People who are to be opted out count as opted out, even if Odoo does not have it yet. People who are to be
+    taken off the blacklist do not, unless somebody wrote the row after ``observed_at``, when that table was
+    made from Odoo.
     """
     wanted = opt_outs[opt_outs["outcome"] != "held_back"]
     lifted = set(wanted.loc[wanted["action"] == LIFT, "email"])
@@ -268,7 +269,7 @@ class _Seen:
 
 
 def _people(events: Iterable[EventLike], company: str) -> dict[str, _Person]:
-    """Whoever has an event in this company, with what speaks for and against an opt-out."""
+    """A person with an event in this company, with what speaks for and against an opt-out."""
     people: dict[str, _Person] = {}
     others: list[EventLike] = []
     for event in events:
@@ -326,7 +327,7 @@ def _everywhere(
 
 
 def _for_returned(person: _Person, back: EventLike, active: Sequence[Row], seen: _Seen) -> Decision | None:
-    """Decide about somebody who subscribed by their own act, later than every opt-out in Mailchimp."""
+    """Decide about somebody who subscribed themselves, later than every opt-out in Mailchimp."""
     if not active:
         return None
     if _all_ours_before(person, active, back):
@@ -351,7 +352,7 @@ def _postponed(person: _Person, back: EventLike) -> Decision:
 
 
 def _out_again(person: _Person, active: Sequence[Row], asking: EventLike, now: datetime) -> Decision | None:
-    """List a return by the person's own act that was over before our row could be lifted."""
+    """List a resubscription by the person themselves that was over before our row could be removed."""
     back = _latest(person.returns)
     if back is None or now - back.occurred_at > _TOLD_FOR or not _all_ours_before(person, active, back):
         return None
@@ -373,7 +374,7 @@ def _all_ours_before(person: _Person, active: Sequence[Row], back: EventLike) ->
 def _unproven(
     person: _Person, active: Sequence[Row], asking: EventLike | None, now: datetime
 ) -> Decision | None:
-    """List a subscription, not provably by the person, against an opt-out that stands in Odoo."""
+    """List a subscription, not provably by the person, against an opt-out in Odoo."""
     subscribed = _latest(person.unproven)
     if subscribed is None or not active or now - subscribed.occurred_at > _TOLD_FOR:
         return None

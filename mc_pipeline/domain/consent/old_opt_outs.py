@@ -1,4 +1,4 @@
-"""What to tell people about old opt-outs that wait: those from before an audience was first read."""
+"""What people read about old opt-outs that wait: those from before an audience was first read."""
 
 from collections.abc import Iterable
 from typing import Protocol

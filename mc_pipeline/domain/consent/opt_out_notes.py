@@ -1,4 +1,4 @@
-"""What the note on a record of Odoo says: why an opt-out is there, or why it was taken away (rule 5.3).
+"""What the note on a record of Odoo says: why an opt-out is there, or why it was removed (rule 5.3).
 
 One whole sentence for each language and kind, since half-sentences cannot be translated. Times are UTC and
 say so. The sentences name an audience, a company and a time, and nobody.
@@ -24,7 +24,7 @@ class NoteKind(StrEnum):
 
 @dataclass(frozen=True)
 class OptOutNote:
-    """What one note tells.
+    """What one note says.
 
     audience      its name in the settings
     company       the company's name

@@ -63,21 +63,21 @@ def members_to_unsubscribe(
     """Return the members to set to unsubscribed, before anything else is written.
 
     Args:
-        members: the mailchimp_members table; ``timestamp_opt`` (UTC) tells a later subscription.
+        members: the mailchimp_members table; ``timestamp_opt`` (UTC) shows a later subscription.
         blacklist: the odoo_blacklist table (email, active, write_date UTC); archived rows count for nothing.
         withdrawn: consent taken back; concerns the audience that used it, no other.
-        records: the ledger's records of members; ``opted_out`` tells that a subscribed member was
+        records: the ledger's records of members; ``opted_out`` says that a subscribed member was
             unsubscribed before.
         inheriting: present addresses of persons who opted out under a former one; see
             ``held_addresses``.
         opted_out_of_company: who opted out of a company that keeps off the blacklist, and when (UTC).
-        returned: members (list id, address) who subscribed by their own act after that, and when: while they
+        returned: members (list id, address) who subscribed themselves after that, and when: while they
             are subscribed, neither that opt-out nor what was cleared in Odoo because of it concerns them.
             Odoo's blacklist does.
 
     Returns:
         One row per member, columns UNSUBSCRIBE_COLUMNS, sorted by list and address; ``outcome`` is empty
-        until it is carried out, ``detail`` says why in words.
+        until it is applied, ``detail`` says why in words.
     """
     if members.empty:
         return _empty()

@@ -1,6 +1,6 @@
 """Numbers of opt-outs: whether there are unusually many, and how many got into Odoo.
 
-They hold nothing back: people are told, that is all.
+They hold nothing back; they are only shown to people.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ def compare_numbers(by_day: Sequence[int]) -> OptOutNumbers:
 
 @dataclass(frozen=True)
 class CarriedNumbers:
-    """People whose opt-out or return was to be carried into Odoo, by what came of it.
+    """People whose opt-out or resubscribe was to be applied to Odoo, by outcome.
 
     Attributes:
         carried: Odoo has it now.

@@ -1,7 +1,7 @@
-"""Why a person is or is not in an audience, step by step, told from the decision itself.
+"""Why a person is or is not in an audience, step by step, derived from the decision itself.
 
-Nothing is decided here a second time: each step reads what ``contacts.decide`` found. Sentences carry ids of
-Odoo and no personal data.
+Nothing is decided here a second time: each step reads what ``contacts.decide`` found. Sentences contain ids
+of Odoo and no personal data.
 """
 
 from collections.abc import Iterator, Mapping
@@ -116,7 +116,7 @@ _COMPANY_BECAUSE = {
 
 
 def _company_steps(decision: Decision, address: str) -> Iterator[ExplanationStep]:
-    """Tell by what it is known who is a company, of partners whom an Odoo without company types shows.
+    """Say how it is known who is a company, for partners of an Odoo without company types.
 
     Company type, country and industry are those of the commercial partner.
     """
@@ -149,7 +149,7 @@ def _company_steps(decision: Decision, address: str) -> Iterator[ExplanationStep
 
 
 def _routing_steps(decision: Decision, address: str) -> Iterator[ExplanationStep]:
-    """Tell for every partner of the person which conditions of which audience failed, until one matched."""
+    """Say for every partner of the person which conditions of which audience failed, until one matched."""
     rows = decision.facts.rows
     for position in np.flatnonzero((rows["person_email"] == address).to_numpy()):
         partner = rows["partner_id"].iloc[position]

@@ -23,7 +23,7 @@ class Greeting:
     Attributes:
         audience: its name in the settings.
         connected: whether Mailchimp says that a welcome automation is connected; if not, a customer journey
-            may still greet people, which Mailchimp does not tell.
+            may still greet people, which Mailchimp does not report.
         automations: titles of the welcome automations, as far as Mailchimp lists them.
         joining: people who would become `subscribed`.
         confirming: people who would be asked to confirm (`pending`).
@@ -85,7 +85,7 @@ def greetings(
 
 
 def verdict_on_greetings(found: Sequence[Greeting]) -> str:
-    """Tell in the plan's verdict who would be mailed; empty where nobody joins or might be mailed."""
+    """Say in the plan's verdict who would be mailed; empty where nobody joins or might be mailed."""
     said = []
     for each in found:
         if not each.joining and not each.confirming:

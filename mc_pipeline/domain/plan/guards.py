@@ -76,7 +76,8 @@ class GuardReport:
 
     @property
     def tripped(self) -> tuple[GuardResult, ...]:
-        """The guards that were exceeded, each told once: by audience where that is known, else as a whole."""
+        """The guards that were exceeded, each listed once: by audience where that is known, else as a
+        whole."""
         exceeded = [guard for guard in self.guards if guard.exceeded]
         of_audiences = {guard.name for guard in exceeded if guard.audience}
         return tuple(guard for guard in exceeded if guard.audience or guard.name not in of_audiences)
@@ -124,7 +125,7 @@ emptied by mistake would go unnoticed beside a large one."""
 
 
 def rows_of_guard(name: str, plan: pd.DataFrame) -> pd.Series:
-    """Tell of every row of a plan whether this guard counts it."""
+    """Return for every row of a plan whether this guard counts it."""
     return _WORDS[name][0](plan).astype(bool)
 
 
@@ -240,5 +241,5 @@ def push_refusal(
 
 
 def creates_need_new_observation(observed_at: datetime, now: datetime) -> bool:
-    """Tell whether the audience must be looked at again before anybody is created as subscribed."""
+    """Return whether the audience must be looked at again before anybody is created as subscribed."""
     return now - observed_at > OLDEST_OBSERVATION_FOR_SUBSCRIBING

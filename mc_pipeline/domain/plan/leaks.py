@@ -36,7 +36,7 @@ LEAK_COLUMNS: tuple[str, ...] = (
 
 
 class CustomersLike(Protocol):
-    """Who is a customer: ``order`` whoever ordered, ``order_and_children`` their contact persons too."""
+    """Who is a customer: ``order`` everyone who ordered, ``order_and_children`` their contact persons too."""
 
     @property
     def contacts(self) -> str: ...

@@ -55,12 +55,12 @@ def decide_creations(
         consent_of_list: consent settings, per list.
         planned_at: time of planning; confirmations are counted over the 24 hours before it.
         asked_to_confirm: list id and address to the time at which we asked them to confirm. An address is
-            asked once, whoever bears it now.
+            asked once, no matter who has it now.
         of_first_load: list id and address of people whom a first load tried to create.
         unseen_list_ids: audiences of which nothing was read. Who was a member there is left alone.
         members_unseen: address to list id of members of such an audience, by the ledger: they do not enter
             another one as newcomers, they move.
-        not_taken_back: addresses that Mailchimp refused for good: created in no audience.
+        not_taken_back: addresses that Mailchimp refused permanently: created in no audience.
 
     Returns:
         The rows of ``view.desired`` that are absent or archived, with the columns ``status``
@@ -333,7 +333,7 @@ def evidence_time(evidence_json: Any) -> datetime | None:
 
 
 def still_refused(rows: pd.DataFrame, bodies: Collection[str], planned_at: datetime) -> np.ndarray:
-    """Tell which bodies Mailchimp refused before and should not be sent again yet.
+    """Return which bodies Mailchimp refused before and should not be sent again yet.
 
     What was refused for a cause outside the person stays in the plan: the push tries some of it.
     """

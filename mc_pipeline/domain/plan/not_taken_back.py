@@ -1,6 +1,7 @@
-"""Rule 6.6: people whom Mailchimp does not take back, whatever is sent: forgotten, unsubscribed or bounced.
+"""Rule 6.6: people whom Mailchimp does not accept again, whatever is sent: forgotten, unsubscribed or
+bounced.
 
-They opted out, nobody knows when and to whom they said it. Nobody but themselves brings them back, by a
+They opted out, and it is not known when and to whom they said it. Only they themselves can come back, by a
 sign-up form; then they are a member as Mailchimp says.
 """
 
@@ -47,7 +48,7 @@ def contacts_not_taken_back(
     records: pd.DataFrame,
     list_ids: Mapping[str, str],
 ) -> pd.DataFrame:
-    """Return set-aside rows for contacts whom Mailchimp does not take back, and who did not come back.
+    """Return set-aside rows for contacts whom Mailchimp does not accept again, and who did not come back.
 
     Args:
         contacts: the contacts table.

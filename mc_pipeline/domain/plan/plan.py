@@ -148,7 +148,7 @@ def decide_changes(
             enter it as unsubscribed.
         lost_evidence: source and date of consent whose contact is gone from Odoo without a trace: nobody is
             subscribed on it who is a member already.
-        not_taken_back: whom Mailchimp refused for good, by address, in whatever audience.
+        not_taken_back: whom Mailchimp refused permanently, by address, in whatever audience.
         changed: changes of address that members made in Mailchimp and that Odoo does not know yet.
         asked_to_confirm: whom we asked to confirm, by list id and address, and when (UTC): once per address.
         of_first_load: list id and address of people whom the first load of an audience tried to create: it

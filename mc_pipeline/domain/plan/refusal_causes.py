@@ -1,4 +1,4 @@
-"""Rule 6.6: whose fault a refusal is: the person's, a field's, the audience's or the plan's.
+"""Rule 6.6: what caused a refusal: the person, a field, the audience or the plan.
 
 Only a reason about the person's own value waits for the contact to change. All others are said once, with
 what to change in Mailchimp, and tried again when the cause may be gone.

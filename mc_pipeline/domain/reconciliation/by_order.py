@@ -1,8 +1,8 @@
-"""Odoo's kept revenue beside what Mailchimp's stores hold, order by order and month by month (rule 8.5).
+"""Odoo's kept revenue compared with Mailchimp's stores, order by order and month by month (rule 8.5).
 
 Works in whole smallest units of the company's currency, so that sums are exact. All amounts are without tax
 unless their name says tax: what Mailchimp reports as revenue is an order's total less tax and shipping, the
-goods. Where the books differ from kept revenue is told in ``ledger_bridge``.
+goods. ``ledger_bridge`` says where the general ledger differs from kept revenue.
 """
 
 from collections.abc import Collection
@@ -90,7 +90,7 @@ def reconcile(
         store_orders: rows of ``store_orders``, due and excluded.
         held: what the company's stores hold, as read back: ``store_id``, ``foreign_order_id``, ``currency``,
             ``order_total``, ``tax_total``, ``shipping_total``, ``processed_at`` and ``cancelled_at`` (UTC).
-        pushed: rows of ``order_push``: what became of the last push.
+        pushed: rows of ``order_push``: the outcome of the last push.
         currency: the company's currency.
         decimal_places: of that currency.
         timezone: of the company, for the month of an order that Odoo does not have.
@@ -138,7 +138,7 @@ def without_stores(store_orders: pd.DataFrame, store_ids: Collection[str]) -> pd
 
 
 def with_waiting_members(store_orders: pd.DataFrame, emails: Collection[str]) -> pd.DataFrame:
-    """Return the rows for :func:`reconcile`, with those of people told apart whose creation waits.
+    """Return the rows for :func:`reconcile`, with a mark for people whose creation waits.
 
     ``emails``: addresses of people who become members once a person approves it.
     """
@@ -205,7 +205,7 @@ def differing(rows: pd.DataFrame) -> pd.Series:
 
 
 def left_out(rows: pd.DataFrame, decimal_places: int) -> pd.DataFrame:
-    """Sum up by reason what is kept by Odoo and in no store, the dearest first.
+    """Sum up by reason what is kept by Odoo and in no store, the largest amount first.
 
     Returns:
         ``reason``, ``orders``, ``kept_untaxed``, ``by_settings`` (companies.yaml asks for it), ``in_words``.
@@ -364,7 +364,7 @@ def _differences(rows: pd.DataFrame, currency: str) -> np.ndarray:
     is_right = rows["as_kept"] & (
         (rows["push_because"] == KEPT_RIGHT) | rows["push_outcome"].isin(["applied", "unchanged"])
     )
-    # What no write would put right is no difference, as long as it holds nothing that was given back.
+    # What no write would correct is no difference, as long as it contains nothing that was refunded.
     untouchable = rows["at_most_kept"] & (rows["push_because"] == STAYS)
     worth = rows[[f"held_{part}" for part in _PARTS]].any(axis=1)
     waits = rows["push_detail"].astype(object).fillna("").str.startswith(WAITS_IN_WORDS)
@@ -388,7 +388,8 @@ def _differences(rows: pd.DataFrame, currency: str) -> np.ndarray:
 
 
 def _one_sum_of_the_erased(rows: pd.DataFrame) -> pd.DataFrame:
-    """Replace the orders of people who were erased by one row a month: only their sum is told (rule 10.1)."""
+    """Replace the orders of people who were erased by one row a month: only their sum is shown (rule
+    10.1)."""
     erased = rows["left_out_because"] == reasons.ERASED
     if not erased.any():
         return rows

@@ -1,8 +1,8 @@
 """From the kept revenue of the orders to the revenue in the books, month by month, without a gap.
 
-Kept revenue stands in the month of its order and at the order's rate; the books have documents, in the month
-of their accounting date, at their own rate, some of them without an order. Each step between the two is one
-column, and what no step explains is a column too: it is 0 when both were read at the same moment.
+Kept revenue is in the month of its order and at the order's rate; the general ledger has documents, in the
+month of their accounting date, at their own rate, some of them without an order. Each step between the two is
+one column, and what no step explains is a column too: it is 0 when both were read at the same moment.
 """
 
 import pandas as pd

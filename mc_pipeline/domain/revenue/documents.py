@@ -139,7 +139,7 @@ def unmatched_credits(matched: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per document and reason, by document: ``move_id``, ``name``, ``currency``, ``untaxed``,
-        ``tax`` (document currency, positive: given back), ``because`` (a key of ``UNMATCHED``).
+        ``tax`` (document currency, positive: refunded), ``because`` (a key of ``UNMATCHED``).
     """
     found = matched[~matched["unmatched_because"].isin(["", INVOICE_WITHOUT_ORDER])]
     sign = np.where(found["move_type"] == CREDIT_NOTE, 1.0, -1.0)
@@ -157,7 +157,7 @@ def unmatched_credits(matched: pd.DataFrame) -> pd.DataFrame:
 
 
 def lines_of_credited_orders(refunds: pd.DataFrame) -> list[int]:
-    """Name the order lines from which the orders of all credit notes can be told.
+    """Name the order lines that are needed to find the orders of all credit notes.
 
     They are the order lines tied to credit notes, to what reverses another document or is reversed, and to
     invoices with a quantity or an amount below zero. All other orders keep what they say, so nothing more

@@ -3,11 +3,11 @@
 Steps of one thing follow each other; of several things they may go in any order.
 
 An order that a store holds may become one that no store should hold: its person is no contact any more,
-changed audience, was archived. Mailchimp goes on counting it as revenue, so it has to stay right:
+changed audience, was archived. Mailchimp still counts it as revenue, so it has to stay correct:
 
 - While the person whom it was sent for is in the store's audience, in any status but archived, it is kept
   right where it is, like every other order (``held_though_excluded``, ``is_member``).
-- Otherwise to write the order could bring that person back. It stays as it is, unless it was given back
+- Otherwise to write the order could bring that person back. It stays as it is, unless it was refunded
   (``is_given_back``): then it is deleted, which brings nobody back. Once the person is a member and the order
   is due again, it returns like every order that left.
 - Orders that are gone from Odoo, due in another store, or of erased people leave (``departures``).
@@ -235,7 +235,7 @@ def held_though_excluded(orders: pd.DataFrame, held: pd.DataFrame, members: pd.D
     Returns:
         The rows, once for each store that holds one, ``store_id`` and ``email`` as they are held, and
         ``is_member``: that address is in the audience. An order that is out of its own store's revenue
-        (``NO_LONGER_COUNTS``) is none of these: its person is a member, whom it may be sent for anew.
+        (``NO_LONGER_COUNTS``) is none of these: its person is a member, whom it may be sent for again.
     """
     excluded = orders[~orders["excluded_because"].isin(["", ERASED])]
     there = held[["order_id", "store_id", "email", "list_id"]].add_prefix("held_")
@@ -254,7 +254,7 @@ def held_though_excluded(orders: pd.DataFrame, held: pd.DataFrame, members: pd.D
 def is_given_back(present: Document, kept: Document) -> bool:
     """Whether a store holds more of an order than is kept: of goods, shipping or tax, or it is cancelled.
 
-    Of an order in another currency than the store holds it in, nobody can tell.
+    Of an order in another currency than the store holds it in, nobody knows.
     """
     if present.get("currency_code") != kept["currency_code"]:
         return False

@@ -119,7 +119,7 @@ def build_store_orders(
         erased_partners: ids of partners of people who were erased; they are among the partners no more.
         elsewhere: customers who belong to another company, which is not above this one: partner id to the
             name of that company. They are not among the partners.
-        bound_orders: ids of orders that never go on to the invoice address
+        bound_orders: ids of orders that never pass to the invoice address
             (``people.orders_bound_to_customer``).
 
     Returns:
@@ -326,7 +326,7 @@ def _details(because: pd.Series, where: pd.DataFrame, belongs_to: pd.Series, unk
 
 
 def _cancelled_at(orders: pd.DataFrame, cancelled_since: Mapping[int, datetime]) -> pd.Series:
-    """Since when an order is cancelled: as seen first; Odoo keeps no date, so its last change stands in."""
+    """Since when an order is cancelled: as seen first; Odoo keeps no date, so its last change is used."""
     seen = pd.to_datetime(orders["order_id"].map(cancelled_since), utc=True)
     changed = times(orders, "write_date").fillna(times(orders, "date_order"))
     since = seen.fillna(changed).where(orders["state"] == "cancel")
