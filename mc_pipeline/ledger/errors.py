@@ -16,7 +16,7 @@ class LedgerSchemaError(LedgerError):
 
 
 class LeaseHeldError(LedgerError):
-    """Another run is writing for this company on the same path, or hears this list."""
+    """Another run is writing for this company on the same path, or is reading this list for opt-outs."""
 
     def __init__(self, name: str, owner: str, since: datetime, expires_at: datetime) -> None:
         self.name = name

@@ -75,7 +75,7 @@ class Intent:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of an intent.
+    """The outcome of an intent.
 
     outcome    applied     Mailchimp accepted it
                unchanged   it was so already, by somebody else's doing
@@ -85,11 +85,11 @@ class Outcome:
                held_back   not sent: something decided against it
                not_sent    certainly not applied: never sent, or read back and found undone
                unknown     nobody knows; the intent stays open
-               lost        nobody will ever know: its answer was lost, and reading back does not tell; it
+               lost        nobody will ever know: its answer was lost, and reading back does not show it; it
                            counts as applied where repeating it would harm, and is not sent again
     returned   the member as Mailchimp answered it, None where it answered nothing about it
-    refusal    of a rejected one: Mailchimp refuses the person for good, whatever is sent: compliance
-               (unsubscribed, bounced or under review) or forgotten (deleted for good); "" otherwise. It is
+    refusal    of a rejected one: Mailchimp refuses the person permanently, whatever is sent: compliance
+               (unsubscribed, bounced or under review) or forgotten (deleted permanently); "" otherwise. It is
                kept as an opt-out of unknown origin (RULES 6.6)
     cause      of one that Mailchimp refused: whose fault it is (``domain.refusal_causes``), and the merge
                field that it is about; retry_at says when one of the person's own is tried again (UTC)

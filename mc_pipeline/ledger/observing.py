@@ -29,7 +29,7 @@ OBSERVED_COLUMNS = ("audience", "list_id", "email", "status", "last_changed", "m
 # At first sight these say that something happened before anybody looked; the others say nothing.
 _TELLING_AT_FIRST_SIGHT = ("unsubscribed", "cleaned", "archived")
 _OPTED_OUT = ("unsubscribed", "cleaned")
-# Mailchimp knows no status for complaints: the reason of the unsubscribe tells them apart.
+# Mailchimp knows no status for complaints: the reason of the unsubscribe distinguishes them.
 _COMPLAINT = re.compile(r"abuse|complain|spam", re.IGNORECASE)
 
 

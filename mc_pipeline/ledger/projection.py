@@ -28,7 +28,7 @@ OUTCOMES = frozenset(get_args(OutcomeKind))
 # wait it counts as a rejection. Source: Mailchimp users' reports, no documentation.
 DEFERRALS = (timedelta(minutes=5), timedelta(days=1), timedelta(days=2), timedelta(days=7))
 
-# The writes that carry a member's data: a rejection of one of them sets the member aside.
+# The writes that contain a member's data: a rejection of one of them sets the member aside.
 _DATA_OPERATIONS = frozenset({"create", "update", "change_email"})
 
 # The writes that make somebody a member, or reachable: Mailchimp refuses them of who may not come back.
@@ -97,7 +97,7 @@ class MemberRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class SettledWrite:
-    """A write and what became of it. ``body`` is what was sent, ``returned`` the member as answered."""
+    """A write and its outcome. ``body`` is what was sent, ``returned`` the member as answered."""
 
     intent_id: int
     company: str
@@ -159,8 +159,8 @@ def renamed_over(moving: MemberRecord, present: MemberRecord | None, new_email: 
 def consent_event_of(before: MemberRecord, write: SettledWrite) -> ConsentEvent | None:
     """The consent event that a write of ours is.
 
-    An accepted one that changed a status is ours. That Mailchimp refuses a person for good is an opt-out that
-    somebody made before, nobody knows who (RULES 6.6).
+    An accepted one that changed a status is ours. That Mailchimp refuses a person permanently is an opt-out
+    that somebody made before, nobody knows who (RULES 6.6).
     """
     if write.outcome == "rejected" and write.refusal and write.operation in _ABOUT_A_PERSON:
         return _refused_for_good(before, write)
@@ -244,7 +244,7 @@ def _accepted(record: MemberRecord, write: SettledWrite) -> Changes:
     status = _status_after(write)
     contact_id = (write.returned or {}).get("contact_id") or None
     if write.operation == "create" and record.last_status != "archived":
-        # Bulk creation does not tell it; whoever had the address before was somebody else.
+        # Bulk creation does not return it; the earlier owner of the address was somebody else.
         changes["contact_id"] = contact_id
     elif contact_id and not record.contact_id:
         changes["contact_id"] = contact_id
@@ -282,7 +282,7 @@ def _accepted(record: MemberRecord, write: SettledWrite) -> Changes:
 
 
 def _status_after(write: SettledWrite) -> str | None:
-    """The status that this write gave the member; ``None`` where it carried none."""
+    """The status that this write gave the member; ``None`` if it had none."""
     match write.operation:
         case "create":
             return (write.returned or {}).get("status") or write.body.get("status")

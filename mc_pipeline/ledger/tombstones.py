@@ -1,4 +1,4 @@
-"""The tombstones beside the ledger: a file that is still there when an older copy of the ledger is put back.
+"""The tombstones beside the ledger: a file that is still there when an older copy of the ledger is restored.
 
 An older ledger does not know who was erased since it was copied, and the next run would make these people
 members again. The file holds what the table ``ledger_erasure`` holds: pseudonyms, the id of the key, ids of

@@ -58,7 +58,7 @@ class Erased(Protocol):
 
 
 class ErasedByNow(Protocol):
-    """Tells who was erased, whenever it is asked."""
+    """Says who was erased, whenever it is asked."""
 
     def erased_by_now(self) -> Erased:
         """Who was erased until this moment; the same object as long as that is nobody else."""
@@ -99,7 +99,7 @@ class ParquetTables(dg.UPathIOManager):
             )
         columns = schemas.ALL[context.asset_key.path[-1]]
         if self._people is not None:
-            # First: whoever opens the ledger now finds no table that it would not know.
+            # First: a process that opens the ledger now finds no table that the ledger does not know.
             self._people.mark_tables()
         changed, stored = store_table(columns, obj, path, self._people)
         if self._people is not None:
@@ -169,7 +169,7 @@ def stored_table(
 ) -> Table | None:
     """Return a company's table, or some columns of it, as it was last stored; None when it never was.
 
-    None as well when it is damaged: a warning names the file, and the next sync makes it anew.
+    None as well when it is damaged: a warning names the file, and the next sync rebuilds it.
     """
     path = storage_folder() / columns.name / f"{company}.parquet"
     try:
@@ -233,7 +233,7 @@ def read_table(
 
 
 def _show_months(context: dg.OutputContext, table: Table, changed: Sequence[str]) -> None:
-    """Tell the external asset of the months which of them were stored anew, with their sums."""
+    """Report to the external asset of the months which of them were stored again, with their sums."""
     feeds = (context.definition_metadata or {}).get(FEEDS)
     if feeds is None:
         return

@@ -299,7 +299,7 @@ ODOO_ORDER_LINES = TableColumns(
         Column("order_id", INTEGER, "order that this line belongs to"),
         Column("month", TEXT, "month of the order, YYYY-MM, in the company's timezone", repeats=True),
         Column("product_id", INTEGER, "product; empty on sections, notes and free text", True),
-        Column("name", TEXT, "text of the line, else its product's name; empty on some sections", True),
+        Column("name", TEXT, "text of the line, or its product's name; empty on some sections", True),
         Column("quantity", NUMBER, "quantity as ordered now"),
         Column("price_unit", NUMBER, "price of one, order currency"),
         Column("discount", NUMBER, "discount in per cent"),
@@ -444,7 +444,7 @@ AUDIENCE_PLAN = TableColumns(
     "audience_plan",
     (
         Column("plan_id", TEXT, "digest of the whole plan"),
-        Column("row_key", TEXT, "digest of operation, audience and address: what an approval releases"),
+        Column("row_key", TEXT, "digest of operation, audience and address: what an approval covers"),
         Column("sequence", INTEGER, "order of application: addresses are freed before they are taken"),
         Column("operation", TEXT, "create, update, change_email, archive, tag, untag, upgrade or permit"),
         Column("audience", TEXT, "audience by its name in the settings"),

@@ -126,7 +126,7 @@ def test_waking_up_late_does_not_free_the_lease_of_the_successor(ledger: Ledger,
 def test_a_lease_that_was_given_back_allows_no_more_writes(ledger: Ledger) -> None:
     with ledger.leases.hold("acme", "run-1") as lease:
         pass
-    with pytest.raises(LeaseLostError, match="given back"):
+    with pytest.raises(LeaseLostError, match="released"):
         ledger.intents.record("acme", lease.fence, "run-1", [an_intent()])
 
 
