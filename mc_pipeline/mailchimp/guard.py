@@ -1,15 +1,14 @@
-"""Requests that this product never makes, whoever asks; the last line of defence for its invariants.
+"""Requests that this product never makes, no matter who asks; the last line of defence for its invariants.
 
 Judged on method, path and body alone, inside batch operations too. Whether a permitted request should
 be made is decided in :mod:`mc_pipeline.domain`.
 
-Mailchimp API, why each is refused: PUT on a member re-adds archived people and overwrites consent;
-POST on /lists/{list_id} with ``update_existing`` overwrites the status of whoever is there; POST on
-/members revives archived people; an e-commerce customer with ``opt_in_status`` true becomes subscribed;
-a status of an order mails its customer, so only a new order may have one, and only "pending"; what an order
-is attributed to is Mailchimp's to say, so it is never sent;
-tags outside the ``tags`` key are answered 204 and dropped silently; a webhook that reports API calls sends
-our own writes back to us.
+Mailchimp API, why each is refused: PUT on a member re-adds archived people and overwrites consent; POST on
+/lists/{list_id} with ``update_existing`` overwrites the status of existing members; POST on /members revives
+archived people; an e-commerce customer with ``opt_in_status`` true becomes subscribed; a status of an order
+mails its customer, so only a new order may have one, and only "pending"; what an order is attributed to is
+Mailchimp's to say, so it is never sent; tags outside the ``tags`` key are answered 204 and dropped silently;
+a webhook that reports API calls sends our own writes back to us.
 """
 
 import json
@@ -31,7 +30,7 @@ def path_segments(path: str) -> list[str]:
 def refuse_forbidden(method: str, path: str, body: Any) -> None:
     """Raise :class:`ForbiddenRequestError` when this request breaks an invariant of the product.
 
-    ``body`` is the request's object (not its JSON text); operations of a batch carry theirs as JSON text.
+    ``body`` is the request's object (not its JSON text); operations of a batch have theirs as JSON text.
     """
     method = method.upper()
     segments = path_segments(path)
@@ -155,7 +154,7 @@ def _check_operations(method: str, path: str, body: Any) -> None:
 
 
 def _check_reaches_nobody(method: str, path: str, body: Any) -> None:
-    """Nobody knows when an operation of a batch is carried out, nor who has opted out by then."""
+    """Nobody knows when an operation of a batch is executed, nor who has opted out by then."""
     if isinstance(body, Mapping) and (
         body.get("status") in {"subscribed", "pending"} or {"marketing_permissions", "members"} & body.keys()
     ):

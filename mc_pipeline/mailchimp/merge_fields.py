@@ -68,7 +68,7 @@ class FieldProblem:
 
     not_a_tag       Mailchimp takes no such tag, or no such type
     renamed         somebody gave the field that we used another tag
-    retyped         somebody made the field anew, of another type
+    retyped         somebody created the field again, with another type
     another_type    the field has another type than the settings need, as far as is known from the beginning
     full            the audience has no room for another field
     refused         Mailchimp did not make the field, in its own words
@@ -130,7 +130,7 @@ def list_merge_fields(client: MailchimpClient, list_id: str) -> dict[str, MergeF
 def room_of(existing: Collection[str]) -> int:
     """Return how many fields an audience may have: more than the usual ones are there with Premium alone.
 
-    Mailchimp API: which plan an account has is not told.
+    Mailchimp API: the API does not say which plan an account has.
     """
     return ROOM if len(existing) <= ROOM else PREMIUM_ROOM
 

@@ -152,7 +152,7 @@ def odoo_time(moment: datetime) -> str:
 
 
 class _Unchanged:
-    """Tells ``read_all`` which of the listed records it need not read; ``count`` of them, afterwards."""
+    """Says to ``read_all`` which of the listed records it need not read; ``count`` of them, afterwards."""
 
     def __init__(
         self,

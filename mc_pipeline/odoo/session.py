@@ -176,7 +176,7 @@ class OdooSession:
         """
         if self.version < FIRST_JSON2:
             return f"Odoo {version_name(self.version)} has no JSON-2"
-        no_key = "odoo.secret is no valid API key, and JSON-2 takes nothing else"
+        no_key = "odoo.secret is not a valid API key, and JSON-2 accepts nothing else"
         if not may_be_api_key(settings.secret.get_secret_value()):
             return no_key
         try:
