@@ -1,6 +1,6 @@
-"""Ends the runs whose process died: Dagster shows them as running without end (RULES 7.5).
+"""Ends the runs whose process died: Dagster shows them as running forever (RULES 7.5).
 
-A process that is killed, or whose machine loses power, tells nobody. Its run keeps the status STARTED, and
+A process that is killed, or whose machine loses power, reports nothing. Its run keeps the status STARTED, and
 what the status holds up (a tag limit, a slot of a pool, a person who waits) is held up with it. What looks
 next, a sensor or a command, ends it here: alone by the heartbeat in the ledger, so that it is the same for
 runs of the terminal, of the daemon and of Celery, and nothing that is alive is ever ended.
@@ -54,9 +54,9 @@ def end_dead_runs(
     *,
     longest_silence: timedelta | None = None,
 ) -> list[EndedRun]:
-    """End every run of ours that is under way by Dagster's word and dead by its heartbeat.
+    """End every run of ours that Dagster shows as running and whose heartbeat says that it is dead.
 
-    Trouble with one run is logged, and the others are ended; the caller goes on in any case.
+    Trouble with one run is logged, and the others are ended; the caller continues in any case.
     ``longest_silence`` is 3 minutes (``mc_pipeline.ledger.runs.LONGEST_SILENCE``).
     """
     from mc_pipeline.ledger.runs import LONGEST_SILENCE
@@ -141,7 +141,7 @@ def _is_ours(run: dg.DagsterRun) -> bool:
 
 
 def _end(instance: dg.DagsterInstance, run_id: str, because: str) -> EndedRun | None:
-    """End one run in Dagster, with what it left there; None when it has ended by itself."""
+    """End one run in Dagster, with what it left there; None when it has ended on its own."""
     ended = None
     if _unfinished(instance, run_id):
         # First of all: the daemon would start a second one, as if this one had crashed just now.

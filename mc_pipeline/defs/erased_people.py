@@ -122,9 +122,9 @@ class ErasedPeople:
     def left_out_of(self, name: str, table: "Table") -> "Table":
         """The table called ``name`` as it is without them, whether it is being stored or loaded.
 
-        A row goes when a text of it tells an erased address, or when the table was read before its partner
-        was erased: then the partner may have had another address. Later the partner stays, with another
-        address and without evidence of consent from before. An order stays as one of somebody erased.
+        A row is removed if a text of it contains an erased address, or when the table was read before its
+        partner was erased: then the partner may have had another address. Later the partner stays, with
+        another address and without evidence of consent from before. An order stays as one of somebody erased.
         """
         from mc_pipeline.tables import schemas
 

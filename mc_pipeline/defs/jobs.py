@@ -128,8 +128,8 @@ def company_jobs(companies: dg.StaticPartitionsDefinition) -> Sequence[Any]:
 def nightly_schedules(settings: Settings) -> Sequence[dg.ScheduleDefinition]:
     """Make one schedule per company: a full sync at four in the morning of its own timezone.
 
-    No clock change falls on that hour. Schedules start switched off: whoever has seen a plan switches them
-    on.
+    No clock change falls on that hour. Schedules start switched off: somebody who has seen a plan switches
+    them on.
     """
     return [_nightly(key, company.timezone) for key, company in settings.companies.items()]
 

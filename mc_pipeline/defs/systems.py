@@ -40,7 +40,7 @@ class Systems:
     """Gives assets, jobs and commands the same clients, made from the settings.
 
     Not safe for use by several runs at a time; every run makes its own. ``odoo_retry`` and
-    ``mailchimp_retry`` are for those who rather hear of trouble soon than wait it out.
+    ``mailchimp_retry`` are for callers that should fail fast.
     """
 
     def __init__(

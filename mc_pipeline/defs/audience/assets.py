@@ -54,7 +54,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
     @dg.asset(
         partitions_def=companies,
         group_name="audience",
-        # Whose act an opt-out was is found out there; seen here first, its origin would stay unknown.
+        # It is found out there who made an opt-out; seen here first, its origin would stay unknown.
         deps=["mailchimp_opt_outs"],
         kinds={"mailchimp", "parquet"},
         owners=[DATA_ENGINEERS],
@@ -385,7 +385,8 @@ def not_applied(rows: "pd.DataFrame") -> "pd.DataFrame":
 def _hear_other_companies(
     context: dg.AssetExecutionContext, systems: Systems, company: CompanySettings
 ) -> None:
-    """Consent is void for who opted out of any audience of any company: those are heard first (rule 5.6)."""
+    """Consent is void for people who opted out of any audience of any company: those are read first (rule
+    5.6)."""
     from mc_pipeline.sync.opt_outs.hearing import Hearing
 
     others = [each for each in systems.settings.companies.values() if each.key != company.key]
@@ -456,7 +457,7 @@ def unread_table(audiences: "Audiences") -> dg.MetadataValue:
 def _confirm_absences(
     systems: Systems, company: CompanySettings, list_ids: Collection[str], log: dg.DagsterLogManager
 ) -> int:
-    """Ask for members that disappeared from a complete read; whoever is gone twice has vanished.
+    """Ask for members that disappeared from a complete read; those that are gone twice have vanished.
 
     Only in audiences that were read: in one that is not there, nobody is.
     """

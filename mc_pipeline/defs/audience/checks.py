@@ -346,7 +346,7 @@ def _guards_table(report: "GuardReport") -> dg.MetadataValue:
 
 
 def _how_to_approve(plan_id: str, company: str) -> dg.MetadataValue:
-    """Tell both ways to release a plan; the configuration is ready to paste."""
+    """Describe both ways to approve a plan; the configuration is ready to paste."""
     return dg.MetadataValue.md(
         "Look at the metadata of `audience_plan`. To approve it, launch the job `approve_plan` with\n\n"
         "```yaml\nops:\n  release_plan:\n    config:\n"

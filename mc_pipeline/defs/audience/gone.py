@@ -1,10 +1,10 @@
-"""What is reported of members whose partner Odoo does not show, where Odoo could not be asked about it."""
+"""What is reported about members whose partner Odoo does not show, if Odoo could not be asked about it."""
 
 from mc_pipeline.ledger.troubles import Trouble, TroubleKind
 
 
 def fates_not_asked(partners: int, because: str, company: str) -> Trouble:
-    """Odoo failed when it was asked what became of so many partners."""
+    """Odoo failed when it was asked what happened to so many partners."""
     return Trouble(
         kind=TroubleKind.NOT_LOOKED_AT,
         part="odoo",
@@ -23,7 +23,7 @@ def fates_not_asked(partners: int, because: str, company: str) -> Trouble:
 
 
 def merges_not_asked(partners: int, company: str) -> Trouble:
-    """The Odoo user may not read the messages that tell into whom so many partners were merged."""
+    """The Odoo user may not read the messages about the merges of so many partners."""
     return Trouble(
         kind=TroubleKind.NOT_LOOKED_AT,
         part="odoo",

@@ -1,4 +1,4 @@
-"""Reads the audiences of a company, each by itself: one that cannot be read holds up no other (rule 1.2).
+"""Reads the audiences of a company, each separately: one that cannot be read holds up no other (rule 1.2).
 
 What is known of each audience besides its members goes along with the table ``mailchimp_members``, so that
 the later steps of a run ask Mailchimp for none of it, and all of them know the same audiences as unread. What
@@ -253,7 +253,7 @@ def troubles_of_audiences(company: CompanySettings, audiences: Audiences) -> lis
 
 
 def _take_erased(systems: Systems, company: CompanySettings, theirs: "pd.DataFrame") -> None:
-    """Of members who were erased only their opt-outs are carried (rule 10.1)."""
+    """For erased members only their opt-outs are applied (rule 10.1)."""
     from mc_pipeline.sync.opt_outs.erased import take_members
 
     for (name, list_id), rows in theirs.groupby(["audience", "list_id"]):

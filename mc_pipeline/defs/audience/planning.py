@@ -65,7 +65,7 @@ def make_plan(
     known = Audiences.of(members, company)
     audiences = known.described
     client = systems.mailchimp(company)
-    # Opt-outs that are heard from here on are not the plan's to know: the push drops those people.
+    # Opt-outs that are read from here on are not for the plan to know: the push drops those people.
     known_then = {LAST_EVENT: str(ledger.consent.last_event_id()), MADE_AT: systems.now().isoformat()}
     successors = ledger.partner_addresses.successors()
     opted_out = opted_out_since(systems, blacklist.rows, up_to_event=int(known_then[LAST_EVENT]))
@@ -237,9 +237,9 @@ def _automations(client: "MailchimpClient", list_id: str) -> list[str]:
 def opted_out_in_odoo(
     systems: Systems, company: CompanySettings, blacklist: Table, *, until: datetime | None = None
 ) -> frozenset[str]:
-    """Return who is opted out in Odoo: as it was read, and by what was carried there or heard since.
+    """Return who is opted out in Odoo: as it was read, and by what was applied there or read since.
 
-    ``until`` leaves out what was heard later.
+    ``until`` leaves out what was read later.
     """
     active = set(blacklist.rows.loc[blacklist.rows["active"], "email"])
     active |= {

@@ -12,7 +12,7 @@ _OWNER = "marketing ops"
 
 
 def what_waits(report: "GuardReport", plan_id: str, company: str) -> Iterator[Trouble]:
-    """Tell of each audience that waits for its first approval, and of each guard that tripped."""
+    """Report each audience that waits for its first approval, and each guard that tripped."""
     what_to_do = (
         f"Look at plan {plan_id} in the metadata of audience_plan in Dagster, approve it with mc-pipeline "
         f"approve {plan_id} or the job approve_plan, and sync {company} again."

@@ -1,7 +1,7 @@
 """Assets of the group ``consent``: opt-outs of Mailchimp, into Odoo, and Odoo's into every audience.
 
 None of the three on the path takes a table of partners or members, and none of them fails because of what it
-cannot hear or carry: that is in its check, and the rest is carried.
+cannot read or apply: that is in its check, and the rest is applied.
 """
 
 from contextlib import suppress
@@ -43,7 +43,7 @@ CARRIED, WAITING, MISSING = "carried_into_odoo", "wait_for_a_release", "not_in_o
 """Metadata of odoo_opt_outs: people, by what came of their opt-out or return."""
 
 SETTLED, TROUBLE = "settled", "trouble"
-"""Facts of the tables of what was carried."""
+"""Facts of the tables of what was applied."""
 
 _WHO = ["action", "cause", "occurred_at", "outcome", "because", "detail"]
 
@@ -313,7 +313,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
 
 
 def undone(rows: "pd.DataFrame") -> int:
-    """Count the opt-outs that are still to be carried."""
+    """Count the opt-outs that are still to be applied."""
     return int(rows["outcome"].isin(["rejected", "deferred", "unknown", "not_sent"]).sum())
 
 

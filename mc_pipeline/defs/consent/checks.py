@@ -1,4 +1,4 @@
-"""Checks of the group ``consent``. They tell people; none of them holds an opt-out back."""
+"""Checks of the group ``consent``. They inform people; none of them holds an opt-out back."""
 
 from collections.abc import Iterator
 
@@ -21,13 +21,13 @@ OPT_OUTS_ARE_READ = "opt_outs_are_read"
 OPT_OUTS_ARE_USUAL = "opt_outs_are_usual"
 OPT_OUTS_AGREE = "opt_outs_agree"
 OPT_OUTS_ARE_CARRIED = "opt_outs_are_carried"
-"""Of each asset that carries opt-outs into a system: it could be asked, and took all of them."""
+"""For each asset that applies opt-outs to a system: it could be asked, and accepted all of them."""
 
 CARRYING = {"odoo_opt_outs": "Odoo", "mailchimp_unsubscribes": "Mailchimp", "missed_opt_outs": "both systems"}
 
 
 def consent_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefinition]:
-    """Make the checks of the opt-outs that were heard, and of what was carried."""
+    """Make the checks of the opt-outs that were read, and of what was applied."""
 
     def carried_spec(asset: str) -> dg.AssetCheckSpec:
         return company_check_spec(
@@ -127,7 +127,7 @@ def consent_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDef
 
 
 def opt_outs_are_carried(asset: str, table: Table) -> dg.AssetCheckResult:
-    """Say what could not be asked or written, and whose opt-outs are still to be carried."""
+    """Say what could not be asked or written, and whose opt-outs are still to be applied."""
     rows = table.rows
     not_carried = undone(rows)
     said = [table.facts[TROUBLE], f"{not_carried:,} opt-outs are not applied yet." if not_carried else ""]

@@ -1,10 +1,10 @@
 """The job ``erase_person``: takes people out of every audience, table and record that we keep (rule 10.1).
 
-Odoo is not changed: its administrator decides there, and an opt-out in Odoo's blacklist stays. Whoever was
-erased is dropped from every later read, so that they do not come back while Odoo still has them.
+Odoo is not changed: its administrator decides there, and an opt-out in Odoo's blacklist stays. Erased people
+are dropped from every later read, so that they do not come back while Odoo still has them.
 
 Runs may be under way meanwhile, and the erasure does not wait for them to end. First it sets a tombstone:
-from then on every step leaves the person out of what it loads, stores and sends. Then it waits for those that
+after that every step leaves the person out of what it loads, stores and sends. Then it waits for those that
 are writing, and takes the person out of what there is. A step that had the person in memory takes out again
 what it recorded since (``Systems.forget_again``).
 """
@@ -89,7 +89,7 @@ def erase_people(
                 by=config.requested_by,
             )
         with ExitStack() as held:
-            # Both writers of every company, and a run that hears an audience, wait for the erasure.
+            # Both writers of every company, and a run that reads an audience, wait for the erasure.
             for company in systems.settings.companies.values():
                 held.enter_context(opt_out_lease(systems, company.key, context.run_id))
                 for audience in company.audiences.values():
@@ -345,7 +345,7 @@ def erase_person() -> None:
     ),
 )
 def forget_erasure_runs(context: dg.RunStatusSensorContext) -> None:
-    """Delete the run if addresses stand in its config and it erased them."""
+    """Delete the run if its config contains addresses and it erased them."""
     config: Any = context.dagster_run.run_config
     told = config["ops"]["erase_people"]["config"]
     if told.get("emails") and not told.get("dry_run", True):

@@ -1,4 +1,4 @@
-"""The sensor ``mailchimp_opt_outs``: looks for opt-outs in both systems, and requests runs that carry them.
+"""The sensor ``mailchimp_opt_outs``: looks for opt-outs in both systems, and requests runs that apply them.
 
 It only looks. What the ledger does not know yet is news, also after a restart, a run that failed, or a day
 without the daemon; its cursor only says for how many ticks a place could not be looked at, and where the next
@@ -76,7 +76,7 @@ def consent_sensors(settings: Settings, *, job: str) -> list[dg.SensorDefinition
         quiet: list[str] = []
         troubles: dict[str, Trouble] = {}
         until = time.monotonic() + _SECONDS_FOR_LOOKING
-        # The next look is near: rather skip this one than wait out trouble.
+        # The next look is near: skip this one instead of waiting.
         systems = Systems(
             settings,
             mailchimp_retry=RetryPolicy(attempts=2, total_seconds=2 * _SECONDS_FOR_AN_ANSWER),

@@ -1,4 +1,4 @@
-"""Makes the table mailchimp_opt_outs of what was heard, and finds out who came back by their own act."""
+"""Makes the table mailchimp_opt_outs from what was read, and finds out who resubscribed themselves."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def heard_table(
     systems: Systems, company: CompanySettings, heard: "Sequence[Heard]", began: datetime
 ) -> Table:
-    """Show what was heard: the rows are the events that were news."""
+    """Show what was read: the rows are the events that were news."""
     from mc_pipeline.domain.consent.usual_numbers import DAYS_COMPARED, compare_numbers
     from mc_pipeline.sync.opt_outs.hearing import AUTHENTICATION as KEY_REFUSED
 
@@ -44,7 +44,7 @@ def heard_table(
 def find_origins_of_returns(
     systems: Systems, company: CompanySettings, members: Table
 ) -> "Mapping[tuple[str, str], Finding]":
-    """Find out who came back by their own act since the audiences were read for opt-outs a moment ago."""
+    """Find out who resubscribed themselves since the audiences were read for opt-outs a moment ago."""
     from mc_pipeline.sync.opt_outs.deliveries import Deliveries
     from mc_pipeline.sync.opt_outs.origins import Origins
 

@@ -1,4 +1,4 @@
-"""What the steps on the path of opt-outs report: what could not be heard, asked or carried, by its place."""
+"""What the steps on the path of opt-outs report: what could not be read, asked or applied, and where."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,7 +39,7 @@ def account_trouble(company: CompanySettings, sentence: str) -> Trouble:
 
 
 def not_heard(company: CompanySettings, heard: "Sequence[Heard]") -> list[Trouble]:
-    """What of the audiences could not be heard: all of them for one reason, or each by itself."""
+    """What of the audiences could not be read: all of them for one reason, or each separately."""
     unheard = [each for each in heard if each.trouble]
     if len(unheard) == len(company.audiences) and not all(each.gone for each in unheard):
         names = ", ".join(company.audiences)
@@ -52,9 +52,9 @@ def not_heard(company: CompanySettings, heard: "Sequence[Heard]") -> list[Troubl
 
 
 def not_carried(company: CompanySettings, system: str, words: Iterable[str], undone: int) -> list[Trouble]:
-    """What could not be asked or written while opt-outs were carried, in the words of the systems.
+    """What could not be asked or written while opt-outs were applied, in the words of the systems.
 
-    ``undone``: rows that are not carried. Where words say why, they are not counted again.
+    ``undone``: rows that are not applied. Where words say why, they are not counted again.
     """
     told = [
         Trouble(

@@ -343,7 +343,7 @@ def _reading(
     stored: StoredSnapshots,
     months: MonthsAgain | None = None,
 ) -> "Reading":
-    """Read whole, or, in a run that its tag or its config tells to, build upon the last complete read."""
+    """Read whole, or, if the run's tag or config says so, update the last complete read."""
     from mc_pipeline.odoo.changes import Reading
 
     odoo = systems.settings.odoo

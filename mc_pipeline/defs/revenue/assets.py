@@ -1,4 +1,4 @@
-"""Asset of the group ``revenue``: Odoo's kept revenue beside what Mailchimp's stores hold."""
+"""Asset of the group ``revenue``: Odoo's kept revenue compared with Mailchimp's stores."""
 
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any

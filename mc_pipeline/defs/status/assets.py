@@ -1,6 +1,6 @@
 """The asset ``company_status``, the last step of every run of a company.
 
-It alone reddens a run for the trouble of a part: steps that others depend on report it and go on.
+It alone makes a run fail for the trouble of a part: steps that others depend on report it and continue.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Puts together how a company stands: what the run shows, what its steps reported, and what waits."""
+"""Puts together the state of a company: what the run shows, what its steps reported, and what waits."""
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime

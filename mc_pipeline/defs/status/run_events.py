@@ -68,7 +68,7 @@ def events_of(instance: dg.DagsterInstance, run_id: str, job: dg.JobDefinition) 
 
 
 def _was_interrupted(event: dg.DagsterEvent) -> bool:
-    """Whether somebody ended the run in this step: nothing is broken then, and the next run goes on."""
+    """Whether somebody ended the run in this step: nothing is broken then, and the next run continues."""
     error = event.step_failure_data.error
     return error is not None and error.cls_name in _INTERRUPTIONS
 

@@ -76,7 +76,7 @@ def store_assets(settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]
             "odoo_order_lines": dg.AssetIn(metadata={COLUMNS: list(_LINE_COLUMNS)}),
             "odoo_refunds": dg.AssetIn(metadata={COLUMNS: list(_REFUND_COLUMNS)}),
         },
-        # Whoever that made a member has a store for their orders from this run on.
+        # Members created by this push can have orders in the store from this run on.
         deps=["audience_push"],
         description=(
             "Every confirmed or cancelled order at its kept amounts, as the store of its audience should "
@@ -154,8 +154,8 @@ def store_assets(settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]
 def _cancelled_since(systems: Systems, company: CompanySettings) -> "dict[int, datetime]":
     """Return since when orders are cancelled, as earlier runs saw it.
 
-    Odoo keeps no such date. Should the table be lost, what the stores hold tells it, so that no order is
-    written again for that.
+    Odoo keeps no such date. If the table is lost, what the stores hold shows it, so that no order is written
+    again for that.
     """
     held = systems.ledger.stores.cancelled_since(company.key)
     table = stored_table(schemas.STORE_ORDERS, company.key, names=["order_id", "cancelled_at"])
@@ -166,7 +166,8 @@ def _cancelled_since(systems: Systems, company: CompanySettings) -> "dict[int, d
 
 
 def members_of(systems: Systems, company: CompanySettings) -> "pd.DataFrame":
-    """Return who is in the company's audiences by now, whoever made them members: ``list_id``, ``email``.
+    """Return who is in the company's audiences by now, no matter who made them members: ``list_id``,
+    ``email``.
 
     In whatever status but archived, and nobody under an address that its owner changed in Mailchimp. Of an
     audience that the settings name no longer nobody is known: it is not read any more. Nor is anybody of one
@@ -206,7 +207,7 @@ def _sums(orders: "pd.DataFrame", by: str) -> dg.MetadataValue:
 
 
 def _sums_excluded(orders: "pd.DataFrame") -> dg.MetadataValue:
-    """Count what no store holds by reason, the dearest first."""
+    """Count what no store holds by reason, the largest amount first."""
     from mc_pipeline.domain.store.orders import EXCLUDED
 
     excluded = orders[orders["excluded_because"] != ""]

@@ -1,4 +1,4 @@
-"""Stores that a run leaves alone, and what it tells of its stores, as far as later steps have to know it."""
+"""Stores that a run leaves alone, and what it reports about its stores, as far as later steps need it."""
 
 import json
 from collections.abc import Collection

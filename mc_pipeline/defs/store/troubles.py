@@ -1,4 +1,4 @@
-"""What a run tells of the stores: which is broken, which waits, which was not looked at, and what to do.
+"""What a run reports about the stores: which is broken, which waits, which was not checked, and what to do.
 
 The sentences count orders and name stores, months and products; Mailchimp's words are masked. Imported when
 called only: a definition needs none of it.
@@ -37,7 +37,7 @@ def broken_stores(failures: Mapping[str, MailchimpError], company: CompanySettin
 
 
 def of_failures(failures: Collection["StoreFailure"]) -> list[Trouble]:
-    """Tell which stores could not be written or read, or only in some months."""
+    """Report which stores could not be written or read, or only in some months."""
     return [
         Trouble(
             kind=TroubleKind.BROKEN,
@@ -54,7 +54,7 @@ def of_failures(failures: Collection["StoreFailure"]) -> list[Trouble]:
 
 
 def of_left_alone(stores: Collection[StoreLeftAlone], what: str) -> list[Trouble]:
-    """Tell which stores were not looked at; ``what`` was not done with them ("written", "compared")."""
+    """Report which stores were not checked; ``what`` was not done with them ("written", "compared")."""
     return [
         Trouble(
             kind=TroubleKind.NOT_LOOKED_AT,
@@ -71,7 +71,7 @@ def of_left_alone(stores: Collection[StoreLeftAlone], what: str) -> list[Trouble
 
 
 def of_products(rows: "pd.DataFrame") -> list[Trouble]:
-    """Tell which stores refused products; ``rows`` of product_push."""
+    """Report which stores refused products; ``rows`` of product_push."""
     found = []
     refused = rows[~rows["outcome"].isin(["applied", "unchanged"])]
     for store_id, of_store in refused.groupby("store_id", sort=True):
@@ -96,7 +96,7 @@ def of_products(rows: "pd.DataFrame") -> list[Trouble]:
 
 
 def of_orders(rows: "pd.DataFrame") -> list[Trouble]:
-    """Tell which stores did not take orders, by the kind of cause; ``rows`` of order_push."""
+    """Report which stores did not accept orders, by the kind of cause; ``rows`` of order_push."""
     found = []
     kinds = rows.assign(kind=_kinds(rows))
     for (store_id, kind), of_kind in kinds[kinds["kind"] != ""].groupby(["store_id", "kind"], sort=True):
@@ -117,7 +117,7 @@ def of_orders(rows: "pd.DataFrame") -> list[Trouble]:
 
 
 def of_differences(differing: "pd.DataFrame") -> list[Trouble]:
-    """Tell which stores are not as they should be though the push did what it could; rows of the
+    """Report which stores are not as they should be although the push did what it could; rows of the
     reconciliation that differ."""
     found = []
     done = differing["push_outcome"].isna() | differing["push_outcome"].isin(["applied", "unchanged"])
@@ -141,7 +141,7 @@ def of_differences(differing: "pd.DataFrame") -> list[Trouble]:
 
 
 def of_lowered(waiting: Sequence["LoweredOrders"]) -> list[Trouble]:
-    """Tell of which stores orders wait for an approval."""
+    """Report the stores whose orders wait for an approval."""
     return [
         Trouble(
             kind=TroubleKind.WAITS,
