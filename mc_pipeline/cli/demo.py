@@ -1,4 +1,4 @@
-"""``mc-pipeline demo``: the whole job on stand-in servers, told as a story, with its promises checked."""
+"""``mc-pipeline demo``: the whole job on sandbox servers, as a story whose promises are checked."""
 
 import sys
 import tempfile
@@ -91,7 +91,7 @@ class _Story:
         return self._broken
 
     def _only_consenting_people_were_mailed(self) -> None:
-        """An audience may greet whoever joins as subscribed; the plan said so before it was approved."""
+        """An audience may greet people who join as subscribed; the plan said so before it was approved."""
         from mc_pipeline.cli.summary import read_stored
 
         consenting: set[str] = set()
@@ -110,7 +110,7 @@ class _Story:
     def _first_run(self) -> None:
         self._chapter(
             "First run: a plan that waits",
-            "The first load of an audience is never pushed unseen: a person looks at the plan and releases "
+            "The first load of an audience is never pushed unseen: a person looks at the plan and approves "
             "it.",
         )
         for company in self._settings.companies:
@@ -348,7 +348,7 @@ class _Story:
 
 
 def _changes_odoo(entry: JournalEntry) -> bool:
-    """Every call of Odoo is a POST: the method that it names tells reading from writing."""
+    """Every call of Odoo is a POST: the method that it names distinguishes reads from writes."""
     parameters = (entry.body or {}).get("params", {})
     if parameters.get("service") != "object":
         return False

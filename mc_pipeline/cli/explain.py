@@ -21,9 +21,9 @@ from mc_pipeline.settings import load_settings
 @click.argument("email")
 @click.option("--company", metavar="COMPANY", help="Only this company; by default all.")
 def explain(email: str, company: str | None) -> None:
-    """Tell why the person with EMAIL is, or is not, in an audience.
+    """Explain why the person with EMAIL is, or is not, in an audience.
 
-    Told from what the last sync read, and from what was ever sent. Exit code: 0 known, 1 not known.
+    It uses what the last sync read, and what was ever sent. Exit code: 0 known, 1 not known.
     """
     from mc_pipeline.cli.person import history, tell_story
 

@@ -41,7 +41,7 @@ class Interruption:
 def interruptible(seconds_to_end: float = SECONDS_TO_END) -> Iterator[Interruption]:
     """Let a signal interrupt what is inside, and end the process when that takes longer than so many seconds.
 
-    Outside of the main thread, where Python hears no signals, it does nothing.
+    Outside of the main thread, where Python receives no signals, it does nothing.
     """
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():

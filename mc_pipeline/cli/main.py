@@ -1,4 +1,4 @@
-"""The command itself: its sub-commands, and how errors are told."""
+"""The command itself: its sub-commands, and how errors are shown."""
 
 import gc
 import importlib
@@ -19,7 +19,7 @@ _HELP = {
     "doctor": "Check settings, rights and audiences; changes nothing.",
     "explain": "Explain why a person is, or is not, in an audience.",
     "leases": "Show runs and leases; end a lease of a dead run.",
-    "ledger": "Back up the ledger, or accept one in place of another.",
+    "ledger": "Back up the ledger, or accept another one.",
     "reconcile": "Compare Odoo's kept revenue with Mailchimp's.",
     "sandbox": "Run sandbox servers of Odoo and Mailchimp.",
     "status": "Show what is broken, waits or was not checked.",
@@ -72,7 +72,7 @@ def commands() -> None:
 
     MC_PIPELINE_CONFIG names companies.yaml; DAGSTER_HOME is where runs, tables and the ledger are kept
     (.dagster_home in the working directory when it is not set). Both, and the secrets that companies.yaml
-    refers to, may stand in a file .env of the working directory.
+    refers to, may be in a file .env of the working directory.
     """
 
 
@@ -97,5 +97,5 @@ def _about_storage(error: Exception) -> str:
 
 
 def _is_ours(error: Exception) -> bool:
-    """Tell errors that explain themselves from faults of the program, whose traceback is needed."""
+    """Distinguish errors that explain themselves from bugs, whose traceback is needed."""
     return type(error).__module__.startswith("mc_pipeline.")

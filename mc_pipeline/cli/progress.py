@@ -1,4 +1,4 @@
-"""Tells the progress of a run on the terminal, line by line, as Dagster reports it."""
+"""Shows the progress of a run on the terminal, line by line, as Dagster reports it."""
 
 import logging
 from typing import Any

@@ -1,4 +1,4 @@
-"""``mc-pipeline reconcile``: Odoo's kept revenue beside Mailchimp's, now and for a spreadsheet."""
+"""``mc-pipeline reconcile``: Odoo's kept revenue compared with Mailchimp's, in the terminal and as CSV."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""``mc-pipeline sandbox``: stand-ins of both systems to play with, alone or with the Dagster UI."""
+"""``mc-pipeline sandbox``: sandbox servers of both systems, alone or with the Dagster UI."""
 
 import signal
 import socket
@@ -114,7 +114,7 @@ def _with_dagster(console: Console, home: Path, port: int, stopped: threading.Ev
         while not stopped.wait(_POLL_SECONDS):
             if process.poll() is not None:
                 console.print(last_words(home), markup=False, highlight=False)
-                console.print(f"[red]Dagster ended by itself[/] (exit code {process.returncode}).")
+                console.print(f"[red]Dagster ended unexpectedly[/] (exit code {process.returncode}).")
                 return 1
         console.print("Stopping Dagster …")
     return 0

@@ -121,7 +121,7 @@ def show_push(console: Console, company: CompanySettings) -> None:
 
 
 def show_opt_outs(console: Console, company: CompanySettings) -> None:
-    """Show how many opt-outs were carried into each system, and what a person has to decide.
+    """Show how many opt-outs were applied to each system, and what a person has to decide.
 
     Old opt-outs that wait are not counted here: they are among what is open.
     """
@@ -194,7 +194,7 @@ def _show(console: Console, company: CompanySettings, rows: pd.DataFrame, title:
 
 
 def _counted(rows: pd.DataFrame, wanted: set[str], refused: set[str]) -> dict[str, int]:
-    """Count the rows of an audience by what was done, and its people of whom nothing was done, by why."""
+    """Count the rows of an audience by what was done, and its people without any write by reason."""
     applied = rows[rows["outcome"] == "applied"]
     done = {
         str(name): int(count) for name, count in applied["operation"].map(_OPERATIONS).value_counts().items()

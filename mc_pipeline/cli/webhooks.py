@@ -25,7 +25,7 @@ PORT = 8071
 
 @click.group()
 def webhooks() -> None:
-    """Hear of opt-outs at once, and who made them: webhooks of Mailchimp.
+    """Receive opt-outs at once, and who made them: Mailchimp's webhooks.
 
     Nothing depends on them: what a webhook misses is found by polling. They need
     MC_PIPELINE_WEBHOOK_SECRET: at least 32 random characters, the same for serve and register.
@@ -40,8 +40,8 @@ def webhooks() -> None:
 def serve(companies: tuple[str, ...], host: str, port: int, apply_: bool) -> None:
     """Receive the webhooks of companies (all without COMPANY), until interrupted.
 
-    A proxy with TLS stands in front of it. What is received is in the ledger before it is answered. The
-    sensor mailchimp_opt_outs sees it and runs the opt-outs; with --apply, this process does it at once.
+    Put a TLS proxy in front of it. What is received is in the ledger before it is answered. The sensor
+    mailchimp_opt_outs sees it and runs the opt-outs; with --apply, this process does it at once.
     """
     from mc_pipeline.ledger import Ledger
     from mc_pipeline.ledger.database import utc_now
@@ -100,10 +100,10 @@ def opt_outs_runner(settings: Settings) -> Callable[[str], None]:
 @click.argument("companies", nargs=-1, required=True, metavar="COMPANY...")
 @click.option("--url", required=True, help="The receiver's public address: https://host/path.")
 def register(companies: tuple[str, ...], url: str) -> None:
-    """Make two webhooks for every audience of COMPANY: one hears people, one administrators.
+    """Make two webhooks for every audience of COMPANY: one reports changes by people, one by administrators.
 
     The receiver must be running: Mailchimp asks it first. Those that are there already are kept. Mailchimp
-    tells the signing secret of a new one once: put the printed lines into the receiver's environment and
+    prints the signing secret of a new one once: put the printed lines into the receiver's environment and
     start it again.
 
     Exit code: 0 all are there, 1 one is there with other settings.

@@ -56,7 +56,7 @@ def check_tables(_: Machine) -> Iterator[Result]:
 
 
 def check_erasure(machine: Machine) -> Iterator[Result]:
-    """Whoever was erased is still recognised, so that nobody of them is sent to Mailchimp again."""
+    """Erased people are still recognised, so that nobody of them is sent to Mailchimp again."""
     count = machine.systems.erased.count
     yield ok(f"{count:,} erased addresses are recognised and left out" if count else "nobody was erased")
 

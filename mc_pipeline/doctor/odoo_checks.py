@@ -70,7 +70,7 @@ def _limits(systems: CheckupSystems) -> Iterator[Result]:
 
 
 def check_api_key(systems: CheckupSystems) -> Iterator[Result]:
-    """How long the user may still log in. Odoo does not tell which of the user's keys is in use."""
+    """How long the user may still log in. Odoo does not say which of the user's keys is in use."""
     if not _API_KEY.fullmatch(systems.settings.odoo.secret.get_secret_value()):
         yield ok("none in use: odoo.secret is a password")
         return

@@ -49,8 +49,8 @@ def check_people(company: CompanyInOdoo) -> Iterator[Result]:
         if people.empty:
             yield warning(
                 f"{key}: nobody",
-                f"Correct {company.where(audience, 'when')} if somebody should be there; "
-                "mc-pipeline explain tells what decides about a person.",
+                f"Correct {company.where(audience, 'when')} if somebody should be there; mc-pipeline "
+                "explain shows what decides about a person.",
             )
         elif double_optin is None:
             yield ok(f"{key}: {len(people):,} people")
@@ -144,7 +144,7 @@ def _counted(values: Iterable[str]) -> str:
 
 
 def _double_optin_audiences(company: CompanyInOdoo) -> frozenset[str] | None:
-    """The audiences that ask people to confirm; None where Mailchimp does not tell, as other checks say."""
+    """The audiences that ask people to confirm; None if Mailchimp does not say, as other checks report."""
     try:
         return frozenset(
             key

@@ -1,7 +1,7 @@
 """What must hold between several entries of companies.yaml.
 
-Works on the values as read, so that these problems are listed together with those of single values;
-an entry that is wrong by itself is passed over.
+Works on the values as read, so that these problems are listed together with those of single values; an entry
+that is itself wrong is skipped.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,7 @@
 """The shape of companies.yaml. What is said of several entries together is in ``consistency``.
 
-Every field's description reads after "must be": it is what a person is told when the value is wrong or
-missing. Amounts are in the company's currency, net; dates are days in the company's timezone.
+Every field's description reads after "must be": it is what a person reads if the value is wrong or missing.
+Amounts are in the company's currency, net; dates are days in the company's timezone.
 """
 
 from collections.abc import Mapping
@@ -289,7 +289,7 @@ class CustomersSettings(_Model):
 class CompanyIfSettings(_Model):
     """Which partners are companies besides those that Odoo calls so, from Odoo 19.1 (Online) and 20 on.
 
-    There Odoo means by a company whoever has a tax id. A partner known from before keeps what it was.
+    There Odoo treats every partner with a tax id as a company. A partner known from before keeps what it was.
     """
 
     any_tag: Annotated[tuple[OdooRecord, ...], OneOrMore] = Field(
@@ -433,7 +433,7 @@ class Settings(_Model):
 
 
 def _with_names(values: Any, field: str, **more: Any) -> Any:
-    """Tell the entries of a mapping the name they stand under."""
+    """Pass to the entries of a mapping the key they are under."""
     if not isinstance(values, Mapping) or not isinstance(values.get(field), Mapping):
         return values
     entries = {
