@@ -69,7 +69,7 @@ def test_a_lease_of_a_run_that_may_be_alive_is_kept_with_what_to_do(known: bool)
         refused = mc_pipeline("leases", "--end", "acme")
         lease.renew()
     assert refused.exit_code == 1
-    assert "is not ended: run living gave a sign of life" in refused.told
+    assert "is not ended: run living was last alive" in refused.told
     assert "End that run first" in refused.told
 
 

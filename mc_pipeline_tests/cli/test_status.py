@@ -68,7 +68,7 @@ def test_trouble_in_several_parts_at_once_is_one_line_each_everywhere(shop: Worl
     broken, waiting = told(finished, "Broken"), told(finished, "Waits")
     assert len(broken) == 2, finished.output
     assert any("wholesale (wholesale1) could not be read" in line for line in broken)
-    assert any("retail: complaints cannot be asked for" in line for line in broken)
+    assert any("retail: complaints cannot be read" in line for line in broken)
     assert len(waiting) == 2, finished.output
     assert any("1 person who opted out of retail before it was first read waits" in line for line in waiting)
     assert any("The first load of the audience retail waits for approval" in line for line in waiting)
@@ -123,7 +123,7 @@ def test_a_run_under_way_and_one_that_was_killed_are_said(shop: World):
 def test_without_a_company_all_are_told(shop: World):
     finished = mc_pipeline("status")
     assert finished.exit_code == 1, "the worst of both"
-    assert "quiet: no run has told how it stands yet" in finished.told
+    assert "quiet: no run has reported its state yet" in finished.told
     found = {each["company"]: each for each in json.loads(mc_pipeline("status", "--json").output)}
     assert (found["quiet"]["state"], found["quiet"]["rows"], found["quiet"]["read_at"]) == (
         NEVER_RUN,

@@ -138,7 +138,7 @@ def test_mailchimp_follows_odoo_to_the_cent_through_refunds_and_cancellations(sh
         ledger.troubles.report("acme", "order_push", "run", [waiting])
     told = shop.command()
     assert told.exit_code == 1
-    assert "Of what was looked at, nothing differs." in told.output
+    assert "Nothing differs in what was checked." in told.output
     assert "Waits: The store acme-store waits." in " ".join(told.output.split())
     with Ledger.open() as ledger:
         ledger.troubles.report("acme", "order_push", "run", [open_trouble("VIP", "tag", TroubleKind.BROKEN)])

@@ -22,7 +22,7 @@ def test_a_company_has_one_writer_and_others_are_told_who_and_until_when(ledger:
     ):
         pass
     assert "company acme is being synced by run-1 since 2026-03-02 06:00:00 UTC" in str(refusal.value)
-    assert "it frees itself at 2026-03-02 06:01:00 UTC" in str(refusal.value)
+    assert "it becomes free at 2026-03-02 06:01:00 UTC" in str(refusal.value)
 
 
 def test_companies_do_not_wait_for_each_other(ledger: Ledger) -> None:

@@ -147,7 +147,7 @@ def test_a_netrc_file_does_not_replace_the_key(tmp_path, monkeypatch):
         pytest.param(
             [VERSION_19, NO_KEY, *LOGGED_IN_19[1:]],
             "jsonrpc",
-            "over JSON-RPC: odoo.secret is no valid API key",
+            "over JSON-RPC: odoo.secret is not a valid API key",
             id="19 with a password",
         ),
         pytest.param(
@@ -449,7 +449,7 @@ def test_a_server_that_does_not_listen_is_tried_again_and_then_named():
 def test_an_answer_of_the_wrong_kind_is_never_taken_as_nothing_found(call, answer):
     with (
         serve(*LOGGED_IN_JSON2, plain(answer)) as server,
-        pytest.raises(OdooServerError, match=r"in place of|did not tell the id"),
+        pytest.raises(OdooServerError, match=r"instead of|did not return the id"),
     ):
         call(over_json2(server.url))
 
@@ -465,5 +465,8 @@ def test_neither_the_key_nor_records_are_logged_even_at_level_debug(caplog):
 
 
 def test_json_rpc_answers_are_not_taken_for_json2():
-    with serve(WEB_VERSION, result({"uid": 7})) as server, pytest.raises(OdooServerError, match="API key is"):
+    with (
+        serve(WEB_VERSION, result({"uid": 7})) as server,
+        pytest.raises(OdooServerError, match="user of the API key"),
+    ):
         over_json2(server.url)
