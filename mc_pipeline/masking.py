@@ -1,6 +1,6 @@
 """Masks personal data for everything that people and log collectors read: logs, metadata, errors.
 
-Full addresses stay in the tables, the ledger and the two systems; nothing else may carry them.
+Full addresses stay in the tables, the ledger and the two systems; nothing else may contain them.
 """
 
 import re

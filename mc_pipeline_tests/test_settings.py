@@ -173,7 +173,8 @@ WRONG_VALUES: list[tuple[str, str, str, list[str]]] = [
     # what the good file says, what it says instead, the key of the problem, parts of the message
     (ODOO_URL, "url: odoo.example.com", "odoo.url",
      ["found 'odoo.example.com'", "web address such as https://"]),
-    (ODOO_URL, "url: https://me:hunter2@odoo.example.com", "odoo.url", ["must not carry a user or password"]),
+    (ODOO_URL, "url: https://me:hunter2@odoo.example.com", "odoo.url",
+     ["must not contain a user or password"]),
     (ODOO_URL, "url: http://odoo:port", "odoo.url", ["web address"]),
     (ODOO_URL, f"{ODOO_URL}\n  api: xmlrpc", "odoo.api", ["found 'xmlrpc'", "one of auto, jsonrpc, json2"]),
     (ODOO_URL, f"{ODOO_URL}\n  api: jsonrcp", "odoo.api", ["did you mean jsonrpc?"]),
@@ -188,19 +189,19 @@ WRONG_VALUES: list[tuple[str, str, str, list[str]]] = [
      ["found nothing", "the name of the Odoo database"]),
     (ODOO_URL, f"{ODOO_URL}\n  timeout: 5", "odoo.timeout", ["unknown key (did you mean timeout_seconds?)"]),
     ("secret: ${ODOO_SECRET}", "secret: hunter2", "odoo.secret",
-     ["must not stand in the file", "${ODOO_SECRET}"]),
-    ("secret: ${ODOO_SECRET}", "secret: x${ODOO_SECRET}", "odoo.secret", ["must not stand in the file"]),
-    ("secret: ${ODOO_SECRET}", "secret: 12345", "odoo.secret", ["must not stand in the file"]),
+     ["must not be in the file", "${ODOO_SECRET}"]),
+    ("secret: ${ODOO_SECRET}", "secret: x${ODOO_SECRET}", "odoo.secret", ["must not be in the file"]),
+    ("secret: ${ODOO_SECRET}", "secret: 12345", "odoo.secret", ["must not be in the file"]),
     ("secret: ${ODOO_SECRET}", "secret: ${ODOO_PASSWORD}", "odoo.secret",
      ["environment variable ODOO_PASSWORD is not set"]),
     ("secret: ${ODOO_SECRET}", "secret: ${EMPTY}", "odoo.secret", ["environment variable EMPTY is empty"]),
     ("user: integration@example.com", "user: ${ODOO-USER}", "odoo.user", ["'${' without a variable's name"]),
     (ACCOUNT, "main: {api_key: 0123456789abcdef0123456789abcdef-us21}", "mailchimp.main.api_key",
-     ["must not stand in the file", "${MAILCHIMP_API_KEY}"]),
+     ["must not be in the file", "${MAILCHIMP_API_KEY}"]),
     (ACCOUNT, "main: {api_key: '${NO_DATA_CENTRE}'}", "mailchimp.main.api_key",
      ["one dash and the data centre"]),
     (ACCOUNT, "main: {api_key: '${TWO_DASHES}'}", "mailchimp.main.api_key", ["one dash and the data centre"]),
-    (ACCOUNT, "main: {api_key: {value: hunter2}}", "mailchimp.main.api_key", ["must not stand in the file"]),
+    (ACCOUNT, "main: {api_key: {value: hunter2}}", "mailchimp.main.api_key", ["must not be in the file"]),
     (ACCOUNT, "main: ${MAILCHIMP_API_KEY}", "mailchimp.main", ["found a text", "api_key"]),
     (ACCOUNT, 'main: {api_key: "${MAILCHIMP_API_KEY}", max_connections: 11}',
      "mailchimp.main.max_connections",
@@ -284,7 +285,7 @@ WRONG_VALUES: list[tuple[str, str, str, list[str]]] = [
     (CONSENT, "consent: {boolean_field: Opt in}", "wholesale.consent.boolean_field",
      ["technical name"]),
     (CONSENT, "consent: {mailing_list: A, send_confirmation: true, upgrade: true}",
-     "wholesale.consent.upgrade", ["cannot go with send_confirmation"]),
+     "wholesale.consent.upgrade", ["cannot be combined with send_confirmation"]),
     (CONSENT, "consent: {mailing_list: A, max_confirmations: 5}",
      "wholesale.consent.max_confirmations", ["no effect without send_confirmation"]),
     (CONSENT, "consent: {mailing_list: A, without_evidence: subscribed}",
@@ -400,7 +401,7 @@ def test_audiences_that_are_all_restrictive_are_refused(tmp_path: Path) -> None:
     both = ((LIST, f"{LIST}\n        restrictive: true"), (WHEN, f"{WHEN}\n        restrictive: true"))
     (problem,) = _refusal(tmp_path, _changed(*both)).problems
     assert problem.key == "companies.acme_uk.audiences.retail.restrictive"
-    assert "none wins over another" in problem.message
+    assert "none of them wins" in problem.message
 
 
 def test_opt_outs_of_one_company_need_a_place_to_be_written_to(tmp_path: Path) -> None:

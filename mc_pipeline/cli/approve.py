@@ -17,12 +17,12 @@ from mc_pipeline.sync.known_ledger import what_to_do
 @click.command()
 @click.argument("plan_id", required=False)
 @click.option(
-    "--read", "read", metavar="COMPANY/TABLE", help="Release a read that shrank, instead of a plan."
+    "--read", "read", metavar="COMPANY/TABLE", help="Approve a read that became smaller, instead of a plan."
 )
 @click.option(
-    "--reason", default="looked at the plan", show_default=True, help="Why; kept with the approval."
+    "--reason", default="looked at the plan", show_default=True, help="Why; stored with the approval."
 )
-@click.option("--by", default=None, help="Who; the name of the logged-in user when not given.")
+@click.option("--by", default=None, help="Who; by default the name of the logged-in user.")
 def approve(plan_id: str | None, read: str | None, reason: str, by: str | None) -> None:
     """Release PLAN_ID; without one, list what waits: plans, and old opt-outs.
 
@@ -52,8 +52,8 @@ def approve(plan_id: str | None, read: str | None, reason: str, by: str | None) 
             released = ledger.old_opt_outs.approve(plan_id, by=who, reason=reason)
             console.print(
                 f"The opt-outs of {released.audience} of {released.company} from before its first read are "
-                f"released by {who}: {released.people:,} people. "
-                f"Opt them out in Odoo: mc-pipeline sync --opt-outs {released.company}"
+                f"approved by {who}: {released.people:,} people. Opt them out in Odoo: mc-pipeline sync "
+                f"--opt-outs {released.company}"
             )
         elif plan_id and plan_id.startswith(store_guards.PREFIX):
             orders = ledger.store_plans.approve(plan_id, by=who, reason=reason)

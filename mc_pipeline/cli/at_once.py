@@ -1,7 +1,7 @@
 """Runs the opt-outs of a company as soon as a webhook was delivered, one company at a time, in a thread.
 
-A company whose opt-outs another process carries out waits until that has ended; a sync of the company is
-nothing to wait for. What comes while opt-outs are under way is one more run after it, however much it is.
+A company whose opt-outs another process applies waits until that has ended; a sync of the company is nothing
+to wait for. What comes while opt-outs are under way is one more run after it, however much it is.
 """
 
 import logging
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 def opt_outs_under_way(runs: "Runs") -> Callable[[str], bool]:
-    """Tell of each company whether a process that is alive carries out its opt-outs."""
+    """Return for each company whether a process that is alive applies its opt-outs."""
     return lambda company: bool(runs.alive(company, OPT_OUTS))
 
 
@@ -27,8 +27,8 @@ class AtOnce:
     """The worker; within its context ``notice`` asks for a run.
 
     Args:
-        run: carries out the opt-outs of a company.
-        is_busy: whether somebody else carries out the opt-outs of the company.
+        run: applies the opt-outs of a company.
+        is_busy: whether another process applies the opt-outs of the company.
         pause: seconds until a busy company is looked at again.
     """
 
@@ -67,7 +67,7 @@ class AtOnce:
                 self._run(company)
             except Exception as error:
                 # What was delivered stays in the ledger; the next run takes it.
-                _log.error("the opt-outs of %s could not be carried out: %s", company, type(error).__name__)
+                _log.error("the opt-outs of %s could not be applied: %s", company, type(error).__name__)
 
     def _next(self) -> str | None:
         """Wait for a company that is due and free; None at the end."""
@@ -79,7 +79,7 @@ class AtOnce:
                     continue
             if self._ending:
                 return None
-            # Asked without the lock: whoever gives notice never waits for a database.
+            # Asked without the lock, so that giving notice never waits for a database.
             free = next((company for company in due if self._is_free(company)), None)
             with self._changed:
                 if free is not None:
@@ -93,6 +93,8 @@ class AtOnce:
             return not self._is_busy(company)
         except Exception as error:
             _log.error(
-                "nobody knows whether the opt-outs of %s are under way: %s", company, type(error).__name__
+                "it is not known whether a run for the opt-outs of %s is in progress: %s",
+                company,
+                type(error).__name__,
             )
             return False

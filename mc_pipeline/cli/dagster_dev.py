@@ -93,7 +93,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 def _await_end(process: "subprocess.Popen[bytes]", seconds: float) -> None:
     """Wait until nobody of the group is left, which raises ProcessLookupError, or the time is over.
 
-    Ended processes count until their parent notices; in some containers that takes for ever.
+    Ended processes count until their parent notices; in some containers the parent never notices.
     """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

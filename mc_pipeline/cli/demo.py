@@ -1,4 +1,4 @@
-"""``mc-pipeline demo``: the whole job on stand-in servers, told as a story, with its promises checked."""
+"""``mc-pipeline demo``: the whole job on sandbox servers, as a story whose promises are checked."""
 
 import sys
 import tempfile
@@ -39,7 +39,7 @@ _NEVER_MAILED = ("unsubscribed", "cleaned", "archived")
     type=click.IntRange(min=300),
     default=2000,
     show_default=True,
-    help="About so many partners in Odoo.",
+    help="Approximate number of partners in Odoo.",
 )
 def demo(partners: int) -> None:
     """Run the whole job on invented people: two companies, four audiences, an opt-out, a refund.
@@ -56,7 +56,7 @@ def demo(partners: int) -> None:
     console.print(Rule())
     for promise in broken:
         console.print(f"[red]Broken promise:[/] {promise}", highlight=False)
-    console.print(f"The demo took {time.monotonic() - began:.0f} seconds. Look around by hand: make dev")
+    console.print(f"The demo took {time.monotonic() - began:.0f} seconds. To look around yourself: make dev")
     sys.exit(1 if broken else 0)
 
 
@@ -91,7 +91,7 @@ class _Story:
         return self._broken
 
     def _only_consenting_people_were_mailed(self) -> None:
-        """An audience may greet whoever joins as subscribed; the plan said so before it was approved."""
+        """An audience may greet people who join as subscribed; the plan said so before it was approved."""
         from mc_pipeline.sync.stored import read_stored
 
         consenting: set[str] = set()
@@ -110,7 +110,7 @@ class _Story:
     def _first_run(self) -> None:
         self._chapter(
             "First run: a plan that waits",
-            "The first load of an audience is never pushed unseen: a person looks at the plan and releases "
+            "The first load of an audience is never pushed unseen: a person looks at the plan and approves "
             "it.",
         )
         for company in self._settings.companies:
@@ -150,7 +150,7 @@ class _Story:
         self._last_names_stand_once()
         stores = self._servers.mailchimp.state.stores.values()
         orders = sum(len(store.orders) for store in stores)
-        self._promise(orders > 0, f"{len(stores)} stores hold {orders:,} orders, as much of them as was kept")
+        self._promise(orders > 0, f"{len(stores)} stores hold {orders:,} orders at their kept revenue")
 
     def _last_names_stand_once(self) -> None:
         """Odoo has one name; a greeting of first and last name must not show the last one twice."""
@@ -170,7 +170,7 @@ class _Story:
         twice = sum(has_last_name_twice(present, where) for present, where in named)
         self._promise(
             bool(named) and not twice,
-            f"{len(named)} members had given their last name: it stands in their names once",
+            f"{len(named)} members had given their last name: it appears in their names once",
         )
 
     def _second_run(self) -> None:
@@ -198,11 +198,11 @@ class _Story:
         self._promise(run.outcome is Outcome.DONE, f"{person.company} is synced")
         self._promise(
             self._is_opted_out_in_odoo(person.email),
-            f"on Odoo's blacklist {seconds:.0f} seconds after the click, found by asking (the sensor asks "
-            "every minute)",
+            f"on Odoo's blacklist {seconds:.0f} seconds after the click, found by polling (the sensor "
+            "polls every minute)",
         )
         why = self._why_opted_out_in_odoo(person.email)
-        self._promise("Mailchimp audience" in why, f"a note on the row says why: {why}")
+        self._promise("Mailchimp audience" in why, f"a note on the entry says why: {why}")
         writes = [entry for entry in self._servers.mailchimp.journal.writes if "/members" in entry.path]
         self._promise(bool(writes), "the new name was sent")
         self._promise(not any("status" in (entry.body or {}) for entry in writes), "no status was sent")
@@ -218,7 +218,7 @@ class _Story:
         company = next(iter(self._settings.companies.values()))
         list_id, email = self._somebody_subscribed_in(company)
         self._chapter(
-            "Somebody unsubscribes, and a webhook tells it",
+            "Somebody unsubscribes, and a webhook reports it",
             f"mc-pipeline webhooks serve --apply is running when {mask_email(email)} clicks on unsubscribe.",
         )
         systems = Systems(self._settings)
@@ -234,7 +234,7 @@ class _Story:
             systems.close()
         self._promise(
             self._is_opted_out_in_odoo(email),
-            f"on Odoo's blacklist {seconds:.1f} seconds after the click, told by a signed webhook",
+            f"on Odoo's blacklist {seconds:.1f} seconds after the click, reported by a signed webhook",
         )
 
     def _a_refund(self) -> None:
@@ -270,7 +270,7 @@ class _Story:
         corrected = store.orders[order["foreign_order_id"]]
         self._promise(
             float(corrected["order_total"]) == 0,
-            f"it had {order['order_total']:,.2f} {order['currency']}, and now counts as nothing",
+            f"it had {order['order_total']:,.2f} {order['currency']}, and now counts as zero",
         )
         for key in self._settings.companies:
             reconciled = read_stored("revenue_reconciliation", key)
@@ -278,7 +278,7 @@ class _Story:
             differing = reconciled.rows[reconciled.rows["differs_because"] != ""]
             self._promise(
                 reconciled.complete and differing.empty,
-                f"{key}: the stores hold what Odoo kept, order by order (mc-pipeline reconcile {key})",
+                f"{key}: the stores match Odoo's kept revenue, order by order (mc-pipeline reconcile {key})",
             )
 
     def _somebody_subscribed_in(self, company: CompanySettings) -> tuple[str, str]:
@@ -348,7 +348,7 @@ class _Story:
 
 
 def _changes_odoo(entry: JournalEntry) -> bool:
-    """Every call of Odoo is a POST: the method that it names tells reading from writing."""
+    """Every call of Odoo is a POST: the method that it names distinguishes reads from writes."""
     parameters = (entry.body or {}).get("params", {})
     if parameters.get("service") != "object":
         return False

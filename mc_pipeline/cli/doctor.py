@@ -30,7 +30,7 @@ _MARKS = {
 @click.command()
 @click.argument("companies", nargs=-1, metavar="[COMPANY...]")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, for machines.")
-@click.option("--people", is_flag=True, help="Count who gets into which audience in a large Odoo too.")
+@click.option("--people", is_flag=True, help="Count the people of each audience in a large Odoo too.")
 def doctor(companies: tuple[str, ...], as_json: bool, people: bool) -> None:
     """Check settings, rights and audiences of companies (all without COMPANY), and say what to fix.
 

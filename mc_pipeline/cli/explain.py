@@ -19,11 +19,11 @@ from mc_pipeline.settings import load_settings
 
 @click.command()
 @click.argument("email")
-@click.option("--company", metavar="COMPANY", help="Of this company only; of all when not given.")
+@click.option("--company", metavar="COMPANY", help="Only this company; by default all.")
 def explain(email: str, company: str | None) -> None:
-    """Tell why the person with EMAIL is, or is not, in an audience.
+    """Explain why the person with EMAIL is, or is not, in an audience.
 
-    Told from what the last sync read, and from what was ever sent. Exit code: 0 known, 1 not known.
+    It uses what the last sync read, and what was ever sent. Exit code: 0 known, 1 not known.
     """
     from mc_pipeline.sync.person import history, tell_story
 
@@ -31,7 +31,7 @@ def explain(email: str, company: str | None) -> None:
     keys = chosen(settings, (company,) if company else (), every=not company)
     address = email.strip().lower()
     if "@" not in address:
-        raise click.UsageError("EMAIL is no e-mail address: there is no @ in it")
+        raise click.UsageError("EMAIL is not an e-mail address: it has no @")
     dagster_home()
     console = Console()
     console.print(mask_email(address), style="bold", highlight=False)
@@ -72,7 +72,7 @@ def _show_history(console: Console, past: list[HistoryEntry]) -> None:
 
 def _say_unknown(console: Console, keys: list[str]) -> None:
     console.print()
-    console.print("Not known: not to Odoo, not to Mailchimp, and nothing was ever sent to this address.")
+    console.print("Unknown address: not in Odoo, not in Mailchimp, never sent to.")
     console.print("Check:")
     for advice in (
         "that it is spelled as in Odoo (the contact's e-mail field);",

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 SECONDS_TO_END = 8.0
-TOLD = "interrupted; the next run goes on from here"
+TOLD = "interrupted; the next run continues from here"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -41,7 +41,7 @@ class Interruption:
 def interruptible(seconds_to_end: float = SECONDS_TO_END) -> Iterator[Interruption]:
     """Let a signal interrupt what is inside, and end the process when that takes longer than so many seconds.
 
-    Outside of the main thread, where Python hears no signals, it does nothing.
+    Outside of the main thread, where Python receives no signals, it does nothing.
     """
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():

@@ -42,7 +42,7 @@ def leases(company: str | None) -> None:
                 f"{_sign_of(run, ledger.now())}"
             )
         if not held and not runs:
-            click.echo("No run is under way, and no lease is held.")
+            click.echo("No run is in progress, and no lease is held.")
 
 
 def _end(ledger: "Ledger", company: str) -> int:
@@ -63,7 +63,7 @@ def _end(ledger: "Ledger", company: str) -> int:
         if (beat is None or beat.ended_at is None) and ledger.now() <= ends_at:
             refused += 1
             click.echo(
-                f"The lease of {_what(lease.name)} is not ended: run {lease.owner} gave a sign of life at "
+                f"The lease of {_what(lease.name)} is not ended: run {lease.owner} was last alive at "
                 f"{_moment(last_sign)}. End that run first (in Dagster: Terminate; at a terminal: Ctrl-C), "
                 f"or, if its process is gone, try again after {_moment(ends_at)}."
             )

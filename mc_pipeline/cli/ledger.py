@@ -16,7 +16,7 @@ def ledger() -> None:
 @ledger.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def backup(file: Path) -> None:
-    """Copy the ledger to FILE, while all goes on; who was erased is kept in a second file beside it.
+    """Copy the ledger to FILE while syncs continue; a second file beside it keeps who was erased.
 
     Copying the ledger's own file with other programs gives an old or torn copy.
     """
@@ -29,13 +29,13 @@ def backup(file: Path) -> None:
 
 @ledger.command()
 @click.option("--reason", required=True, help="Why; kept in the ledger.")
-@click.option("--by", default=None, help="Who; the name of the logged-in user when not given.")
+@click.option("--by", default=None, help="Who; by default the name of the logged-in user.")
 def accept(reason: str, by: str | None) -> None:
-    """Go on with this ledger, although the stored tables were made with another or a newer one.
+    """Continue with this ledger, although the stored tables were made with another or a newer one.
 
-    Only where the right one is lost for good. What was between is not known any more: so consent that Odoo
-    recorded before this moment makes nobody subscribed, and old opt-outs and first loads wait for a person
-    where the ledger does not know that they were released. Opt-outs are heard again from Mailchimp.
+    Only if the correct one is lost permanently. What happened in between is no longer known: so consent that
+    Odoo recorded before this moment makes nobody subscribed, and old opt-outs and first loads wait for a
+    person if the ledger does not know that they were approved. Opt-outs are read from Mailchimp again.
     """
     from mc_pipeline.ledger import Ledger
     from mc_pipeline.sync.known_ledger import accept as accept_ledger
@@ -46,7 +46,7 @@ def accept(reason: str, by: str | None) -> None:
         note_tables_of_before(opened)
         if not why_not_this_ledger(opened):
             click.echo(
-                "The ledger is the one that the stored tables were made with: there is nothing to accept."
+                "This is the ledger that the stored tables were made with: there is nothing to accept."
             )
             return
         who = by or getpass.getuser()

@@ -1,4 +1,4 @@
-"""The command itself: its sub-commands, and how errors are told."""
+"""The command itself: its sub-commands, and how errors are shown."""
 
 import gc
 import importlib
@@ -14,17 +14,17 @@ from mc_pipeline import __version__
 from mc_pipeline.masking import mask_text
 
 _HELP = {
-    "approve": "Release a plan, or old opt-outs, that wait for a person.",
-    "demo": "Run the whole job on invented people, on stand-in servers.",
+    "approve": "Approve a plan, or old opt-outs, that wait for a person.",
+    "demo": "Run the whole job on sandbox servers, with invented people.",
     "doctor": "Check settings, rights and audiences; changes nothing.",
-    "explain": "Tell why a person is, or is not, in an audience.",
-    "leases": "Show which runs and leases there are; end one of a dead run.",
-    "ledger": "Back up the ledger, or accept one in place of another.",
-    "reconcile": "Show Odoo's kept revenue beside Mailchimp's.",
-    "sandbox": "Serve stand-ins of Odoo and Mailchimp with invented people.",
-    "status": "Say how each company stands: broken, waiting, not looked at.",
+    "explain": "Explain why a person is, or is not, in an audience.",
+    "leases": "Show runs and leases; end a lease of a dead run.",
+    "ledger": "Back up the ledger, or accept another one.",
+    "reconcile": "Compare Odoo's kept revenue with Mailchimp's.",
+    "sandbox": "Run sandbox servers of Odoo and Mailchimp.",
+    "status": "Show what is broken, waits or was not checked.",
     "sync": "Sync companies: read both systems, apply opt-outs, plan, push.",
-    "webhooks": "Hear of opt-outs at once, and who made them.",
+    "webhooks": "Receive opt-outs at once, and who made them.",
 }
 """What each command does, in one line. Its module has its name, and is loaded when it is called."""
 
@@ -72,7 +72,7 @@ def commands() -> None:
 
     MC_PIPELINE_CONFIG names companies.yaml; DAGSTER_HOME is where runs, tables and the ledger are kept
     (.dagster_home in the working directory when it is not set). Both, and the secrets that companies.yaml
-    refers to, may stand in a file .env of the working directory.
+    refers to, may be in a file .env of the working directory.
     """
 
 
@@ -97,5 +97,5 @@ def _about_storage(error: Exception) -> str:
 
 
 def _is_ours(error: Exception) -> bool:
-    """Tell errors that explain themselves from faults of the program, whose traceback is needed."""
+    """Distinguish errors that explain themselves from bugs, whose traceback is needed."""
     return type(error).__module__.startswith("mc_pipeline.")

@@ -1,4 +1,4 @@
-"""Tells the progress of a run on the terminal, line by line, as Dagster reports it."""
+"""Shows the progress of a run on the terminal, line by line, as Dagster reports it."""
 
 import logging
 from typing import Any
@@ -19,19 +19,19 @@ _WORDS = {
     "odoo_products": "products that were ordered read from Odoo",
     "odoo_blacklist": "opted-out addresses read from Odoo",
     "mailchimp_members": "members read from Mailchimp",
-    "odoo_opt_outs": "people with an opt-out or a return in Mailchimp",
-    "mailchimp_unsubscribes": "opt-outs of Odoo applied in Mailchimp",
+    "odoo_opt_outs": "Mailchimp opt-outs and resubscribes",
+    "mailchimp_unsubscribes": "Odoo opt-outs applied to Mailchimp",
     "contacts": "contacts that should be in an audience",
     "set_aside": "partners set aside",
     "audience_plan": "changes planned",
     "audience_push": "changes pushed",
-    "store_orders": "orders worked out for the stores",
-    "product_push": "products brought into the stores",
-    "order_push": "orders brought into the stores, or put right there",
-    "revenue_reconciliation": "orders set beside what the stores hold",
-    "mailchimp_opt_outs": "opt-outs and returns told by Mailchimp since the last run",
+    "store_orders": "orders calculated for the stores",
+    "product_push": "products sent to the stores",
+    "order_push": "orders sent to the stores, or corrected there",
+    "revenue_reconciliation": "orders compared with the stores",
+    "mailchimp_opt_outs": "opt-outs and resubscribes reported by Mailchimp since the last run",
     "orders_by_month": "months whose orders changed",
-    "missed_opt_outs": "opt-outs carried that were missed",
+    "missed_opt_outs": "missed opt-outs applied",
 }
 
 

@@ -1,4 +1,4 @@
-"""Receives webhooks of a company while the demo goes on, as ``webhooks serve --apply`` does for ever."""
+"""Receives webhooks of a company during the demo, as ``webhooks serve --apply`` does permanently."""
 
 import os
 import secrets
@@ -23,8 +23,8 @@ def receiving(
 ) -> Iterator[Callable[[], bool]]:
     """Register webhooks for the company's audiences and receive them, on a free port of this machine.
 
-    Gives a function that waits until opt-outs were carried out after a delivery; it returns False when that
-    took longer than two minutes. The webhooks are removed at the end.
+    Gives a function that waits until opt-outs were applied after a delivery; it returns False when that took
+    longer than two minutes. The webhooks are removed at the end.
     """
     from mc_pipeline.ledger import Ledger
     from mc_pipeline.ledger.database import utc_now

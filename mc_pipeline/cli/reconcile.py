@@ -1,4 +1,4 @@
-"""``mc-pipeline reconcile``: Odoo's kept revenue beside Mailchimp's, now and for a spreadsheet."""
+"""``mc-pipeline reconcile``: Odoo's kept revenue compared with Mailchimp's, in the terminal and as CSV."""
 
 import sys
 from pathlib import Path
@@ -75,7 +75,7 @@ def reconcile(company: str, month: str | None, orders: bool, csv_file: Path | No
     if month:
         rows, months, differing = (part[part["month"] == month] for part in (rows, months, differing))
         if rows.empty and months.empty:
-            raise click.UsageError(f"there is nothing of month {month!r}; write it like 2026-03")
+            raise click.UsageError(f"there is no data for month {month!r}; write it like 2026-03")
     console = Console()
     console.print(
         f"{key}, read {table.observed_at:%Y-%m-%d %H:%M} UTC; without tax, in {found.currency}",
@@ -91,12 +91,12 @@ def reconcile(company: str, month: str | None, orders: bool, csv_file: Path | No
     in_doubt = _open_in_stores(key)
     not_known = [*found.not_looked_at, *found.waits]
     if differing.empty and (in_doubt or not_known):
-        said = "of what was looked at, nothing differs"
+        said = "nothing differs in what was checked"
     style = "red" if not differing.empty else "yellow" if in_doubt or not_known else "green"
     console.print(said[0].upper() + said[1:] + ".", style=style)
     show_open(console, in_doubt)
     # What is open says it with what to do; without such a row, the reconciliation itself does.
-    for word, named in (("Not looked at", found.not_looked_at), ("Waits for approval", found.waits)):
+    for word, named in (("Not checked", found.not_looked_at), ("Waits for approval", found.waits)):
         for each in named if not in_doubt else ():
             console.print(f"{word}: {each}", style="yellow", highlight=False)
     if csv_file:

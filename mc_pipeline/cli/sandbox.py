@@ -1,4 +1,4 @@
-"""``mc-pipeline sandbox``: stand-ins of both systems to play with, alone or with the Dagster UI."""
+"""``mc-pipeline sandbox``: sandbox servers of both systems, alone or with the Dagster UI."""
 
 import signal
 import socket
@@ -19,7 +19,7 @@ _POLL_SECONDS = 0.5
 
 
 @click.command()
-@click.option("--with-dagster", is_flag=True, help="Open the Dagster UI on the stand-ins too.")
+@click.option("--with-dagster", is_flag=True, help="Open the Dagster UI on the sandbox too.")
 @click.option("--odoo-port", type=int, help=f"{_ODOO_PORT}, or a free one, when not given.")
 @click.option("--mailchimp-port", type=int, help=f"{_MAILCHIMP_PORT}, or a free one, when not given.")
 @click.option("--dagster-port", type=int, help=f"{_DAGSTER_PORT}, or a free one, when not given.")
@@ -28,7 +28,7 @@ _POLL_SECONDS = 0.5
     type=click.IntRange(min=300),
     default=2000,
     show_default=True,
-    help="About so many partners in Odoo.",
+    help="Approximate number of partners in Odoo.",
 )
 def sandbox(
     with_dagster: bool,
@@ -114,7 +114,7 @@ def _with_dagster(console: Console, home: Path, port: int, stopped: threading.Ev
         while not stopped.wait(_POLL_SECONDS):
             if process.poll() is not None:
                 console.print(last_words(home), markup=False, highlight=False)
-                console.print(f"[red]Dagster ended by itself[/] (exit code {process.returncode}).")
+                console.print(f"[red]Dagster ended unexpectedly[/] (exit code {process.returncode}).")
                 return 1
         console.print("Stopping Dagster …")
     return 0

@@ -1,4 +1,4 @@
-"""Both stand-in servers with the demo's world in them, and the settings that point to them."""
+"""Both sandbox servers with the demo's data, and the settings that point to them."""
 
 import os
 from collections.abc import Iterator

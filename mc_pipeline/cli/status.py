@@ -1,4 +1,4 @@
-"""``mc-pipeline status``: how each company stands, without a run."""
+"""``mc-pipeline status``: the state of each company, without a run."""
 
 import json
 import sys
@@ -30,10 +30,10 @@ class Standing:
     """How a company stands.
 
     state      ok, waits, broken or never_run
-    read_at    when a run last told how it stands (UTC); None: none has
+    read_at    when a run last reported its state (UTC); None: none has
     synced_at  when the whole sync last ran to its end (UTC); None: it has not
-    under_way  what runs now: job and since when
-    unfinished a run that began after ``read_at``, is over, and told nothing: it was interrupted or killed
+    under_way  what runs now: job and since when unfinished a run that began after ``read_at``, is over, and
+               reported nothing: it was interrupted or killed
     rows       what is open, without what a person approved since then
     approved   ids of what a person approved since then: the next sync applies it
     """
@@ -138,7 +138,7 @@ def said_first(standing: Standing, timezone: ZoneInfo, now: datetime) -> Sequenc
     said = [
         first_line(key, standing.rows, clock(read_at))
         if read_at is not None
-        else f"{key}: no run has told how it stands yet: mc-pipeline sync {key} --plan"
+        else f"{key}: no run has reported its state yet: mc-pipeline sync {key} --plan"
     ]
     if standing.approved:
         said.append(
@@ -148,7 +148,7 @@ def said_first(standing: Standing, timezone: ZoneInfo, now: datetime) -> Sequenc
     if standing.unfinished is not None:
         said.append(
             f"  The last run ({standing.unfinished.job}, {clock(standing.unfinished.started_at)}) was "
-            "interrupted or killed; the next run goes on from there."
+            "interrupted or killed; the next run continues from there."
         )
     if read_at is not None and (standing.synced_at is None or now - standing.synced_at > OLD_AFTER):
         when = f"since {clock(standing.synced_at)}" if standing.synced_at else "yet"

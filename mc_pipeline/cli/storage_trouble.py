@@ -8,8 +8,8 @@ from pathlib import Path
 from mc_pipeline.instance import HOME_VARIABLE
 
 _FULL = (
-    "is full: free some space there (df -h shows the space, df -i the number of files), and start again; the "
-    "next run goes on from here"
+    "is full: free some space there (df -h shows the space, df -i the number of files), and start again; "
+    "the next run continues from here"
 )
 _CLOSED = (
     "cannot be written: give the user who runs mc-pipeline the right to write it, or name another folder, "

@@ -45,7 +45,7 @@ _OPERATIONS = {
 _KINDS = {
     BROKEN: "[red]Broken:[/]",
     WAITS: "[yellow]Waits:[/]",
-    NOT_LOOKED_AT: "[yellow]Not looked at:[/]",
+    NOT_LOOKED_AT: "[yellow]Not checked:[/]",
 }
 
 
@@ -75,7 +75,7 @@ def show_waiting_plan(console: Console, plan: PlanRecord) -> None:
     for said in (plan.counts.get("verdict"), plan.counts.get("greetings")):
         if said:
             console.print(f"    {escape(str(said))}", highlight=False)
-    console.print(f"    Released, the next sync of {plan.company} makes these changes.", highlight=False)
+    console.print(f"    Once approved, the next sync of {plan.company} makes these changes.", highlight=False)
 
 
 def show_waiting_opt_outs(console: Console, waiting: OldOptOutsRecord) -> None:
@@ -86,8 +86,8 @@ def show_waiting_opt_outs(console: Console, waiting: OldOptOutsRecord) -> None:
         highlight=False,
     )
     console.print(
-        "    Released, the next sync opts them out in Odoo and in every audience of the company. Until then "
-        "Odoo may write to them.",
+        "    Once approved, the next sync opts them out in Odoo and in every audience of the company. "
+        "Until then Odoo may mail them.",
         highlight=False,
     )
 
@@ -100,8 +100,8 @@ def show_waiting_orders(console: Console, waiting: StorePlan) -> None:
         highlight=False,
     )
     console.print(
-        f"    Released, the next sync of {waiting.company} writes them. Until then Mailchimp reports more "
-        "revenue than Odoo kept.",
+        f"    Once approved, the next sync of {waiting.company} writes them. Until then Mailchimp reports "
+        "more revenue than Odoo kept.",
         highlight=False,
     )
 
@@ -115,7 +115,7 @@ def show_push(console: Console, company: CompanySettings) -> None:
 
 
 def show_opt_outs(console: Console, company: CompanySettings) -> None:
-    """Show how many opt-outs were carried into each system, and what a person has to decide.
+    """Show how many opt-outs were applied to each system, and what a person has to decide.
 
     Old opt-outs that wait are not counted here: they are among what is open.
     """
@@ -123,8 +123,8 @@ def show_opt_outs(console: Console, company: CompanySettings) -> None:
     if opted_out is not None:
         rows = opted_out.rows
         for action, words in (
-            ("opt_out", "Opted out in Odoo, because Mailchimp said so"),
-            ("lift", "Lifted"),
+            ("opt_out", "Opted out in Odoo because of Mailchimp"),
+            ("lift", "Removed from Odoo's blacklist"),
         ):
             wanted = rows[(rows["action"] == action) & (rows["outcome"] != "held_back")]
             if len(wanted):
@@ -132,11 +132,13 @@ def show_opt_outs(console: Console, company: CompanySettings) -> None:
                 console.print(f"  {words}: {applied:,} of {len(wanted):,}")
         conflicts = int(rows["conflict"].fillna("").ne("").sum())
         if conflicts:
-            console.print(f"  Opt-outs that a person has to decide about: {conflicts:,} (odoo_opt_outs)")
+            console.print(f"  Opt-outs that need a decision: {conflicts:,} (odoo_opt_outs)")
     unsubscribed = read_stored("mailchimp_unsubscribes", company.key)
     if unsubscribed is not None and len(unsubscribed.rows):
         applied = int((unsubscribed.rows["outcome"] == "applied").sum())
-        console.print(f"  Unsubscribed, because Odoo said so: {applied:,} of {len(unsubscribed.rows):,}")
+        console.print(
+            f"  Unsubscribed in Mailchimp because of Odoo: {applied:,} of {len(unsubscribed.rows):,}"
+        )
 
 
 def show_open(console: Console, rows: Sequence[StatusRow]) -> None:
@@ -186,7 +188,7 @@ def _show(console: Console, company: CompanySettings, rows: pd.DataFrame, title:
 
 
 def _counted(rows: pd.DataFrame, wanted: set[str], refused: set[str]) -> dict[str, int]:
-    """Count the rows of an audience by what was done, and its people of whom nothing was done, by why."""
+    """Count the rows of an audience by what was done, and its people without any write by reason."""
     applied = rows[rows["outcome"] == "applied"]
     done = {
         str(name): int(count) for name, count in applied["operation"].map(_OPERATIONS).value_counts().items()

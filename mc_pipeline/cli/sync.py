@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 @click.option("--all", "every", is_flag=True, help="Every company of companies.yaml.")
 @click.option("--plan", "plan_only", is_flag=True, help="Show what would change and stop before any write.")
 @click.option("--changes", is_flag=True, help="Read from Odoo only what changed since the last sync.")
-@click.option("--opt-outs", is_flag=True, help="Carry opt-outs between both systems, and nothing else.")
+@click.option("--opt-outs", is_flag=True, help="Apply opt-outs in both directions, and nothing else.")
 def sync(companies: tuple[str, ...], every: bool, plan_only: bool, changes: bool, opt_outs: bool) -> None:
     """Sync companies: read both systems, apply opt-outs, plan, push.
 
@@ -73,7 +73,7 @@ def end_what_is_dead(instance: dg.DagsterInstance, console: Console) -> None:
         with Ledger.open() as ledger:
             ended = end_dead_runs(instance, ledger, _log)
     except LedgerError as error:
-        _log.warning("dead runs were not looked for: %s", error)
+        _log.warning("could not look for dead runs: %s", error)
         return
     for each in ended:
         console.print(Text(str(each)))

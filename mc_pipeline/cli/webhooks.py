@@ -25,7 +25,7 @@ PORT = 8071
 
 @click.group()
 def webhooks() -> None:
-    """Hear of opt-outs at once, and who made them: webhooks of Mailchimp.
+    """Receive opt-outs at once, and who made them: Mailchimp's webhooks.
 
     Nothing depends on them: what a webhook misses is found by polling. They need
     MC_PIPELINE_WEBHOOK_SECRET: at least 32 random characters, the same for serve and register.
@@ -36,12 +36,12 @@ def webhooks() -> None:
 @click.argument("companies", nargs=-1, metavar="[COMPANY...]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True)
-@click.option("--apply", "apply_", is_flag=True, help="Carry out a company's opt-outs after each delivery.")
+@click.option("--apply", "apply_", is_flag=True, help="Apply a company's opt-outs after each delivery.")
 def serve(companies: tuple[str, ...], host: str, port: int, apply_: bool) -> None:
     """Receive the webhooks of companies (all without COMPANY), until interrupted.
 
-    A proxy with TLS stands in front of it. What is received is in the ledger before it is answered. The
-    sensor mailchimp_opt_outs sees it and runs the opt-outs; with --apply, this process does it at once.
+    Put a TLS proxy in front of it. What is received is in the ledger before it is answered. The sensor
+    mailchimp_opt_outs sees it and runs the opt-outs; with --apply, this process does it at once.
     """
     from mc_pipeline.ledger import Ledger
     from mc_pipeline.ledger.database import utc_now
@@ -91,19 +91,19 @@ def opt_outs_runner(settings: Settings) -> Callable[[str], None]:
             for reason in done.reasons:
                 console.print(Text(f"The opt-outs of {company} failed: {reason}"))
         else:
-            console.print(Text(f"The opt-outs of {company} are carried out."))
+            console.print(Text(f"The opt-outs of {company} are applied."))
 
     return run
 
 
 @webhooks.command()
 @click.argument("companies", nargs=-1, required=True, metavar="COMPANY...")
-@click.option("--url", required=True, help="Where Mailchimp reaches the receiver: https://host/path.")
+@click.option("--url", required=True, help="The receiver's public address: https://host/path.")
 def register(companies: tuple[str, ...], url: str) -> None:
-    """Make two webhooks for every audience of COMPANY: one hears people, one administrators.
+    """Make two webhooks for every audience of COMPANY: one reports changes by people, one by administrators.
 
     The receiver must be running: Mailchimp asks it first. Those that are there already are kept. Mailchimp
-    tells the signing secret of a new one once: put the printed lines into the receiver's environment and
+    prints the signing secret of a new one once: put the printed lines into the receiver's environment and
     start it again.
 
     Exit code: 0 all are there, 1 one is there with other settings.
@@ -128,7 +128,7 @@ def register(companies: tuple[str, ...], url: str) -> None:
                         err=True,
                     )
                 for place in done.elsewhere:
-                    click.echo(f"  another one of ours points to {place}", err=True)
+                    click.echo(f"  another webhook of this pipeline points to {place}", err=True)
                 if done.webhook.signing_secret:
                     click.echo(f"{hook.signing_variable}={done.webhook.signing_secret}")
     if differing:

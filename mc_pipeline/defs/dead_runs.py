@@ -1,6 +1,6 @@
-"""Ends the runs whose process died: Dagster shows them as running without end (RULES 7.5).
+"""Ends the runs whose process died: Dagster shows them as running forever (RULES 7.5).
 
-A process that is killed, or whose machine loses power, tells nobody. Its run keeps the status STARTED, and
+A process that is killed, or whose machine loses power, reports nothing. Its run keeps the status STARTED, and
 what the status holds up (a tag limit, a slot of a pool, a person who waits) is held up with it. What looks
 next, a sensor or a command, ends it here: alone by the heartbeat in the ledger, so that it is the same for
 runs of the terminal, of the daemon and of Celery, and nothing that is alive is ever ended.
@@ -54,9 +54,9 @@ def end_dead_runs(
     *,
     longest_silence: timedelta | None = None,
 ) -> list[EndedRun]:
-    """End every run of ours that is under way by Dagster's word and dead by its heartbeat.
+    """End every run of ours that Dagster shows as running and whose heartbeat says that it is dead.
 
-    Trouble with one run is logged, and the others are ended; the caller goes on in any case.
+    Trouble with one run is logged, and the others are ended; the caller continues in any case.
     ``longest_silence`` is 3 minutes (``mc_pipeline.ledger.runs.LONGEST_SILENCE``).
     """
     from mc_pipeline.ledger.runs import LONGEST_SILENCE
@@ -67,7 +67,7 @@ def end_dead_runs(
         # The heartbeats are read after the statuses: a run that started meanwhile has one.
         beats = ledger.runs.known([record.dagster_run.run_id for record in unfinished]) if unfinished else {}
     except Exception as error:
-        log.warning(f"Nobody knows whether there are dead runs: {reason_of(error)}")
+        log.warning(f"It is not known whether there are dead runs: {reason_of(error)}")
         return []
     ended = []
     for record in unfinished:
@@ -88,7 +88,7 @@ def end_dead_runs_at_a_tick(context: dg.SensorEvaluationContext, systems: System
         for ended in end_dead_runs(context.instance, systems.ledger, context.log):
             context.log.warning(str(ended))
     except Exception as error:
-        context.log.warning(f"Nobody knows whether there are dead runs: {reason_of(error)}")
+        context.log.warning(f"It is not known whether there are dead runs: {reason_of(error)}")
 
 
 def dead_run_sensors(settings: Settings) -> list[dg.SensorDefinition]:
@@ -98,8 +98,10 @@ def dead_run_sensors(settings: Settings) -> list[dg.SensorDefinition]:
         name=DEAD_RUNS,
         minimum_interval_seconds=_SECONDS_BETWEEN_LOOKS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Ends runs whose process was killed, so that nothing waits for them. They are known by "
-        "their heartbeat; a run that is alive is never ended, however long it takes.",
+        description=(
+            "Ends runs whose process was killed, so that nothing waits for them. They are recognised by "
+            "their heartbeat; a run that is alive is never ended, however long it takes."
+        ),
     )
     def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         systems = Systems(settings)
@@ -119,8 +121,8 @@ def _why_dead(record: dg.RunRecord, beat: "RunBeat | None", now: datetime, silen
         if now - beat.last_sign <= silence:
             return ""
         return (
-            f"its process ({beat.owner}) last gave a sign of life at {_moment(beat.last_sign)}, "
-            "so it was killed or its machine went down"
+            f"its process ({beat.owner}) was last alive at {_moment(beat.last_sign)}, so it was "
+            "killed or its machine went down"
         )
     # Which starts are too slow, Dagster's own monitoring knows.
     if not _is_ours(run) or run.status == dg.DagsterRunStatus.STARTING or record.start_time is None:
@@ -128,7 +130,7 @@ def _why_dead(record: dg.RunRecord, beat: "RunBeat | None", now: datetime, silen
     started = datetime.fromtimestamp(record.start_time, UTC)
     if now - started <= LONGEST_START:
         return ""
-    return f"its process started at {_moment(started)} and has given no sign of life since, so it was killed"
+    return f"its process started at {_moment(started)} and sent no heartbeat since, so it was killed"
 
 
 def _is_ours(run: dg.DagsterRun) -> bool:
@@ -139,14 +141,14 @@ def _is_ours(run: dg.DagsterRun) -> bool:
 
 
 def _end(instance: dg.DagsterInstance, run_id: str, because: str) -> EndedRun | None:
-    """End one run in Dagster, with what it left there; None when it has ended by itself."""
+    """End one run in Dagster, with what it left there; None when it has ended on its own."""
     ended = None
     if _unfinished(instance, run_id):
         # First of all: the daemon would start a second one, as if this one had crashed just now.
         instance.add_run_tags(run_id, {MAX_RETRIES_TAG: "0"})
     if run := _unfinished(instance, run_id):
         ended = EndedRun(
-            run_id, run.job_name, company_of(run), f"{because}. The next run goes on from there."
+            run_id, run.job_name, company_of(run), f"{because}. The next run continues from there."
         )
         if run.status == dg.DagsterRunStatus.CANCELING:
             instance.report_run_canceled(run, str(ended))

@@ -32,15 +32,16 @@ class ApprovePlan(dg.Config):
     """Which plan to release, and why."""
 
     plan_id: str = Field(
-        description="Of the plan that waits: in the metadata of the check within_guards. Old opt-outs of an "
-        "audience have one too: in the check opt_outs_agree. So have orders of a store: in the check "
-        "orders_applied."
+        description=(
+            "Id of the plan that waits: in the metadata of the check within_guards. For old opt-outs of an "
+            "audience: in the check opt_outs_agree. For orders of a store: in the check orders_applied."
+        )
     )
-    approved_by: str = Field(description="Your name; kept with the approval.")
-    reason: str = Field(description="Why; kept with the approval.")
+    approved_by: str = Field(description="Your name; stored with the approval.")
+    reason: str = Field(description="Why; stored with the approval.")
 
 
-@dg.op(description="Releases one plan that waits for a person: who, when and why are recorded.")
+@dg.op(description="Approves one plan that waits: who, when and why are recorded.")
 @shows_failures
 def release_plan(
     context: dg.OpExecutionContext, config: ApprovePlan, systems: dg.ResourceParam[Systems]
@@ -56,8 +57,8 @@ def release_plan(
             released = old.approve(config.plan_id, by=config.approved_by, reason=config.reason)
             context.log.info(
                 f"The opt-outs of {released.audience} of {released.company} from before its first read are "
-                f"released by {config.approved_by}: {released.people:,} people. Sync the company to opt them "
-                "out in Odoo."
+                f"approved by {config.approved_by}: {released.people:,} people. Sync the company to opt "
+                "them out in Odoo."
             )
             return
         if config.plan_id.startswith(store_guards.PREFIX):
@@ -88,9 +89,11 @@ def release_plan(
 
 @dg.job(
     name=APPROVE_PLAN,
-    description="Release one plan that waits for a person; then sync its company again.\n\nIn the launchpad, "
-    "fill in the plan's id (metadata of the failed check `within_guards` of `audience_plan`), your name and "
-    "the reason. An approval holds for 24 hours.",
+    description=(
+        "Approve one plan that waits; then sync its company again.\n\nIn the launchpad, fill in the plan's "
+        "id (metadata of the failed check `within_guards` of `audience_plan`), your name and the reason. "
+        "An approval holds for 24 hours."
+    ),
     # Only what the launchpad shows at first: an approval that says no more than this is refused.
     config={"ops": {"release_plan": {"config": {"plan_id": "", "approved_by": "", "reason": ""}}}},
 )
@@ -106,15 +109,18 @@ def company_jobs(companies: dg.StaticPartitionsDefinition) -> Sequence[Any]:
             SYNC_COMPANY,
             selection=dg.AssetSelection.all(),
             config=tagged_by_company(companies, COMPANY_TAG, SYNC_TAG),
-            description="Everything for one company: read both systems, apply opt-outs, plan, push.\n\n"
-            "*Materialize all…*, choose one company, *Launch run*. What changes much, or loads an audience "
-            "for the first time, waits for a person: the check `within_guards` says what to do.",
+            description=(
+                "Everything for one company: read both systems, apply opt-outs, plan, "
+                "push.\n\n*Materialize all…*, choose one company, *Launch run*. A plan that changes much, "
+                "or loads an audience for the first time, waits for an approval: the check `within_guards` "
+                "says what to do."
+            ),
         ),
         dg.define_asset_job(
             OPT_OUTS,
             selection=dg.AssetSelection.assets(*OPT_OUT_ASSETS, COMPANY_STATUS),
             config=tagged_by_company(companies, COMPANY_TAG),
-            description="Opt-outs alone: fast, and held back by no check, guard or plan.",
+            description="Opt-outs alone: fast; no check, guard or plan holds them back.",
         ),
         approve_plan,
         erase_person,
@@ -124,8 +130,8 @@ def company_jobs(companies: dg.StaticPartitionsDefinition) -> Sequence[Any]:
 def nightly_schedules(settings: Settings) -> Sequence[dg.ScheduleDefinition]:
     """Make one schedule per company: a full sync at four in the morning of its own timezone.
 
-    No clock change falls on that hour. Schedules start switched off: whoever has seen a plan switches them
-    on.
+    No clock change falls on that hour. Schedules start switched off: somebody who has seen a plan switches
+    them on.
     """
     return [_nightly(key, company.timezone) for key, company in settings.companies.items()]
 

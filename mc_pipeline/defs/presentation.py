@@ -1,6 +1,6 @@
 """How tables and people are shown in Dagster: masked addresses, links into both systems, column schemas.
 
-Nothing that leaves this module carries a full address or a name (invariant 10).
+Nothing that leaves this module contains a full address or a name (invariant 10).
 """
 
 import re

@@ -20,7 +20,7 @@ _LONGEST_START = timedelta(minutes=5)
 
 
 def is_under_way(instance: dg.DagsterInstance, ledger: "Ledger", company: str, job: str) -> bool:
-    """Tell whether a run of this job and company is alive, or was requested less than 5 minutes ago.
+    """Return whether a run of this job and company is alive, or was requested less than 5 minutes ago.
 
     Alive by its heartbeat in the ledger: Dagster shows a run whose process was killed as running without end.
     """

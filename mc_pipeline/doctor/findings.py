@@ -18,7 +18,7 @@ Subject = TypeVar("Subject")
 
 
 class Status(StrEnum):
-    """How a check came out; ``NOT_CHECKED`` because of another problem, or since no system tells."""
+    """How a check came out; ``NOT_CHECKED`` because of another problem, or because no system says it."""
 
     OK = "ok"
     WARNING = "warning"
@@ -83,7 +83,7 @@ def problem(found: str, fix: str) -> Result:
 def look_at(where: str, subject: Subject, checks: Iterable[Check[Subject]]) -> Iterator[Finding]:
     """Make the checks of one subject; a check that fails never hides the others.
 
-    A problem with the fix of an earlier one is told as that one's consequence.
+    A problem with the fix of an earlier one is shown as a consequence of that one.
     """
     closed_by: str | None = None
     fixes: dict[str, str] = {}
@@ -133,7 +133,7 @@ _DIAGNOSES: tuple[tuple[type[Exception], str], ...] = (
 
 
 def problem_of(error: Exception) -> Result:
-    """Turn an error into a problem; of a fault of the program only kind and place are told."""
+    """Turn an error into a problem; for a bug, only its kind and place are shown."""
     for kind, diagnosis in _DIAGNOSES:
         if isinstance(error, kind):
             return problem(diagnosis, _sentence(str(error)))
@@ -145,7 +145,7 @@ def problem_of(error: Exception) -> Result:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return problem(
         f"the check failed with {type(error).__name__}",
-        f"This is a fault of the program ({Path(frame.filename).name}, line {frame.lineno}): report it.",
+        f"This is a bug in mc_pipeline ({Path(frame.filename).name}, line {frame.lineno}): report it.",
     )
 
 

@@ -35,8 +35,8 @@ def check_ledger(machine: Machine) -> Iterator[Result]:
     if because:
         yield problem(
             f"{machine.systems.ledger.location} {because}",
-            "Put the right ledger back (README, Backing up). Only when what it knew is lost for good: "
-            "mc-pipeline ledger accept. Until then only opt-outs are carried.",
+            "Restore the correct ledger (README, Backing up). Only if its contents are lost permanently: "
+            "mc-pipeline ledger accept. Until then only opt-outs are applied.",
         )
         return
     yield ok(machine.systems.ledger.location)
@@ -56,7 +56,7 @@ def check_tables(_: Machine) -> Iterator[Result]:
 
 
 def check_erasure(machine: Machine) -> Iterator[Result]:
-    """Whoever was erased is still recognised, so that nobody of them is sent to Mailchimp again."""
+    """Erased people are still recognised, so that nobody of them is sent to Mailchimp again."""
     count = machine.systems.erased.count
     yield ok(f"{count:,} erased addresses are recognised and left out" if count else "nobody was erased")
 

@@ -105,13 +105,13 @@ def check_welcome(audience: AudienceOfCompany) -> Iterator[Result]:
             "Automations in Mailchimp for one that starts when somebody joins"
         )
         return
-    named = f"welcome automation connected: {', '.join(titles) if titles else 'of a name not known'}"
+    named = f"welcome automation connected: {', '.join(titles) if titles else 'with an unknown name'}"
     if audience.settings.consent is None:
-        yield ok(f"{named}; it does not write to people who are created as transactional")
+        yield ok(f"{named}; it does not mail people who are created as transactional")
         return
     yield warning(
         named,
-        "It writes to everybody who is created as subscribed: pause it in Mailchimp during the first load, "
+        "It mails everybody who is created as subscribed: pause it in Mailchimp during the first load, "
         "unless that is what you want.",
     )
 
@@ -200,7 +200,7 @@ def check_store(audience: AudienceOfCompany) -> Iterator[Result]:
     if others:
         yield warning(
             f"other stores of the audience: {', '.join(others)}",
-            "Where they hold the same orders Mailchimp counts the revenue twice: disconnect them there "
+            "If they hold the same orders, Mailchimp counts the revenue twice: disconnect them there "
             f"(Integrations), or remove {audience.where('store')}.",
         )
 

@@ -104,7 +104,7 @@ def _evidence(
     if counts.undated and not counts.dated:
         setting = company.where(audience, "consent.accept_undated")
         field = audience.consent.boolean_field
-        remedy = f"add a date field {field}_date in Odoo" if field else "have people subscribe anew"
+        remedy = f"add a date field {field}_date in Odoo" if field else "ask people to subscribe again"
         return warning(
             found, f"Undated consent subscribes nobody: {remedy}, or set {setting}: true to accept it."
         )

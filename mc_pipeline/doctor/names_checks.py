@@ -17,7 +17,7 @@ def check_names(company: CompanyInOdoo) -> Iterator[Result]:
     """What Odoo has of names, and members as the last sync saw them: nothing is read for the counting."""
     settings = company.settings
     if company.client.fields_get("res.partner").keys() >= TWO_NAMES:
-        yield ok("Odoo has first and last names (partner_firstname): they are used as they are")
+        yield ok("Odoo has first and last names (partner_firstname): they are used unchanged")
     else:
         chosen = ", ".join(f"{each.names} in {key}" for key, each in settings.audiences.items())
         yield ok(f"Odoo has one name field; the setting names decides: {chosen}")
@@ -32,7 +32,7 @@ def check_names(company: CompanyInOdoo) -> Iterator[Result]:
     if len(twice):
         yield warning(
             f"{_members(len(twice))} with the last name in both fields (Mia Miller, Miller), {seen}",
-            "Sync: where the audience has names: whole, the first name is put right.",
+            "Sync: in audiences with names: whole, the first name is corrected.",
         )
     if len(not_decided):
         yield warning(

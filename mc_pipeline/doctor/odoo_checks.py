@@ -70,7 +70,7 @@ def _limits(systems: CheckupSystems) -> Iterator[Result]:
 
 
 def check_api_key(systems: CheckupSystems) -> Iterator[Result]:
-    """How long the user may still log in. Odoo does not tell which of the user's keys is in use."""
+    """How long the user may still log in. Odoo does not say which of the user's keys is in use."""
     if not _API_KEY.fullmatch(systems.settings.odoo.secret.get_secret_value()):
         yield ok("none in use: odoo.secret is a password")
         return
@@ -163,7 +163,7 @@ def check_opting_out(company: CompanyInOdoo) -> Iterator[Result]:
         lacking = [operation for operation in operations if not may(company.client, model, operation)]
         if lacking:
             yield problem(
-                f"the user may not {' or '.join(lacking)} {model}: opt-outs would not get into Odoo",
+                f"the user may not {' or '.join(lacking)} {model}: opt-outs would not reach Odoo",
                 f"Give the Odoo user the right {right}.",
             )
         else:
@@ -215,9 +215,9 @@ def check_visibility(company: CompanyInOdoo) -> Iterator[Result]:
     hidden = len(unseen) - len(elsewhere)
     for name, count in sorted(Counter(elsewhere.values()).items()):
         yield warning(
-            f"{count:,} of {len(customers):,} customers of the newest orders belong to company {name}: they "
-            "are contacts there, and these orders count here to nobody",
-            "Empty Company on the contact in Odoo, which shares it, where the person is a customer of both.",
+            f"{count:,} of {len(customers):,} customers of the newest orders belong to company {name}: "
+            "they are contacts there, and these orders count for nobody here",
+            "If the person is a customer of both, empty Company on the contact in Odoo, which shares it.",
         )
     if hidden:
         yield problem(
@@ -247,17 +247,17 @@ def check_modules(company: CompanyInOdoo) -> Iterator[Result]:
         found = "Email Marketing (mass_mailing) is not installed"
         install = "Install it in Odoo (Apps), and give the Odoo user the right Email Marketing / User"
         if not (may(client, "mail.blacklist", "create") and may(client, "mail.blacklist", "write")):
-            yield problem(f"{found}: opt-outs would not get into Odoo", f"{install}.")
+            yield problem(f"{found}: opt-outs would not reach Odoo", f"{install}.")
         elif needing:
             yield problem(found, f"{install}, or remove {' and '.join(needing)}.")
         else:
             yield warning(
-                f"{found}: opt-outs get into Odoo only because its user is an administrator", f"{install}."
+                f"{found}: opt-outs reach Odoo only because its user is an administrator", f"{install}."
             )
     if optional_model_fields(client, "hr.employee") is not None:
         yield ok("Employees (hr): employees are never contacts")
     else:
-        yield ok("Employees (hr) is not installed; nobody is known as an employee")
+        yield ok("Employees (hr) is not installed; employees cannot be recognised")
 
 
 def check_currency(company: CompanyInOdoo) -> Iterator[Result]:
@@ -269,7 +269,7 @@ def check_currency(company: CompanyInOdoo) -> Iterator[Result]:
         if audience.store is not None and audience.store.currency != currency:
             wrong = True
             yield problem(
-                f"the company keeps its books in {currency}, the store of {audience.key} is in "
+                f"the company's currency is {currency}, the store of {audience.key} is in "
                 f"{audience.store.currency}",
                 f"Write {currency} in {company.where(audience, 'store.currency')}.",
             )

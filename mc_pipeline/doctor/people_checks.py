@@ -48,8 +48,8 @@ def check_people(company: CompanyInOdoo) -> Iterator[Result]:
         if people.empty:
             yield warning(
                 f"{key}: nobody",
-                f"Correct {company.where(audience, 'when')} if somebody should be there; "
-                "mc-pipeline explain tells what decides about a person.",
+                f"Correct {company.where(audience, 'when')} if somebody should be there; mc-pipeline "
+                "explain shows what decides about a person.",
             )
         elif double_optin is None:
             yield ok(f"{key}: {len(people):,} people")
@@ -60,9 +60,9 @@ def check_people(company: CompanyInOdoo) -> Iterator[Result]:
     in_no_audience = [reason.replace("_", " ") for reason in left_out]
     yield ok(f"left out: {len(in_no_audience):,} partners ({_counted(in_no_audience) or 'none'})")
     for partial in (each for each in (read, orders_read) if not each.complete):
-        yield not_known(f"who is missing in these counts: {partial.incomplete_because}")
+        yield not_known(f"these counts are incomplete: {partial.incomplete_because}")
     if any(audience.when.amounts for audience in settings.audiences.values()):
-        yield ok("amounts in these counts are those ordered; a sync takes credit notes off")
+        yield ok("amounts in these counts are those ordered; a sync subtracts credit notes")
 
 
 def _too_many(company: CompanyInOdoo) -> str:
@@ -96,9 +96,9 @@ def check_companies(company: CompanyInOdoo) -> Iterator[Result]:
     if remembered.empty:
         yield warning(
             "this Odoo has no company types (is_company means: has a tax id), and nothing is known of "
-            "partners from before its upgrade: all are judged by the rules for new ones",
+            "partners from before its upgrade: all are treated as new",
             "Look at a plan before you sync (mc-pipeline sync --plan). If this Odoo was synced before its "
-            "upgrade, restore the ledger of then; else tag companies and name the tags in "
+            "upgrade, restore the ledger from that time; otherwise tag companies and name the tags in "
             f"companies.{company.settings.key}.company_if (README, Upgrading Odoo to 20).",
         )
     else:
@@ -109,7 +109,7 @@ def check_companies(company: CompanyInOdoo) -> Iterator[Result]:
     differing = rows[rows["differs_without_memory"].astype(bool)]
     if len(differing):
         yield ok(
-            f"{len(differing):,} partners would be judged otherwise without it: "
+            f"{len(differing):,} partners would be judged differently without it: "
             f"{_links(company, differing['partner_id'])}"
         )
     new = rows[rows["company_known_by"] != MEMORY]
@@ -143,7 +143,7 @@ def _counted(values: Iterable[str]) -> str:
 
 
 def _double_optin_audiences(company: CompanyInOdoo) -> frozenset[str] | None:
-    """The audiences that ask people to confirm; None where Mailchimp does not tell, as other checks say."""
+    """The audiences that ask people to confirm; None if Mailchimp does not say, as other checks report."""
     try:
         return frozenset(
             key

@@ -49,7 +49,7 @@ class CheckupSystems(Systems):
         self._stores: dict[str, list[ConnectedStore]] = {}
 
     def odoo_user(self) -> OdooClient:
-        """Log in to Odoo without asking for any company, so that a wrong one is told by itself."""
+        """Log in to Odoo without asking for any company, so that a wrong one is reported on its own."""
         if self._odoo_user is None:
             assert self.odoo_retry is not None
             self._odoo_user = connect(self.settings.odoo, (), retry=self.odoo_retry)

@@ -1,4 +1,4 @@
-"""Brings columns of input tables into one form, whichever way they were read.
+"""Converts columns of input tables to one form, no matter how they were read.
 
 A table straight from Odoo and the same table back from Parquet differ in types (None or NaN, lists or
 arrays, objects or nullable integers); the rules see no difference.

@@ -75,7 +75,7 @@ class AudienceRules(Protocol):
 
 
 class CustomerRules(Protocol):
-    """``order``: whoever ordered; ``order_and_children``: their contact persons too."""
+    """``order``: everyone who ordered; ``order_and_children``: their contact persons too."""
 
     @property
     def contacts(self) -> str: ...

@@ -1,7 +1,7 @@
 """What is open in a company after a run: one row for each cause, however many steps met it.
 
-Steps report what is wrong with a part (``ledger.troubles``), and go on. What nobody reports is found in the
-run itself: steps that failed, checks that failed. Here both become rows, one for each cause.
+Steps report what is wrong with a part (``ledger.troubles``), and continue. What nobody reports is found in
+the run itself: steps that failed, checks that failed. Here both become rows, one for each cause.
 """
 
 import re
@@ -16,7 +16,7 @@ KINDS = (BROKEN, WAITS, NOT_LOOKED_AT)
 """Kinds of what is open, the worst first."""
 
 OK, NEVER_RUN = "ok", "never_run"
-"""Further states of a company: nothing is open that a person has to do, and no run has told anything."""
+"""Further states of a company: nothing is open that a person has to do, and no run has reported anything."""
 
 EXIT_CODES = {OK: 0, NEVER_RUN: 0, WAITS: 3, BROKEN: 1}
 """State of a company, or of a run, to the exit code of a command."""
@@ -104,7 +104,7 @@ class RunEvents:
 class StatusRow(Finding):
     """One row of the table ``company_status``.
 
-    step         the steps that met it
+    step         the steps that reported it
     since        since when it is open (UTC)
     seen_at      when a run last looked (UTC)
     new          it was first seen in this run
@@ -183,7 +183,7 @@ def first_line(company: str, rows: Sequence[StatusRow], at: str) -> str:
         f"{_things(broken)} broken" if broken else "",
         # "1 thing is broken, 2 wait for you"
         _that_wait(waiting, after=bool(broken)) if waiting else "",
-        f"{unknown:,} {'was' if unknown == 1 else 'were'} not looked at" if unknown else "",
+        f"{unknown:,} {'was' if unknown == 1 else 'were'} not checked" if unknown else "",
     ]
     if not (broken or waiting):
         said.insert(0, "everything else is done" if unknown else "everything is done")
@@ -257,7 +257,7 @@ def _held_up(failed: Iterable[FailedStep], not_made: Mapping[str, frozenset[str]
 
 
 def _by_cause(reports: Sequence[Report]) -> list[list[Report]]:
-    """Put together what hangs on one cause: the same fault of a place, or the same words."""
+    """Put together what has one cause: the same fault of a place, or the same words."""
     groups: list[list[Report]] = []
     # Longest words first: what only repeats a part of them joins.
     for report in sorted(reports, key=lambda each: -len(each.sentence)):
@@ -280,7 +280,7 @@ def _is_same(one: Report, other: Report) -> bool:
     shorter, longer = sorted((plain_words(one.sentence), plain_words(other.sentence)), key=len)
     if len(shorter) < _SHORTEST_CAUSE:
         return False
-    # A step that failed says what it holds up behind the words; a check may tell of several things at once.
+    # A step that failed says what it holds up behind the words; a check may report several things at once.
     return shorter == longer or (STEP in (one.part, other.part) and longer.startswith(shorter))
 
 
@@ -320,7 +320,7 @@ def without_what_is_told(waiting: Mapping[str, Finding], reports: Iterable[Repor
 
 
 def approval_ids(row: StatusRow) -> frozenset[str]:
-    """Return the ids with which a person releases what a row tells."""
+    """Return the ids with which a person approves what a row reports."""
     return (
         frozenset(_RELEASED_BY.findall(f"{row.sentence} {row.what_to_do}"))
         if row.kind == WAITS

@@ -1,7 +1,7 @@
 """How an erased person is still recognised, without anybody knowing who they were (rule 10.1).
 
 An address is replaced by an HMAC of it. With the key, the same address gives the same pseudonym, so that
-whoever was erased is known when Odoo or Mailchimp shows them again; without it, a pseudonym says nothing.
+erased people are recognised when Odoo or Mailchimp shows them again; without it, a pseudonym says nothing.
 """
 
 import hashlib
@@ -25,7 +25,8 @@ _MARKS = "'`.!?="
 class Pseudonyms:
     """Makes the pseudonyms of one secret key.
 
-    ``key_id`` tells keys apart without telling the key: a tombstone made with another key recognises nobody.
+    ``key_id`` distinguishes keys without revealing the key: a tombstone made with another key recognises
+    nobody.
 
     Raises:
         RuleError: the key is shorter than 16 characters, so that addresses could be guessed.
@@ -46,9 +47,9 @@ class Pseudonyms:
 
 
 def with_former_addresses(email: str, renames: Collection[tuple[str, str]]) -> list[str]:
-    """The address and every one that the person had before, as far as ``renames`` (old, new) tell; sorted.
+    """The address and every one that the person had before, as far as ``renames`` (old, new) show; sorted.
 
-    One of them may have been passed on since, and be somebody else's now: that is not told by renames.
+    One of them may have been passed on since, and be somebody else's now: renames do not show that.
     """
     known = {email}
     found = {email}
@@ -59,7 +60,8 @@ def with_former_addresses(email: str, renames: Collection[tuple[str, str]]) -> l
 
 
 class ChangeLike(Protocol):
-    """A change of address in Mailchimp. ``partner_id`` None: whoever has the former address in Odoo."""
+    """A change of address in Mailchimp. ``partner_id`` None: the partner that has the former address in
+    Odoo."""
 
     @property
     def former(self) -> str: ...
@@ -81,7 +83,8 @@ def with_changed_addresses(
         named: the addresses of the people.
         holders: the partners who have these addresses in Odoo.
         open_changes: all of them.
-        corrected: partners with an open change who have another address in Odoo by now: whoever has their
+        corrected: partners with an open change who have another address in Odoo by now: the person who has
+        their
             former one is somebody else.
     """
     found = set(named)
@@ -98,7 +101,7 @@ def with_changed_addresses(
 
 
 def addresses_in(text: str) -> Iterator[str]:
-    """Every address that a text may tell: it is one, it is JSON that holds one, or it mentions one."""
+    """Every address that a text may contain: it is one, it is JSON that holds one, or it mentions one."""
     if text[:1] in ("{", "["):
         try:
             for inner in _texts_of(json.loads(text)):

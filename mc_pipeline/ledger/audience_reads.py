@@ -22,7 +22,8 @@ class AudienceReads:
         self._database = database
 
     def not_found(self, company: str, list_ids: Collection[str], run_id: str, *, fence: int) -> None:
-        """Mailchimp said in this run that it has no such audiences (404); told twice, the run counts once.
+        """Mailchimp said in this run that it has no such audiences (404); recorded twice, the run counts
+        once.
 
         Audiences that were never read are left alone: their ids may be wrong. Raises ``LeaseLostError``.
         """

@@ -5,8 +5,8 @@ we know was changed by its owner, or by an administrator; our own renames move t
 The record of the member moves to the present address with all that is known, and an opt-out follows the
 person both ways: to the address in Mailchimp, and to the one that Odoo still has.
 
-A change is open until Odoo has another address for the person. Whoever has the former address by then is
-somebody else; so is whoever has it in the audience, and neither's opt-outs are the other's.
+A change is open until Odoo has another address for the person. A person who has the former address by then is
+somebody else; so is one who has it in the audience, and neither's opt-outs are the other's.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -33,7 +33,7 @@ class ChangedAddress:
 
     former      the address that Odoo has, as far as we know
     email       the member's present one, after later changes too
-    partner_id  whose it is; None: nobody was known, so it is whoever has ``former`` in Odoo
+    partner_id  whose it is; None: nobody was known, so it is the partner that has ``former`` in Odoo
     changed_at  when (UTC); of a change found by reading, the latest moment at which it may have happened
     """
 
@@ -92,12 +92,12 @@ class ChangedAddresses:
                 )
 
     def end(self, ids: Collection[int]) -> None:
-        """Odoo has another address for these people: whoever has the former one is somebody else."""
+        """Odoo has another address for these people: the owner of the former one is somebody else."""
         with self._database.write() as connection:
             _end(connection, rename.c.id.in_(sorted(ids)), self._database.now())
 
     def learn_contact(self, list_id: str, email: str, contact_id: str) -> None:
-        """A webhook told that the contact had this address, and the record does not name one yet."""
+        """A webhook reported that the contact had this address, and the record does not name one yet."""
         this_one = and_(member.c.list_id == list_id, member.c.email == address_key(email))
         with self._database.write() as connection:
             connection.execute(
@@ -121,7 +121,7 @@ def _changes(connection: Connection, *these: ColumnElement[bool]) -> list[Change
         )
         .where(
             rename.c.intent_id.is_(None),
-            # Of a change that was told, and whose contact nobody has seen, only the history speaks.
+            # If a change was reported, and nobody has seen its contact, only the history shows it.
             rename.c.contact_id.is_not(None),
             *these,
         )
@@ -155,7 +155,8 @@ def record_change(
     contact_id: str | None = None,
     partner_id: int | None = None,
 ) -> bool:
-    """Remember a change made in Mailchimp; told again, or found as well, it is one. Whether it was news."""
+    """Remember a change made in Mailchimp; reported again, or found as well, it is one. Whether it was
+    new."""
     same = (
         rename.c.company == company,
         rename.c.list_id == list_id,

@@ -17,7 +17,7 @@ from mc_pipeline.ledger.statements import chunks, insert_or_replace
 
 @dataclass(frozen=True, slots=True)
 class RememberedPartner:
-    """A partner as Odoo last told it with company types.
+    """A partner as last read from an Odoo with company types.
 
     ``tax_id_mark``: by which a change of its tax id is seen, "" for none. ``company_name``: typed on the
     contact itself, "" for none.

@@ -1,9 +1,9 @@
 """At most so many connections to a Mailchimp user, over all processes and machines (RULES 7.5).
 
-Mailchimp answers 429 above 10 simultaneous connections per user, whoever opens them. The ledger has
-one row per connection that is held. A process keeps the connections it holds between requests, so
-that a request costs no write, gives back those it has not used for a few seconds, and gives some back
-at once when another process waits. What a crashed process held expires.
+Mailchimp answers 429 above 10 simultaneous connections per user, no matter who opens them. The ledger has one
+row per connection that is held. A process keeps the connections it holds between requests, so that a request
+costs no write, gives back those it has not used for a few seconds, and gives some back at once when another
+process waits. What a crashed process held expires.
 """
 
 import logging
@@ -33,7 +33,7 @@ class SlotTimes:
     """The times of the connection slots, in seconds.
 
     live       a slot that nobody renews is free after this long: longer than a process ever pauses
-    idle       a slot that no request used for this long is given back
+    idle       a slot that no request used for this long is released
     look       how often a process looks whether others wait, and renews what it holds
     wait       how long a request waits for a slot before it fails
     poll       how often a waiting process asks again
@@ -133,7 +133,7 @@ class LedgerConnectionSlots:
             self._release(number)
 
     def close(self) -> None:
-        """Give back every connection; requests still under way keep theirs until they end."""
+        """Release every connection; requests in progress keep theirs until they end."""
         with self._changed:
             self._closed = True
             numbers = list(self._idle)

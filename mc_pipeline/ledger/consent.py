@@ -1,4 +1,4 @@
-"""Consent events: who opted out, bounced, complained, subscribed; when, and by whose act (RULES 5.2).
+"""Consent events: who opted out, bounced, complained, subscribed; when, and who made the change (RULES 5.2).
 
 The history is append-only: nothing here changes or removes an event, and the database refuses it too.
 What follows from an event is decided elsewhere (``mc_pipeline.domain``).
@@ -31,7 +31,7 @@ class ConsentEvent:
 
     event         opt_out | clean | complaint | subscribe | archive | pending | transactional | vanish | …;
                   in Odoo: odoo_opt_out, odoo_lift
-    origin        ours | person | admin | unknown; unknown restricts like person, and never lifts
+    origin        ours | person | admin | unknown; unknown restricts like person, and never removes an opt-out
     status_from   Mailchimp status before; "" when it was never seen before or is no status
     status_to     Mailchimp status after; "" when the event is no status (in Odoo, for example)
     occurred_at   when it happened, as its source says
@@ -72,7 +72,7 @@ class Consent:
     def record_of_erased(self, events: Sequence[ConsentEvent], addresses: Mapping[str, str]) -> None:
         """Add opt-outs of people who were erased: under their pseudonyms, and due in Odoo by address.
 
-        ``addresses``: pseudonym to address, which is kept only until the opt-out is carried.
+        ``addresses``: pseudonym to address, which is kept only until the opt-out is applied.
         """
         with self._database.write() as connection:
             news = [event for chunk in chunks(events) for event in _unknown(connection, chunk)]
@@ -97,9 +97,10 @@ class Consent:
     def learn_origin(
         self, event: ConsentEvent, origin: Origin, *, source: EventSource, seen_at: datetime
     ) -> None:
-        """Remember whose act a recorded event of unknown origin was: a later proof, no second event.
+        """Remember who made a recorded event of unknown origin: a later proof, no second event.
 
-        ``events`` tell the origin then. When the person and an administrator are both told, it stays unknown.
+        ``events`` show the origin then. If both the person and an administrator are reported, it stays
+        unknown.
         """
         email = address_key(event.email)
         same_person = select(rename.c.old_email).where(
@@ -159,7 +160,7 @@ class Consent:
         return events
 
     def refused_for_good(self, emails: Collection[str] | None = None) -> dict[str, ConsentEvent]:
-        """Whom Mailchimp refused for good when we wrote about them, in any audience: the latest refusal.
+        """Whom Mailchimp refused permanently when we wrote about them, in any audience: the latest refusal.
 
         ``evidence["refused"]`` says how: compliance or forgotten. ``emails`` limits the answer to these.
         """
@@ -241,7 +242,7 @@ class Consent:
             consent_event.c.company == company,
             consent_event.c.event.in_(sorted(OPTED_OUT_EVENTS)),
             consent_event.c.origin != Origin.OURS,
-            # A refusal of Mailchimp's tells of an opt-out of earlier times.
+            # A refusal by Mailchimp shows an earlier opt-out.
             consent_event.c.source != EventSource.WRITE,
             happened > until - timedelta(days=days),
             happened <= until,

@@ -48,7 +48,7 @@ class Database:
         """The clock's moment in UTC, refused when it has no timezone."""
         moment = self._clock()
         if moment.tzinfo is None:
-            raise LedgerError("the clock given to the ledger tells times without a timezone; give it UTC")
+            raise LedgerError("the clock given to the ledger gives times without a timezone; give it UTC")
         return moment.astimezone(UTC)
 
     @contextmanager
@@ -64,9 +64,9 @@ class Database:
             yield connection
 
     def compact(self) -> None:
-        """Write the file anew, so that it holds nothing of rows that were deleted or changed (SQLite).
+        """Rewrite the file, so that it holds nothing of rows that were deleted or changed (SQLite).
 
-        PostgreSQL does so by itself, by and by.
+        PostgreSQL does so on its own over time.
         """
         if self.dialect != "sqlite":
             return
@@ -76,7 +76,7 @@ class Database:
                 connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.OperationalError as error:
             raise LedgerUnavailableError(
-                f"the ledger at {self.location} could not be written anew ({error}): try again when nobody "
+                f"the ledger at {self.location} could not be rewritten ({error}): try again when nobody "
                 "else uses it"
             ) from error
 
@@ -114,8 +114,8 @@ class Database:
 def database_url(url: str | None, environment: dict[str, str] | None = None) -> URL:
     """Where the ledger is: the URL given, ``MC_PIPELINE_DATABASE_URL``, or a file under ``DAGSTER_HOME``.
 
-    ``postgres://`` and ``postgresql://`` mean the psycopg2 driver, the one that Dagster brings along.
-    Raises ``LedgerError`` naming what to set when none of the three is there or the kind is unknown.
+    ``postgres://`` and ``postgresql://`` mean the psycopg2 driver, the one that comes with Dagster. Raises
+    ``LedgerError`` naming what to set when none of the three is there or the kind is unknown.
     """
     variables = os.environ if environment is None else environment
     text = url or variables.get(DATABASE_URL_VARIABLE, "")
@@ -167,7 +167,7 @@ def _sqlite_engine(url: URL) -> Engine:
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: Any) -> None:
-        # The driver would start transactions by itself, later than SQLAlchemy thinks, and not for DDL.
+        # The driver would start transactions on its own, later than SQLAlchemy thinks, and not for DDL.
         connection.isolation_level = None
         connection.execute("PRAGMA foreign_keys = ON")
         # What is deleted or replaced is overwritten: it may be the address of somebody who was erased.
@@ -212,7 +212,8 @@ def _close_to_others(path: Path) -> None:
 
 
 def _switch_to_write_ahead(path: Path) -> None:
-    """Write-ahead mode is a property of the file: it is set once, by whoever opens the file first."""
+    """Write-ahead mode is a property of the file: it is set once, by the process that opens the file
+    first."""
     give_up_at = time.monotonic() + _BUSY_TIMEOUT_MILLISECONDS / 1000
     while True:
         try:

@@ -23,7 +23,7 @@ DUE, WAITS, REFUSED, CONFLICT = "due", "waits", "refused", "conflict"
 class DueInOdoo:
     """One address.
 
-    state      due       the next run decides about it, and carries it; after a failure none is requested for
+    state      due       the next run decides about it, and applies it; after a failure none is requested for
                          it before ``retry_at`` (UTC)
                waits     an old opt-out of ``list_id``, until a person releases those
                refused   Odoo does not take the address; tried again at ``retry_at`` (UTC)
@@ -103,10 +103,10 @@ class DueInOdooRows:
             ]
 
     def decide(self, company: str, decided: Mapping[str, int], still_open: Iterable[DueInOdoo]) -> None:
-        """Remember what became of the addresses that were decided about; those without a row are done with.
+        """Record the outcome for the addresses that were decided about; those without a row are done with.
 
         ``decided``: with the version that the decision builds on (0: there was no row). An address of which
-        something new was heard since then stays due.
+        something new was read since then stays due.
         """
         rows = {address_key(row.email): vars(row) for row in still_open}
         versions = {address_key(email): version for email, version in decided.items()}

@@ -49,7 +49,7 @@ OF_PARTNERS = (schema.company_record,)
 class PersonalColumns:
     """Where a table of the ledger holds who somebody is.
 
-    ``addresses`` name the person: they become the pseudonym. ``about`` is what else may tell who it was, and
+    ``addresses`` name the person: they become the pseudonym. ``about`` is what else may show who it was, and
     becomes the value given. ``is_state``: rows are deleted, as they say how somebody is, not what happened.
     """
 
@@ -89,7 +89,7 @@ _STILL_OPEN: Mapping[str, ColumnElement[bool]] = {
     "ledger_unsubscribe_due": true(),
     "ledger_webhook_delivery": schema.webhook_delivery.c.processed_at.is_(None),
 }
-"""What has to be carried yet, by name of the table: it needs the address. A conflict is for a person to
+"""What still has to be applied, by name of the table: it needs the address. A conflict is for a person to
 decide, and nobody is asked to decide about somebody who was erased."""
 
 _NEEDED_WHILE_OPEN = frozenset({"ledger_standing_opt_out"})
@@ -170,7 +170,7 @@ class Erasures:
     def merge_beside(self) -> None:
         """Take over what the file beside the ledger knows and the ledger does not, and the other way round.
 
-        So the tombstones survive when an older copy of the ledger is put back, and the file is made anew when
+        So the tombstones survive when an older copy of the ledger is restored, and the file is rebuilt when
         it is lost. What such a copy holds of these people is forgotten by the next run (``forget_again``):
         until then their erasure is not complete. Raises ``LedgerError`` when the file is damaged.
         """
@@ -223,7 +223,7 @@ class Erasures:
     def forget(self, email: str, pseudonym: str) -> dict[str, int]:
         """Put the pseudonym in place of the address, everywhere; return how many rows changed, by table.
 
-        A write of which nobody knows what became of it is given up: the person is gone from Mailchimp.
+        A write with an unknown outcome is given up: the person is gone from Mailchimp.
         """
         key = address_key(email)
         now = self._database.now()
@@ -274,7 +274,7 @@ class Erasures:
         return found
 
     def forget_what_is_done(self, email: str, pseudonym: str) -> bool:
-        """Forget an address but for what has to be carried yet; return whether there was anything."""
+        """Forget an address except for what still has to be applied; return whether there was anything."""
         key = address_key(email)
         changed = 0
         with self._database.write() as connection:
@@ -373,7 +373,7 @@ def _forget_in(
         return _move_standing(connection, key, pseudonym)
     changed = 0
     for column in personal.addresses:
-        # Told once more after an earlier erasure, the same event would be there twice.
+        # Reported once more after an earlier erasure, the same event would be there twice.
         for row in _twins(connection, table, table.c[column], key, pseudonym):
             connection.execute(
                 update(table)

@@ -16,7 +16,7 @@ class LedgerSchemaError(LedgerError):
 
 
 class LeaseHeldError(LedgerError):
-    """Another run is writing for this company on the same path, or hears this list."""
+    """Another run is writing for this company on the same path, or is reading this list for opt-outs."""
 
     def __init__(self, name: str, owner: str, since: datetime, expires_at: datetime) -> None:
         self.name = name
@@ -24,8 +24,8 @@ class LeaseHeldError(LedgerError):
         self.since = since
         self.expires_at = expires_at
         super().__init__(
-            f"{_held(name)} by {owner} since {_minute(since)}; it frees itself at "
-            f"{_minute(expires_at)} unless that run goes on: wait for it, or end it, and start again"
+            f"{_held(name)} by {owner} since {_minute(since)}; it becomes free at {_minute(expires_at)} "
+            "unless that run continues: wait for it, or end it, and start again"
         )
 
 
@@ -37,8 +37,8 @@ class LeaseLostError(LedgerError):
         self.fence = fence
         self.because = because
         super().__init__(
-            f"the lease of {_subject(name)} with fencing number {fence} is lost: {because}; "
-            "this run must stop, the next one resolves what it left open"
+            f"the lease of {_subject(name)} with fencing number {fence} is lost: {because}; this run must "
+            "stop; the next one settles what it left open"
         )
 
 
@@ -79,7 +79,7 @@ def _held(name: str) -> str:
     subject = _subject(name)
     if subject.startswith("audience"):
         return f"{subject} is being read for opt-outs"
-    return f"{subject} {'is being synced' if subject.startswith('company') else 'are being carried'}"
+    return f"{subject} {'is being synced' if subject.startswith('company') else 'are being applied'}"
 
 
 def _minute(moment: datetime) -> str:

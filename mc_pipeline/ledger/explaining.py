@@ -12,8 +12,9 @@ _PUT_BACK = (
 )
 _BY_CODE = {
     sqlite3.SQLITE_CORRUPT: f"is damaged: {_PUT_BACK}",
-    sqlite3.SQLITE_NOTADB: "is no ledger, or is damaged from its beginning: "
-    f"{_PUT_BACK}; or name another place",
+    sqlite3.SQLITE_NOTADB: (
+        f"is not a ledger, or its beginning is damaged: {_PUT_BACK}; or name another place"
+    ),
     sqlite3.SQLITE_FULL: "cannot be written: free some space on its disk, and start again; nothing is half "
     "written",
     sqlite3.SQLITE_READONLY: "cannot be written: give the user who runs mc-pipeline the right to write the "
@@ -38,8 +39,8 @@ def explained(error: BaseException | None, location: str) -> LedgerError | None:
     ):
         return LedgerSchemaError(
             f"the ledger at {location} has other tables than its own version says ({reason}): an update by "
-            f"another program was interrupted, or somebody changed it. To mend it, {_PUT_BACK}, "
-            "and start again: that updates it as a whole"
+            f"another program was interrupted, or somebody changed it. To repair it, {_PUT_BACK}, and "
+            "start again: that updates it as a whole"
         )
     if isinstance(error, sqlite3.DatabaseError):
         # The low byte is the kind, the rest says more of it.

@@ -1,7 +1,7 @@
 """What the merge fields of each audience are like: as they were last read, since when, and which were used.
 
-A field keeps its id when somebody gives it another tag. So whoever renames a field that we fill is found, and
-no second one is made.
+A field keeps its id when somebody gives it another tag. So the renaming of a field that we fill is noticed,
+and no second one is made.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""When audiences and Odoo were last asked for opt-outs, and which cannot be heard (RULES 5.1).
+"""When audiences and Odoo were last read for opt-outs, and which cannot be read (RULES 5.1).
 
 An audience is asked at most once a minute, whichever run does it: here is when that was. The cursors of the
 audiences are in ``opt_out_reads``; those of Odoo are here.
@@ -21,7 +21,7 @@ _READS_UNTIL_GONE = 2
 
 @dataclass(frozen=True, kw_only=True)
 class HearingState:
-    """How an audience was last heard. Times are ours, UTC.
+    """How an audience was last read. Times are ours, UTC.
 
     heard_at       None: never
     failed_since   None: the last time went well; in so many runs (``failures``) it did not since
@@ -40,7 +40,7 @@ class HearingState:
 
     @property
     def is_gone(self) -> bool:
-        """Whether an audience that was heard before was not found twice: it holds nobody (RULES 1.2)."""
+        """Whether an audience that was read before was not found twice: it holds nobody (RULES 1.2)."""
         return (
             self.heard_at is not None
             and self.failure_kind == NOT_FOUND
@@ -49,7 +49,7 @@ class HearingState:
 
 
 class Hearings:
-    """The hearing of all audiences and of Odoo."""
+    """Reads of all audiences and of Odoo for opt-outs."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -62,7 +62,7 @@ class Hearings:
         return {list_id: found.get(list_id) or HearingState(list_id=list_id) for list_id in list_ids}
 
     def heard(self, list_id: str, at: datetime) -> None:
-        """Remember that an audience was heard; ``at`` is when that began."""
+        """Remember that an audience was read; ``at`` is when that began."""
         row = {"list_id": list_id, "heard_at": at, "failed_since": None, "failures": 0, "failed_at": None}
         with self._database.write() as connection:
             insert_or_replace(
@@ -70,7 +70,7 @@ class Hearings:
             )
 
     def failed(self, list_id: str, kind: str, words: str, *, by: str) -> None:
-        """Remember that an audience could not be heard by a run. ``words`` hold no address."""
+        """Remember that an audience could not be read by a run. ``words`` hold no address."""
         now = self._database.now()
         with self._database.write() as connection:
             query = select(hearing).where(hearing.c.list_id == list_id)

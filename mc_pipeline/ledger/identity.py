@@ -1,7 +1,7 @@
 """Which ledger this is, and how far it has come.
 
 A copy has the same id and stays behind; a new ledger has another id. What is kept beside the tables (see
-``mc_pipeline.tables.mark``) tells both from the ledger that the tables were made with.
+``mc_pipeline.tables.mark``) distinguishes both from the ledger that the tables were made with.
 """
 
 import uuid

@@ -27,8 +27,8 @@ class InboxDelivery:
 
     source        user | admin: who did it, by the address that it came to
     email         the member's address; of ``upemail`` the former one, ``new_email`` the present one
-    fired_at      Mailchimp's time, which names no timezone, read as UTC; None where it told none
-    fired_at_raw  the same as it was told
+    fired_at      Mailchimp's time, which names no timezone, read as UTC; None if it gave none
+    fired_at_raw  the same as it was received
     received_at   when it was received (UTC)
     body_digest   SHA-256 of the body in hex
     id            of the row; 0 before it is kept

@@ -1,6 +1,6 @@
 """One writer per company and path: a lease with an owner, an expiry and a fencing number (RULES 7.5).
 
-A company has two paths, ``changes`` and ``opt_outs``, whose writers run side by side; hearing an audience has
+A company has two paths, ``changes`` and ``opt_outs``, whose writers run side by side; reading an audience has
 a lease of its own per list. Each lease has a name, and each name a fencing number.
 
 The number goes up with every new owner and is checked inside each writing transaction, so that a
@@ -93,7 +93,7 @@ class Lease:
             raise LeaseLostError(self.name, self.fence, self._lost_because)
 
     def renew(self) -> None:
-        """Move the expiry away; the heartbeat does it by itself. Raises ``LeaseLostError``."""
+        """Move the expiry away; the heartbeat does it on its own. Raises ``LeaseLostError``."""
         try:
             with self._database.write() as connection:
                 require(connection, self.name, self.fence, self._database.now())
@@ -141,9 +141,9 @@ class Leases:
     ) -> Iterator[Lease]:
         """Hold a lease, renewed in the background, and free it at the end.
 
-        The lease is the company's for one path; that of ``hearing`` is the list's, whichever company hears
-        it. The same owner may hold it several times, nested or from several processes: all have one
-        fencing number, and the last one frees it. Raises ``LeaseHeldError`` when another owner has it.
+        The lease is the company's for one path; that of ``hearing`` is the list's, whichever company reads
+        it. The same owner may hold it several times, nested or from several processes: all have one fencing
+        number, and the last one frees it. Raises ``LeaseHeldError`` when another owner has it.
         """
         if ttl <= timedelta(0):
             raise LedgerError(f"a lease lives for {ttl}; give it a positive time to live")
@@ -178,7 +178,8 @@ class Leases:
         return [LeaseState(**row) for row in rows if not _is_free(row, now)]
 
     def end(self, seen: LeaseState) -> bool:
-        """End a lease whose owner is dead, unless it changed hands since it was ``seen``; tell whether.
+        """End a lease whose owner is dead, unless it changed hands since it was ``seen``; return whether it
+        was ended.
 
         Should the owner live after all, nothing that it writes under this lease is taken any more.
         """
@@ -234,7 +235,8 @@ class Leases:
 
 
 def lease_name(company: str, path: LeasePath = CHANGES, list_id: str = "") -> str:
-    """The name of a lease: the company for its changes, ``company/opt_outs``, or ``list/ID`` for hearing."""
+    """The name of a lease: the company for its changes, ``company/opt_outs``, or ``list/ID`` for reading an
+    audience."""
     if path == HEARING:
         return f"list/{list_id}"
     return company if path == CHANGES else f"{company}/{path}"
@@ -253,14 +255,14 @@ def lock(connection: Connection, name: str) -> RowMapping:
 def lock_members(connection: Connection, list_ids: Iterable[str]) -> None:
     """Make the transactions that change records of these audiences' members follow each other.
 
-    They are made under several leases: hearing, observing, settling.
+    They are made under several leases: reading for opt-outs, observing, settling.
     """
     for list_id in sorted(set(list_ids)):
         lock(connection, f"members/{list_id}")
 
 
 def require(connection: Connection, name: str, fence: int, now: datetime) -> None:
-    """Go on only while ``fence`` is the present number of the lease and it has not run out.
+    """Continue only while ``fence`` is the present number of the lease and it has not run out.
 
     Holds the row of the lease until the transaction ends: nobody can take it over meanwhile.
     Raises ``LeaseLostError``.
@@ -271,7 +273,7 @@ def require(connection: Connection, name: str, fence: int, now: datetime) -> Non
             raise LeaseLostError(name, fence, f"it is free, and its number is {row['fence']} by now")
         raise LeaseLostError(name, fence, f"{row['owner']} holds it with number {row['fence']}")
     if row["owner"] is None:
-        raise LeaseLostError(name, fence, "it was given back")
+        raise LeaseLostError(name, fence, "it was released")
     if row["expires_at"] <= now:
         raise LeaseLostError(name, fence, _EXPIRED)
 

@@ -82,10 +82,10 @@ class Ledger:
         """Open the ledger and bring its schema up to date.
 
         ``url`` is a database URL; without it ``MC_PIPELINE_DATABASE_URL`` counts, or else the file
-        ``$DAGSTER_HOME/mc_pipeline/ledger.db``, made for its owner only. ``clock`` tells the time (UTC).
-        Raises ``LedgerError`` (no place named), ``LedgerUnavailableError`` (cannot be reached or
-        written), ``LedgerSchemaError`` (written by a newer mc_pipeline), ``LedgerError`` (the file of erased
-        people beside it is damaged).
+        ``$DAGSTER_HOME/mc_pipeline/ledger.db``, made for its owner only. ``clock`` returns the time (UTC).
+        Raises ``LedgerError`` (no place named), ``LedgerUnavailableError`` (cannot be reached or written),
+        ``LedgerSchemaError`` (written by a newer mc_pipeline), ``LedgerError`` (the file of erased people
+        beside it is damaged).
         """
         place = database_url(url)
         database = Database(place, clock)

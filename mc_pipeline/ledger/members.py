@@ -102,7 +102,7 @@ _CLOCKS_DIFFER = timedelta(minutes=2)
 
 @dataclass(frozen=True, kw_only=True)
 class ObservationSummary:
-    """What an observation told: members never seen before, consent events by kind, members not found,
+    """What an observation found: members never seen before, consent events by kind, members not found,
     members found again, records for which Mailchimp's version of our data was learned, and marketing
     permissions that were taken back."""
 
@@ -187,7 +187,8 @@ class Members:
     def changes(self, observed: "pd.DataFrame", observed_at: datetime) -> list[StatusChange]:
         """Which of these members have another status than the ledger knows; nothing is recorded.
 
-        For whoever wants to find out more about a change before ``observe`` or ``observe_some`` records it.
+        For callers that want to find out more about a change before ``observe`` or ``observe_some`` records
+        it.
         """
         rows = checked(observed)
         with self._database.read() as connection:
@@ -207,7 +208,7 @@ class Members:
     ) -> list[ConsentEvent]:
         """Take over some members as they are now (rows of ``mailchimp_members``); return the events recorded.
 
-        Whoever is not among them is as before. A change that ``observe`` recorded is none here, nor the
+        Members who are not among them are as before. A change that ``observe`` recorded is none here, nor the
         other way round. ``find`` says more about changes, by list and address, and must not take long;
         ``source`` says how they were learned of. ``lease`` names the one that ``fence`` is of, by default the
         company's for its changes. Raises ``ObservationError`` and, with a ``fence``, ``LeaseLostError``.
@@ -227,7 +228,7 @@ class Members:
     def record_past(self, events: Sequence[ConsentEvent], *, lease: str, fence: int) -> None:
         """Record what happened to members and left no trace in their status, under the lease named.
 
-        Who opted out and came back has the old status, but consent of before is void for good. Raises
+        Who opted out and came back has the old status, but earlier consent is void permanently. Raises
         ``LeaseLostError``.
         """
         if not events:
@@ -492,9 +493,10 @@ class Members:
         audience: str = "",
         contact_id: str | None = None,
     ) -> None:
-        """Remember that a member of an audience changed their address in Mailchimp; told twice, it is one.
+        """Remember that a member of an audience changed their address in Mailchimp; recorded twice, it is
+        one.
 
-        For a change of which no record shows whose it is: what reading finds is remembered by itself. The two
+        For a change of which no record shows whose it is: what reading finds is recorded separately. The two
         addresses know of each other's opt-outs from here on.
         """
         old, new = address_key(old_email), address_key(new_email)

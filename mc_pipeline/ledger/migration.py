@@ -1,4 +1,4 @@
-"""Brings a ledger to the schema of this version, when it is opened.
+"""Upgrades a ledger to the schema of this version, when it is opened.
 
 Safe when several processes open a ledger at once: each takes the database's write lock, looks again
 which migrations are missing, and runs them in one transaction.

@@ -173,7 +173,7 @@ def inheritance(
 
 
 def standing_opt_out(events: Iterable[ConsentEvent]) -> ConsentEvent | None:
-    """The last opt-out of an address whose owner did not come back by their own act since, if there is one.
+    """The last opt-out of an address whose owner did not resubscribe themselves since, if there is one.
 
     One that we made ourselves is it only where no other stands, for the others ask for one in Odoo as well.
     ``events`` are everything known of it, in the order in which it happened.

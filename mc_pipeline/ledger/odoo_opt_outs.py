@@ -1,8 +1,8 @@
-"""Every opt-out carried into Odoo, and every one lifted there: intent before, outcome after (RULES 7.4).
+"""Every opt-out applied to Odoo, and every one removed there: intent before, outcome after (RULES 7.4).
 
-They are also how a row of the blacklist that we made is told from one that a human made (RULES 5.5): ours is
-the row that we made active and that nobody has written since. Odoo's blacklist is one for all companies, and
-so is what is known of it here.
+They are also how a row of the blacklist that we made is distinguished from one that a human made (RULES 5.5):
+ours is the row that we made active and that nobody has written since. Odoo's blacklist is one for all
+companies, and so is what is known of it here.
 """
 
 from collections.abc import Collection, Sequence
@@ -29,12 +29,12 @@ Action = Literal[OdooAction.OPT_OUT, OdooAction.LIFT]
 
 @dataclass(frozen=True, kw_only=True)
 class OdooOptOutIntent:
-    """One address to opt out in Odoo, or to lift there.
+    """One address to opt out in Odoo, or to remove from its blacklist.
 
     address       as Odoo normalises it
     scope         everywhere: the row of the blacklist; company: the company's lists and fields
     list_id, event, occurred_at   the event of Mailchimp that asks for it
-    blacklist_id, blacklist_write_date   the row to lift, as it was last seen
+    blacklist_id, blacklist_write_date   the row to remove, as it was last seen
     """
 
     address: str
@@ -52,7 +52,7 @@ class OdooOptOutIntent:
 
 @dataclass(frozen=True, kw_only=True)
 class OdooOptOutOutcome:
-    """What became of an intent: applied, unchanged, rejected, held_back, or not_sent (found undone).
+    """The outcome of an intent: applied, unchanged, rejected, held_back, or not_sent (found undone).
 
     ``made_by_us``: the row is active by our writing. ``blacklist_write_date`` is the row's after it (UTC).
     """
@@ -153,7 +153,7 @@ class OdooOptOuts:
                 add_events(connection, [_event(row, by_id[row["id"]], now) for row in done])
 
     def open(self, company: str) -> list[OdooOptOut]:
-        """Intents of which nobody knows what became of them, oldest first."""
+        """Intents with an unknown outcome, oldest first."""
         query = (
             select(odoo_opt_out)
             .where(odoo_opt_out.c.company == company, odoo_opt_out.c.settled_at.is_(None))

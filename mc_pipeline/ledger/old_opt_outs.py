@@ -1,6 +1,6 @@
 """Opt-outs from before an audience was first read: shown once, and released by a person (RULES 5.3).
 
-What happens after the first read is held back by nothing. A release opens one audience, for ever.
+Nothing holds back what happens after the first read. An approval opens one audience, permanently.
 """
 
 from collections.abc import Collection
@@ -92,7 +92,7 @@ class OldOptOuts:
             row = connection.execute(query).first()
             if row is None:
                 raise PlanError(
-                    f"no opt-outs wait under {plan_id}: they were released, or nobody is concerned"
+                    f"no opt-outs wait under {plan_id}: they were approved, or nobody is concerned"
                 )
             connection.execute(
                 update(old_opt_outs)

@@ -1,4 +1,5 @@
-"""Members who may have opted out anew although their status is as it was (RULES 5.3), still to be asked.
+"""Members who may have opted out again although their status is unchanged (RULES 5.3), still to be asked
+about.
 
 A question is noted together with the change that raised it, so that the same change raises it once, and is
 answered in the transaction that records what Mailchimp says. The cursor of the reading does not wait for it.

@@ -1,4 +1,4 @@
-"""The addresses that partners have and had in Odoo, and what became of partners that are gone (rule 6.3).
+"""The addresses that partners have and had in Odoo, and what happened to partners that are gone (rule 6.3).
 
 An address is a partner's from the read that first showed it there; that they left it is known from the read
 that showed another one, or none. What follows from it for opt-outs is decided in ``domain.held_addresses``.
@@ -97,7 +97,8 @@ class PartnerAddresses:
         return found
 
     def around(self, emails: Collection[str], partner_ids: Collection[int] = ()) -> list[PartnerAddress]:
-        """All addresses of whoever has or had one of these, or is one of these partners; and who shares them.
+        """All addresses of everyone who has or had one of these, or is one of these partners; and who shares
+        them.
 
         Partners that were merged count as the one that they were merged into.
         """
@@ -130,8 +131,8 @@ class PartnerAddresses:
         """Partners that are not in Odoo any more, and the one that each was merged into (None: in no one).
 
         Only for partners for whose merge was looked: what is not known is asked again. A successor that is
-        known stays where a later look finds none. They left their addresses: whoever takes one up from here
-        on is somebody else.
+        known stays where a later look finds none. They left their addresses: a partner who takes one up from
+        here on is somebody else.
         """
         with self._database.write() as connection:
             known: set[int] = set()

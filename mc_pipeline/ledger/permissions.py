@@ -38,8 +38,8 @@ class PermissionRecord:
     evidence_at, evidence_source   the evidence on which we gave it last; none is known of what earlier
                      versions gave
     withdrawn_at     when it was last seen to be taken back: it was there at the read before
-    lost_at          when we found that nobody will know what became of our giving it; None again when the
-                     member is seen with it, or is given it anew
+    lost_at          when we found that the outcome of our giving it will stay unknown; None again when the
+                     member is seen with it, or is given it again
     """
 
     company: str
@@ -157,7 +157,7 @@ def purpose(text: str) -> str:
 
 
 def note_given(connection: Connection, writes: Iterable[SettledWrite]) -> None:
-    """Take over what became of giving permissions; the other writes are passed over."""
+    """Record the outcome of giving permissions; the other writes are passed over."""
     given = [each for each in writes if each.operation == Operation.PERMIT and each.outcome in _GIVEN]
     if not given:
         return
@@ -203,7 +203,8 @@ def see(
     """Take over which permissions members have in a read of audiences; return those seen to be taken back.
 
     ``observed`` has list_id, email and permissions_json (missing: the audience asks for none). One that we
-    gave, or were told to be unknown, at or after ``observed_at`` is left alone: the read is older than that.
+    gave, or that were marked as unknown, at or after ``observed_at`` is left alone: the read is older than
+    that.
     """
     rows = observed[observed["permissions_json"].notna()]
     if rows.empty:

@@ -1,8 +1,8 @@
 """The plans that were shown, who released which, and which audiences may be written at all (RULES 7.1–7.3).
 
-An approval releases rows, not a plan's id: it keeps the keys of the rows that the person saw. A first
-load that crashed is planned anew under another id, and its remaining rows still have their approval.
-Whether a plan needs approval is a rule (``mc_pipeline.domain``) and decided before it is saved.
+An approval releases rows, not a plan's id: it keeps the keys of the rows that the person saw. A first load
+that crashed is planned again under another id, and its remaining rows still have their approval. Whether a
+plan needs approval is a rule (``mc_pipeline.domain``) and decided before it is saved.
 """
 
 import json
@@ -227,7 +227,7 @@ class Plans:
     def in_first_load(self, company: str, list_ids: Collection[str]) -> set[str]:
         """Which of these audiences are in their first load, or have it still to come.
 
-        A first load lasts until it is known of all writes of the approved first plan what became of them
+        A first load lasts until the outcome of all writes of the approved first plan is known
         (``mark_applied``); the approval does not end it. As long as it lasts, nobody is asked to confirm,
         tags start no automations, and the audience's store is not finished.
         """

@@ -97,7 +97,7 @@ class MemberRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class SettledWrite:
-    """A write and what became of it. ``body`` is what was sent, ``returned`` the member as answered."""
+    """A write and its outcome. ``body`` is what was sent, ``returned`` the member as answered."""
 
     intent_id: int
     company: str
@@ -166,8 +166,8 @@ def renamed_over(moving: MemberRecord, present: MemberRecord | None, new_email: 
 def consent_event_of(before: MemberRecord, write: SettledWrite) -> ConsentEvent | None:
     """The consent event that a write of ours is.
 
-    An accepted one that changed a status is ours. That Mailchimp refuses a person for good is an opt-out that
-    somebody made before, nobody knows who (RULES 6.6).
+    An accepted one that changed a status is ours. That Mailchimp refuses a person permanently is an opt-out
+    that somebody made before, nobody knows who (RULES 6.6).
     """
     if write.outcome == OutcomeKind.REJECTED and write.refusal and write.operation in REACHING_OPERATIONS:
         return _refused_for_good(before, write)
@@ -251,7 +251,7 @@ def _accepted(record: MemberRecord, write: SettledWrite) -> Changes:
     status = _status_after(write)
     contact_id = (write.returned or {}).get("contact_id") or None
     if write.operation == Operation.CREATE and record.last_status != MemberStatus.ARCHIVED:
-        # Bulk creation does not tell it; whoever had the address before was somebody else.
+        # Bulk creation does not return it; the earlier owner of the address was somebody else.
         changes["contact_id"] = contact_id
     elif contact_id and not record.contact_id:
         changes["contact_id"] = contact_id
@@ -293,7 +293,7 @@ def _accepted(record: MemberRecord, write: SettledWrite) -> Changes:
 
 
 def _status_after(write: SettledWrite) -> str | None:
-    """The status that this write gave the member; ``None`` where it carried none."""
+    """The status that this write gave the member; ``None`` if it had none."""
     match write.operation:
         case Operation.CREATE:
             return (write.returned or {}).get("status") or write.body.get("status")

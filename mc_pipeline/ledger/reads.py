@@ -45,7 +45,7 @@ class Reads:
         complete: bool,
         incomplete_because: str = "",
     ) -> None:
-        """Remember a read; told twice for the same moment, the second time counts."""
+        """Remember a read; recorded twice for the same moment, the second one counts."""
         row = {
             "company": company,
             "table_name": table,

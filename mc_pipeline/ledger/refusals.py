@@ -149,9 +149,9 @@ class _Known:
     def refusal(self, intent: IntentLike) -> Refusal | None:
         """Why this write may not be recorded, if so."""
         if intent.operation in _TAKING_AN_ADDRESS and _addresses(intent)[-1] in self._not_taken_back:
-            return Refusal("Mailchimp does not take the address back: only the person can sign up again")
+            return Refusal("Mailchimp does not accept the address again: only the person can sign up")
         if intent.operation in _TAKING_AN_ADDRESS and self._is_left_behind(intent):
-            return Refusal("changed their e-mail in Mailchimp: never made again under the former one")
+            return Refusal("changed their e-mail in Mailchimp: never created again under the former one")
         if _unsubscribes(intent):
             return None
         if any(self._stands(address, intent.list_id) for address in _addresses(intent)):
@@ -163,11 +163,11 @@ class _Known:
         if self._reaches(intent, last_status) and _addresses(intent)[-1] in self._ever_out:
             return Refusal("opted out of an audience, bounced or complained: no consent counts")
         if self._reaches(intent, last_status) and _addresses(intent)[-1] in self._in_question:
-            return Refusal("whether they opted out in between is still to be asked: the next run asks")
+            return Refusal("it is not yet known whether they opted out in between: the next run asks")
         if intent.operation == Operation.PERMIT and self._last_words.forbid(
             address_key(intent.email), intent.body, intent.evidence
         ):
-            return Refusal("the permission was given on this evidence before, or taken back since")
+            return Refusal("the permission was given on this evidence before, or withdrawn since")
         return None
 
     def _is_left_behind(self, intent: IntentLike) -> bool:

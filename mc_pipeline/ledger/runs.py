@@ -1,7 +1,7 @@
 """Which runs are alive: every run keeps a heartbeat here from its start to its exit (RULES 7.5).
 
-Nobody else can tell. Dagster shows a run whose process was killed as running without end, and a lease is free
-while a healthy run reads. A run is alive while it has not ended and its last heartbeat is younger than
+Nothing else knows. Dagster shows a run whose process was killed as running forever, and a lease is free while
+a healthy run reads. A run is alive while it has not ended and its last heartbeat is younger than
 ``LONGEST_SILENCE``; it beats nine times as often, so that trouble of the database is waited out.
 
 Heartbeats are dated by the clock of the machine that runs: clocks of machines that share a ledger must
@@ -164,7 +164,7 @@ def heartbeat(
 ) -> Iterator[None]:
     """Keep the heartbeat of a run in the background, and end it at the end.
 
-    A ledger that cannot be written only costs heartbeats: the run itself goes on. ``runs`` opens it.
+    A ledger that cannot be written only costs heartbeats: the run itself continues. ``runs`` opens it.
     """
 
     def beat() -> None:
@@ -200,8 +200,8 @@ def heartbeat(
 
 
 _NOT_HEARD_OF = (
-    "run {} gave no sign of life for too long (the process or the machine was asleep, or the ledger could "
-    "not be written), so that others ended it; what it goes on doing is safe, but nobody waits for it"
+    "run {} sent no heartbeat for too long (the process or the machine was asleep, or the ledger could not "
+    "be written), so it was ended; what it still does is safe, but nothing waits for it"
 )
 
 

@@ -34,7 +34,7 @@ metadata = MetaData(
     }
 )
 
-# SQLite numbers rows by itself only where the type is exactly INTEGER.
+# SQLite numbers rows on its own only where the type is exactly INTEGER.
 RowNumber = BigInteger().with_variant(Integer(), "sqlite")
 
 
@@ -195,7 +195,7 @@ permission = Table(
     Column("evidence_source", Text(), nullable=False, server_default=""),
     # When it was last seen to be taken back.
     Column("withdrawn_at", UtcDateTime()),
-    # When it was found that nobody knows what became of our giving it.
+    # When it was found that the outcome of our giving it is unknown.
     Column("lost_at", UtcDateTime()),
     Index("ix_ledger_permission_email", "email"),
 )
@@ -222,7 +222,7 @@ field_definitions = Table(
 )
 
 # The merge fields that were used or made under the tags of the settings: who gives one another tag, or makes
-# it anew, is told.
+# it again, is reported.
 used_field = Table(
     "ledger_used_field",
     metadata,
@@ -250,7 +250,7 @@ consent_event = Table(
     # Empty for events of ledgers older than this column.
     Column("source", Text(), nullable=False, server_default=""),
     Index("ix_ledger_consent_event_email", "email"),
-    # The same event is told several times: by polling, by a webhook, by the answer to our own write.
+    # The same event is reported several times: by polling, by a webhook, by the answer to our own write.
     Index(
         "uq_ledger_consent_event_told_once",
         "list_id",
@@ -315,7 +315,7 @@ company_record = Table(
     Column("is_company", Boolean(), nullable=False),
     Column("commercial_partner_id", BigInteger(), nullable=False),
     Column("parent_id", BigInteger()),
-    # By which a change of the tax id is seen; too short to tell it.
+    # By which a change of the tax id is seen; too short to reveal it.
     Column("tax_id_mark", Text(), nullable=False),
     # Typed on the contact itself; Odoo has no field for it from 19.4 on.
     Column("company_name", Text(), nullable=False),
@@ -326,7 +326,7 @@ partner_gone = Table(
     "ledger_partner_gone",
     metadata,
     Column("partner_id", BigInteger(), primary_key=True, autoincrement=False),
-    # The partner that it was merged into; empty: Odoo does not tell, or it was deleted.
+    # The partner that it was merged into; empty: Odoo does not say, or it was deleted.
     Column("successor_id", BigInteger()),
     Column("found_at", UtcDateTime(), nullable=False),
     Index("ix_ledger_partner_gone_successor_id", "successor_id"),
@@ -427,9 +427,9 @@ hearing = Table(
     "ledger_hearing",
     metadata,
     Column("list_id", Text(), primary_key=True),
-    # By our clock: when the audience was last heard, whichever run did it.
+    # By our clock: when the audience was last read, whichever run did it.
     Column("heard_at", UtcDateTime()),
-    # Since when it could not be heard, how often in a row, and Mailchimp's words; empty: it can be heard.
+    # Since when it could not be read, how often in a row, and Mailchimp's words; empty: it can be read.
     Column("failed_since", UtcDateTime()),
     _count("failures"),
     Column("failed_at", UtcDateTime()),
@@ -462,7 +462,7 @@ due_in_odoo = Table(
     Column("partner_id", BigInteger()),
     Column("conflict", Text(), nullable=False, server_default=""),
     Column("detail", Text(), nullable=False, server_default=""),
-    # Goes up with all that is heard: what was decided on less is decided again.
+    # Goes up with all that is read: what was decided on less is decided again.
     Column("version", Integer(), nullable=False, server_default=text("1")),
     CheckConstraint("state IN ('due', 'waits', 'refused', 'conflict')", name="state"),
 )

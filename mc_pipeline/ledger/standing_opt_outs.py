@@ -42,7 +42,7 @@ class StandingOptOut:
     list_id   the audience concerned; empty: every audience of the company
     cause     blacklisted | opted_out_of_company | evidence_withdrawn | opted_out_meanwhile (found while a
               write of ours that made the member reachable was under way)
-    active    false: it was lifted
+    active    false: it was removed
     said_at   Odoo's date of it, or when it happened in Mailchimp (UTC)
     """
 
@@ -270,7 +270,7 @@ class StandingOptOuts:
                     _postpone(connection, company, list_id, sorted(stay), self._database.now())
 
     def postpone(self, company: str, list_id: str, emails: Collection[str]) -> None:
-        """These could not be carried: a further run is requested for them in a few minutes only."""
+        """These could not be applied: a further run is requested for them in a few minutes only."""
         with self._database.write() as connection:
             for chunk in chunks(sorted({address_key(email) for email in emails})):
                 _postpone(connection, company, list_id, chunk, self._database.now())
@@ -362,7 +362,7 @@ def _is_news(known: Any, said: StandingOptOut) -> bool:
     if said.cause == EVIDENCE_WITHDRAWN and said.active and known["active"]:
         # Later edits of the record move its date, and are no new word.
         return False
-    # Odoo tells whole seconds: of two words of one second, the one that was read last counts.
+    # Odoo returns whole seconds: of two statements of one second, the one that was read last counts.
     known_at: datetime = known["said_at"]
     return said.said_at > known_at or (said.said_at == known_at and said.active != known["active"])
 

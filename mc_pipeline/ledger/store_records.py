@@ -37,7 +37,8 @@ class StoreRecord:
     refused_digest     of the document that Mailchimp refused last; refused_detail: in its words
     retry_at           when it is sent again unchanged, UTC
     order_id, month, customer_id    of an order: id in Odoo, its month (YYYY-MM), the customer it was sent for
-    rate               of an order in another currency: its currency per unit of the store's, once for ever
+    rate               of an order in another currency: its currency per unit of the store's, fixed
+                       permanently
     attribution_json   of an order that was taken out: what Mailchimp attributed it to until then, and no
                        longer does; {} where to nothing
     email, person, generation    of a customer: address, a name of ours for the person, how many addresses

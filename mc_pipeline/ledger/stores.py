@@ -74,7 +74,7 @@ class Stores:
     def mark_gone(self, company: str, fence: int, store_id: str) -> None:
         """Remember that Mailchimp has no such store any more, nor anything that was in it.
 
-        What it refused is forgotten: a store that is made again is asked anew.
+        What it refused is forgotten: a store that is made again is asked again.
         """
         now = self._database.now()
         with self._database.write() as connection:
@@ -225,7 +225,7 @@ class Stores:
         return frozenset(found)
 
     def adopt_customers(self, company: str, fence: int, store_id: str, found: Mapping[str, str]) -> None:
-        """Take over customers that a store has, whoever made them: id to address.
+        """Take over customers that a store has, no matter who made them: id to address.
 
         An id that the ledger knows under another address is passed over.
         """
@@ -262,7 +262,7 @@ class Stores:
         """Give customers their ids, and return their records; who has one already keeps it.
 
         ``formerly``: address to the id of the customer that the same person was in this store until now, None
-        where there is none. Whoever has an id in another store of the company has it here as well.
+        where there is none. A person who has an id in another store of the company has it here as well.
         """
         known = self.customers(store_id, formerly)
         new = {

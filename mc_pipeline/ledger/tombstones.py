@@ -1,4 +1,4 @@
-"""The tombstones beside the ledger: a file that is still there when an older copy of the ledger is put back.
+"""The tombstones beside the ledger: a file that is still there when an older copy of the ledger is restored.
 
 An older ledger does not know who was erased since it was copied, and the next run would make these people
 members again. The file holds what the table ``ledger_erasure`` holds: pseudonyms, the id of the key, ids of
@@ -133,9 +133,9 @@ class TombstoneFile:
 
     def _damaged(self, what: str) -> LedgerError:
         return LedgerError(
-            f"the file of erased people {self.path} cannot be read ({what}). Put it back from a backup. If "
+            f"the file of erased people {self.path} cannot be read ({what}). Restore it from a backup. If "
             "there is none, and the ledger was not replaced by an older copy since the last erasure, move "
-            "the file away: it is made anew from the ledger."
+            "the file away: it is rebuilt from the ledger."
         )
 
 

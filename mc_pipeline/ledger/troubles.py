@@ -1,8 +1,8 @@
 """What is open in each company: what broke, what waits for a person, what was not looked at, and since when.
 
 Every step reports what it found, all at once, and replaces what it reported in an earlier run. What is found
-again keeps the time of its first report, so that it can be told from what is new. Sentences carry no personal
-data: addresses are masked by whoever reports them.
+again keeps the time of its first report, so that it can be distinguished from what is new. Sentences hold no
+personal data: the code that reports them masks addresses.
 """
 
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ class TroubleKind(StrEnum):
     WAITS = "waits"
     """A person has to approve it; the run is a success (exit code 3)."""
     NOT_LOOKED_AT = "not_looked_at"
-    """It depends on something that is broken or waits, and says which; by itself no failure."""
+    """It depends on something that is broken or waits, and says which; no failure on its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Trouble:
     place        which one, by its name in the settings or in the two systems
     code         a short constant name of the fault: what is found again has the same part, place and code
     sentence     what is wrong, in one sentence, without personal data
-    what_to_do   what a person does about it, in one sentence; empty: it is tried again by itself
+    what_to_do   what a person does about it, in one sentence; empty: it is retried automatically
     owner        who acts: data engineering, marketing ops or finance
     """
 

@@ -1,6 +1,6 @@
 """Evidence of consent that people were made subscribed or pending on, each by its own record (RULES 5.6).
 
-Written in the transaction that records the event. Whoever takes it back is found by the record in Odoo (the
+Written in the transaction that records the event. People who withdraw it are found by the record in Odoo (the
 mailing subscription, the partner with the field), whatever address the person has by then.
 """
 
@@ -141,7 +141,7 @@ def keep_used_evidence(connection: Connection, events: Iterable[EventLike]) -> N
 def keep_evidence_of_lost(connection: Connection, writes: Iterable[WriteLike]) -> None:
     """Inside a transaction of another module: keep what writes rest on whose answer was lost.
 
-    Whoever was asked to confirm by one may have done so since: no event of ours tells of it.
+    People who were asked to confirm because of one may have done so since: no event of ours shows it.
     """
     _keep(
         connection,

@@ -1,8 +1,8 @@
 """Batch operations: many requests in one, worked off by Mailchimp later, their results as a gzipped tar.
 
 Mailchimp API: a batch that is ``finished`` may consist of failures; operations run in any order and are
-told apart by ``operation_id`` alone; the results' address is signed, expires within minutes and is used
-as it is, without the API key; results, and then the batch itself (404), disappear after some days.
+distinguished by ``operation_id`` alone; the results' address is signed, expires within minutes and is used as
+it is, without the API key; results, and then the batch itself (404), disappear after some days.
 """
 
 import json
@@ -231,7 +231,7 @@ def submitted_since(client: MailchimpClient, since: datetime) -> list[str]:
 
 
 def results(client: MailchimpClient, batch_id: str, expected: Iterable[str] = ()) -> BatchResults:
-    """Download what became of each operation of a finished batch.
+    """Download the result of each operation of a finished batch.
 
     ``expected`` operation ids without a result are in ``missing`` of what is returned.
 

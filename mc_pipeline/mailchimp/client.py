@@ -220,7 +220,7 @@ class SafeApiClient(ApiClient):
                     headers=headers,
                     auth=("user", self.api_key),
                     timeout=self.timeout,
-                    # Following a redirect would turn a POST into a GET and carry the key along.
+                    # Following a redirect would turn a POST into a GET and send the key along.
                     allow_redirects=False,
                 )
             except requests.RequestException as error:

@@ -58,10 +58,10 @@ def classify_rejection(
 ) -> RejectionKind:
     """Say why Mailchimp refused one member; the same for single calls, bulk creation and batch results.
 
-    ``exists``: already in the audience. ``compliance``: unsubscribed, bounced or under review, for good.
-    ``forgotten``: permanently deleted, for good. ``invalid``: the data must change. ``deferred``: the
-    same data may pass later ("signed up to a lot of lists"). ``limit``: the plan or the account takes no
-    more contacts, whoever they are. ``other``: none of these.
+    ``exists``: already in the audience. ``compliance``: unsubscribed, bounced or under review, permanently.
+    ``forgotten``: permanently deleted. ``invalid``: the data must change. ``deferred``: the same data may
+    pass later ("signed up to a lot of lists"). ``limit``: the plan or the account takes no more contacts, no
+    matter who they are. ``other``: none of these.
 
     ``error_code`` and ``field`` are those of the errors[] of POST /lists/{list_id}.
     """
@@ -88,7 +88,7 @@ class MailchimpError(Exception):
     Attributes:
         status: HTTP status, None where there was no answer.
         title, detail: Mailchimp's own words, unmasked: ``detail`` may quote an e-mail address, so it
-            belongs into tables and the ledger, never into a log. ``str()`` is masked.
+            belongs in tables and the ledger, never into a log. ``str()`` is masked.
         errors: Mailchimp's errors[] (field, message), unmasked.
         method, path: what was asked, the path relative to ``/3.0``.
         request_id: ``X-Request-Id`` of the answer, which Mailchimp's support asks for.
@@ -241,7 +241,7 @@ class MailchimpNotSentError(MailchimpError):
 class ForbiddenRequestError(MailchimpNotSentError):
     """A request that the product must never make (docs/design.md, invariants); refused before it is sent."""
 
-    advice = "Nothing was sent: this is a fault of the program, not of the data or of Mailchimp."
+    advice = "Nothing was sent: this is a bug in mc_pipeline, not a fault of the data or of Mailchimp."
 
 
 class BatchLostError(MailchimpError):

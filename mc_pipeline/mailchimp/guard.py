@@ -1,15 +1,14 @@
-"""Requests that this product never makes, whoever asks; the last line of defence for its invariants.
+"""Requests that this product never makes, no matter who asks; the last line of defence for its invariants.
 
 Judged on method, path and body alone, inside batch operations too. Whether a permitted request should
 be made is decided in :mod:`mc_pipeline.domain`.
 
-Mailchimp API, why each is refused: PUT on a member re-adds archived people and overwrites consent;
-POST on /lists/{list_id} with ``update_existing`` overwrites the status of whoever is there; POST on
-/members revives archived people; an e-commerce customer with ``opt_in_status`` true becomes subscribed;
-a status of an order mails its customer, so only a new order may have one, and only "pending"; what an order
-is attributed to is Mailchimp's to say, so it is never sent;
-tags outside the ``tags`` key are answered 204 and dropped silently; a webhook that reports API calls sends
-our own writes back to us.
+Mailchimp API, why each is refused: PUT on a member re-adds archived people and overwrites consent; POST on
+/lists/{list_id} with ``update_existing`` overwrites the status of existing members; POST on /members revives
+archived people; an e-commerce customer with ``opt_in_status`` true becomes subscribed; a status of an order
+mails its customer, so only a new order may have one, and only "pending"; what an order is attributed to is
+Mailchimp's to say, so it is never sent; tags outside the ``tags`` key are answered 204 and dropped silently;
+a webhook that reports API calls sends our own writes back to us.
 """
 
 import json
@@ -32,7 +31,7 @@ def path_segments(path: str) -> list[str]:
 def refuse_forbidden(method: str, path: str, body: Any) -> None:
     """Raise :class:`ForbiddenRequestError` when this request breaks an invariant of the product.
 
-    ``body`` is the request's object (not its JSON text); operations of a batch carry theirs as JSON text.
+    ``body`` is the request's object (not its JSON text); operations of a batch have theirs as JSON text.
     """
     method = method.upper()
     segments = path_segments(path)
@@ -93,7 +92,7 @@ def _check_member_tags(method: str, path: str, body: Any) -> None:
 def _check_webhook(method: str, path: str, body: Any) -> None:
     sources = body.get("sources") if isinstance(body, Mapping) else None
     if not isinstance(sources, Mapping) or not {"user", "admin", "api"} <= set(sources):
-        _refuse(method, path, "a webhook names all its sources: nobody knows what the others are then")
+        _refuse(method, path, "a webhook names all its sources: otherwise the others are unknown")
     if sources["api"] is not False:
         _refuse(method, path, "a webhook never reports API calls: they would be our own writes")
 
@@ -120,7 +119,7 @@ def _check_order(method: str, path: str, rest: list[str], body: Mapping[str, Any
     if len(rest) > 3:
         for name in ("customer", "financial_status"):
             if name in body:
-                _refuse(method, path, f"{name} belongs to a new order: a correction says nothing of it")
+                _refuse(method, path, f"{name} belongs to a new order: a correction never sends it")
     elif "financial_status" in body and (
         body["financial_status"] != "pending" or body.get("cancelled_at_foreign")
     ):
@@ -156,11 +155,11 @@ def _check_operations(method: str, path: str, body: Any) -> None:
 
 
 def _check_reaches_nobody(method: str, path: str, body: Any) -> None:
-    """Nobody knows when an operation of a batch is carried out, nor who has opted out by then."""
+    """Nobody knows when an operation of a batch is executed, nor who has opted out by then."""
     if isinstance(body, Mapping) and (
         body.get("status") in MARKETING_STATUSES or {"marketing_permissions", "members"} & body.keys()
     ):
-        _refuse(method, path, "what makes somebody reachable is sent by itself, never in a batch")
+        _refuse(method, path, "what makes somebody reachable is sent on its own, never in a batch")
 
 
 def _check_operation(method: str, path: str, operation: Any) -> None:

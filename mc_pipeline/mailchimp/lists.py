@@ -34,7 +34,7 @@ class Audience:
 
     ``has_welcome``: Mailchimp says that a classic welcome automation is connected (welcomeSeries,
     singleWelcome, emailFollowup), whether or not it lists it. ``member_count``: subscribed;
-    ``total_contacts``: everyone in any state, None where not told.
+    ``total_contacts``: everyone in any state, None if not known.
     """
 
     id: str
@@ -108,7 +108,7 @@ class ConnectedStore:
 
 
 def connected_stores(client: MailchimpClient) -> list[ConnectedStore]:
-    """Return every store of the account, whoever made it."""
+    """Return every store of the account, no matter who made it."""
     fields = ("id", "name", "list_id", "currency_code")
     return [
         ConnectedStore(

@@ -4,12 +4,12 @@ Mailchimp API: members are asked for by status (archived ones appear only when a
 deleted ones never), at most 1,000 a page by offset. Offsets move when people change status while pages
 are read: a page boundary then skips or repeats people. How :func:`read_members` loses nobody:
 
-1. Each status is read in a frozen window: ``last_changed`` before the moment T, in that order. Whoever
+1. Each status is read in a frozen window: ``last_changed`` before the moment T, in that order. A member who
    changes leaves the window and nobody enters it, so a constant total_items with as many different ids
    proves that nothing moved. Otherwise the status is read again, a bounded number of times.
-2. Whoever changed since T is then read from all statuses (the delta); the later state wins.
+2. Anyone who changed since T is then read from all statuses (the delta); the later state wins.
 3. Every status is counted. When a count is not what was read, people are changing at this moment: 2 and 3
-   are repeated, then the windows of the doubtful statuses are read anew. What still differs is incomplete.
+   are repeated, then the windows of the doubtful statuses are read again. What still differs is incomplete.
 """
 
 import logging

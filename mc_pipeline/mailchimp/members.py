@@ -2,9 +2,9 @@
 
 Reading a whole audience is :mod:`mc_pipeline.mailchimp.member_reading`.
 
-Mailchimp API: a member is addressed by the MD5 of the lower-cased address (``subscriber_hash``).
-POST /lists/{list_id} takes 500 members, answers 200 although members failed, and tells members apart by
-address alone. An address that is there already comes back as ERROR_CONTACT_EXISTS.
+Mailchimp API: a member is addressed by the MD5 of the lower-cased address (``subscriber_hash``). POST
+/lists/{list_id} takes 500 members, answers 200 although members failed, and distinguishes members by address
+alone. An address that is there already comes back as ERROR_CONTACT_EXISTS.
 """
 
 import logging
@@ -87,7 +87,7 @@ class Rejection:
 
 @dataclass(frozen=True)
 class CreateResult:
-    """What became of every address of one creation call; the three lists together hold each address once.
+    """The outcome for every address of one creation call; the three lists together hold each address once.
 
     ``created``: the members as Mailchimp returned them (id, email_address, status, merge_fields, …;
     Mailchimp API: without contact_id in the answer to a bulk creation).
@@ -114,7 +114,7 @@ def create_members(
 
     Raises:
         ForbiddenRequestError: more than 500 members, a status that is never created, an address twice, or
-            keys that do not belong into a creation (tags, interests).
+            keys that do not belong in a creation (tags, interests).
         MailchimpError: nothing was created.
     """
     wanted = _checked(list_id, members)
@@ -422,7 +422,7 @@ def archive_member(
 def delete_member_permanently(
     client: MailchimpClient, list_id: str, subscriber_hash: str
 ) -> Literal[OutcomeKind.APPLIED, OutcomeKind.UNCHANGED]:
-    """Delete a member with everything that tells who they are. ``unchanged``: Mailchimp has none (404).
+    """Delete a member with everything that identifies them. ``unchanged``: Mailchimp has none (404).
 
     Mailchimp API: POST …/actions/delete-permanent; the address can never be imported again, only the person
     can come back, by a form of Mailchimp's.

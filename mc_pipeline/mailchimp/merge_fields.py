@@ -69,7 +69,7 @@ class FieldProblem:
 
     not_a_tag       Mailchimp takes no such tag, or no such type
     renamed         somebody gave the field that we used another tag
-    retyped         somebody made the field anew, of another type
+    retyped         somebody created the field again, with another type
     another_type    the field has another type than the settings need, as far as is known from the beginning
     full            the audience has no room for another field
     refused         Mailchimp did not make the field, in its own words
@@ -120,7 +120,7 @@ def list_merge_fields(client: MailchimpClient, list_id: str) -> dict[str, MergeF
 def room_of(existing: Collection[str]) -> int:
     """Return how many fields an audience may have: more than the usual ones are there with Premium alone.
 
-    Mailchimp API: which plan an account has is not told.
+    Mailchimp API: the API does not say which plan an account has.
     """
     return ROOM if len(existing) <= ROOM else PREMIUM_ROOM
 
@@ -188,8 +188,8 @@ def ensure_merge_fields(
             result.problems[tag] = FieldProblem(
                 "refused",
                 f"Mailchimp did not create the merge field: {error}",
-                "make the field in Mailchimp (Audience, Settings, Audience fields), or name another tag in "
-                "the settings",
+                "create the field in Mailchimp (Audience, Settings, Audience fields), or name another tag "
+                "in the settings",
             )
         else:
             result.created.append(tag)
@@ -227,9 +227,10 @@ def _problem(
         if used is not None and used.type == wanted_type:
             return FieldProblem(
                 "retyped",
-                f"the field was made anew in Mailchimp as {existing.type}, the settings need {wanted_type}",
-                "delete the field in Mailchimp (Audience, Settings, Audience fields): the next run makes it "
-                "again and fills it; or name another tag in companies.yaml",
+                f"the field was created again in Mailchimp as {existing.type}, the settings need "
+                f"{wanted_type}",
+                "delete the field in Mailchimp (Audience, Settings, Audience fields): the next run creates "
+                "it again and fills it; or name another tag in companies.yaml",
             )
         return FieldProblem(
             "another_type",

@@ -1,9 +1,9 @@
 """Reading what changed in the consent of an audience since a moment, page by page, and complaints.
 
 Mailchimp API: ``unsubscribed_since`` goes with status ``unsubscribed`` alone; archived and cleaned members
-appear only when asked for by status. Every window ends at a fixed moment: whoever changes later leaves it and
-is in the next one, as windows overlap. A window during which members moved is read again, a bounded number of
-times; what is doubtful after that is said.
+appear only when asked for by status. Every window ends at a fixed moment: a member who changes later leaves
+it and is in the next one, as windows overlap. A window during which members moved is read again, a bounded
+number of times; what is doubtful after that is said.
 """
 
 from collections.abc import Iterator
@@ -43,7 +43,8 @@ _JUST_NOW = timedelta(seconds=5)
 
 @dataclass(frozen=True)
 class AbuseReport:
-    """Somebody called a campaign spam, in their mail program. ``at`` (UTC) is None where it is not told."""
+    """Somebody called a campaign spam, in their mail program. ``at`` (UTC) is None if Mailchimp gives no
+    date."""
 
     id: int
     email: str
@@ -85,7 +86,7 @@ class ConsentChanges:
         since = {} if self._since is None else {"since_last_changed": self._since - OVERLAP}
         opted_out_since = {} if self._since is None else {"unsubscribed_since": self._since - OVERLAP}
         yield from self._window(MemberStatus.UNSUBSCRIBED, **opted_out_since, before_last_changed=self.until)
-        # Whoever opted out before and changes again during these reads has left the window for good.
+        # Somebody who opted out before and changes again during these reads has left the window permanently.
         yield from self._window(
             MemberStatus.UNSUBSCRIBED, **opted_out_since, since_last_changed=self.until - _JUST_NOW
         )

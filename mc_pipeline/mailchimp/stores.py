@@ -1,4 +1,4 @@
-"""Stores: found or made, bound to one audience for good, and taken out of their first load.
+"""Stores: found or made, bound to one audience permanently, and taken out of their first load.
 
 Mailchimp API: ``list_id`` never changes, another one is ignored without a word. While ``is_syncing`` is true,
 no automation of the store runs, so no mail goes out about what is loaded.

@@ -1,7 +1,7 @@
 """Webhooks of an audience: those there are, made and removed.
 
-Mailchimp API: which sources are on when none is named is not documented, so all are always named. The
-signing secret is told once, in the answer to the creation; older webhooks have none and are not signed.
+Mailchimp API: which sources are on when none is named is not documented, so all are always named. The signing
+secret is shown once, in the answer to the creation; older webhooks have none and are not signed.
 """
 
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ class Webhook:
 
 
 def list_webhooks(client: MailchimpClient, list_id: str) -> list[Webhook]:
-    """Return the webhooks of an audience, whoever made them."""
+    """Return the webhooks of an audience, no matter who made them."""
     answer = client.lists.get_list_webhooks(list_id)
     return [_webhook(found, list_id) for found in require(answer, "webhooks", list)]
 

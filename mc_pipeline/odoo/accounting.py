@@ -224,7 +224,7 @@ def _documents(
         available_fields(client, "account.move", _DOCUMENT_FIELDS),
         stale=_reversing_what_is_gone,
     )
-    # Asked anew in every run: a tie to an order made later leaves no date on the document.
+    # Asked again in every run: a tie to an order made later leaves no date on the document.
     closings = closing_documents(client, company_id, tills)
     # Read by id, a document reset to draft meanwhile comes too.
     return found, [

@@ -26,7 +26,7 @@ class ApiKey:
 def read_api_keys(client: OdooClient) -> list[ApiKey]:
     """The keys with which the client's user may log in now, the one that ends first first.
 
-    Odoo does not tell which of them is in use. Raises OdooError.
+    Odoo does not say which of them is in use. Raises OdooError.
     """
     user = client.execute("res.users", "context_get")["uid"]
     has_end = "expiration_date" in client.fields_get(_MODEL)

@@ -9,10 +9,10 @@ _MODEL = "mail.blacklist"
 
 
 def read_blacklist(client: OdooClient) -> OdooRead:
-    """All rows of ``mail.blacklist``, lifted (archived) ones included.
+    """All rows of ``mail.blacklist``, removed (archived) ones included.
 
-    Columns: blacklist_id int64, email (as Odoo normalised it), active bool (False = lifted),
-    write_date (UTC; missing where Odoo has none).
+    Columns: blacklist_id int64, email (as Odoo normalised it), active bool (False = removed), write_date
+    (UTC; missing where Odoo has none).
 
     Raises OdooAccessError when the user lacks the right Email Marketing / User.
     """

@@ -121,14 +121,14 @@ class Reading:
             return None, ""
         computed = sorted(name for name in fields if not client.fields_get(model)[name].get("store", True))
         if computed:
-            return None, f"Odoo computes {', '.join(computed)} anew, so its changes leave no date"
+            return None, f"Odoo computes {', '.join(computed)} again, so its changes leave no date"
         base = self._earlier(model)
         if base is None:
             return None, "no earlier complete read is stored"
         if base.asked != asked:
             return None, "the earlier read asked for other fields, companies, user or server"
         if not timedelta(0) <= observed_at - base.whole_at < WHOLE_READ_EVERY:
-            return None, f"the last whole read is of {base.whole_at:%Y-%m-%d %H:%M} UTC"
+            return None, f"the last complete read is from {base.whole_at:%Y-%m-%d %H:%M} UTC"
         return base, ""
 
     def _digest(self, client: OdooClient, model: str, fields: Sequence[str]) -> str:
@@ -152,7 +152,7 @@ def odoo_time(moment: datetime) -> str:
 
 
 class _Unchanged:
-    """Tells ``read_all`` which of the listed records it need not read; ``count`` of them, afterwards."""
+    """Says to ``read_all`` which of the listed records it need not read; ``count`` of them, afterwards."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """The client every read and write of Odoo goes through.
 
 ``connect`` gives an ``OdooClient``, over whichever transport; its protocol is what the rest of the package
-knows. Every call carries ``allowed_company_ids``: without it Odoo shows all companies of the user, with a
+knows. Every call sends ``allowed_company_ids``: without it Odoo shows all companies of the user, with a
 company the user lacks it refuses (Odoo 17 to 20).
 """
 
@@ -300,7 +300,7 @@ def _window(limit: int | None, order: str | None, offset: int) -> dict[str, Any]
 def _expect(found: Any, kind: type[Result], model: str, method: str) -> Result:
     if not isinstance(found, kind) or (kind is int and isinstance(found, bool)):
         raise OdooServerError(
-            f"Odoo answered {model}.{method} with {type(found).__name__} in place of {kind.__name__}",
+            f"Odoo answered {model}.{method} with {type(found).__name__} instead of {kind.__name__}",
             model,
             method,
         )

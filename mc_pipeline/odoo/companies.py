@@ -67,7 +67,7 @@ def unseen_because(client: OdooClient, companies: Sequence[int]) -> str:
     # An archived company is nobody's: whose partners it has, cannot be asked.
     lacking = set(companies[1:]) - {*client.user_company_ids, *client.archived_company_ids}
     if lacking:
-        # As far as the user may read them. On one that it may not, it cannot be told.
+        # As far as the user may read them. For one that it may not read, it is not known.
         archived = [("id", "in", sorted(lacking)), ("active", "=", False)]
         with suppress(OdooAccessError):
             lacking -= {*client.with_companies(client.user_company_ids).search(_MODEL, archived)}

@@ -1,6 +1,6 @@
 """HTTP below both transports: one pooled keep-alive session per Odoo, with timeouts and typed failures.
 
-Redirects are never followed, since every request carries the secret. No cookies are kept: every call carries
+Redirects are never followed, because every request contains the secret. No cookies are kept: every call sends
 its credentials, and Odoo refuses a session together with ``X-Odoo-Database``. What an answer says is for the
 transports to read.
 """
@@ -95,7 +95,7 @@ class OdooConnection:
         self._session.close()
 
     def redirected(self, answer: requests.Response, fix: str = ADDRESS_FIX) -> OdooError:
-        """The error for a redirect, which is not followed; ``fix`` where its target tells none."""
+        """The error for a redirect, which is not followed; ``fix`` if its target suggests none."""
         target = urlsplit(answer.headers.get("Location", ""))
         here = urlsplit(self.base)
         if target.scheme and target.hostname:
@@ -157,7 +157,7 @@ class OdooConnection:
                 retry=Retry.READS,
             )
         if isinstance(error, requests.exceptions.ConnectionError | requests.exceptions.ChunkedEncodingError):
-            return OdooConnectionError(f"{where} broke the connection off", retry=Retry.READS)
+            return OdooConnectionError(f"{where} closed the connection", retry=Retry.READS)
         if isinstance(
             error,
             requests.exceptions.InvalidURL
@@ -169,7 +169,7 @@ class OdooConnection:
 
 
 def title(answer: requests.Response) -> str:
-    """The title of an HTML page, which tells a login page from a proxy's error."""
+    """The title of an HTML page, which distinguishes a login page from a proxy's error."""
     found = _TITLE.search(answer.content[:20_000])
     if not found:
         return ""

@@ -31,6 +31,6 @@ def company_currency(client: OdooClient, company_id: int, currencies: dict[int, 
     companies = client.read("res.company", [company_id], ["currency_id"])
     if len(companies) != 1 or companies[0]["currency_id"] not in currencies:
         raise OdooServerError(
-            f"Odoo does not tell the currency of company {company_id}", "res.company", "read"
+            f"Odoo did not return the currency of company {company_id}", "res.company", "read"
         )
     return currencies[companies[0]["currency_id"]]

@@ -1,6 +1,6 @@
 """What can go wrong when speaking to Odoo, as one hierarchy a caller can branch on.
 
-Odoo tells the exception it ended with: over JSON-RPC in ``error.data`` of an HTTP 200 (``error.code`` says
+Odoo returns the exception it ended with: over JSON-RPC in ``error.data`` of an HTTP 200 (``error.code`` says
 nothing: 200 in Odoo 17 and 18, 0 later), over JSON-2 as the body of an HTTP status. The exception's ``name``
 decides in both; the status does not (an unknown field is a 500). ``debug`` is the server's traceback and
 never leaves this module; messages are shortened, masked and stripped of record names, because they end in
@@ -65,7 +65,7 @@ class OdooCompanyArchivedError(OdooAccessError):
 
 
 class OdooModelMissingError(OdooError):
-    """A model is not there: the module that brings it is not installed."""
+    """A model is not there: the module that adds it is not installed."""
 
 
 class OdooFieldMissingError(OdooError):
@@ -83,7 +83,7 @@ class OdooValidationError(OdooError):
 class OdooConnectionError(OdooError):
     """Odoo could not be reached, or the connection broke, after all retries.
 
-    ``may_have_been_applied`` tells whether a write could have reached Odoo before the connection broke.
+    ``may_have_been_applied`` says whether a write could have reached Odoo before the connection broke.
     """
 
     @property
@@ -146,14 +146,14 @@ _LONGEST_MESSAGE = 400
 
 
 def module_of(model: str) -> str:
-    """The Odoo module that brings a model, or an empty text when it is not known here."""
+    """The Odoo module that adds a model, or an empty text when it is not known here."""
     return _MODULES.get(model, "")
 
 
 def model_missing(model: str, method: str = "", name: str = "") -> OdooModelMissingError:
     """The error for a model that Odoo does not have, with the module to install."""
     module = module_of(model)
-    fix = f"install its module {module}" if module else "install the module that brings it"
+    fix = f"install its module {module}" if module else "install the module that adds it"
     return OdooModelMissingError(f"Odoo has no model {model}: {fix}", model, method, name)
 
 
@@ -163,7 +163,8 @@ def from_error_answer(error: Any, model: str, method: str) -> OdooError:
     if not isinstance(data, Mapping) or not data.get("name"):
         said = error.get("message") if isinstance(error, Mapping) else None
         return OdooServerError(
-            f"Odoo failed {_call(model, method)} without saying why ({_readable(str(said or 'no message'))})",
+            f"Odoo failed {_call(model, method)} without giving a reason "
+            f"({_readable(str(said or 'no message'))})",
             model,
             method,
             retry=Retry.READS,
@@ -181,8 +182,8 @@ def from_exception(data: Mapping[str, Any], model: str, method: str) -> OdooErro
         return _no_odoo_database(model, method, name)
     if short == "Unauthorized":
         return OdooAuthenticationError(
-            "Odoo refused odoo.secret over JSON-2: it takes API keys only, no password, and a key ends on "
-            "its day (keys of ordinary users last 90 days at most; Odoo 20 takes those of scope RPC only): "
+            "Odoo refused odoo.secret over JSON-2: it accepts API keys only, no password, and a key "
+            "expires (keys of ordinary users last 90 days at most; Odoo 20 takes those of scope RPC only): "
             "make a new key as the user in odoo.user (Preferences / Security), or set odoo.api to jsonrpc "
             "for a password",
             model,
@@ -212,8 +213,7 @@ def from_exception(data: Mapping[str, Any], model: str, method: str) -> OdooErro
         return model_missing(missing["model"], method, name)
     if name == "builtins.ValueError" and _NO_FIELD.match(message):
         return OdooFieldMissingError(
-            f"{call}: {_readable(message)}; install the module that brings it, "
-            "or take it out of the settings",
+            f"{call}: {_readable(message)}; install the module that adds it, or remove it from the settings",
             model,
             method,
             name,

@@ -38,7 +38,7 @@ def read_mailing_evidence(client: OdooClient) -> MailingEvidence:
 
     ``consented_at`` is when the subscription was created. Odoo has subscriptions without any date: those made
     by writing ``mailing.contact.list_ids`` (the module's import and the contact form). Their later edits set
-    ``write_date``, which tells when something changed and not that somebody consented, so it is not used.
+    ``write_date``, which says when something changed and not that somebody consented, so it is not used.
     """
     try:
         if optional_model_fields(client, "mailing.subscription") is None:

@@ -92,7 +92,7 @@ def _employees(client: OdooClient) -> tuple[frozenset[int], str, tuple[str, ...]
     try:
         existing = optional_model_fields(client, "hr.employee")
         if existing is None:
-            return frozenset(), "", ("Odoo's module hr is not installed: nobody is known as an employee",)
+            return frozenset(), "", ("Odoo's module hr is not installed: employees cannot be recognised",)
         links = [
             name for name in ("work_contact_id", "user_partner_id", "address_home_id") if name in existing
         ]

@@ -1,7 +1,7 @@
 """Which fields of a model are read: those that this version and its modules have, by one ``fields_get``.
 
-Odoo fails a whole read when one field named does not exist, and gives every field (some dear, some forbidden)
-when none is named.
+Odoo fails a whole read when one field named does not exist, and returns every field (some slow, some
+forbidden) when none is named.
 """
 
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ def available_fields(
 ) -> list[str]:
     """The required fields and those of the optional ones that exist.
 
-    Raises OdooFieldMissingError naming every required field that is missing and the module that brings it,
+    Raises OdooFieldMissingError naming every required field that is missing and the module that adds it,
     OdooModelMissingError when the model is missing.
     """
     existing = client.fields_get(model)
@@ -35,7 +35,7 @@ def available_fields(
         fix = (
             f"install the Odoo module {' and '.join(sorted(modules))}"
             if modules
-            else "install the module that brings it, or give the Odoo user the rights to see it"
+            else "install the module that adds it, or give the Odoo user the rights to see it"
         )
         raise OdooFieldMissingError(
             f"Odoo {version_name(client.version)} has no field {', '.join(missing)} on {model} "

@@ -45,8 +45,8 @@ _PARAMETERS: Mapping[str, tuple[str, ...]] = {
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # what RFC 6750 lets a bearer token be
 _NO_DATABASE = b"No database is selected"
 _NOT_HERE = (
-    "there is no JSON-2 (it came with Odoo 19): set odoo.api to auto or jsonrpc, or correct odoo.url, "
-    "which is Odoo's address without /web or /odoo"
+    "there is no JSON-2 (new in Odoo 19): set odoo.api to auto or jsonrpc, or correct odoo.url, which is "
+    "Odoo's address without /web or /odoo"
 )
 
 
@@ -89,7 +89,7 @@ class Json2Transport:
         context = self.call("res.users", "context_get", [], {})
         user_id = context.get("uid") if isinstance(context, Mapping) else None
         if not isinstance(user_id, int):
-            raise OdooServerError("Odoo did not tell whose the API key is", "res.users", "context_get")
+            raise OdooServerError("Odoo did not return the user of the API key", "res.users", "context_get")
         owner = self.call("res.users", "read", [[user_id]], {"fields": ["login"], "load": ""})
         if not (isinstance(owner, list) and len(owner) == 1 and owner[0].get("login") == user):
             raise OdooAuthenticationError(
@@ -124,7 +124,7 @@ class Json2Transport:
             raise
         if single:
             if not (isinstance(result, list) and len(result) == 1):
-                raise OdooServerError(f"Odoo did not tell the id of the new {model}", model, method)
+                raise OdooServerError(f"Odoo did not return the id of the new {model}", model, method)
             return result[0]
         return result
 

@@ -24,11 +24,11 @@ _NOT_TOLD = (OdooAccessError, OdooFieldMissingError, OdooServerError, OdooValida
 
 
 def texts_of_lines(client: OdooClient, lines: Sequence[Record]) -> tuple[dict[int, str], int]:
-    """Texts, by line, for the ordinary lines that have none; and how many of them nothing is told of.
+    """Texts, by line, for the ordinary lines that have none; and how many of them have no text at all.
 
-    The line's ``label``, where Odoo has it and tells it; else the product's name; else ``UNTITLED``. Lines
+    The line's ``label``, where Odoo has it and returns it; else the product's name; else ``UNTITLED``. Lines
     have ``id``, ``name``, ``product_id`` and ``display_type``. Raises OdooConnectionError and the like; a
-    text that Odoo does not tell stops nothing.
+    text that Odoo does not return stops nothing.
     """
     nameless = [line for line in lines if not line["name"] and not line["display_type"]]
     if not nameless:
@@ -44,7 +44,7 @@ def texts_of_lines(client: OdooClient, lines: Sequence[Record]) -> tuple[dict[in
 
 
 def _told(client: OdooClient, model: str, ids: Sequence[int], field: str) -> dict[int, str]:
-    """A text field by id, without those that are empty or that Odoo does not tell."""
+    """A text field by id, without those that are empty or that Odoo does not return."""
     told: dict[int, str] = {}
     for start in range(0, len(ids), _AT_ONCE):
         try:

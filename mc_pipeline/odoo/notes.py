@@ -55,7 +55,7 @@ class Note:
 
 
 class NoteWriter:
-    """Writes the notes of one run; tells what went wrong, and raises nothing that Odoo says.
+    """Writes the notes of one run; reports what went wrong, and raises none of Odoo's errors.
 
     Once Odoo cannot be reached, or it is not known whether notes arrived, no more are sent.
     """

@@ -1,4 +1,4 @@
-"""What was entered in Odoo about opt-outs since a moment, by its own dates, and how addresses stand there.
+"""What was entered in Odoo about opt-outs since a moment, by its own dates, and the state of addresses there.
 
 Each question costs what changed, or what is asked about; none reads the partners. What a long transaction
 shows late is found by the overlap (see ``changes``), what has no date at all by the next comparison of
@@ -44,7 +44,7 @@ class SaidInOdoo:
 
 
 def blacklist_since(client: OdooClient, since: datetime | None) -> list[SaidInOdoo]:
-    """Rows of mail.blacklist written since (UTC; None: all of them), lifted ones included.
+    """Rows of mail.blacklist written since (UTC; None: all of them), removed ones included.
 
     Raises OdooError.
     """
@@ -153,7 +153,7 @@ def addresses_of_partners(client: OdooClient, partner_ids: Collection[int]) -> d
 
 
 def merged_into(client: OdooClient, partner_ids: Collection[int]) -> dict[int, int]:
-    """Into which partner each of these partners was merged, as far as Odoo tells.
+    """Into which partner each of these partners was merged, as far as Odoo shows.
 
     A merge deletes the partners that it takes up. Its only trace is a message on the survivor that names
     them: "Merged with the following partners: Name <address> (ID 4067)" (seen on Odoo 17, 18 and 19). Raises

@@ -52,7 +52,7 @@ class OptOutResult:
                   unknown    the connection broke, and what can be read does not show it done
     blacklist_id  the row of mail.blacklist, where there is one
     by_us         the row is as it is by our writing, not by somebody else's in the same moment
-    last_by_us    whoever wrote the row last was our user
+    last_by_us    our user was the last to write the row
     write_date    of the row after it (UTC)
     """
 
@@ -130,7 +130,7 @@ def find_mailing_list(client: OdooClient, named: str | int) -> int:
 
 
 def read_blacklist_rows(client: OdooClient, addresses: Iterable[str]) -> dict[str, OptOutResult]:
-    """How these addresses stand on the blacklist, to learn what became of a write whose answer was lost.
+    """The state of these addresses on the blacklist, to learn the outcome of a write whose answer was lost.
 
     ``applied``: its row is active; ``unchanged``: archived. Addresses without a row are left out.
     """
@@ -289,7 +289,7 @@ def _until_done(
 ) -> tuple[Any, OdooError | None]:
     """Write what the state lacks and read it back, until nothing is lacking or it will not help.
 
-    Returns the last state and the last trouble. ``write`` tells whether anything was lacking.
+    Returns the last state and the last trouble. ``write`` returns whether anything was lacking.
     """
     trouble: OdooError | None = None
     for _ in range(_ROUNDS):
@@ -297,7 +297,7 @@ def _until_done(
             if not write(state):
                 return state, None
         except OdooError as error:
-            # READS: perhaps carried out. A record that is gone stopped the others of its call.
+            # READS: perhaps done. A record that is gone stopped the others of its call.
             if error.retry is not Retry.READS and not isinstance(error, OdooRecordMissingError):
                 raise
             trouble = error
@@ -362,7 +362,7 @@ def _undone(address: str, trouble: OdooError | None) -> OptOutResult:
     if trouble is not None:
         return OptOutResult(address, OutcomeKind.UNKNOWN, trouble.message)
     return OptOutResult(
-        address, OutcomeKind.REJECTED, "Odoo said it was done, and it is not: look at Odoo's log"
+        address, OutcomeKind.REJECTED, "Odoo reported success, but nothing changed: look at Odoo's log"
     )
 
 

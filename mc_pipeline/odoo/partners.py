@@ -99,7 +99,7 @@ def read_partners(
     ``company`` is the res.company id; ``boolean_fields`` are fields of res.partner that mean consent.
     ``reading`` may take unchanged partners from an earlier read; users, employees, tags, the blacklist and
     subscriptions are read whole each time. Of tags, what only the whole read sees are links that another
-    program made in Odoo's database by itself; of supplier_rank, a count that grows above 1.
+    program made in Odoo's database on its own; of supplier_rank, a count that grows above 1.
     ``company_if_field``: the boolean field of ``company_if``, read only where Odoo has no company types.
 
     Columns: partner_id int64, active bool, name ("" where Odoo has none, as on many addresses), first_name,
@@ -211,8 +211,8 @@ def _blacklisted(client: OdooClient, domain: Domain) -> frozenset[int]:
     """Ids of partners whose address is on the blacklist.
 
     Searched and not read: under ``active_test: False`` the computed field is_blacklisted counts archived
-    blacklist rows as well, so that it is True for people whose opt-out was lifted (Odoo 17 to 19); its search
-    looks at active rows only. It works without the rights on mail.blacklist.
+    blacklist rows as well, so that it is True for people whose opt-out was removed (Odoo 17 to 19); its
+    search looks at active rows only. It works without the rights on mail.blacklist.
     """
     return frozenset(client.search(_MODEL, [*domain, ("is_blacklisted", "=", True)], order="id"))
 

@@ -1,4 +1,4 @@
-"""Partners that are not among a company's: whose they are now, or what became of them.
+"""Partners that are not among a company's: where they belong now, or what happened to them.
 
 Asked by id under all companies of the Odoo user, in reads of their own. What the user cannot see makes no
 table incomplete.
@@ -19,7 +19,7 @@ Fate = Literal["here", "deleted", "merged", "moved", "hidden"]
 
 PAGE = 1000
 SPARE_CALLS = 60
-"""Calls that one question may spend to tell hidden partners from those that are gone."""
+"""Calls that one question may use to distinguish hidden partners from those that are gone."""
 
 _ASKED_AT_A_TIME = 500
 _MOST_MERGES = 20
@@ -28,7 +28,7 @@ _STATES = ["sale", "cancel"]
 
 @dataclass(frozen=True, kw_only=True)
 class PartnerFate:
-    """What became of a partner that a company's read does not show.
+    """What happened to a partner that a company's read does not show.
 
     ``here``: it is the company's, or shared, after all. ``merged``: ``merged_into`` is the partner that has
     its orders now. ``moved``: it belongs to the company called ``company``, which is not above this one.
@@ -97,9 +97,9 @@ def fates_of(
     partner_ids: Collection[int],
     known_successors: Mapping[int, int | None] = MappingProxyType({}),
 ) -> dict[int, PartnerFate]:
-    """What became of partners that a complete read of the company does not show. Raises OdooError.
+    """What happened to partners that a complete read of the company does not show. Raises OdooError.
 
-    A merge is told by the note that Odoo leaves on the survivor; where there is none, or the user may not
+    A merge is shown by the note that Odoo leaves on the survivor; where there is none, or the user may not
     read it (``survivor_known``), the partner counts as deleted. ``known_successors``: partners for whose note
     was looked before, and the survivor that it named. Of partners that Odoo does not show, at most
     ``SPARE_CALLS`` calls find out which of them are hidden; who is left then counts as hidden.
@@ -147,7 +147,7 @@ def _told_apart(
     """Of partners that a search does not show: those that are there after all, the hidden, and the unknown.
 
     Who is in none of them is gone. Odoo refuses a whole call for one hidden record and says nothing of
-    deleted ones, so what is refused is halved until the call tells, the largest parts first, or until the
+    deleted ones, so what is refused is halved until the call shows it, the largest parts first, or until the
     calls are spent.
     """
     there: dict[int, Record] = {}
@@ -173,8 +173,8 @@ def _told_apart(
 def _survivors(
     client: OdooClient, gone: Collection[int], known: Mapping[int, int | None]
 ) -> tuple[dict[int, int], bool]:
-    """Into whom each was merged in the end: a survivor may have been merged, too. And whether that could be
-    looked for: where the user may not read the notes, only what is known already is told."""
+    """Which partner each was merged into in the end: a survivor may have been merged, too. And whether that
+    could be looked for: where the user may not read the notes, only what is known already is returned."""
     found = {partner: survivor for partner, survivor in known.items() if survivor is not None}
     due = set(gone) - known.keys()
     asked = set(known)

@@ -62,7 +62,7 @@ def read_products(client: OdooClient, company_id: int, product_ids: Iterable[int
 
 
 def _attribute_values(client: OdooClient, records: Sequence[Record]) -> dict[int, str]:
-    """Names of the attribute values that tell variants apart, such as Red."""
+    """Names of the attribute values that distinguish variants, such as Red."""
     wanted = sorted({value for record in records for value in record.get(_ATTRIBUTES) or ()})
     if not wanted or optional_model_fields(client, _ATTRIBUTE_VALUES) is None:
         return {}

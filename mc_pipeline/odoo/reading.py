@@ -120,7 +120,7 @@ def iso_time(value: Any) -> str | None:
 
 
 def money(value: Any, decimal_places: int) -> float:
-    """An amount rounded half up to the currency's decimal places; Odoo's own values carry float noise."""
+    """An amount rounded half up to the currency's decimal places; Odoo's own values have float noise."""
     unit = Decimal(1).scaleb(-decimal_places)
     rounded = Decimal(repr(float(value or 0.0))).quantize(unit, rounding=ROUND_HALF_UP)
     return float(rounded) + 0.0

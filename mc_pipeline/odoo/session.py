@@ -152,8 +152,8 @@ class OdooSession:
             self._know_version(self._retry.repeat(json2.asked_version, reads=True))
             if self.version < FIRST_JSON2:
                 raise OdooVersionError(
-                    f"Odoo {version_name(self.version)} at {self.address} has no JSON-2 (it came with "
-                    "Odoo 19): set odoo.api to auto or jsonrpc"
+                    f"Odoo {version_name(self.version)} at {self.address} has no JSON-2 (new in Odoo 19): "
+                    "set odoo.api to auto or jsonrpc"
                 )
             self._log_in(json2, settings)
             self.transport_note = "over JSON-2: odoo.api says so"
@@ -176,7 +176,7 @@ class OdooSession:
         """
         if self.version < FIRST_JSON2:
             return f"Odoo {version_name(self.version)} has no JSON-2"
-        no_key = "odoo.secret is no valid API key, and JSON-2 takes nothing else"
+        no_key = "odoo.secret is not a valid API key, and JSON-2 accepts nothing else"
         if not may_be_api_key(settings.secret.get_secret_value()):
             return no_key
         try:
@@ -218,7 +218,7 @@ class OdooSession:
             },
         )
         if not (isinstance(user, list) and len(user) == 1 and isinstance(user[0].get("company_ids"), list)):
-            raise OdooServerError("Odoo did not tell the companies of its user", "res.users", "read")
+            raise OdooServerError("Odoo did not return the companies of its user", "res.users", "read")
         return tuple(sorted(user[0]["company_ids"]))
 
 
@@ -226,7 +226,7 @@ def version_of(text: str) -> tuple[int, int]:
     """(19, 0) of "19.0", "18.0+e-20250520", "saas~18.3" or "19.0a1"."""
     found = re.search(r"(\d+)\.(\d+)", text)
     if not found:
-        raise OdooServerError(f"Odoo does not tell its version in a known form ({text[:40]!r})")
+        raise OdooServerError(f"Odoo did not return its version in a known form ({text[:40]!r})")
     return int(found[1]), int(found[2])
 
 

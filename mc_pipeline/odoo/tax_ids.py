@@ -1,4 +1,4 @@
-"""Marks of tax ids: enough to see that one changed, too little to tell which it is."""
+"""Marks of tax ids: enough to see that one changed, too little to reveal it."""
 
 import hashlib
 import re

@@ -14,7 +14,7 @@ _ALL_DOCUMENTS = "sales_team.group_sale_salesman_all_leads"
 def hidden_sales_documents(client: OdooClient) -> str:
     """Why orders, their lines or invoices may be hidden from the user; an empty text when they are not.
 
-    A server that does not tell groups is not taken as hiding anything.
+    A server that does not report groups is not assumed to hide anything.
     """
     try:
         limited = client.has_group(_OWN_DOCUMENTS) and not client.has_group(_ALL_DOCUMENTS)

@@ -1,4 +1,4 @@
-"""Batches as every push handles them: carried out now, or found again after an interruption."""
+"""Batches as every push handles them: run now, or found again after an interruption."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -18,10 +18,10 @@ _ONE_LOOK = batches.PollPolicy(total_seconds=0)
 def carry_out(
     client: MailchimpClient, operations: Sequence[batches.Operation], submitted: Callable[[str], None]
 ) -> Results:
-    """Submit a batch, tell ``submitted`` its id, wait, and return results by operation; none where lost.
+    """Submit a batch, pass its id to ``submitted``, wait, and return results by operation; none where lost.
 
     Raises:
-        BatchUnfinishedError: it is still under way.
+        BatchUnfinishedError: it is still running.
         MailchimpError: it was not submitted, or nobody knows.
     """
     batch_id = batches.submit(client, operations)
@@ -40,10 +40,10 @@ def interrupted_batches(
     nameless_since: datetime | None,
     patience: batches.PollPolicy = PATIENCE,
 ) -> Iterator[tuple[str, Results | None]]:
-    """Wait for the batches of interrupted runs and yield their results; None for one that is under way.
+    """Wait for the batches of interrupted runs and yield their results; None for one that is still running.
 
     A batch may have been submitted although its id was never recorded: ``nameless_since`` is since when, and
-    all that the account submitted from then on are looked at. Lost batches are passed over.
+    all that the account submitted since then are looked at. Lost batches are passed over.
     """
     batch_ids = set(known)
     if nameless_since is not None:

@@ -20,8 +20,8 @@ _TEXTS_RETURNED = ("language", "status", "contact_id")
 
 @dataclass(frozen=True)
 class SettledBatches:
-    """What became of the batches of interrupted runs: how many writes are settled by their results, and the
-    ids of intents that a batch still under way may yet apply."""
+    """The outcome of the batches of interrupted runs: how many writes are settled by their results, and the
+    ids of intents that a batch that still runs may yet apply."""
 
     settled: int
     under_way: frozenset[int]
@@ -44,7 +44,8 @@ def settle_batches(writer: MailchimpWriter, patience: batches.PollPolicy = PATIE
     under_way: set[int] = set()
     for batch_id, results in interrupted_batches(writer.client, known, min(without, default=None), patience):
         if results is None:
-            # What a batch without a recorded id is about is not told before it ends: it may be any of these.
+            # It is not known what a batch without a recorded id is about before it ends: it may be any of
+            # these.
             under_way |= {intent.id for intent in open_intents if intent.batch_id in (batch_id, None)}
         else:
             settled += _settle_from(results, open_intents, writer)

@@ -189,9 +189,9 @@ class MemberWrites:
     def permit(self, writes: Sequence[Write]) -> list[Result]:
         """Give members the marketing permissions that their bodies name.
 
-        Whoever should get one that the audience does not ask for gets none (``rejected``), and is tried again
-        by the next run: what has to be corrected is a setting, or the audience. A permission whose answer is
-        lost is not sent again (rule 4.5): the person may have taken it back in between.
+        A member who should get one that the audience does not have gets none (``rejected``), and is tried
+        again by the next run: what has to be corrected is a setting, or the audience. A permission whose
+        answer is lost is not sent again (rule 4.5): the person may have taken it back in between.
         """
         unknown: list[Result] = []
         known: list[Write] = []
@@ -678,7 +678,7 @@ class MemberWrites:
         """Deal with a request that failed as a whole.
 
         Where it may have been applied, its intents stay open: they are read back by the next run, and the
-        rest of this one goes on. Where it surely was not, that is recorded, and the error ends the push, or
+        rest of this one continues. Where it surely was not, that is recorded, and the error ends the push, or
         the writing to its audience or tag.
         """
         if isinstance(error, (MailchimpUnknownOutcomeError, batches.BatchUnfinishedError)):

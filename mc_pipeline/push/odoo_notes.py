@@ -26,7 +26,7 @@ _NOBODY = "Odoo shows no contact with the address"
 
 @dataclass(frozen=True, kw_only=True)
 class CarriedOptOut:
-    """An opt-out, or a lift, that we carried into Odoo just now.
+    """An opt-out, or its removal, that we applied to Odoo just now.
 
     address       as Odoo has it
     blacklist_id  the row; None: the note belongs on the contacts with the address
@@ -44,7 +44,7 @@ class CarriedOptOut:
 class OptOutNotes:
     """The notes of one run.
 
-    ``company`` is the company's key, for an Odoo that does not tell its name. ``seeing_partners`` gives the
+    ``company`` is the company's key, for an Odoo that does not return its name. ``seeing_partners`` gives the
     client for notes on contacts, which may be those of companies above (``companies.seeing_partners``).
     """
 
@@ -81,7 +81,7 @@ class OptOutNotes:
         except OdooError as error:
             without = {each.address: error.message for each in carried}
         except Exception as error:
-            # A note is a courtesy: whatever is wrong with it, the opt-outs are carried.
+            # A note is a courtesy: whatever is wrong with it, the opt-outs are applied.
             without = {each.address: f"{type(error).__name__} in the note" for each in carried}
         self._missing += without.values()
         return without

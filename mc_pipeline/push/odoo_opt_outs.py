@@ -1,6 +1,6 @@
-"""Carries opt-outs into Odoo, and lifts our own: intent before, outcome after, a thousand people at a time.
+"""Applies opt-outs to Odoo, and removes our own: intent before, outcome after, a thousand people at a time.
 
-An answer of Odoo's that was lost is found by reading back, at once or first thing in the next run. Whoever
+An answer of Odoo's that was lost is found by reading back, at once or first thing in the next run. Anyone who
 could not be opted out is due again in the next run: the events stay in the ledger. When all of it is done, a
 note beside each says why (rule 5.3); a note that fails holds nothing back.
 """
@@ -94,9 +94,9 @@ class OdooOptOutWrites:
         return self._notes.trouble
 
     def settle_open(self) -> int:
-        """Find out what became of writes whose outcome an earlier run did not learn; return how many.
+        """Find out the outcome of writes that an earlier run did not learn; return how many.
 
-        Those found undone are decided anew; those to lists and fields as well, which can be repeated.
+        Those found undone are decided again; those to lists and fields as well, which can be repeated.
 
         Raises:
             OdooError: Odoo cannot be read; they stay open.
@@ -140,7 +140,7 @@ class OdooOptOutWrites:
     def _carried_out(
         self, tasks: Sequence[_Task], results: dict[str, list[OptOutResult]]
     ) -> tuple[dict[str, OutcomeKind], str]:
-        """Carry tasks out until Odoo cannot be written; add what came of each address to ``results``.
+        """Do the tasks until Odoo cannot be written; add the outcome of each address to ``results``.
 
         Returns what is to be said of the people whose write broke, and why it did.
         """
@@ -187,7 +187,7 @@ class OdooOptOutWrites:
             ]
 
     def _carried_before(self, found: Sequence[tuple[OdooOptOut, OdooOptOutOutcome]]) -> list[CarriedOptOut]:
-        """What an interrupted run carried, told from the events that asked for it."""
+        """What an interrupted run applied, found from the events that required it."""
         if not found:
             return []
         events = {

@@ -46,7 +46,7 @@ _REFUSED_AS_THEY_ARE = (*_WITH_FIELDS, Operation.UPGRADE, Operation.PERMIT)
 _ON_EVIDENCE = (MemberStatus.SUBSCRIBED, MemberStatus.PENDING)
 
 MEMBER_NOT_CREATED = "the member could not be created"
-"""Why a tag or a permission is not sent: Mailchimp refused its member, for good or for now."""
+"""Why a tag or a permission is not sent: Mailchimp refused its member, permanently or for now."""
 
 
 def push_plan(
@@ -71,7 +71,7 @@ def push_plan(
         observed_at: when the audiences were read; creations as subscribed look again when it is long ago.
         now: the present moment.
         broken: merge fields that cannot be written, by list id and tag, and why: everything else is.
-        refused_before: tells which rows Mailchimp refused before, just as they are.
+        refused_before: returns which rows Mailchimp refused before, just as they are.
 
     Returns:
         The plan's rows with ``outcome`` and ``detail``.

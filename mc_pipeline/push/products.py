@@ -1,4 +1,4 @@
-"""Brings the products that orders name into the stores, before the orders."""
+"""Sends the products that orders name to the stores, before the orders."""
 
 import json
 from collections.abc import Hashable, Iterable, Mapping
@@ -15,7 +15,7 @@ from mc_pipeline.push.store_writes import StoreChange, StoreResult, StoreWrites
 from mc_pipeline.vocabulary import OutcomeKind
 
 _LOOKS = 2
-"""How often a product is gone through in one run: what was found to be otherwise is put right at once."""
+"""How often a product is gone through in one run: what was found to differ is corrected at once."""
 
 Row = tuple[str, str, str, str, str]
 COLUMNS = ("store_id", "foreign_product_id", "operation", "outcome", "detail")
@@ -23,7 +23,7 @@ COLUMNS = ("store_id", "foreign_product_id", "operation", "outcome", "detail")
 
 @dataclass(frozen=True)
 class ProductPush:
-    """Which products differed and what became of each, and which stores could not be written, and why.
+    """Which products differed and the outcome of each, and which stores could not be written, and why.
 
     rows       ``COLUMNS``
     failures   store id to what Mailchimp answered: products of the store may be missing among the rows
@@ -36,7 +36,7 @@ class ProductPush:
 def push_products(
     orders: pd.DataFrame, products: pd.DataFrame, writes: StoreWrites, now: datetime
 ) -> ProductPush:
-    """Create and update products, each store by itself; return those that differed.
+    """Create and update products, each store separately; return those that differed.
 
     Args:
         orders: rows of ``store_orders`` that are due: store_id and lines_json.

@@ -88,8 +88,8 @@ class Adoption:
 def adopt_store(writer: MailchimpWriter, store_id: str, is_erased: Callable[[str], bool]) -> None:
     """Take over our orders in a store with their customers, and its products.
 
-    The month of an order is at first that of its date in UTC. ``is_erased`` tells an address that must not be
-    kept.
+    The month of an order is at first that of its date in UTC. ``is_erased`` recognises an address that must
+    not be kept.
 
     Raises:
         MailchimpError: the store could not be read.

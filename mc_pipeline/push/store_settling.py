@@ -30,7 +30,7 @@ class Settled:
 
 
 def settle_store_writes(writer: MailchimpWriter, *, patience: PollPolicy = PATIENCE) -> Settled:
-    """Settle the open writes of earlier runs, each store by itself.
+    """Settle the open writes of earlier runs, each store separately.
 
     A batch that does not end within ``patience`` holds nothing up, nor does a store that cannot be read:
     their intents stay open, and while they do, nothing is written about the things they are about.

@@ -80,7 +80,7 @@ class StoreWrites:
         self.writer = writer
 
     def carry_out(self, changes: Sequence[StoreChange], results: Results) -> None:
-        """Carry out the changes and fill ``results`` by their keys: a few directly, more through /batches.
+        """Make the changes and fill ``results`` by their keys: a few directly, more through /batches.
 
         A change of several steps goes through several rounds, its next step once the one before is recorded.
         It stops at the first step that is not accepted.
@@ -213,7 +213,7 @@ def judge(error: MailchimpError, kind: str, operation: str) -> StoreResult | Non
 
 
 def judge_result(result: batches.OperationResult | None, kind: str, operation: str) -> StoreResult:
-    """Judge one operation of a batch that is over; what it does not tell is read back."""
+    """Judge one operation of a batch that is over; what it does not say is read back."""
     if result is None:
         return StoreResult(OutcomeKind.UNKNOWN, "the batch has no result for this operation", to_read=True)
     if result.ok:

@@ -31,7 +31,7 @@ def open_stores(
     *,
     is_erased: Callable[[str], bool] = lambda email: False,
 ) -> dict[str, MailchimpError]:
-    """Make the stores that are missing, and check the others, each by itself.
+    """Make the stores that are missing, and check the others, each separately.
 
     A store that somebody deleted in Mailchimp is made again, empty, and loaded from the start. One that is
     there and that the ledger does not know is taken over with what it holds (``store_adoption``); of people

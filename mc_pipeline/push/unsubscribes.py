@@ -1,4 +1,4 @@
-"""Carries Odoo's opt-outs into the audiences; nothing may hold this back."""
+"""Applies Odoo's opt-outs to the audiences; nothing may hold this back."""
 
 import pandas as pd
 

@@ -108,8 +108,10 @@ ODOO_PARTNERS = (
         name="emails_unique",
         description="No two people in Odoo share an e-mail address.",
         owner=Owner.MARKETING_OPS,
-        what_to_do="Merge the contacts in Odoo (Contacts › Merge), or give each its own address. Until then "
-        "the contact with the latest order speaks for the address.",
+        what_to_do=(
+            "Merge the contacts in Odoo (Contacts › Merge), or give each its own address. Until then the "
+            "contact with the latest order is used for the address."
+        ),
         severity="warning",
         expectation="expect_column_values_to_be_unique",
         column="address",

@@ -9,7 +9,7 @@ from email_validator import EmailNotValidError, validate_email
 
 
 def is_valid_address(address: str) -> bool:
-    """Tell whether ``address`` follows the rules for addresses, internationalised ones included.
+    """Return whether ``address`` follows the rules for addresses, internationalised ones included.
 
     An address that the library has to fold first is none: full-width characters, another sign for the dot.
     Nor is one whose domain has no dot. Mailchimp refuses them.

@@ -109,7 +109,7 @@ class Journal:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def record(self, method: str, path: str, **facts: Any) -> JournalEntry:
-        """Append an entry; its status and answer are filled in by whoever answers."""
+        """Append an entry; its status and answer are filled in by the code that answers."""
         with self._lock:
             entry = JournalEntry(number=self._next, at=self.clock(), method=method, path=path, **facts)
             self._next += 1

@@ -87,7 +87,7 @@ async def _are_gone(still_there: Callable[[], bool]) -> None:
 
 
 class _Server(uvicorn.Server):
-    """A server that can be away for a moment, as one that is started anew."""
+    """A server that can be away for a moment, as one that is restarted."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

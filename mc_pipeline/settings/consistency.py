@@ -1,7 +1,7 @@
 """What must hold between several entries of companies.yaml.
 
-Works on the values as read, so that these problems are listed together with those of single values;
-an entry that is wrong by itself is passed over.
+Works on the values as read, so that these problems are listed together with those of single values; an entry
+that is itself wrong is skipped.
 """
 
 from collections.abc import Iterator, Mapping
@@ -170,6 +170,6 @@ def _all_are_restrictive(checker: _Checker) -> Iterator[Problem]:
         ):
             yield checker.problem(
                 (*path, "audiences", list(audiences)[-1], "restrictive"),
-                "is true for every audience of the company, so that none wins over another; leave it at "
-                "those that are to win where contacts with one address fit several",
+                "is true for every audience of the company, so none of them wins; keep it only where an "
+                "audience should win if contacts that share an address match several",
             )

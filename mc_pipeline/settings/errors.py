@@ -7,7 +7,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing to put right: where it is (dotted key, line when the key is in the file) and what to do."""
+    """One thing to correct: where it is (dotted key, line when the key is in the file) and what to do."""
 
     key: str
     message: str

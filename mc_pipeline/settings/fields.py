@@ -77,7 +77,7 @@ def _check_web_address(value: str) -> str:
     except ValueError:
         raise ValueError("must be a web address such as https://odoo.example.com") from None
     if parts.username is not None or parts.password is not None:
-        raise ValueError("must not carry a user or password; they have keys of their own")
+        raise ValueError("must not contain a user or password; they have keys of their own")
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("must be a web address such as https://odoo.example.com, without ? or #")
     return value.rstrip("/")

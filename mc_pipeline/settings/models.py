@@ -1,7 +1,7 @@
 """The shape of companies.yaml. What is said of several entries together is in ``consistency``.
 
-Every field's description reads after "must be": it is what a person is told when the value is wrong or
-missing. Amounts are in the company's currency, net; dates are days in the company's timezone.
+Every field's description reads after "must be": it is what a person reads if the value is wrong or missing.
+Amounts are in the company's currency, net; dates are days in the company's timezone.
 """
 
 from collections.abc import Mapping
@@ -73,7 +73,7 @@ class OdooSettings(_Model):
         None,
         ge=1,
         le=16,
-        description="a whole number from 1 to 16: how many calls to Odoo may be under way at the same time",
+        description="a whole number from 1 to 16: how many calls to Odoo may run at the same time",
     )
     """Of one process; without it each connection of ours sends up to 4 at a time."""
     calls_per_second: float | None = Field(
@@ -88,7 +88,7 @@ class MailchimpAccountSettings(_Model):
     key: str
     """Its name in companies.yaml."""
     base_url: BaseUrl | None = Field(
-        None, description="the web address of a stand-in for Mailchimp, such as http://127.0.0.1:8081"
+        None, description="the web address of a sandbox for Mailchimp, such as http://127.0.0.1:8081"
     )
     api_key: SecretStr = Field(
         min_length=1, description="a reference to the account's API key, such as ${MAILCHIMP_API_KEY}"
@@ -98,7 +98,7 @@ class MailchimpAccountSettings(_Model):
     )
     timeout_seconds: float = Field(120, gt=0, description="the seconds to wait for an answer, more than 0")
     hear_every_seconds: float = Field(
-        60, ge=0, le=300, description="the seconds between two looks for opt-outs in an audience, 0 to 300"
+        60, ge=0, le=300, description="the seconds between two reads of an audience for opt-outs, 0 to 300"
     )
     """All runs of all companies together; 0 is for stand-ins: Mailchimp's limits are soon reached."""
 
@@ -189,7 +189,10 @@ class ConsentSettings(_Model):
     )
     upgrade: bool = Field(
         False,
-        description="true or false: whether a transactional member we made is subscribed on newer evidence",
+        description=(
+            "true or false: whether a transactional member created by this pipeline is subscribed on newer "
+            "evidence"
+        ),
     )
     marketing_permissions: Annotated[tuple[Text, ...], OneOrMore] = Field(
         (),
@@ -208,8 +211,8 @@ class ConsentSettings(_Model):
         if self.send_confirmation and self.upgrade:
             raise at_field(
                 "upgrade",
-                "cannot go with send_confirmation: confirmations are for double opt-in audiences, where"
-                " nobody is upgraded; keep one of the two",
+                "cannot be combined with send_confirmation: confirmations are for double opt-in audiences, "
+                "where nobody is upgraded; keep one of the two",
             )
         return self
 
@@ -240,7 +243,9 @@ class AudienceSettings(_Model):
     when: RuleSettings = RuleSettings()
     restrictive: bool = Field(
         False,
-        description="true or false: whether this audience wins where contacts with one address fit several",
+        description=(
+            "true or false: whether this audience wins if contacts that share an address match several"
+        ),
     )
     """Without it, the audience for companies wins; where not exactly one is, nobody of them is in any."""
     consent: ConsentSettings | None = None
@@ -284,11 +289,11 @@ class CustomersSettings(_Model):
 class CompanyIfSettings(_Model):
     """Which partners are companies besides those that Odoo calls so, from Odoo 19.1 (Online) and 20 on.
 
-    There Odoo means by a company whoever has a tax id. A partner known from before keeps what it was.
+    There Odoo treats every partner with a tax id as a company. A partner known from before keeps what it was.
     """
 
     any_tag: Annotated[tuple[OdooRecord, ...], OneOrMore] = Field(
-        (), description="one or several tags of Odoo: who has one of them itself is a company"
+        (), description="one or several tags of Odoo: a partner with one of them is a company"
     )
     field: OdooField | None = Field(
         None, description="the technical name of a yes/no field of res.partner: yes means company"
@@ -428,7 +433,7 @@ class Settings(_Model):
 
 
 def _with_names(values: Any, field: str, **more: Any) -> Any:
-    """Tell the entries of a mapping the name they stand under."""
+    """Pass to the entries of a mapping the key they are under."""
     if not isinstance(values, Mapping) or not isinstance(values.get(field), Mapping):
         return values
     entries = {

@@ -42,7 +42,7 @@ def resolve_references(
 
     def replace(value: Any, path: KeyPath) -> Any:
         if is_secret(path) and value is not None and referenced_variable(value) is None:
-            problem = "a secret must not stand in the file; write a reference such as "
+            problem = "a secret must not be in the file; write a reference such as "
             problem += f"${{{_suggested_variable(path)}}} and set that environment variable"
             problems.append(Problem(dotted(path), problem, document.line_of(path)))
             return value

@@ -1,4 +1,4 @@
-"""Answers what may stand at a place of companies.yaml, by walking the models along its keys."""
+"""Finds what is allowed at a place of companies.yaml, by walking the models along its keys."""
 
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeGuard, Union, get_args, get_origin

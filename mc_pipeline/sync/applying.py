@@ -1,4 +1,4 @@
-"""Applies a stored plan, or refuses it: the ledger decides, not whoever started the run (rule 7.1)."""
+"""Applies a stored plan, or refuses it: the ledger decides, not the person who started the run (rule 7.1)."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -127,7 +127,7 @@ def apply_plan(
         still_loading=still_loading(
             outcome.assign(outcome=outcome["outcome"].mask(to_come, "held_back")),
             plans.first_load_row_keys(company.key),
-            # What became of these is known: they come back as newcomers, if at all.
+            # The outcome of these is known: they come back as new people, if at all.
             known_details={MEMBER_NOT_CREATED},
             unread=unread,
             open_lists={

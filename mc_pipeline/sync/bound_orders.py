@@ -19,7 +19,7 @@ def orders_bound(
     *,
     others: Collection[int],
 ) -> frozenset[int]:
-    """Ids of orders that never go on to their invoice address, by what the company's stores hold (rule 2.3).
+    """Ids of orders that never pass to their invoice address, by what the company's stores hold (rule 2.3).
 
     ``company`` is its key in the settings; ``partners`` and ``orders`` are rows of the tables of Odoo;
     ``others`` are customers who belong to another company, or were erased.

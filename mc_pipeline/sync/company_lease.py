@@ -38,6 +38,6 @@ def company_lease(systems: Systems, company: str, run_id: str, log: logging.Logg
             if first_expiry is not None and error.expires_at > first_expiry:
                 raise SyncError(str(error), allow_retries=True) from None
             if first_expiry is None:
-                log.warning(f"{error} Waiting, in case that run has crashed.")
+                log.warning(f"{error} Waiting, in case that run crashed.")
             first_expiry = error.expires_at
             time.sleep(_POLL_SECONDS)

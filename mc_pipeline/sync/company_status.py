@@ -1,4 +1,4 @@
-"""Puts together how a company stands: what the run shows, what its steps reported, and what waits."""
+"""Puts together the state of a company: what the run shows, what its steps reported, and what waits."""
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -119,8 +119,10 @@ def _waiting_plans(company: str, ledger: "Ledger") -> dict[str, tuple[Finding, d
                 place=plan.plan_id,
                 code="approval",
                 sentence=str(plan.counts.get("verdict") or f"A plan of {plan.row_count:,} changes waits."),
-                what_to_do="Look at the plan and release it with the job approve_plan, or: "
-                f"mc-pipeline approve {plan.plan_id}",
+                what_to_do=(
+                    "Look at the plan and approve it with the job approve_plan, or: mc-pipeline approve "
+                    f"{plan.plan_id}"
+                ),
                 owner=Owner.MARKETING_OPS,
             ),
             plan.saved_at or plan.observed_at,
@@ -136,6 +138,8 @@ def _no_ledger(error: Exception) -> Finding:
         place="ledger",
         code="unavailable",
         sentence=mask_text(str(error)) or type(error).__name__,
-        what_to_do="Until the ledger can be used, nothing is written; what else is open is in it.",
+        what_to_do=(
+            "Until the ledger can be used, nothing is written; anything else that is open is recorded there."
+        ),
         owner=Owner.DATA_ENGINEERING,
     )

@@ -35,7 +35,7 @@ def erasure_pseudonyms() -> "Pseudonyms":
     if not key:
         raise SyncError(
             f"{ERASURE_KEY_VARIABLE} is not set: set it to a secret of at least {SHORTEST_KEY} characters, "
-            "the same on every machine, and never change it: by it alone are erased people recognised",
+            "the same on every machine, and never change it: without it erased people are not recognised",
             allow_retries=False,
         )
     try:
@@ -81,8 +81,8 @@ class ErasedPeople:
         pseudonyms = erasure_pseudonyms()
         if any(tombstone.key_id != pseudonyms.key_id for tombstone in tombstones):
             raise SyncError(
-                f"{ERASURE_KEY_VARIABLE} is not the key that people were erased with: without that one they "
-                "would not be recognised and be sent to Mailchimp again. Set the former key.",
+                f"{ERASURE_KEY_VARIABLE} is not the key that people were erased with: with another key "
+                "they would not be recognised, and would be sent to Mailchimp again. Set the former key.",
                 allow_retries=False,
             )
         return cls(pseudonyms, tombstones)
@@ -121,9 +121,9 @@ class ErasedPeople:
     def left_out_of(self, name: str, table: "Table") -> "Table":
         """The table called ``name`` as it is without them, whether it is being stored or loaded.
 
-        A row goes when a text of it tells an erased address, or when the table was read before its partner
-        was erased: then the partner may have had another address. Later the partner stays, with another
-        address and without evidence of consent from before. An order stays as one of somebody erased.
+        A row is removed if a text of it contains an erased address, or when the table was read before its
+        partner was erased: then the partner may have had another address. Later the partner stays, with
+        another address and without evidence of consent from before. An order stays as one of somebody erased.
         """
         from mc_pipeline.tables import schemas
 

@@ -88,7 +88,7 @@ def erase(systems: Systems, request: ErasureRequest, run_id: str, log: logging.L
             by=request.requested_by,
         )
     with ExitStack() as held:
-        # Both writers of every company, and a run that hears an audience, wait for the erasure.
+        # Both writers of every company, and a run that reads an audience, wait for the erasure.
         for company in systems.settings.companies.values():
             held.enter_context(opt_out_lease(systems, company.key, run_id))
             for audience in company.audiences.values():
@@ -120,11 +120,11 @@ def _people(systems: Systems, request: ErasureRequest) -> list[PersonToErase]:
     from mc_pipeline.domain.erasure import with_former_addresses
 
     if not request.reason.strip() or not request.requested_by.strip():
-        raise SyncError("Fill in reason and requested_by: both are kept.", allow_retries=False)
+        raise SyncError("Fill in reason and requested_by: both are stored.", allow_retries=False)
     malformed = [email for email in request.emails if email.strip().count("@") != 1]
     if malformed:
         raise SyncError(
-            f"emails: {', '.join(map(mask_email, malformed))} is no address; write one address per entry",
+            f"emails: {', '.join(map(mask_email, malformed))} is not an address; write one address per entry",
             allow_retries=False,
         )
     named = {email.strip().lower() for email in request.emails} | _addresses_of(systems, request.partner_ids)
@@ -188,8 +188,8 @@ def _addresses_of(systems: Systems, partner_ids: Sequence[int]) -> set[str]:
             + "; ".join(
                 f"{', '.join(map(str, ids))} {what}"
                 for ids, what in (
-                    (unknown, "is not in Odoo (any more): name the address under emails"),
-                    (without, "has no valid e-mail in Odoo: nothing of it was ever sent"),
+                    (unknown, "is not in Odoo (or no longer): name the address under emails"),
+                    (without, "has no valid e-mail in Odoo: nothing about it was ever sent"),
                 )
                 if ids
             ),
@@ -220,7 +220,7 @@ def _look(systems: Systems, person: PersonToErase) -> None:
     for where, client, list_id in _audiences(systems):
         member = get_member(client, list_id, subscriber_hash(person.email))
         if member is not None:
-            person.note(where, f"member, {member['status']}: would be deleted for good", 1)
+            person.note(where, f"member, {member['status']}: would be deleted permanently", 1)
     for company in systems.settings.companies.values():
         for key, audience in company.audiences.items():
             if audience.store is None:
@@ -261,7 +261,7 @@ def _erase(
                 person.note(f"store: {company_key}/{key}", "orders: deleted", orders)
     for where, client, list_id in _audiences(systems):
         if delete_member_permanently(client, list_id, subscriber_hash(person.email)) == OutcomeKind.APPLIED:
-            person.note(where, "member: deleted for good", 1)
+            person.note(where, "member: deleted permanently", 1)
     for file, count in erase_from_tables([person.email], person.partner_ids).items():
         person.note(f"table: {file}", "rows: removed", count)
 

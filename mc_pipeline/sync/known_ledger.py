@@ -2,8 +2,9 @@
 
 Without its history the ledger would know nobody who opted out, was withdrawn or was asked already. So a new,
 another or an older one beside full tables writes nothing but opt-outs, until a person puts the right one back
-or accepts this one. Opt-outs go on (RULES 5.1): with any ledger they only restrict. A row of Odoo's blacklist
-is lifted only when the ledger knows it for ours, and what is heard for the first time waits for a person.
+or accepts this one. Opt-outs continue (RULES 5.1): with any ledger they only restrict. A row of Odoo's
+blacklist is removed only if the ledger knows that the pipeline made it, and what is read for the first time
+waits for a person.
 """
 
 from typing import TYPE_CHECKING
@@ -30,9 +31,12 @@ def why_not_this_ledger(ledger: "Ledger") -> str:
         return ""
     own = ledger.identities.get()
     if own.ledger_id != mark.ledger_id:
-        return "is another one than the stored tables were made with: it is new, or the wrong one is named"
+        return (
+            "is not the one that the stored tables were made with: it is new, or the wrong ledger is "
+            "configured"
+        )
     if own.count < mark.count:
-        return "is older than the stored tables: an earlier copy was put in its place"
+        return "is older than the stored tables: an earlier copy was restored"
     return ""
 
 
@@ -42,9 +46,9 @@ def what_to_do(ledger: "Ledger") -> str:
     if not because:
         return ""
     return (
-        f"The ledger at {ledger.location} {because}, so only opt-outs are carried and nothing else is "
-        "written: put the right ledger back (README, Backing up), or, when what it knew is lost for good, "
-        f"accept this one with: {ACCEPT}"
+        f"The ledger at {ledger.location} {because}, so only opt-outs are applied and nothing else is "
+        "written: restore the correct ledger (README, Backing up), or, if its contents are lost "
+        f"permanently, accept this one with: {ACCEPT}"
     )
 
 

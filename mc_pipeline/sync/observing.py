@@ -1,4 +1,4 @@
-"""Reads the audiences of a company, each by itself: one that cannot be read holds up no other (rule 1.2).
+"""Reads the audiences of a company, each separately: one that cannot be read holds up no other (rule 1.2).
 
 What is known of each audience besides its members goes along with the table ``mailchimp_members``, so that
 the later steps of a run ask Mailchimp for none of it, and all of them know the same audiences as unread. What
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _AUDIENCES, _SHRUNK = "audiences", "shrunk"
 """Facts of the table mailchimp_members."""
 
-_NOT_AMONG_THEM = "it was not read when mailchimp_members was made last: materialise that again"
+_NOT_AMONG_THEM = "it was not read when mailchimp_members was last made: materialize that again"
 
 CONFIRMED_ABSENCES = 200
 """Members asked for one by one in a run, when they have disappeared from an audience (rule 1.3)."""
@@ -63,7 +63,7 @@ class KnownAudience:
         """What is the matter with an audience that was not read, why, and what to do."""
         if self.gone:
             return (
-                f"{self.name} ({self.list_id}) is not in Mailchimp any more: nothing is written there. "
+                f"{self.name} ({self.list_id}) is no longer in Mailchimp: nothing is written there. "
                 f"Correct its list_id in companies.yaml, or remove the audience there. {self.because}"
             )
         return (
@@ -238,7 +238,7 @@ def observe_audiences(
 def confirm_absences(
     systems: Systems, company: CompanySettings, list_ids: Collection[str], log: logging.Logger
 ) -> int:
-    """Ask for members that disappeared from a complete read; whoever is gone twice has vanished.
+    """Ask for members that disappeared from a complete read; those that are gone twice have vanished.
 
     Only in audiences that were read: in one that is not there, nobody is.
     """
@@ -258,7 +258,9 @@ def confirm_absences(
                 if get_member(client, str(list_id), subscriber_hash(email)) is None
             ]
         except MailchimpError as error:
-            log.warning(f"Who disappeared from {list_id} is asked for again in the next run: {error}")
+            log.warning(
+                f"Members who disappeared from {list_id} are looked up again in the next run: {error}"
+            )
             continue
         vanished += len(systems.ledger.members.confirm_absent(str(list_id), gone))
     return vanished
@@ -273,7 +275,7 @@ def troubles_of_audiences(company: CompanySettings, audiences: Audiences) -> lis
             place=each.name,
             code=NOT_REACHED,
             sentence=each.sentence,
-            what_to_do="" if each.gone else f"To see what is wrong: mc-pipeline doctor {company.key}.",
+            what_to_do="" if each.gone else f"To find the cause: mc-pipeline doctor {company.key}.",
             owner=Owner.DATA_ENGINEERING,
         )
         if each.described is None
@@ -295,7 +297,7 @@ def troubles_of_audiences(company: CompanySettings, audiences: Audiences) -> lis
 
 
 def _take_erased(systems: Systems, company: CompanySettings, theirs: "pd.DataFrame") -> None:
-    """Of members who were erased only their opt-outs are carried (rule 10.1)."""
+    """For erased members only their opt-outs are applied (rule 10.1)."""
     from mc_pipeline.sync.opt_outs.erased import take_members
 
     for (name, list_id), rows in theirs.groupby(["audience", "list_id"]):
@@ -366,7 +368,7 @@ def _as_fact(audience: KnownAudience) -> dict[str, Any]:
 def _origins_of_returns(
     systems: Systems, company: CompanySettings, members: Table
 ) -> "Mapping[tuple[str, str], Finding]":
-    """Find out who came back by their own act since the audiences were read for opt-outs a moment ago."""
+    """Find out who resubscribed themselves since the audiences were read for opt-outs a moment ago."""
     from mc_pipeline.sync.opt_outs.deliveries import Deliveries
     from mc_pipeline.sync.opt_outs.origins import Origins
 

@@ -141,7 +141,7 @@ def make_plan(systems: Systems, company: CompanySettings, tables: PlanTables) ->
     ledger, members = systems.ledger, tables.members
     audiences = Audiences.of(members, company).described
     client = systems.mailchimp(company)
-    # Opt-outs that are heard from here on are not the plan's to know: the push drops those people.
+    # Opt-outs that are read from here on are not for the plan to know: the push drops those people.
     last_event, made_at = ledger.consent.last_event_id(), systems.now()
     changes = decide_changes(plan_inputs(ledger, company, tables, last_event=last_event, made_at=made_at))
     plan = changes.plan

@@ -37,8 +37,10 @@ def incomplete_read(company: str, name: str, because: str) -> "Trouble":
             place=name,
             code="shrunk",
             sentence=because,
-            what_to_do="Until then nobody is archived, removed or merged because of it. Find out what was "
-            f"deleted; when that is meant, release it: {released_by}",
+            what_to_do=(
+                "Until then nobody is archived, removed or merged because of it. Find out what was "
+                f"deleted; if that is intended, approve it: {released_by}"
+            ),
             owner=Owner.DATA_ENGINEERING,
         )
     if is_right_missing(because):
@@ -48,8 +50,10 @@ def incomplete_read(company: str, name: str, because: str) -> "Trouble":
             place=name,
             code="right_missing",
             sentence=f"{name} is not complete: {because}",
-            what_to_do="Give the Odoo user that right. Until then nobody is archived, removed or merged "
-            f"because of it; mc-pipeline doctor {company} says when it is right",
+            what_to_do=(
+                "Give the Odoo user that right. Until then nobody is archived, removed or merged because "
+                f"of it; mc-pipeline doctor {company} confirms it"
+            ),
             owner=Owner.DATA_ENGINEERING,
         )
     return Trouble(
@@ -58,8 +62,10 @@ def incomplete_read(company: str, name: str, because: str) -> "Trouble":
         place=name,
         code="incomplete",
         sentence=f"{name} is not complete: {because}",
-        what_to_do="Until it is, nobody is archived, removed or merged because of it; the next run reads it "
-        f"again. If that says the same: mc-pipeline doctor {company}",
+        what_to_do=(
+            "Until it is, nobody is archived, removed or merged because of it; the next run reads it "
+            f"again. If it fails again: mc-pipeline doctor {company}"
+        ),
         owner=Owner.DATA_ENGINEERING,
     )
 

@@ -46,7 +46,7 @@ class StoredSnapshots:
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, OSError) as error:
-            _log.warning("%s cannot be built upon (%s): %s is read whole", path, error, model)
+            _log.warning("%s cannot be updated (%s): %s is read completely", path, error, model)
             return None
 
     def keep(self, reading: "Reading", people: "ErasedByNow") -> None:

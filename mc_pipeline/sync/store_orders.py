@@ -35,8 +35,8 @@ def store_orders_of(
 def _cancelled_since(systems: Systems, company: CompanySettings) -> dict[int, datetime]:
     """Return since when orders are cancelled, as earlier runs saw it.
 
-    Odoo keeps no such date. Should the table be lost, what the stores hold tells it, so that no order is
-    written again for that.
+    Odoo keeps no such date. If the table is lost, what the stores hold shows it, so that no order is written
+    again for that.
     """
     held = systems.ledger.stores.cancelled_since(company.key)
     table = stored_table(schemas.STORE_ORDERS, company.key, names=["order_id", "cancelled_at"])

@@ -224,7 +224,7 @@ def _open(
 
 
 def _told_with_the_products(systems: Systems, company: CompanySettings) -> set[str]:
-    """Return the stores of which the products' push told that they are broken."""
+    """Return the stores that the products' push reported as broken."""
     return {
         each.trouble.place
         for each in systems.ledger.troubles.open(company.key)

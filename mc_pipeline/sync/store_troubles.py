@@ -32,7 +32,7 @@ def broken_stores(failures: Mapping[str, MailchimpError], company: CompanySettin
 
 
 def of_failures(failures: Collection[StoreFailure]) -> list[Trouble]:
-    """Tell which stores could not be written or read, or only in some months."""
+    """Report which stores could not be written or read, or only in some months."""
     return [
         Trouble(
             kind=TroubleKind.BROKEN,
@@ -49,7 +49,7 @@ def of_failures(failures: Collection[StoreFailure]) -> list[Trouble]:
 
 
 def of_left_alone(stores: Collection[StoreLeftAlone], what: str) -> list[Trouble]:
-    """Tell which stores were not looked at; ``what`` was not done with them ("written", "compared")."""
+    """Report which stores were not checked; ``what`` was not done with them ("written", "compared")."""
     return [
         Trouble(
             kind=TroubleKind.NOT_LOOKED_AT,
@@ -66,7 +66,7 @@ def of_left_alone(stores: Collection[StoreLeftAlone], what: str) -> list[Trouble
 
 
 def of_products(rows: pd.DataFrame) -> list[Trouble]:
-    """Tell which stores refused products; ``rows`` of product_push."""
+    """Report which stores refused products; ``rows`` of product_push."""
     found = []
     refused = rows[~rows["outcome"].isin(DONE)]
     for store_id, of_store in refused.groupby("store_id", sort=True):
@@ -76,10 +76,14 @@ def of_products(rows: pd.DataFrame) -> list[Trouble]:
                 part="product",
                 place=str(store_id),
                 code="products_refused",
-                sentence=f"{_some(of_store['foreign_product_id'], 'product')} of store {store_id} not "
-                f"written, so orders with them wait: {_first(of_store['detail'])}",
-                what_to_do="Open the product in Odoo (the number of p123 is its id) and correct what "
-                "Mailchimp's words name; it is tried again when it changes, and daily.",
+                sentence=(
+                    f"{_some(of_store['foreign_product_id'], 'product')} of store {store_id} not written, "
+                    f"so orders that contain them wait: {_first(of_store['detail'])}"
+                ),
+                what_to_do=(
+                    "Open the product in Odoo (the number of p123 is its id) and correct what Mailchimp's "
+                    "message names; it is retried when it changes, and daily."
+                ),
                 owner=Owner.MARKETING_OPS,
             )
         )
@@ -87,7 +91,7 @@ def of_products(rows: pd.DataFrame) -> list[Trouble]:
 
 
 def of_orders(rows: pd.DataFrame) -> list[Trouble]:
-    """Tell which stores did not take orders, by the kind of cause; ``rows`` of order_push."""
+    """Report which stores did not accept orders, by the kind of cause; ``rows`` of order_push."""
     found = []
     kinds = rows.assign(kind=_kinds(rows))
     for (store_id, kind), of_kind in kinds[kinds["kind"] != ""].groupby(["store_id", "kind"], sort=True):
@@ -108,7 +112,7 @@ def of_orders(rows: pd.DataFrame) -> list[Trouble]:
 
 
 def of_differences(differing: pd.DataFrame) -> list[Trouble]:
-    """Tell which stores are not as they should be though the push did what it could; rows of the
+    """Report which stores are not as they should be although the push did what it could; rows of the
     reconciliation that differ."""
     found = []
     done = differing["push_outcome"].isna() | differing["push_outcome"].isin(DONE)
@@ -121,8 +125,10 @@ def of_differences(differing: pd.DataFrame) -> list[Trouble]:
                 code="orders_differ",
                 sentence=f"{_some(of_store['foreign_order_id'], 'order')} of store {store_id} not as in "
                 f"Odoo: {_first(of_store['differs_detail'])}",
-                what_to_do="Sync the company again, which corrects what somebody edited in Mailchimp. An "
-                "order that Odoo does not have is another program's: delete it in Mailchimp.",
+                what_to_do=(
+                    "Sync the company again, which corrects what somebody edited in Mailchimp. An order "
+                    "that Odoo does not have is from another program: delete it in Mailchimp."
+                ),
                 owner=Owner.FINANCE,
             )
         )
@@ -130,7 +136,7 @@ def of_differences(differing: pd.DataFrame) -> list[Trouble]:
 
 
 def of_lowered(waiting: Sequence[LoweredOrders]) -> list[Trouble]:
-    """Tell of which stores orders wait for an approval."""
+    """Report the stores whose orders wait for an approval."""
     return [
         Trouble(
             kind=TroubleKind.WAITS,
@@ -139,8 +145,10 @@ def of_lowered(waiting: Sequence[LoweredOrders]) -> list[Trouble]:
             code="orders_lowered",
             sentence=f"{len(each.waiting):,} of the {each.held:,} orders of store {each.store_id} would be "
             f"lowered or deleted, more than {each.limit:,}: they wait, and Mailchimp reports too much.",
-            what_to_do=f"Look at the orders that wait in the check orders_applied, then release them: "
-            f"mc-pipeline approve {each.plan_id}, or the job approve_plan.",
+            what_to_do=(
+                "Look at the orders that wait in the check orders_applied, then approve them: mc-pipeline "
+                f"approve {each.plan_id}, or the job approve_plan."
+            ),
             owner=Owner.FINANCE,
         )
         for each in waiting
@@ -162,15 +170,15 @@ _CAUSES: Mapping[str, _Cause] = {
     _REFUSED: _Cause(
         TroubleKind.BROKEN,
         "were refused by Mailchimp",
-        "Open the order in Odoo and correct what Mailchimp's words name; it is tried again when it changes, "
+        "Open the order in Odoo and correct what Mailchimp's message names; it is retried when it changes, "
         "and daily.",
         Owner.FINANCE,
     ),
     _CUSTOMERS: _Cause(
         TroubleKind.BROKEN,
         "wait for their customer, whom Mailchimp refused",
-        "Where Mailchimp's words name the address, correct it on the contact in Odoo; else look at the "
-        "account's plan and limits in Mailchimp, under Account & billing. It is tried again daily.",
+        "If Mailchimp's message names the address, correct it on the contact in Odoo; otherwise look at "
+        "the account's plan and limits in Mailchimp, under Account & billing. It is retried daily.",
         Owner.MARKETING_OPS,
     ),
     _NOT_SENT: _Cause(
@@ -207,7 +215,7 @@ def _some(identities: pd.Series, thing: str) -> str:
 
 def _first(details: pd.Series) -> str:
     texts = [text for text in details if isinstance(text, str) and text]
-    return mask_text(texts[0]) if texts else "Mailchimp said nothing"
+    return mask_text(texts[0]) if texts else "Mailchimp gave no reason"
 
 
 def _words(error: MailchimpError) -> str:

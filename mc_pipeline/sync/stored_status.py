@@ -28,7 +28,7 @@ def store_status(company: str, table: Table) -> list[StatusRow]:
                 place=schemas.COMPANY_STATUS.name,
                 code="not_stored",
                 sentence=f"The status of the company cannot be stored: {words}",
-                what_to_do="Make room in the folder of the tables, and see that it can be written.",
+                what_to_do="Free some space in the tables' folder, and check that it can be written.",
                 owner=Owner.DATA_ENGINEERING,
                 step=schemas.COMPANY_STATUS.name,
                 since=table.observed_at,

@@ -32,7 +32,7 @@ class StoreLeftAlone:
         store_id: id of the store.
         audience: its audience, by its name in the settings.
         because: why, masked.
-        is_gone: the audience is not in Mailchimp any more.
+        is_gone: the audience is no longer in Mailchimp.
         waits: the first load of the audience waits for an approval.
     """
 
@@ -111,7 +111,8 @@ def stores_in_use(
 
 
 def members_of(systems: Systems, company: CompanySettings) -> pd.DataFrame:
-    """Return who is in the company's audiences by now, whoever made them members: ``list_id``, ``email``.
+    """Return who is in the company's audiences by now, no matter who made them members: ``list_id``,
+    ``email``.
 
     In whatever status but archived, and nobody under an address that its owner changed in Mailchimp. Of an
     audience that the settings name no longer nobody is known: it is not read any more. Nor is anybody of one

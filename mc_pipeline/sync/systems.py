@@ -37,7 +37,7 @@ class Systems:
     """Gives assets, jobs and commands the same clients, made from the settings.
 
     Not safe for use by several runs at a time; every run makes its own. ``odoo_retry`` and
-    ``mailchimp_retry`` are for those who rather hear of trouble soon than wait it out.
+    ``mailchimp_retry`` are for callers that should fail fast.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Systems:
             known = ", ".join(self.settings.companies)
             raise SyncError(
                 f"companies.yaml has no company {key!r} (it has {known}). The partition is from an earlier "
-                "version of the file: add the company again, or run one of the present ones.",
+                "version of the file: add the company again, or run an existing one.",
                 allow_retries=False,
             ) from None
 
@@ -93,7 +93,7 @@ class Systems:
 
     @property
     def erased(self) -> "ErasedPeople":
-        """Who was erased until this moment: a person may be erased while a run is under way."""
+        """Who was erased until this moment: a person may be erased while a run is in progress."""
         return self.erased_by_now()
 
     def erased_by_now(self) -> "ErasedPeople":

@@ -13,9 +13,9 @@ _OWNER = Owner.MARKETING_OPS
 
 
 def what_waits(report: "GuardReport", plan_id: str, company: str) -> Iterator[Trouble]:
-    """Tell of each audience that waits for its first approval, and of each guard that tripped."""
+    """Report each audience that waits for its first approval, and each guard that tripped."""
     what_to_do = (
-        f"Look at plan {plan_id} in the metadata of audience_plan in Dagster, release it with mc-pipeline "
+        f"Look at plan {plan_id} in the metadata of audience_plan in Dagster, approve it with mc-pipeline "
         f"approve {plan_id} or the job approve_plan, and sync {company} again."
     )
     for audience in report.first_load_audiences:
@@ -35,8 +35,10 @@ def what_waits(report: "GuardReport", plan_id: str, company: str) -> Iterator[Tr
             part="guard",
             place=f"{guard.name} of {guard.audience or 'all audiences'}",
             code="tripped",
-            sentence=f"{guard.because}: these changes wait for approval, and with them everybody whom the "
-            "plan would create, move, archive, rename, upgrade or permit.",
+            sentence=(
+                f"{guard.because}: these changes wait for approval, and so does everybody whom the plan "
+                "would create, move, archive, rename, upgrade or give a permission."
+            ),
             what_to_do=what_to_do,
             owner=_OWNER,
         )

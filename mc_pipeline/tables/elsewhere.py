@@ -14,5 +14,5 @@ def fact_of_customers_elsewhere(customers: Mapping[int, str]) -> dict[str, str]:
 
 
 def customers_elsewhere_in(partners: Table) -> dict[int, str]:
-    """Partner id to the name of the company, as stored; a table of an earlier version tells of none."""
+    """Partner id to the name of the company, as stored; a table of an earlier version has none."""
     return {int(partner): str(name) for partner, name in json.loads(partners.facts.get(_FACT, "{}")).items()}

@@ -1,11 +1,11 @@
 """Takes people out of every stored file: the tables of all companies, and the records that reads build upon.
 
-A row goes when an address stands anywhere in it, as the whole of a column or inside JSON, or when it is a
-row about one of the partners. Files are written anew as a whole; what a killed run left is removed.
+A row goes when an address stands anywhere in it, as the whole of a column or inside JSON, or when it is a row
+about one of the partners. Whole files are rewritten; what a killed run left is removed.
 
-A run may store tables meanwhile. Whoever is erased has a tombstone before this begins, and whoever stores a
-table looks for new tombstones after it is stored (:mod:`mc_pipeline.tables.parquet`). So either the table was
-stored before this looks at its file, or the look after the storing finds the tombstone.
+A run may store tables meanwhile. An erased person has a tombstone before this begins, and every run that
+stores a table looks for new tombstones after it is stored (:mod:`mc_pipeline.tables.parquet`). So either the
+table was stored before this looks at its file, or the look after the storing finds the tombstone.
 """
 
 import csv
@@ -46,10 +46,10 @@ _UNFINISHED = "unfinished files"
 def erase_from_tables(
     addresses: Collection[str], partner_ids: Collection[int], *, dry_run: bool = False
 ) -> dict[str, int]:
-    """Remove every row that tells who these people are; return how many rows, by file (``table/company``).
+    """Remove every row that identifies these people; return how many rows, by file (``table/company``).
 
     ``addresses`` are normalised. With ``dry_run`` rows are counted and stay. Unfinished files of killed runs
-    are removed, whoever is in them; they are counted together.
+    are removed, no matter who is in them; they are counted together.
 
     Raises:
         ValueError: files cannot be searched; the message names them. All others are done.

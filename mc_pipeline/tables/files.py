@@ -27,13 +27,13 @@ _FACTS = b"mc_pipeline"
 _CANNOT_LOCK = frozenset({errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL})
 
 State = tuple[int, int, int]
-"""What tells one content of a local file from another: inode, size, time of the last change."""
+"""What distinguishes one content of a local file from another: inode, size, time of the last change."""
 
 
 _UNFINISHED = re.compile(r"\..+\.[0-9a-f]{4,}")
 """Names of files that are being written: hidden, and numbered."""
 _NOBODY_WRITES_FOR_SO_LONG = 3600.0
-"""Seconds; where the file system cannot tell whether a file is being written."""
+"""Seconds; where the file system does not show whether a file is being written."""
 
 
 class DamagedTableError(ValueError):
@@ -99,7 +99,7 @@ def whole_file(path: UPath, *, if_still: State | None = None) -> Iterator[IO[byt
     """Open a file for writing, for its owner only: a reader sees the old one or the new one, never a part.
 
     When the block fails, the old file stays. While a local file is written, its unfinished copy is locked, so
-    that one which a killed process left behind is told from one that somebody is writing.
+    that one which a killed process left behind is distinguished from one that somebody is writing.
 
     Raises:
         ChangedMeanwhileError: the file is not in the state ``if_still`` any more; nothing was changed.
@@ -185,8 +185,8 @@ def state_of(path: UPath) -> State | None:
 def remove_unfinished(path: UPath, *, younger_ones_too: bool = True) -> bool:
     """Remove a file that a killed process left unfinished; return whether it did.
 
-    One that is being written stays: whoever writes it looks again who was erased, once it is whole.
-    ``younger_ones_too``: where the file system cannot tell, also one that was changed in the last hour.
+    One that is being written stays: its writer checks again who was erased, once it is complete.
+    ``younger_ones_too``: where the file system does not show it, also one that was changed in the last hour.
     """
     if not _is_local(path):
         return False
@@ -228,7 +228,8 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def _lock(handle: int, how: int) -> bool:
-    """Lock where the file system can, and tell whether: network file systems refuse it, folders above all."""
+    """Lock where the file system can, and return whether it did: network file systems refuse it, folders
+    above all."""
     try:
         fcntl.flock(handle, how)
         return True

@@ -36,7 +36,7 @@ def read_mark() -> TablesMark | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
-        _log.warning("the file %s is damaged (%s): it is made anew", path, type(error).__name__)
+        _log.warning("the file %s is damaged (%s): it is rebuilt", path, type(error).__name__)
         return None
 
 

@@ -1,8 +1,8 @@
 """Tables that grow with time as one Parquet file per month, of which only those that changed are written.
 
 ``<folder>/<table>/<company>.parquet`` names the files that make up the table, with a digest of what is in
-each; it is written last. So whoever reads sees the table as it was or as it is, whatever a crash left
-behind. The months' files lie in the folder ``<company>`` beside it.
+each; it is written last. So a reader sees the table as it was or as it is, whatever a crash left behind. The
+months' files lie in the folder ``<company>`` beside it.
 """
 
 import hashlib
@@ -60,7 +60,7 @@ class MonthFile:
 def write_by_month(columns: schemas.TableColumns, table: Table, path: UPath) -> list[str]:
     """Store a table with a column ``month``; return the months whose rows changed, removed ones included.
 
-    Rows are kept in the order of their first column. A file that is damaged or gone is written anew.
+    Rows are kept in the order of their first column. A file that is damaged or gone is rewritten.
 
     Raises:
         ValueError: the rows do not fit ``columns``; nothing was changed.
@@ -144,13 +144,13 @@ def _listed(path: UPath, listing: pa.Table | None = None) -> list[MonthFile]:
 
 
 def _known(path: UPath) -> list[MonthFile]:
-    """The files that make up the table as it is stored; none when nobody can tell."""
+    """The files that make up the table as it is stored; none when nobody knows."""
     try:
         return _listed(path)
     except FileNotFoundError:
         return []
     except (DamagedTableError, TypeError) as error:
-        _log.warning("%s: the table is made anew", error)
+        _log.warning("%s: the table is rebuilt", error)
         return []
 
 
@@ -165,7 +165,7 @@ def _is_whole(path: UPath, known: MonthFile) -> bool:
         if checksum_of(file) == known.checksum:
             return True
     except OSError as error:
-        _log.warning("the stored file %s cannot be read (%s): it is made anew", file, error.strerror)
+        _log.warning("the stored file %s cannot be read (%s): it is rebuilt", file, error.strerror)
     return False
 
 

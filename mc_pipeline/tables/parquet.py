@@ -58,7 +58,7 @@ class Erased(Protocol):
 
 
 class ErasedByNow(Protocol):
-    """Tells who was erased, whenever it is asked."""
+    """Says who was erased, whenever it is asked."""
 
     def erased_by_now(self) -> Erased:
         """Who was erased until this moment; the same object as long as that is nobody else."""
@@ -73,7 +73,7 @@ class ErasedByNow(Protocol):
         ...
 
 
-_SYNC = "Sync the whole company ({}), not this step alone: the sync makes every table anew."
+_SYNC = "Sync the whole company ({}), not this step alone: the sync rebuilds every table."
 
 
 class MissingTableError(Exception):
@@ -99,7 +99,7 @@ class ParquetTables(dg.UPathIOManager):
             )
         columns = schemas.ALL[context.asset_key.path[-1]]
         if self._people is not None:
-            # First: whoever opens the ledger now finds no table that it would not know.
+            # First: a process that opens the ledger now finds no table that the ledger does not know.
             self._people.mark_tables()
         changed, stored = store_table(columns, obj, path, self._people)
         if self._people is not None:
@@ -115,7 +115,7 @@ class ParquetTables(dg.UPathIOManager):
             return load_table(schemas.ALL[table], path, self._people, names=names)
         except FileNotFoundError:
             raise MissingTableError(
-                f"the table {table} of {path.stem} is not there: it was never made, or was removed. "
+                f"the table {table} of {path.stem} does not exist: it was never made, or was removed. "
                 f"{_SYNC.format(path.stem)}"
             ) from None
         except DamagedTableError as error:
@@ -169,7 +169,7 @@ def stored_table(
 ) -> Table | None:
     """Return a company's table, or some columns of it, as it was last stored; None when it never was.
 
-    None as well when it is damaged: a warning names the file, and the next sync makes it anew.
+    None as well when it is damaged: a warning names the file, and the next sync rebuilds it.
     """
     path = storage_folder() / columns.name / f"{company}.parquet"
     try:
@@ -177,7 +177,7 @@ def stored_table(
     except FileNotFoundError:
         return None
     except DamagedTableError as error:
-        _log.warning("%s: it is left out, and the next sync of %s makes it anew", error, company)
+        _log.warning("%s: it is left out, and the next sync of %s rebuilds it", error, company)
         return None
 
 
@@ -227,11 +227,13 @@ def read_table(
     except DamagedTableError:
         raise
     except (KeyError, ValueError, TypeError) as error:
-        raise DamagedTableError(path, f"it has not the columns or facts of this version: {error}") from error
+        raise DamagedTableError(
+            path, f"it does not have the columns or facts of this version: {error}"
+        ) from error
 
 
 def _show_months(context: dg.OutputContext, table: Table, changed: Sequence[str]) -> None:
-    """Tell the external asset of the months which of them were stored anew, with their sums."""
+    """Report to the external asset of the months which of them were stored again, with their sums."""
     feeds = (context.definition_metadata or {}).get(FEEDS)
     if feeds is None:
         return

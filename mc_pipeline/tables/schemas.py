@@ -173,12 +173,12 @@ ODOO_PARTNERS = TableColumns(
         Column(
             "company_known_by",
             TEXT,
-            "by what these two are known: odoo; or, where Odoo has no company types: memory, contacts_below, "
+            "how these two are known: odoo; or, where Odoo has no company types: memory, contacts_below, "
             "company_if",
             True,
             repeats=True,
         ),
-        Column("differs_without_memory", BOOLEAN, "without memory these two would be other ones", True),
+        Column("differs_without_memory", BOOLEAN, "without memory these two would be different", True),
         Column("company_id", INTEGER, "Odoo company that owns the record; empty: shared", True),
         Column("type", TEXT, "address type: contact, invoice, delivery, other, private"),
         Column("lang", TEXT, "language code of Odoo, such as fr_FR", True),
@@ -194,9 +194,9 @@ ODOO_PARTNERS = TableColumns(
         Column("tag_ids", INTEGERS, "ids of the partner's tags"),
         Column("tag_names", TEXTS, "full paths of the partner's tags, 'Parent / Child'"),
         Column("supplier_rank", INTEGER, "above 0: has vendor bills"),
-        Column("message_bounce", INTEGER, "how often mail of Odoo bounced"),
+        Column("message_bounce", INTEGER, "how often Odoo's mail bounced"),
         Column(
-            "is_internal_user", BOOLEAN, "partner of a user who is no portal user, archived users included"
+            "is_internal_user", BOOLEAN, "partner of a user other than a portal user, archived users included"
         ),
         Column("is_employee", BOOLEAN, "work contact of an employee"),
         Column("is_own_company", BOOLEAN, "partner of one of the Odoo companies themselves"),
@@ -229,7 +229,7 @@ ODOO_ORDERS = TableColumns(
         Column("kept_untaxed", NUMBER, "kept after posted credit notes, untaxed, order currency"),
         Column("kept_tax", NUMBER, "tax kept after posted credit notes, order currency"),
         Column("kept_untaxed_company", NUMBER, "kept_untaxed in company currency, at the order's rate"),
-        Column("below_zero", BOOLEAN, "more was given back than the order says: an amount is below zero"),
+        Column("below_zero", BOOLEAN, "more was refunded than the order says: an amount is below zero"),
         Column("write_date", TIME, "last change in Odoo", True),
     ),
     by_month=True,
@@ -254,7 +254,7 @@ ODOO_REFUNDS = TableColumns(
         Column("write_date", TIME, "last change of the document in Odoo", True),
         Column("line_id", INTEGER, "id of the account.move.line record; empty: no goods on it", True),
         Column("display_type", TEXT, "product, or rounding (of cash)", True),
-        Column("sale_line_ids", INTEGERS, "order lines that the line is tied to"),
+        Column("sale_line_ids", INTEGERS, "order lines that the line is linked to"),
         Column("quantity", NUMBER, "quantity of the line", True),
         Column("price_subtotal", NUMBER, "line without tax, document currency", True),
         Column("price_total", NUMBER, "line with tax, document currency", True),
@@ -263,12 +263,13 @@ ODOO_REFUNDS = TableColumns(
         Column(
             "booked_untaxed_company",
             NUMBER,
-            "line in the books: company currency, at the document's own rate; below zero on credit notes",
+            "line in the general ledger: company currency, at the document's own rate; below zero on "
+            "credit notes",
             True,
         ),
         Column("is_income", BOOLEAN, "the line is booked on an income account", True),
-        Column("order_id", INTEGER, "order that a line that gives something back counts to", True),
-        Column("unmatched_because", TEXT, "why a line that gives something back lowers no order; else empty"),
+        Column("order_id", INTEGER, "order that a refunding line lowers", True),
+        Column("unmatched_because", TEXT, "why a refunding line lowers no order; otherwise empty"),
     ),
 )
 
@@ -279,7 +280,12 @@ ODOO_PRODUCTS = TableColumns(
         Column("product_template_id", INTEGER, "id of its product.template record"),
         Column("active", BOOLEAN, "false: archived in Odoo"),
         Column("name", TEXT, "name of the product"),
-        Column("variant_name", TEXT, "what tells the variant from its siblings; else the name", True),
+        Column(
+            "variant_name",
+            TEXT,
+            "what distinguishes the variant from its siblings; otherwise the name",
+            True,
+        ),
         Column("default_code", TEXT, "internal reference (SKU)", True),
         Column("list_price", NUMBER, "sales price, untaxed or taxed as the company enters it"),
         Column("write_date", TIME, "last change in Odoo", True),
@@ -290,10 +296,10 @@ ODOO_ORDER_LINES = TableColumns(
     "odoo_order_lines",
     (
         Column("line_id", INTEGER, "id of the sale.order.line record"),
-        Column("order_id", INTEGER, "order that it is a line of"),
+        Column("order_id", INTEGER, "order that this line belongs to"),
         Column("month", TEXT, "month of the order, YYYY-MM, in the company's timezone", repeats=True),
         Column("product_id", INTEGER, "product; empty on sections, notes and free text", True),
-        Column("name", TEXT, "text of the line, else its product's name; empty on some sections", True),
+        Column("name", TEXT, "text of the line, or its product's name; empty on some sections", True),
         Column("quantity", NUMBER, "quantity as ordered now"),
         Column("price_unit", NUMBER, "price of one, order currency"),
         Column("discount", NUMBER, "discount in per cent"),
@@ -314,8 +320,8 @@ STORE_ORDERS = TableColumns(
         Column("name", TEXT, "order number in Odoo"),
         Column("month", TEXT, "month of the order, YYYY-MM, in the company's timezone", repeats=True),
         Column("state", TEXT, "sale or cancel", repeats=True),
-        Column("partner_id", INTEGER, "partner that the order counts to", True),
-        Column("email", TEXT, "normalised address of the person that it counts to", True),
+        Column("partner_id", INTEGER, "partner that the order counts for", True),
+        Column("email", TEXT, "normalised address of the person that it counts for", True),
         Column("audience", TEXT, "audience whose store holds it, by its name in the settings", True, True),
         Column("list_id", TEXT, "Mailchimp's id of the audience", True, True),
         Column("store_id", TEXT, "id of the store that should hold it", True, True),
@@ -334,7 +340,7 @@ STORE_ORDERS = TableColumns(
         ),
         Column("kept_untaxed_company", NUMBER, "kept goods and shipping, untaxed, by Odoo, company currency"),
         Column("ordered_untaxed_company", NUMBER, "ordered, untaxed, company currency"),
-        Column("below_zero", BOOLEAN, "more was given back than the order says: sent as zero"),
+        Column("below_zero", BOOLEAN, "more was refunded than the order says: sent as zero"),
         Column(
             "excluded_because",
             TEXT,
@@ -345,7 +351,7 @@ STORE_ORDERS = TableColumns(
         Column(
             "uncounted_because",
             TEXT,
-            "code of the reason why its amounts are no revenue, whosever it is; empty: they are",
+            "code of the reason why its amounts are not revenue for any customer; empty: they are",
             repeats=True,
         ),
     ),
@@ -357,7 +363,7 @@ ODOO_BLACKLIST = TableColumns(
     (
         Column("blacklist_id", INTEGER, "id of the mail.blacklist record"),
         Column("email", TEXT, "normalised address"),
-        Column("active", BOOLEAN, "false: the opt-out was lifted"),
+        Column("active", BOOLEAN, "false: the opt-out was removed"),
         Column("write_date", TIME, "last change in Odoo", True),
     ),
 )
@@ -380,7 +386,7 @@ MAILCHIMP_MEMBERS = TableColumns(
         Column("timestamp_opt", TIME, "when the person confirmed", True),
         Column("unsubscribe_reason", TEXT, "reason given when unsubscribing", True),
         Column("permissions_json", TEXT, "marketing permissions (GDPR): name and whether given", True),
-        Column("source", TEXT, "where the contact came from, by Mailchimp", True),
+        Column("source", TEXT, "where the contact came from, according to Mailchimp", True),
     ),
 )
 
@@ -388,7 +394,7 @@ CONTACTS = TableColumns(
     "contacts",
     (
         Column("email", TEXT, "normalised address: the person"),
-        Column("partner_id", INTEGER, "winning partner: name, address and tags are its own"),
+        Column("partner_id", INTEGER, "winner: the partner whose name, address and tags are used"),
         Column("partner_ids", INTEGERS, "every partner with this address, the winner first"),
         Column("audience", TEXT, "audience by its name in the settings"),
         Column("audience_because", TEXT, "which rule put the person there"),
@@ -398,8 +404,8 @@ CONTACTS = TableColumns(
         Column(
             "one_name",
             TEXT,
-            "`person` or `company`: Odoo has one name for it, and the audience's setting `names` decides "
-            "what of it is first and last name; empty: Odoo has both",
+            "`person` or `company`: Odoo has one name field, and the audience's setting `names` decides "
+            "how it fills first and last name; empty: Odoo has both fields",
         ),
         Column("company_name", TEXT, "name of the commercial company", True),
         Column("language", TEXT, "Mailchimp language code", True),
@@ -430,7 +436,7 @@ SET_ASIDE = TableColumns(
         Column("reason", TEXT, "reason code"),
         Column("detail", TEXT, "what was found"),
         Column("fix", TEXT, "what to do about it"),
-        Column("duplicate_of", INTEGER, "the partner that speaks for this address", True),
+        Column("duplicate_of", INTEGER, "the winner: the partner whose data is used for this address", True),
     ),
 )
 
@@ -438,7 +444,7 @@ AUDIENCE_PLAN = TableColumns(
     "audience_plan",
     (
         Column("plan_id", TEXT, "digest of the whole plan"),
-        Column("row_key", TEXT, "digest of operation, audience and address: what an approval releases"),
+        Column("row_key", TEXT, "digest of operation, audience and address: what an approval covers"),
         Column("sequence", INTEGER, "order of application: addresses are freed before they are taken"),
         Column("operation", TEXT, "create, update, change_email, archive, tag, untag, upgrade or permit"),
         Column("audience", TEXT, "audience by its name in the settings"),
@@ -494,7 +500,7 @@ PRODUCT_PUSH = TableColumns(
         Column("store_id", TEXT, "id of the store"),
         Column("audience", TEXT, "audience of the store"),
         Column("foreign_product_id", TEXT, "id of the product in the store"),
-        Column("product_template_id", INTEGER, "product.template in Odoo; empty: a stand-in", True),
+        Column("product_template_id", INTEGER, "product.template in Odoo; empty: a placeholder", True),
         Column("operation", TEXT, "create or update"),
         *OUTCOME,
     ),
@@ -532,8 +538,8 @@ REVENUE_RECONCILIATION = TableColumns(
         ),
         Column("currency", TEXT, "ISO 4217 currency of the amounts: the company's"),
         Column("ordered_untaxed", NUMBER, "ordered goods and shipping, untaxed, by Odoo"),
-        Column("given_back_untaxed", NUMBER, "of that credited or cancelled away"),
-        Column("kept_untaxed", NUMBER, "of that kept"),
+        Column("given_back_untaxed", NUMBER, "of that, credited or cancelled"),
+        Column("kept_untaxed", NUMBER, "of that, kept"),
         Column(
             "left_out_because", TEXT, "code of the reason why not all that is kept is in a store; or empty"
         ),
@@ -565,8 +571,8 @@ MAILCHIMP_OPT_OUTS = TableColumns(
         Column("origin", TEXT, "ours, person, admin or unknown"),
         Column("status_from", TEXT, "status before; empty: not known"),
         Column("status_to", TEXT, "status after"),
-        Column("occurred_at", TIME, "when it happened, by Mailchimp, UTC"),
-        Column("seen_at", TIME, "when it was learned of, UTC"),
+        Column("occurred_at", TIME, "when it happened, according to Mailchimp, UTC"),
+        Column("seen_at", TIME, "when the pipeline learned of it, UTC"),
         Column("source", TEXT, "poll, webhook, observation or write"),
     ),
 )
@@ -577,7 +583,7 @@ ODOO_OPT_OUTS = TableColumns(
         Column("email", TEXT, "normalised address: the person"),
         Column("partner_id", INTEGER, "one partner with the address; empty: Odoo does not know it", True),
         Column("action", TEXT, "opt_out, lift or none"),
-        Column("cause", TEXT, "event that asks for it"),
+        Column("cause", TEXT, "event that requires it"),
         Column("occurred_at", TIME, "when that event happened, UTC", True),
         Column("conflict", TEXT, "what a person has to decide; empty: nothing", True),
         Column("because", TEXT, "why, in words"),
@@ -588,7 +594,7 @@ ODOO_OPT_OUTS = TableColumns(
 MISSED_OPT_OUTS = TableColumns(
     "missed_opt_outs",
     (
-        Column("system", TEXT, "where it was carried: Odoo or Mailchimp"),
+        Column("system", TEXT, "where it was applied: Odoo or Mailchimp"),
         Column("audience", TEXT, "audience by its name in the settings; empty for Odoo"),
         Column("email", TEXT, "address in lower case"),
         Column("partner_id", INTEGER, "one partner with the address, where Odoo was written", True),
@@ -603,16 +609,18 @@ COMPANY_STATUS = TableColumns(
     (
         Column("part", TEXT, "kind of place: audience, store, merge_field, odoo, step, check, …"),
         Column("place", TEXT, "which one, by its name in the settings or in the two systems"),
-        Column("code", TEXT, "short name of the fault; with part and place it says which one this is"),
-        Column("kind", TEXT, "broken, waits (for a person), or not_looked_at"),
+        Column("code", TEXT, "short name of the fault; part, place and code identify it"),
+        Column("kind", TEXT, "broken, waits (for a person) or not_looked_at (not checked)"),
         Column("sentence", TEXT, "what is wrong"),
-        Column("what_to_do", TEXT, "what a person does about it; empty: nothing, it is tried again"),
+        Column("what_to_do", TEXT, "what to do about it; empty: nothing, it is retried"),
         Column("owner", TEXT, "who acts: data engineering, marketing ops or finance"),
-        Column("step", TEXT, "the steps that met it"),
+        Column("step", TEXT, "the steps that reported it"),
         Column("since", TIME, "when it was first found, UTC"),
-        Column("seen_at", TIME, "when a run last looked and found it, UTC"),
+        Column("seen_at", TIME, "when a run last checked and found it, UTC"),
         Column("new", BOOLEAN, "first found in this run"),
-        Column("of_this_run", BOOLEAN, "this run looked; otherwise it is as the last run left it that did"),
+        Column(
+            "of_this_run", BOOLEAN, "this run checked it; otherwise the state is from the last run that did"
+        ),
     ),
 )
 

@@ -1,8 +1,8 @@
 """Connections to the receiver that cannot be held up by those who never finish a request.
 
 uvicorn has no limit of time for the head of a request, and answers 503 to everybody once a hundred
-connections are open. So whoever opens a hundred and sends half a head each would keep all deliveries out.
-Here a head must be complete in time; and where no place is left, the connection that has waited longest
+connections are open. So a client that opens a hundred and sends half a head each would keep all deliveries
+out. Here a head must be complete in time; and where no place is left, the connection that has waited longest
 without a request gives its place to the new one, which may be a delivery.
 """
 
@@ -88,7 +88,7 @@ def head_in_time(timeout: timedelta = HEAD_TIMEOUT) -> type[asyncio.Protocol]:
 
 
 def one_length(app: ASGIApp) -> ASGIApp:
-    """Refuse a request that tells the length of its body twice.
+    """Refuse a request that gives the length of its body twice.
 
     A proxy may believe the one (Content-Length) and we the other (Transfer-Encoding): where the first request
     ends and the next one begins is then for the sender to choose (RFC 9112, 6.3). The connection is closed,

@@ -26,10 +26,10 @@ class UnreadableDeliveryError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """One event of an audience, as Mailchimp told it.
+    """One event of an audience, as Mailchimp reported it.
 
     type         subscribe, unsubscribe, cleaned, upemail, profile, campaign, or one that is new
-    email        the member's address in lower case; of ``upemail`` the former one; "" where none is told
+    email        the member's address in lower case; of ``upemail`` the former one; "" if none is given
     new_email    of ``upemail``, the present address
     contact_id   Mailchimp's id of the member (``data[id]``, of ``upemail`` ``data[new_id]``)
     action       of ``unsubscribe``: unsub, or delete when the member was archived or deleted
@@ -51,7 +51,7 @@ class Delivery:
 
     @property
     def fired_at(self) -> datetime | None:
-        """The time that was told, read as UTC; None where there is none that can be read."""
+        """The reported time, read as UTC; None if there is none that can be read."""
         try:
             told = datetime.fromisoformat(self.fired_at_raw)
             return told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)

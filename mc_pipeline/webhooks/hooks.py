@@ -1,6 +1,6 @@
 """Which webhooks there are, and their secrets: two for each audience, one per source.
 
-Mailchimp does not tell a receiver who did something. So there is one webhook for what people do themselves
+Mailchimp does not say to a receiver who did something. So there is one webhook for what people do themselves
 and one for what administrators do, each with an address of its own; what comes through the API is never
 reported, because most of it would be our own writes.
 

@@ -1,6 +1,6 @@
 """The server that Mailchimp's webhooks reach: an answer is given when the delivery is in the inbox.
 
-An answer tells an attacker nothing: whatever is not a genuine delivery gets the same empty 404, a wrong
+An answer reveals nothing to an attacker: whatever is not a genuine delivery gets the same empty 404, a wrong
 address as well as a missing signature. Nothing of a request is logged but the audience, the source and what
 was wrong. TLS ends at a proxy in front of it.
 """
@@ -35,7 +35,7 @@ _BODY_TIMEOUT = timedelta(seconds=5)
 _log = logging.getLogger(__name__)
 
 Keep = Callable[[InboxDelivery], bool]
-"""Writes a delivery to the inbox, committed on return; tells whether it is new."""
+"""Writes a delivery to the inbox, committed on return; returns whether it is new."""
 
 
 class _RefusedError(Exception):
@@ -56,7 +56,7 @@ def receiver_app(
         hooks: the webhooks that are received.
         keep: called in a worker thread.
         clock: the present moment, in UTC.
-        on_new: told after a new delivery was kept; must return at once.
+        on_new: called after a new delivery was stored; must return at once.
         body_timeout: how long a body may take to arrive.
     """
 
@@ -79,7 +79,7 @@ def receiver_app(
             new = await run_in_threadpool(keep, _inbox_delivery(hook, delivery, body, clock()))
         except LedgerError as error:
             _log.error("a delivery of audience %s is not kept: %s", hook.list_id, error)
-            # Whoever sent it knows the secrets; Mailchimp sends it again.
+            # The sender knows the secrets; Mailchimp sends it again.
             return Response(status_code=503)
         kind = delivery.type if delivery.type in EVENTS else "another event"
         _log.info("%s of audience %s (%s)%s", kind, hook.list_id, hook.source, "" if new else ": known")
@@ -91,7 +91,7 @@ def receiver_app(
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Take the port, a free one for 0; from then on connections wait until the server runs.
+    """Take the port, a free one for 0; after that connections wait until the server runs.
 
     Raises:
         WebhookSettingsError: it is taken, or no address of this machine.
@@ -130,7 +130,7 @@ def server(app: Starlette, *, head_timeout: timedelta = HEAD_TIMEOUT) -> uvicorn
 
 
 class _AnyMethod:
-    """An endpoint for every method: a 405 would tell that there is something."""
+    """An endpoint for every method: a 405 would reveal that there is something."""
 
     def __init__(self, answer: Callable[[Request], Awaitable[Response]]) -> None:
         self._answer = answer

@@ -68,7 +68,7 @@ def register(client: MailchimpClient, hook: Hook, base: str) -> Registration:
 
     Raises:
         RegistrationError: Mailchimp refused it.
-        MailchimpError: Mailchimp could not be asked, or nobody knows what became of it: ask again, what was
+        MailchimpError: Mailchimp could not be asked, or the outcome is unknown: ask again, what was
             made is kept.
     """
     there = [each for each in registered(client, hook.list_id, [hook]) if each.hook]

@@ -20,9 +20,9 @@ _MAXIMUM_PARTS = 10
 
 
 def is_signed(header: str | None, body: bytes, secrets: Iterable[str], now: datetime) -> bool:
-    """Tell whether the header signs exactly this body with one of the secrets, within five minutes of now.
+    """Return whether the header signs exactly this body with one of the secrets, within five minutes of now.
 
-    Anything malformed is unsigned. How long this takes tells nothing about the secrets.
+    Anything malformed is unsigned. How long this takes reveals nothing about the secrets.
     """
     parts = [part.strip().partition("=") for part in (header or "").split(",")]
     times = [value for name, _, value in parts if name == "t"]

@@ -99,7 +99,7 @@ def is_refused(shop: Shop, why: str) -> None:
     shop.customer("new")
     refused = mc_pipeline("sync", "acme")
     assert refused.exit_code == 1
-    for said in (why, "put the right ledger back", "mc-pipeline ledger accept", "only opt-outs are carried"):
+    for said in (why, "restore the correct ledger", "mc-pipeline ledger accept", "only opt-outs are applied"):
         assert said in refused.told
     assert "Traceback" not in refused.output
     assert shop.world.mailchimp.journal.writes == []
@@ -114,7 +114,7 @@ def is_refused(shop: Shop, why: str) -> None:
 def test_a_ledger_that_is_gone_is_refused_until_somebody_accepts_an_empty_one(shop: Shop) -> None:
     before = datetime.now(UTC) - timedelta(days=1)
     shop.lose_the_ledger()
-    is_refused(shop, "is another one than the stored tables were made with")
+    is_refused(shop, "is not the one that the stored tables were made with")
     # What Odoo said restricts, whatever the ledger knows.
     shop.world.odoo.blacklist("ann@example.com")
     mc_pipeline("sync", "--opt-outs", "acme")
@@ -133,7 +133,7 @@ def test_a_ledger_that_is_gone_is_refused_until_somebody_accepts_an_empty_one(sh
         "subscribed",
     ]
     assert shop.status("ann") == "unsubscribed"
-    assert mc_pipeline("ledger", "accept", "--reason", "again").told.startswith("The ledger is the one")
+    assert mc_pipeline("ledger", "accept", "--reason", "again").told.startswith("This is the ledger")
 
 
 def test_a_ledger_of_before_is_refused_and_the_right_one_is_taken_without_a_word(
@@ -163,8 +163,8 @@ def test_tables_from_before_there_were_marks_are_those_of_a_ledger_that_knows_so
     assert difference(shop) == ""
     assert not mark.exists()
     shop.lose_the_ledger()
-    assert "is another one" in difference(shop)
-    assert "is another one" in difference(shop), "also when it knows something by now"
+    assert "is not the one" in difference(shop)
+    assert "is not the one" in difference(shop), "also when it knows something by now"
 
 
 def test_a_damaged_mark_stops_nothing_and_is_made_anew(shop: Shop) -> None:

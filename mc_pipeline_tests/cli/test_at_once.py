@@ -65,7 +65,7 @@ def test_a_run_that_fails_ends_nothing(caplog: pytest.LogCaptureFixture) -> None
         at_once.notice("acme")
         at_once.notice("other")
         assert second.wait(10)
-    assert "the opt-outs of acme could not be carried out" in caplog.text
+    assert "the opt-outs of acme could not be applied" in caplog.text
     assert "ada@" not in caplog.text
 
 

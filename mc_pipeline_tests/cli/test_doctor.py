@@ -232,7 +232,7 @@ PROBLEMS: dict[str, tuple[Break, str, str, str, str]] = {
     ),
     "store in another currency than the company": (
         settings(audiences=one_audience(store=store("shop", "GBP"))),
-        "acme", "currency", "its books in EUR, the store of retail is in GBP",
+        "acme", "currency", "currency is EUR, the store of retail is in GBP",
         "Write EUR in companies.acme.audiences.retail.store.currency",
     ),
     "store of another audience": (

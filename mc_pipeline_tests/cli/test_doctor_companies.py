@@ -46,7 +46,7 @@ def test_customers_of_another_company_are_named_as_that_and_those_of_the_parent_
 @pytest.mark.parametrize(
     ("groups", "status", "said"),
     [
-        (("sales_all", "accounting", "hr"), "problem", "opt-outs would not get into Odoo"),
+        (("sales_all", "accounting", "hr"), "problem", "opt-outs would not reach Odoo"),
         (("admin",), "warning", "only because its user is an administrator"),
     ],
 )

@@ -25,7 +25,7 @@ def beat(run: str, *, ago: timedelta = timedelta()) -> None:
 
 
 def test_nothing_is_said_in_words() -> None:
-    assert mc_pipeline("leases").output == "No run is under way, and no lease is held.\n"
+    assert mc_pipeline("leases").output == "No run is in progress, and no lease is held.\n"
     assert mc_pipeline("leases", "--end", "acme").output == "Nobody holds a lease of acme.\n"
 
 
@@ -69,7 +69,7 @@ def test_a_lease_of_a_run_that_may_be_alive_is_kept_with_what_to_do(known: bool)
         refused = mc_pipeline("leases", "--end", "acme")
         lease.renew()
     assert refused.exit_code == 1
-    assert "is not ended: run living gave a sign of life" in refused.told
+    assert "is not ended: run living was last alive" in refused.told
     assert "End that run first" in refused.told
 
 

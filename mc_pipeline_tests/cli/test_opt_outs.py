@@ -69,7 +69,7 @@ def test_an_audience_that_cannot_be_read_is_an_error_and_the_others_are_carried(
     mend = break_it(heard)
     finished = mc_pipeline("sync", "acme", "--opt-outs")
     assert finished.exit_code == 1, finished.output
-    assert f"Opt-outs cannot be heard in first: Mailchimp GET /lists/first1/members: {words}" in finished.told
+    assert f"Opt-outs cannot be read in first: Mailchimp GET /lists/first1/members: {words}" in finished.told
     assert "Traceback" not in finished.output
     assert "@example.com" not in finished.output
     assert heard.odoo.database.blacklisted() == {ANN, BOB, CLEO}

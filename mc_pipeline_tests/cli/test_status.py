@@ -58,7 +58,7 @@ def stands(company: str = "acme") -> dict[str, Any]:
 def test_trouble_in_several_parts_at_once_is_one_line_each_everywhere(shop: World):
     never = mc_pipeline("status", "acme")
     assert never.exit_code == 0
-    assert "acme: no run has told how it stands yet: mc-pipeline sync acme --plan" in never.told
+    assert "acme: no run has reported its state yet: mc-pipeline sync acme --plan" in never.told
 
     shop.mailchimp.faults.add(Fault("html_403", match_path_regex="/lists/wholesale1", times=None))
     shop.mailchimp.faults.add(Fault("html_403", match_path_regex="retail1/abuse-reports", times=None))
@@ -68,7 +68,7 @@ def test_trouble_in_several_parts_at_once_is_one_line_each_everywhere(shop: Worl
     broken, waiting = told(finished, "Broken"), told(finished, "Waits")
     assert len(broken) == 2, finished.output
     assert any("wholesale (wholesale1) could not be read" in line for line in broken)
-    assert any("retail: complaints cannot be asked for" in line for line in broken)
+    assert any("retail: complaints cannot be read" in line for line in broken)
     assert len(waiting) == 2, finished.output
     assert any("1 person who opted out of retail before it was first read waits" in line for line in waiting)
     assert any("The first load of the audience retail waits for approval" in line for line in waiting)
@@ -116,14 +116,14 @@ def test_a_run_under_way_and_one_that_was_killed_are_said(shop: World):
         ledger.runs.end("run-under-way")
     killed = mc_pipeline("status", "acme")
     assert "The last run (sync_company, " in killed.told
-    assert "was interrupted or killed; the next run goes on from there." in killed.told
+    assert "was interrupted or killed; the next run continues from there." in killed.told
     assert stands()["interrupted_run"] == "run-under-way"
 
 
 def test_without_a_company_all_are_told(shop: World):
     finished = mc_pipeline("status")
     assert finished.exit_code == 1, "the worst of both"
-    assert "quiet: no run has told how it stands yet" in finished.told
+    assert "quiet: no run has reported its state yet" in finished.told
     found = {each["company"]: each for each in json.loads(mc_pipeline("status", "--json").output)}
     assert (found["quiet"]["state"], found["quiet"]["rows"], found["quiet"]["read_at"]) == (
         NEVER_RUN,
@@ -172,6 +172,6 @@ def test_the_run_that_ended_without_a_word_is_named_with_its_time():
     )
     assert said_first(standing, PARIS, NOW)[1:] == [
         "  opt_outs is under way since 2026-11-30 19:57.",
-        "  The last run (opt_outs, 2026-11-30 19:57) was interrupted or killed; the next run goes on from "
-        "there.",
+        "  The last run (opt_outs, 2026-11-30 19:57) was interrupted or killed; the next run continues "
+        "from there.",
     ]

@@ -187,7 +187,7 @@ def test_opt_outs_alone_write_nothing_else(shop: World):
     shop.odoo.blacklist("grace@example.com")
     finished = mc_pipeline("sync", "acme", "--opt-outs")
     assert finished.exit_code == 0, finished.output
-    assert re.search(r"Unsubscribed, because Odoo said so: (\d+) of \1\n", finished.output)
+    assert re.search(r"Unsubscribed in Mailchimp because of Odoo: (\d+) of \1\n", finished.output)
     assert shop.mailchimp.status("retail1", "grace@example.com") == "unsubscribed"
     bodies = [entry.body for entry in shop.mailchimp.journal.writes]
     assert bodies

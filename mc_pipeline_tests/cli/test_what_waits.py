@@ -20,7 +20,7 @@ AUDIENCES = """
         consent: {mailing_list: News}
 """
 OLD = (
-    "2 people who opted out of retail before it was first read wait for a release and are not opted out in "
+    "2 people who opted out of retail before it was first read wait for approval and are not opted out in "
     "Odoo (mc-pipeline approve opt-outs-greeting1)."
 )
 MAILED = "retail: welcome automation connected: 4 people would be mailed."
@@ -51,12 +51,11 @@ def plan_of(finished: Finished) -> str:
 def test_opt_outs_that_wait_are_never_told_as_carried(shop: World):
     finished = mc_pipeline("sync", "acme", "--opt-outs")
     assert finished.exit_code == 3, finished.output
-    assert (
-        "! 2 people with an opt-out or a return in Mailchimp: 0 carried into Odoo, 2 wait for a release"
-        in (finished.told)
+    assert "! 2 Mailchimp opt-outs and resubscribes: 0 applied to Odoo, 2 wait for approval" in (
+        finished.told
     )
     assert OLD in finished.told
-    assert "because Mailchimp said so" not in finished.told
+    assert "because of Mailchimp" not in finished.told
     assert shop.odoo.database.blacklisted() == set()
 
 
@@ -64,7 +63,7 @@ def test_a_first_load_and_old_opt_outs_are_released_side_by_side(shop: World):
     waits = mc_pipeline("sync", "acme")
     assert waits.exit_code == 3
     assert "Needs approval: retail: first load." in waits.told
-    assert f"{MAILED} {OLD} Release the plan" in waits.told
+    assert f"{MAILED} {OLD} Approve the plan" in waits.told
     assert "welcome automation: connected: 4 people would be mailed" in waits.told
     assert shop.mailchimp.mails == []
 
@@ -73,7 +72,9 @@ def test_a_first_load_and_old_opt_outs_are_released_side_by_side(shop: World):
     assert f"{plan} acme " in listed
     assert MAILED in listed
     assert "opt-outs-greeting1 acme 2 people who opted out of retail before it was first read" in listed
-    assert "Released, the next sync opts them out in Odoo and in every audience of the company." in listed
+    assert (
+        "Once approved, the next sync opts them out in Odoo and in every audience of the company." in listed
+    )
 
     assert mc_pipeline("approve", plan).exit_code == 0
     status = mc_pipeline("status", "acme")
@@ -92,7 +93,7 @@ def test_a_first_load_and_old_opt_outs_are_released_side_by_side(shop: World):
     assert mc_pipeline("status", "acme").exit_code == 0, "nothing waits for a person any more"
     finished = mc_pipeline("sync", "acme", "--opt-outs")
     assert finished.exit_code == 0, finished.output
-    assert "✓ 2 people with an opt-out or a return in Mailchimp: 2 carried into Odoo" in finished.told
+    assert "✓ 2 Mailchimp opt-outs and resubscribes: 2 applied to Odoo" in finished.told
     assert shop.odoo.database.blacklisted() == set(OPTED_OUT)
     assert "No plan and no old opt-out waits for approval." in mc_pipeline("approve").told
 

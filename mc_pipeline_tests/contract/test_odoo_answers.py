@@ -50,7 +50,7 @@ def test_a_transport_that_the_server_lacks_is_refused_with_the_fix(odoo):
     if odoo.client.version >= (19, 0):
         pytest.skip("Odoo 19 has both transports")
     settings = replace(odoo.settings, api="json2", secret=SecretStr("a" * 40))
-    with pytest.raises(OdooVersionError, match=r"came with Odoo 19.*auto or jsonrpc"):
+    with pytest.raises(OdooVersionError, match=r"new in Odoo 19.*auto or jsonrpc"):
         connect(settings, [odoo.company], retry=Patience().policy)
 
 

@@ -202,8 +202,8 @@ def test_a_fault_of_the_program_is_told_as_that_and_a_full_disk_is_not(steps: St
     steps.bodies["push"], steps.bodies["alone"] = misses_a_column, has_no_room
     steps.run()
     assert sorted(row.sentence for row in open_now()) == [
-        "alone could not go on: [Errno 28] No space left on device",
-        "push met a fault of the program, KeyError: 'email of a•••@example.com'",
+        "alone could not continue: [Errno 28] No space left on device",
+        "push failed because of a bug in mc_pipeline, KeyError: 'email of a•••@example.com'",
     ]
 
 

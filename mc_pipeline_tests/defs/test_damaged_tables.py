@@ -118,7 +118,7 @@ def test_a_table_that_cannot_be_read_is_named_once_and_taken_for_missing(
         assert stored_table(schemas.CONTACTS, "acme") is None
     (said,) = [record.getMessage() for record in caplog.records]
     assert str(path) in said
-    assert "the next sync of acme makes it anew" in said
+    assert "the next sync of acme rebuilds it" in said
     path.write_bytes(whole)
     assert stored_table(schemas.CONTACTS, "acme") is not None
 

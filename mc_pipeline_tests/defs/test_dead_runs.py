@@ -191,7 +191,7 @@ def test_a_dead_run_is_not_run_again_and_says_what_happened(
     (ended,) = end_dead_runs(instance, ledger, LOG)
     assert (ended.job, ended.company) == (SYNC_COMPANY, "acme")
     assert str(ended).startswith(f"Run {run_id[:8]} (sync_company of acme) is ended: its process (host:1) ")
-    assert str(ended).endswith("The next run goes on from there.")
+    assert str(ended).endswith("The next run continues from there.")
     run = instance.get_run_by_id(run_id)
     assert run is not None
     assert run.tags[MAX_RETRIES_TAG] == "0"
@@ -258,7 +258,7 @@ def test_a_ledger_that_cannot_be_read_ends_nothing(
         other.execute("DROP TABLE ledger_run")
     with caplog.at_level(logging.WARNING):
         assert end_dead_runs(instance, ledger, LOG) == []
-    assert "Nobody knows whether there are dead runs" in caplog.text
+    assert "It is not known whether there are dead runs" in caplog.text
     assert status(instance, run_id) == STARTED
 
 

@@ -178,7 +178,7 @@ def test_a_run_goes_on_where_an_interrupted_one_stopped(world: World, with_key):
     [
         ({}, "fill in partner_ids or emails"),
         ({"partner_ids": [999_999]}, "partner_ids: 999999 is not in Odoo"),
-        ({"emails": ["nobody"]}, "emails: n••• is no address"),
+        ({"emails": ["nobody"]}, "emails: n••• is not an address"),
         ({"emails": ["ann@example.com"], "reason": " "}, "Fill in reason and requested_by"),
     ],
 )

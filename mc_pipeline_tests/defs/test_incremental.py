@@ -208,7 +208,7 @@ def test_the_sensor_waits_while_a_run_of_the_company_is_under_way(world: World):
     with world.systems() as systems:
         systems.ledger.runs.begin("run-1", company="acme", job=SYNC_COMPANY, owner="host:1")
     waiting = look(world, first.cursor)
-    assert "a run is under way" in skipped_because(waiting)
+    assert "a run is in progress" in skipped_because(waiting)
     assert json.loads(waiting.cursor or "") == json.loads(first.cursor or "")
 
 

@@ -92,7 +92,7 @@ def test_a_permission_whose_answer_was_lost_and_that_is_not_there_is_listed_with
     assert readers.mailchimp.journal.writes == []
     check = readers.checks(second)["audience_plan/permissions_known"]
     assert not check.passed
-    assert "Of 1 marketing permissions nobody knows whether Mailchimp gave them" in check.description
+    assert "It is not known whether Mailchimp gave 1 marketing permissions" in check.description
     assert "look at these members in Mailchimp" in check.description
     (listed,) = check.metadata["who"].value.records
     assert (listed.data["audience"], listed.data["permission"]) == ("readers", "email")

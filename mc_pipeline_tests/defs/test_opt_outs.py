@@ -93,7 +93,7 @@ def test_the_first_read_is_usual_and_an_unusual_number_is_said_and_held_back_by_
     check = world.checks(result)["mailchimp_opt_outs/opt_outs_are_usual"]
     assert not check.passed
     assert check.severity == dg.AssetCheckSeverity.WARN
-    assert "35 opt-outs in the last 24 hours, 0.0 are usual" in str(check.description)
+    assert "35 opt-outs in the last 24 hours; the usual number is 0.0" in str(check.description)
     assert check.metadata["opt_outs_in_24_hours"].value == 35
     assert len(world.table("mailchimp_opt_outs").rows) == 30
 
@@ -273,7 +273,7 @@ def test_a_subject_that_odoo_refuses_is_named_and_the_others_are_looked_at(world
 def test_the_sensor_waits_while_opt_outs_of_the_company_are_under_way(world: World):
     with world.systems() as systems:
         systems.ledger.runs.begin("run-1", company="acme", job=OPT_OUTS, owner="host:1")
-    assert "a run is under way" in skipped_because(look(world))
+    assert "a run is in progress" in skipped_because(look(world))
 
 
 def test_the_sensor_waits_for_no_sync_and_for_no_run_that_is_dead(world: World):

@@ -330,7 +330,7 @@ def test_2_3_an_order_of_a_hidden_customer_makes_nobody_else_a_member(world: Wor
     assert "bills@example.com" not in world.mailchimp.statuses("retail1")
     because, detail = excluded(world)[order]
     assert because == "no_usable_address"
-    assert detail.startswith("the customer is not among the contacts")
+    assert detail.startswith("the Odoo user does not see the customer")
 
 
 def test_2_2_customers_of_other_companies_stay_known_where_odoo_cannot_be_asked_for_them(

@@ -138,7 +138,7 @@ def test_mailchimp_follows_odoo_to_the_cent_through_refunds_and_cancellations(sh
         ledger.troubles.report("acme", "order_push", "run", [waiting])
     told = shop.command()
     assert told.exit_code == 1
-    assert "Of what was looked at, nothing differs." in told.output
+    assert "Nothing differs in what was checked." in told.output
     assert "Waits: The store acme-store waits." in " ".join(told.output.split())
     with Ledger.open() as ledger:
         ledger.troubles.report("acme", "order_push", "run", [open_trouble("VIP", "tag", TroubleKind.BROKEN)])
@@ -161,12 +161,12 @@ def test_what_somebody_changed_in_mailchimp_is_found_and_put_right_by_the_next_s
     assert not check.blocking
     listed = str(check.metadata["differing_orders_in_odoo"].value)
     assert f"/web#id={edited[1:]}&model=sale.order" in listed
-    assert "goods 60.00 in place of 50.00" in listed
+    assert "goods 60.00 instead of 50.00" in listed
 
     command = shop.command("--orders", "--csv", str(shop.folder / "orders.csv"))
     assert command.exit_code == 1
     assert "3 orders differ" in command.output
-    assert "goods 60.00 in place of 50.00" in command.output
+    assert "goods 60.00 instead of 50.00" in command.output
     path = shop.folder / "orders.csv"
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
     rows = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines()))

@@ -151,7 +151,7 @@ def test_a_store_that_cannot_be_opened_holds_up_no_other_and_is_told_by_name(wor
     assert "its currency is USD, companies.yaml says EUR" in str(products.description)
     holds = checks[HOLDS]
     assert (holds.passed, holds.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert "Not looked at: acme-retail" in str(holds.description)
+    assert "Not checked: acme-retail" in str(holds.description)
     assert compared(world) == (set(), {"not_looked_at"})
 
 

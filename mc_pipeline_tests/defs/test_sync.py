@@ -61,8 +61,8 @@ def test_what_waits_is_told_apart_from_what_was_not_applied(world: World):
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
     # Of the one in retail his creation, and his tag with it; of the one in wholesale the same.
     assert check.description == (
-        "2 of 4 rows were not applied. Mailchimp refused something of 1 person, and still does. "
-        f"2 of 4 rows wait for the approval of plan {waits}."
+        "2 of 4 rows were not applied. Mailchimp still refuses something for 1 person. 2 of 4 rows wait "
+        f"for the approval of plan {waits}."
     )
     assert [check.metadata[name].value for name in ("not_applied", "waiting")] == [2, 2]
     outcomes = world.table("audience_push").rows.groupby("audience")["outcome"].agg(set).to_dict()

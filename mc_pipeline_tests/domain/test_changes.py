@@ -172,7 +172,7 @@ class TestNotTakenBack:
     """Rule 6.6: whom Mailchimp refused for good is created nowhere, and listed whatever else is known."""
 
     @pytest.mark.parametrize(
-        ("kind", "words"), [("forgotten", "deleted there for good"), ("compliance", "under review")]
+        ("kind", "words"), [("forgotten", "permanently deleted there"), ("compliance", "under review")]
     )
     @pytest.mark.parametrize("audience", ["retail", "wholesale"])
     @pytest.mark.parametrize(
@@ -442,7 +442,7 @@ class TestUpgrade:
         ("change", "because"),
         [
             ({"settings": company()}, "upgrade is off"),
-            ({"record": replace(OURS, created_by_us=False)}, "not made by this pipeline"),
+            ({"record": replace(OURS, created_by_us=False)}, "not created by this pipeline"),
             ({"record": replace(OURS, ever_subscribed=True)}, "subscribed before"),
             ({"record": replace(OURS, opted_out=True)}, "opted out"),
             ({"record": replace(OURS, created_at=NOW)}, "older than the member"),

@@ -250,7 +250,7 @@ def test_a_check_counts_where_its_asset_reported_nothing_of_the_kind(
     ("kinds", "state", "line"),
     [
         ([], OK, "acme: everything is done, 19:57"),
-        ([NOT_LOOKED_AT], OK, "acme: everything else is done, 1 was not looked at, 19:57"),
+        ([NOT_LOOKED_AT], OK, "acme: everything else is done, 1 was not checked, 19:57"),
         ([WAITS], WAITS, "acme: 1 thing waits for you, 19:57"),
         ([WAITS, WAITS], WAITS, "acme: 2 things wait for you, 19:57"),
         ([BROKEN], BROKEN, "acme: 1 thing is broken, 19:57"),
@@ -258,7 +258,7 @@ def test_a_check_counts_where_its_asset_reported_nothing_of_the_kind(
         (
             [BROKEN, BROKEN, WAITS, NOT_LOOKED_AT, NOT_LOOKED_AT],
             BROKEN,
-            "acme: 2 things are broken, 1 waits for you, 2 were not looked at, 19:57",
+            "acme: 2 things are broken, 1 waits for you, 2 were not checked, 19:57",
         ),
     ],
 )

@@ -39,15 +39,15 @@ class Event:
                 "unsubscribed",
                 source="webhook",
                 seen_at=NOON + timedelta(hours=2),
-                evidence={"origin_because": "webhook for acts of admin", "unsubscribe_reason": "N/A"},
+                evidence={"origin_because": "webhook for actions of admin", "unsubscribe_reason": "N/A"},
             ),
             "unsubscribed by an administrator",
-            "subscribed → unsubscribed; told by a webhook on 2026-05-04 14:00 UTC; "
-            "who did it: webhook for acts of admin; reason given: N/A",
+            "subscribed → unsubscribed; reported by a webhook on 2026-05-04 14:00 UTC; who did it: webhook "
+            "for actions of admin; reason given: N/A",
         ),
         (
             Event("clean", "unknown", "", "cleaned", evidence={"first_seen": True}, source="observation"),
-            "address bounced for good",
+            "address hard bounced",
             "not seen before → cleaned; seen when the audience was read",
         ),
         (
@@ -59,8 +59,8 @@ class Event:
                 evidence={"same_status": "unsubscribed", "dated_at_the_latest": True},
             ),
             "unsubscribed by whom is unknown",
-            "subscribed → unsubscribed; between two reads that both showed unsubscribed; at this moment at "
-            "the latest: Mailchimp counts it without a date; read for opt-outs",
+            "subscribed → unsubscribed; between two reads that both showed unsubscribed; by this moment at "
+            "the latest: Mailchimp gives no date; read for opt-outs",
         ),
         (
             Event(
@@ -69,7 +69,7 @@ class Event:
                 source="write",
                 evidence={"refused": "forgotten", "title": "Forgotten Email Not Subscribed"},
             ),
-            "refused for good by Mailchimp: deleted there before, only the person can sign up again",
+            "permanently refused by Mailchimp: deleted there before, only the person can sign up again",
             "Mailchimp's answer when we tried: Forgotten Email Not Subscribed",
         ),
         (
@@ -110,7 +110,7 @@ class Event:
         ),
         (
             Event("odoo_lift", "ours", source="write", evidence={"because": "subscribe"}),
-            "opt-out lifted in Odoo by us",
+            "opt-out removed in Odoo by us",
             "because of Mailchimp: subscribed",
         ),
         (Event("something_new", "unknown", source=""), "something new by whom is unknown", ""),

@@ -108,7 +108,7 @@ def test_3_1_a_company_known_from_before_the_upgrade_of_odoo_is_told_as_such() -
         "Partner 2 is a person whose commercial partner is 1, known from before the upgrade of Odoo: its tax "
         "id and parent are as they were.": "person",
         "Partner 1 is a company, known from before the upgrade of Odoo: its tax id and parent are as they "
-        "were. Without that it would be judged otherwise.": "company",
+        "were. Without that the result would be different.": "company",
     }
 
 

@@ -36,7 +36,7 @@ def test_of_an_audience_that_greets_nobody_only_a_first_load_speaks():
     joining = plan(rows("create", 90, status="subscribed"))
     assert said(joining) == {}
     found = greetings(joining, (), {}, ("retail",))
-    assert "none connected that Mailchimp tells of" in found[0].said
+    assert "none connected, as far as Mailchimp reports" in found[0].said
     assert JOURNEYS in found[0].said
     assert verdict_on_greetings(found) == (
         "retail: 90 people would become subscribed; no welcome automation is known. "

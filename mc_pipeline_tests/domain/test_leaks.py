@@ -91,7 +91,7 @@ def test_an_empty_plan_has_no_leak():
         (row("update", BOB, after_json=json.dumps({"status": "subscribed"})), "send a status"),
         (row("create", BOB, status="transactional"), "in the audience already"),
         (row("update", ADA), "is not in the audience"),
-        (row("archive", BOB), "belongs into the audience would be archived"),
+        (row("archive", BOB), "belongs in the audience would be archived"),
         (row("change_email", BOB, new_email=EVE), "no routing rule"),
         (row("subscribe", BOB), "not one of the plan's"),
     ],
@@ -154,7 +154,7 @@ def test_people_below_an_own_company_are_found_at_any_depth():
         {"partner_id": 2, "parent_id": 3},
         {"partner_id": 1, "parent_id": 2},
     ]
-    assert reasons(NEW_ADA, partners=partners) == ["the partner belongs to an own company"]
+    assert reasons(NEW_ADA, partners=partners) == ["the partner belongs to one of your own companies"]
 
 
 @pytest.mark.parametrize(

@@ -220,7 +220,7 @@ def test_a_company_keeps_its_name_out_of_the_first_name_but_not_out_of_a_field_o
 def test_a_plan_says_why_a_first_name_is_not_the_whole_name() -> None:
     (row,) = world(mia(), {"FNAME": "Mia Miller", "LNAME": "Miller"}).plan().to_dict("records")
     assert row["because"] == (
-        "differs from Odoo: FNAME; FNAME without the last name, which stands in LNAME and was not written by "
+        "differs from Odoo: FNAME; FNAME without the last name, which is in LNAME and was not written by "
         "this pipeline"
     )
 

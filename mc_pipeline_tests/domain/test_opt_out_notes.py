@@ -70,8 +70,8 @@ def test_an_event_and_its_origin_are_a_kind_of_note(event: str, origin: str, kin
         ),
         (
             NoteKind.SUBSCRIBED_AGAIN,
-            "Taken off the blacklist: subscribed again by their own act in the Mailchimp audience “retail” "
-            "(ACME UK) on 2026-11-30 14:05 UTC.",
+            "Removed from the blacklist: the person resubscribed themselves to the Mailchimp audience "
+            "“retail” (ACME UK) on 2026-11-30 14:05 UTC.",
         ),
     ],
 )

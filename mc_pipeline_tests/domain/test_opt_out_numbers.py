@@ -30,9 +30,9 @@ def test_each_person_counts_once_by_what_came_of_it(action, outcome, counts):
 def test_the_sentence_tells_what_waits_and_what_is_missing():
     outcomes = ["held_back"] * 26 + ["applied"] * 4 + ["deferred"]
     rows = pd.DataFrame({"action": "opt_out", "outcome": outcomes})
-    assert carried_numbers(rows).said == "4 carried into Odoo, 26 wait for a release, 1 not in Odoo yet"
-    assert carried_numbers(rows[:26]).said == "0 carried into Odoo, 26 wait for a release"
-    assert carried_numbers(rows[:0]).said == "0 carried into Odoo"
+    assert carried_numbers(rows).said == "4 applied to Odoo, 26 wait for approval, 1 not in Odoo yet"
+    assert carried_numbers(rows[:26]).said == "0 applied to Odoo, 26 wait for approval"
+    assert carried_numbers(rows[:0]).said == "0 applied to Odoo"
 
 
 def _record(people: int) -> OldOptOutsRecord:
@@ -49,8 +49,8 @@ def _record(people: int) -> OldOptOutsRecord:
 
 def test_old_opt_outs_are_named_with_the_id_that_releases_them():
     assert what_waits(_record(26)) == (
-        "26 people who opted out of retail before it was first read wait for a release and are not opted out "
-        "in Odoo (mc-pipeline approve opt-outs-retail1)."
+        "26 people who opted out of retail before it was first read wait for approval and are not opted "
+        "out in Odoo (mc-pipeline approve opt-outs-retail1)."
     )
     assert what_waits(_record(1)).startswith(
         "1 person who opted out of retail before it was first read waits"

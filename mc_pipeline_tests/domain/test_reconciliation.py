@@ -128,18 +128,18 @@ def test_a_store_that_holds_what_is_due_does_not_differ():
 ORDER = due(1)
 CHANGES: dict[str, tuple[Row, Row | None, str, str]] = {
     "missing": (ORDER, None, MISSING, "should hold the order and does not"),
-    "goods": (ORDER, holds(ORDER, order_total=115.0), AMOUNT, "goods 90.00 in place of 100.00"),
-    "tax": (ORDER, holds(ORDER, order_total=124.0, tax_total=19.0), AMOUNT, "tax 19.00 in place of 20.00"),
+    "goods": (ORDER, holds(ORDER, order_total=115.0), AMOUNT, "goods 90.00 instead of 100.00"),
+    "tax": (ORDER, holds(ORDER, order_total=124.0, tax_total=19.0), AMOUNT, "tax 19.00 instead of 20.00"),
     "shipping": (ORDER, holds(ORDER, shipping_total=6.0, order_total=126.0), AMOUNT, "shipping 6.00"),
-    "a cent": (ORDER, holds(ORDER, order_total=125.01), AMOUNT, "goods 100.01 in place of 100.00"),
+    "a cent": (ORDER, holds(ORDER, order_total=125.01), AMOUNT, "goods 100.01 instead of 100.00"),
     "less than a cent": (ORDER, holds(ORDER, order_total=125.002), AMOUNT, "fractions"),
     "currency": (ORDER, holds(ORDER, currency="USD"), OTHER_CURRENCY, "in another currency; its amounts are"),
     "date": (
         ORDER, holds(ORDER, processed_at="2024-05-31T22:30:00Z"), DATE,
-        "2024-05-31 22:30:00 UTC (2024-06) in place of",
+        "2024-05-31 22:30:00 UTC (2024-06) instead of",
     ),
     "date of another month": (ORDER, holds(ORDER, processed_at="2024-03-01T00:00:00Z"), DATE, "(2024-03) in"),
-    "no date": (ORDER, holds(ORDER, processed_at=None), DATE, "none in place of"),
+    "no date": (ORDER, holds(ORDER, processed_at=None), DATE, "none instead of"),
     "cancelled in Mailchimp": (
         ORDER, holds(ORDER, cancelled_at="2024-07-01T00:00:00Z"), CANCELLED_STATE, "in Mailchimp"
     ),
@@ -148,7 +148,7 @@ CHANGES: dict[str, tuple[Row, Row | None, str, str]] = {
         holds(due(1, 0.0, tax=0.0, shipping=0.0)), CANCELLED_STATE, "in Odoo",
     ),
     "not due": (
-        excluded(1, NOT_A_MEMBER), holds(ORDER), NOT_DUE, "the person is no member of the audience"
+        excluded(1, NOT_A_MEMBER), holds(ORDER), NOT_DUE, "the person is not a member of the audience"
     ),
     "in another store": (due(1, store_id="t"), holds(ORDER), NOT_DUE, "another store should hold it"),
 }  # fmt: skip

@@ -218,10 +218,10 @@ def test_3_2_it_is_told_why_the_restrictive_audience_wins() -> None:
     person = contact(built(partners, orders, company(marked)), SHARED)
     assert person["audience"] == "retail"
     assert person["audience_because"].endswith(
-        "(partners with the same address fit wholesale too; the one that is restrictive wins)"
+        "(partners with the same address match wholesale too; the one that is restrictive wins)"
     )
     unmarked = contact(built(partners, orders, company(B2B_AND_B2C)), SHARED)
-    assert unmarked["audience_because"].endswith("fit retail too; the one for companies wins)")
+    assert unmarked["audience_because"].endswith("match retail too; the one for companies wins)")
 
 
 def test_3_2_a_conflict_sets_the_person_aside_and_says_between_what() -> None:

@@ -40,7 +40,7 @@ def pages_overwritten(path: Path) -> None:
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
-    "another kind of file": (no_database, "is no ledger, or is damaged from its beginning"),
+    "another kind of file": (no_database, "is not a ledger, or its beginning is damaged"),
     "cut in half": (cut, "is damaged"),
     "pages overwritten": (pages_overwritten, "is damaged"),
     "a table dropped": (with_sql("DROP TABLE ledger_run"), "has other tables than its own version says"),

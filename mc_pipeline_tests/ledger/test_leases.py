@@ -22,7 +22,7 @@ def test_a_company_has_one_writer_and_others_are_told_who_and_until_when(ledger:
     ):
         pass
     assert "company acme is being synced by run-1 since 2026-03-02 06:00:00 UTC" in str(refusal.value)
-    assert "it frees itself at 2026-03-02 06:01:00 UTC" in str(refusal.value)
+    assert "it becomes free at 2026-03-02 06:01:00 UTC" in str(refusal.value)
 
 
 def test_companies_do_not_wait_for_each_other(ledger: Ledger) -> None:
@@ -126,7 +126,7 @@ def test_waking_up_late_does_not_free_the_lease_of_the_successor(ledger: Ledger,
 def test_a_lease_that_was_given_back_allows_no_more_writes(ledger: Ledger) -> None:
     with ledger.leases.hold("acme", "run-1") as lease:
         pass
-    with pytest.raises(LeaseLostError, match="given back"):
+    with pytest.raises(LeaseLostError, match="released"):
         ledger.intents.record("acme", lease.fence, "run-1", [an_intent()])
 
 
@@ -176,4 +176,4 @@ def test_the_message_of_a_lost_lease_says_what_to_do(ledger: Ledger, clock: Cloc
         clock.pass_time(minutes=1)
         with pytest.raises(LeaseLostError) as lost:
             lease.check()
-    assert re.search(r"company acme .* this run must stop, the next one resolves", str(lost.value))
+    assert re.search(r"company acme .* this run must stop; the next one settles", str(lost.value))

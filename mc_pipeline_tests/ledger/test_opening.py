@@ -98,7 +98,7 @@ def test_a_file_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None
 def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     path.write_text("names and addresses " * 100)
-    with pytest.raises(LedgerUnavailableError, match="is no ledger, or is damaged from its beginning"):
+    with pytest.raises(LedgerUnavailableError, match="is not a ledger, or its beginning is damaged"):
         Ledger.open(f"sqlite:///{path}")
     assert path.read_text().startswith("names and addresses")
 

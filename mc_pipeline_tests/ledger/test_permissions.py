@@ -126,7 +126,7 @@ def test_a_withdrawal_in_one_audience_is_the_last_word_in_the_company(
     older = a_permit(list_id="list2", consented_at=later)
     (refusal,) = ledger.intents.record_unless_out("acme", lease.fence, "run-2", [older])
     assert isinstance(refusal, Refusal)
-    assert "taken back" in refusal.because
+    assert "withdrawn since" in refusal.because
     newer = a_permit(list_id="list2", consented_at=later + timedelta(seconds=1))
     (number,) = ledger.intents.record_unless_out("acme", lease.fence, "run-2", [newer])
     assert isinstance(number, int)

@@ -143,6 +143,6 @@ def test_a_run_that_was_ended_by_others_stops_beating_and_says_so(
         heartbeat(lambda: ledger.runs, "run-1", **SYNC, between_beats=timedelta(milliseconds=20)),
     ):
         ledger.runs.end("run-1")
-        while "run run-1 gave no sign of life for too long" not in caplog.text:
+        while "run run-1 sent no heartbeat for too long" not in caplog.text:
             threading.Event().wait(0.01)
     assert ids(ledger) == []

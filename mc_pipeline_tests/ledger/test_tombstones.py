@@ -110,7 +110,7 @@ def test_a_damaged_file_is_named_with_what_to_do(path, beside, clock, content):
     with opened(path, clock) as ledger:
         erase(ledger)
     beside.write_text(content)
-    with pytest.raises(LedgerError, match=r"tombstones\.json cannot be read .* Put it back from a backup"):
+    with pytest.raises(LedgerError, match=r"tombstones\.json cannot be read .* Restore it from a backup"):
         opened(path, clock)
     assert beside.read_text() == content
 

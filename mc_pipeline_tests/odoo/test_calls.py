@@ -272,7 +272,7 @@ def test_an_error_without_a_name_is_still_an_error(broken):
     answer = http("200 OK", json.dumps({"jsonrpc": "2.0", "id": 1, "error": broken}).encode())
     with serve(*LOGGED_IN, answer) as server:
         client = connected(server.url)
-        with pytest.raises(OdooServerError, match="without saying why"):
+        with pytest.raises(OdooServerError, match="without giving a reason"):
             client.search("res.partner", [])
 
 
@@ -287,7 +287,7 @@ def test_an_error_without_a_name_is_still_an_error(broken):
     ],
 )
 def test_an_answer_of_the_wrong_kind_is_never_taken_as_nothing_found(call, answer):
-    with serve(*LOGGED_IN, result(answer)) as server, pytest.raises(OdooServerError, match="in place of"):
+    with serve(*LOGGED_IN, result(answer)) as server, pytest.raises(OdooServerError, match="instead of"):
         call(connected(server.url))
 
 

@@ -439,8 +439,8 @@ def _of_other_fields(snapshot: Snapshot) -> Snapshot:
 @pytest.mark.parametrize(
     ("spoil", "because"),
     [
-        (_older, "the last whole read is of"),
-        (_of_the_future, "the last whole read is of"),
+        (_older, "the last complete read is from"),
+        (_of_the_future, "the last complete read is from"),
         (_of_other_fields, "other fields, companies, user or server"),
         (lambda snapshot: None, "no earlier complete read is stored"),
     ],

@@ -70,11 +70,11 @@ NO_DATABASE = error(
         ),
         pytest.param([http("200 OK", b'{"status": "ok"}')], OdooServerError, ["odoo.url"], id="other JSON"),
         pytest.param([http("200 OK", b"[1]")], OdooServerError, ["odoo.url"], id="a JSON list"),
-        pytest.param([CLOSE], OdooConnectionError, ["broke the connection"], id="closes at once"),
+        pytest.param([CLOSE], OdooConnectionError, ["closed the connection"], id="closes at once"),
         pytest.param(
             [b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\nConnection: close\r\n\r\n{"],
             OdooConnectionError,
-            ["broke the connection"],
+            ["closed the connection"],
             id="cut body",
         ),
         pytest.param([result({"server_version": "16.0"})], OdooVersionError, ["16.0", "17.0"], id="too old"),

@@ -147,7 +147,7 @@ def test_a_netrc_file_does_not_replace_the_key(tmp_path, monkeypatch):
         pytest.param(
             [VERSION_19, NO_KEY, *LOGGED_IN_19[1:]],
             "jsonrpc",
-            "over JSON-RPC: odoo.secret is no valid API key",
+            "over JSON-RPC: odoo.secret is not a valid API key",
             id="19 with a password",
         ),
         pytest.param(
@@ -201,7 +201,10 @@ def test_auto_tries_json2_again_while_the_server_restarts():
 
 
 def test_auto_does_not_hide_a_server_that_went_away():
-    with serve(VERSION_19, CLOSE) as server, pytest.raises(OdooConnectionError, match="broke the connection"):
+    with (
+        serve(VERSION_19, CLOSE) as server,
+        pytest.raises(OdooConnectionError, match="closed the connection"),
+    ):
         connect(OdooAt(server.url), [1], retry=Patience(attempts=2).policy)
     assert server.methods()[1:] == ["res.users.context_get"] * 2
 
@@ -234,16 +237,16 @@ def test_a_key_of_another_user_is_refused_over_any_transport(api):
         pytest.param(
             [page("404 Not Found", "Odoo")],
             OdooVersionError,
-            ["came with Odoo 19", "auto or jsonrpc", "HTTP 404"],
+            ["new in Odoo 19", "auto or jsonrpc", "HTTP 404"],
             id="17",
         ),
         pytest.param(
-            [TO_LOGIN], OdooServerError, ["/web/login", "HTTP 303", "came with Odoo 19"], id="18 at /json"
+            [TO_LOGIN], OdooServerError, ["/web/login", "HTTP 303", "new in Odoo 19"], id="18 at /json"
         ),
         pytest.param(
             [WEB_VERSION, TO_LOGIN],
             OdooServerError,
-            ["/web/login", "HTTP 303", "came with Odoo 19"],
+            ["/web/login", "HTTP 303", "new in Odoo 19"],
             id="redirected by a login page",
         ),
         pytest.param([plain({"status": "ok"})], OdooVersionError, ["odoo.url"], id="something else's JSON"),
@@ -297,7 +300,7 @@ def test_a_key_of_another_user_is_refused_over_any_transport(api):
             id="another server's JSON",
         ),
         pytest.param(
-            [WEB_VERSION, plain([])], OdooServerError, ["whose the API key is"], id="no user is told"
+            [WEB_VERSION, plain([])], OdooServerError, ["the user of the API key"], id="no user is told"
         ),
         pytest.param(
             [WEB_VERSION, *KEY_ACCEPTED, plain([])], OdooServerError, ["companies"], id="no companies told"
@@ -446,7 +449,7 @@ def test_a_server_that_does_not_listen_is_tried_again_and_then_named():
 def test_an_answer_of_the_wrong_kind_is_never_taken_as_nothing_found(call, answer):
     with (
         serve(*LOGGED_IN_JSON2, plain(answer)) as server,
-        pytest.raises(OdooServerError, match=r"in place of|did not tell the id"),
+        pytest.raises(OdooServerError, match=r"instead of|did not return the id"),
     ):
         call(over_json2(server.url))
 
@@ -462,5 +465,8 @@ def test_neither_the_key_nor_records_are_logged_even_at_level_debug(caplog):
 
 
 def test_json_rpc_answers_are_not_taken_for_json2():
-    with serve(WEB_VERSION, result({"uid": 7})) as server, pytest.raises(OdooServerError, match="API key is"):
+    with (
+        serve(WEB_VERSION, result({"uid": 7})) as server,
+        pytest.raises(OdooServerError, match="user of the API key"),
+    ):
         over_json2(server.url)

@@ -99,8 +99,8 @@ def test_a_row_that_we_lift_says_why(any_office: Office):
     any_office.said("subscribe", list_id=WHOLESALE)
     assert any_office.run() == {ADA: ("lift", "applied", "")}
     assert notes_of_row(any_office)[1:] == [
-        "Taken off the blacklist: subscribed again by their own act in the Mailchimp audience “wholesale” "
-        "(My Company) on 2026-05-01 12:03 UTC."
+        "Removed from the blacklist: the person resubscribed themselves to the Mailchimp audience "
+        "“wholesale” (My Company) on 2026-05-01 12:03 UTC."
     ]
 
 

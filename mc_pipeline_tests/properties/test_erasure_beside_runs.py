@@ -1,4 +1,4 @@
-"""A person is erased while a run is under way: whatever it has in memory, nobody comes back (rule 10.1)."""
+"""A person is erased while a run is in progress: whatever it has in memory, nobody comes back (rule 10.1)."""
 
 import pytest
 

@@ -122,7 +122,7 @@ def test_a_sign_up_followed_by_what_nobody_told_lifts_nothing(world: SmallWorld,
     world.run_until_done()
     assert [rows(world)[email] for email in LEAVING] == [True] * len(LEAVING)
     for email in LEAVING:
-        assert "is not subscribed in that audience any more" in words(world, email)
+        assert "is no longer subscribed in that audience" in words(world, email)
     check_quiet(world)
 
 
@@ -155,7 +155,7 @@ def test_who_cannot_be_looked_at_stays_due_and_stops_nobody_else(world: SmallWor
     assert world.mailchimp.status(RETAIL, ANN) == "subscribed", "who is perhaps lifted is left alone"
     assert open_in_odoo(world)[ANN] == (DUE, "")
     trouble = run.tables["odoo_opt_outs"].facts["trouble"]
-    assert "retail: 1 who subscribed again could not be looked at" in trouble
+    assert "retail: 1 who resubscribed could not be checked" in trouble
     assert "503" in trouble
     assert "@" not in trouble
     world.run_until_done()

@@ -243,7 +243,7 @@ def test_refused_people_stay_listed_until_they_are_taken(world: SmallWorld):
         assert troubles(world) == [], "it is the person's own value"
         check = everything_applied(world, done)
         assert not check.passed
-        assert "refused something of 2 people, and still does" in check.description
+        assert "still refuses something for 2 people" in check.description
         assert BOB not in str(check.metadata), "personal data stays in the tables"
     world.mailchimp.state.fake_addresses.clear()
     world.odoo.edit_partner(partner, name="Bob Birk")
@@ -252,7 +252,7 @@ def test_refused_people_stay_listed_until_they_are_taken(world: SmallWorld):
     assert world.mailchimp.status(RETAIL, BOB) == "transactional"
     assert listed(done, BOB) == []
     assert [reason for reason, _, _ in listed(done, CLEO)] == ["refused"]
-    assert "refused something of 1 person, and still does" in str(everything_applied(world, done).description)
+    assert "still refuses something for 1 person" in str(everything_applied(world, done).description)
 
 
 def test_an_address_that_no_list_shows_is_asked_for_once_in_seven_days(world: SmallWorld):

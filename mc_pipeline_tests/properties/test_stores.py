@@ -161,7 +161,7 @@ def test_the_date_of_an_order_that_was_moved_in_mailchimp_is_listed_and_put_righ
         "date_differs",
         "2026-05",
     )
-    assert "2026-02-01 10:00:00 UTC (2026-02) in place of 2026-05-04" in row["differs_detail"]
+    assert "2026-02-01 10:00:00 UTC (2026-02) instead of 2026-05-04" in row["differs_detail"]
     town.sync()
     moved = town.mailchimp.store(STORE).orders["o1"]["processed_at_foreign"]
     assert datetime.fromisoformat(moved) == ORDERED

@@ -52,12 +52,14 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
     @dg.asset(
         partitions_def=companies,
         group_name="audience",
-        # Whose act an opt-out was is found out there; seen here first, its origin would stay unknown.
+        # It is found out there who made an opt-out; seen here first, its origin would stay unknown.
         deps=["mailchimp_opt_outs"],
         kinds={"mailchimp", "parquet"},
         owners=[Owner.DATA_ENGINEERING.team],
-        description="The company's audiences as they are: every member in every status, archived and cleaned "
-        "ones too. Settles first what an interrupted run left open, and records opt-outs as events.",
+        description=(
+            "The company's audiences as they are: every member in every status, archived and cleaned ones "
+            "too. First settles what an interrupted run left open, and records opt-outs as events."
+        ),
         metadata={"dagster/column_schema": column_schema(schemas.MAILCHIMP_MEMBERS)},
     )
     @shows_failures
@@ -124,15 +126,19 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
             "contacts": dg.AssetOut(
                 kinds={"pandas", "parquet"},
                 owners=[Owner.MARKETING_OPS.team],
-                description="One row per address that should be in an audience: the partner who speaks for "
-                "it, its purchases, which audience and why, and the status it would be created with and why.",
+                description=(
+                    "One row per address that should be in an audience: the winning partner, the "
+                    "purchases, which audience and why, and which status it would be created with and why."
+                ),
                 metadata={"dagster/column_schema": column_schema(schemas.CONTACTS)},
             ),
             "set_aside": dg.AssetOut(
                 kinds={"pandas", "parquet"},
                 owners=[Owner.MARKETING_OPS.team],
-                description="Partners left out of every audience, with the reason and what to do about it. "
-                "The rest goes on without them.",
+                description=(
+                    "Partners left out of every audience, with the reason and what to do about it. The "
+                    "others continue without them."
+                ),
                 metadata={"dagster/column_schema": column_schema(schemas.SET_ASIDE)},
             ),
         },
@@ -253,8 +259,10 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         owners=[Owner.MARKETING_OPS.team],
         # Opt-outs go first; nothing of the plan depends on how many there were.
         deps=["missed_opt_outs"],
-        description="What has to change for the audiences to be as they should be, row by row, with before, "
-        "after and why. Nothing is sent here.",
+        description=(
+            "The changes that the audiences need, row by row, with before, after and why. Nothing is sent "
+            "here."
+        ),
         metadata={"dagster/column_schema": column_schema(schemas.AUDIENCE_PLAN)},
     )
     @shows_failures
@@ -390,14 +398,15 @@ def not_applied(rows: "pd.DataFrame") -> "pd.DataFrame":
 def _hear_other_companies(
     context: dg.AssetExecutionContext, systems: Systems, company: CompanySettings
 ) -> None:
-    """Consent is void for who opted out of any audience of any company: those are heard first (rule 5.6)."""
+    """Consent is void for people who opted out of any audience of any company: those are read first (rule
+    5.6)."""
     from mc_pipeline.sync.opt_outs.hearing import Hearing
 
     others = [each for each in systems.settings.companies.values() if each.key != company.key]
     for heard in Hearing(systems, context.run.run_id).hear_all(others):
         for reason in heard.reasons:
             # Said again by the push, of each person whom it holds back because of it.
-            context.log.warning(f"Opt-outs of company {heard.company} cannot be heard in {reason}")
+            context.log.warning(f"Opt-outs of company {heard.company} cannot be read in {reason}")
 
 
 def unread_table(audiences: "Audiences") -> dg.MetadataValue:

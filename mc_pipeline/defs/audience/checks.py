@@ -46,9 +46,12 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
                 asset="audience_plan",
                 judged_with=_JUDGED_WITH,
                 blocking=True,
-                description="Nobody is written to an audience where no rule put them, nobody who opted out "
-                "is subscribed, no employee, internal user or supplier is in the plan. For data engineering: "
-                "a leak is a fault of the program; nothing is pushed, report it with the plan's id.",
+                description=(
+                    "Nobody is written to an audience unless a rule says so, nobody who opted out is "
+                    "subscribed, no employee, internal user or supplier is in the plan. For data "
+                    "engineering: a leak is a bug in mc_pipeline; nothing is pushed, report it with the "
+                    "plan's id."
+                ),
                 owner=Owner.DATA_ENGINEERING,
                 companies=companies,
             ),
@@ -56,10 +59,12 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
                 WITHIN_GUARDS,
                 asset="audience_plan",
                 judged_with=_JUDGED_WITH,
-                description="The plan changes no more than the company's guards allow, or a person approved "
-                "it. Until then the rows that need it wait, and all others are applied. For marketing ops: "
-                "look at the plan, release it (job `approve_plan`, or `mc-pipeline approve PLAN_ID`), and "
-                "sync the company again.",
+                description=(
+                    "The plan changes no more than the company's guards allow, or a person approved it. "
+                    "Until then the rows that need it wait, and all others are applied. For marketing ops: "
+                    "look at the plan, approve it (job `approve_plan`, or `mc-pipeline approve PLAN_ID`), "
+                    "and sync the company again."
+                ),
                 owner=Owner.MARKETING_OPS,
                 companies=companies,
             ),
@@ -67,11 +72,13 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
                 PERMISSIONS_KNOWN,
                 asset="audience_plan",
                 judged_with=_JUDGED_WITH,
-                description="Of every marketing permission (GDPR) that was sent to Mailchimp it is known "
-                "whether the member got it. Where an answer was lost and the member does not have the "
-                "permission, they may have taken it back: it is not sent again. For marketing ops: look at "
-                "the member in Mailchimp. People who want the permission tick it themselves, or consent "
-                "again in Odoo: consent dated later gives it.",
+                description=(
+                    "For every marketing permission (GDPR) sent to Mailchimp it is known whether the "
+                    "member got it. If an answer was lost and the member does not have the permission, "
+                    "they may have withdrawn it: it is not sent again. For marketing ops: look at the "
+                    "member in Mailchimp. People who want the permission tick it themselves, or consent "
+                    "again in Odoo: later consent gives it."
+                ),
                 owner=Owner.MARKETING_OPS,
                 companies=companies,
             ),
@@ -79,10 +86,12 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
                 NAMES_DECIDED,
                 asset="audience_plan",
                 judged_with=_JUDGED_WITH,
-                description="Of every member whom Odoo has one name for, it is clear which part of it is the "
-                "first name. Where the last name in Mailchimp was not written by this pipeline and the name "
-                "in Odoo does not end in it, neither is written; all other fields are. For marketing ops: "
-                f"{WHAT_TO_DO}",
+                description=(
+                    "For every member for whom Odoo has one name field, it is clear which part is the "
+                    "first name. If this pipeline did not write the last name in Mailchimp, and the name "
+                    "in Odoo does not end in it, neither is written; all other fields are. For marketing "
+                    f"ops: {WHAT_TO_DO}"
+                ),
                 owner=Owner.MARKETING_OPS,
                 companies=companies,
             ),
@@ -131,7 +140,7 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
         told = [verdict]
         if report.needs_approval:
             told += [what_waits(each) for each in old_opt_outs]
-            told.append(f"Release the plan with the job approve_plan, or: mc-pipeline approve {identity}.")
+            told.append(f"Approve the plan with the job approve_plan, or: mc-pipeline approve {identity}.")
             waiting = int((judged.why_rows_wait != "").sum())
             told.append(
                 f"Until then {waiting:,} of {len(audience_plan.rows):,} rows wait; the others are applied."
@@ -156,10 +165,12 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
             asset_key="audience_plan",
             passed=lost.empty,
             severity=dg.AssetCheckSeverity.WARN,
-            description="Of every marketing permission that was sent it is known what became of it."
+            description="The outcome of every marketing permission that was sent is known."
             if lost.empty
-            else f"Of {len(lost):,} marketing permissions nobody knows whether Mailchimp gave them: the "
-            "answer was lost. They are not sent again; look at these members in Mailchimp.",
+            else (
+                f"It is not known whether Mailchimp gave {len(lost):,} marketing permissions: the answer "
+                "was lost. They are not sent again; look at these members in Mailchimp."
+            ),
             metadata={
                 "not_known": len(lost),
                 **partners_in_odoo(
@@ -178,11 +189,13 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
                 EVERYTHING_APPLIED,
                 asset="audience_push",
                 judged_with=("contacts",),
-                description="Mailchimp took every row of the plan, and of earlier ones. For marketing ops: "
-                "correct the contact in Odoo where Mailchimp refused the person (it is tried again when it "
-                "changes); do what the reason says in Mailchimp where people are deferred (they are tried "
-                "again by themselves). What says waits was not sent: `within_guards` of `audience_plan` says "
-                "how to release it.",
+                description=(
+                    "Mailchimp accepted every row of the plan, and of earlier ones. For marketing ops: "
+                    "where Mailchimp rejected the person, correct the contact in Odoo (it is retried when "
+                    "it changes); where people are deferred, do in Mailchimp what the reason says (they "
+                    "are retried automatically). Rows that wait were not sent: `within_guards` of "
+                    "`audience_plan` says how to approve them."
+                ),
                 owner=Owner.MARKETING_OPS,
                 companies=companies,
             )
@@ -216,7 +229,7 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
         if len(refused):
             number = refused["email"].nunique()
             people = "1 person" if number == 1 else f"{number:,} people"
-            said.append(f"Mailchimp refused something of {people}, and still does.")
+            said.append(f"Mailchimp still refuses something for {people}.")
         if of_audiences:
             said.append(of_audiences)
         if len(waiting):
@@ -256,11 +269,13 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
                 asset="mailchimp_members",
                 companies=companies,
                 owner=Owner.DATA_ENGINEERING,
-                description="Every audience was read, completely, and together they are at least 90 % of "
-                "the last complete read. For data engineering: where one was not, nobody leaves or enters "
-                "it, and nobody is subscribed in any audience of the company; do what the reason says, and "
-                "sync again. When a drop is meant, release it with `mc-pipeline approve --read "
-                "COMPANY/mailchimp_members`.",
+                description=(
+                    "Every audience was read, completely, and together they are at least 90 % of the last "
+                    "complete read. For data engineering: if an audience was not, nobody leaves or enters "
+                    "it, and nobody is subscribed in any audience of the company; do what the reason says, "
+                    "and sync again. If the drop is intended, approve it with `mc-pipeline approve --read "
+                    "COMPANY/mailchimp_members`."
+                ),
             )
         ],
     )
@@ -310,8 +325,10 @@ def _names_decided(
         severity=dg.AssetCheckSeverity.WARN,
         description="The names of all members are decided."
         if not_decided.empty
-        else f"Neither first nor last name of {people} is written: their last name was not written by this "
-        f"pipeline, and the name in Odoo does not end in it. What to do: {WHAT_TO_DO}",
+        else (
+            f"Neither first nor last name of {people} is written: this pipeline did not write their last "
+            f"name, and the name in Odoo does not end in it. What to do: {WHAT_TO_DO}"
+        ),
         metadata={
             "not_decided": number,
             **unless_empty(by_audience=counts_table(counts(not_decided["audience"]), "audience")),
@@ -334,9 +351,9 @@ def _guards_table(report: "GuardReport") -> dg.MetadataValue:
 
 
 def _how_to_approve(plan_id: str, company: str) -> dg.MetadataValue:
-    """Tell both ways to release a plan; the configuration is ready to paste."""
+    """Describe both ways to approve a plan; the configuration is ready to paste."""
     return dg.MetadataValue.md(
-        "Look at the metadata of `audience_plan`. To release it, launch the job `approve_plan` with\n\n"
+        "Look at the metadata of `audience_plan`. To approve it, launch the job `approve_plan` with\n\n"
         "```yaml\nops:\n  release_plan:\n    config:\n"
         f'      plan_id: "{plan_id}"\n      approved_by: your name\n      reason: why\n```\n\n'
         f"or run `mc-pipeline approve {plan_id}`; then sync {company} again. It holds for 24 hours."

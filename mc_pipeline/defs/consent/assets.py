@@ -1,7 +1,7 @@
 """Assets of the group ``consent``: opt-outs of Mailchimp, into Odoo, and Odoo's into every audience.
 
 None of the three on the path takes a table of partners or members, and none of them fails because of what it
-cannot hear or carry: that is in its check, and the rest is carried.
+cannot read or apply: that is in its check, and the rest is applied.
 """
 
 from contextlib import suppress
@@ -43,8 +43,11 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         kinds={"mailchimp", "parquet"},
         owners=[Owner.MARKETING_OPS.team],
         op_tags=FIRST,
-        description="Who unsubscribed, bounced, complained, was archived or came back since the last run, in "
-        "every audience of the company, and who did it. Each audience is heard by itself.",
+        description=(
+            "Contacts who unsubscribed, bounced, complained, were archived or resubscribed since the last "
+            "run, in every audience of the company, and who made the change. Each audience is read "
+            "separately."
+        ),
         metadata={"dagster/column_schema": column_schema(schemas.MAILCHIMP_OPT_OUTS)},
     )
     @shows_failures
@@ -60,7 +63,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         heard = Hearing(systems, context.run.run_id).hear_company(company)
         for each in heard:
             for reason in each.reasons:
-                context.log.error(f"Opt-outs cannot be heard in {reason}")
+                context.log.error(f"Opt-outs cannot be read in {reason}")
         systems.ledger.troubles.report(
             company.key, "mailchimp_opt_outs", context.run.run_id, not_heard(company, heard)
         )
@@ -92,10 +95,12 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         kinds={"odoo", "parquet"},
         owners=[Owner.MARKETING_OPS.team],
         op_tags=FIRST,
-        description="People who unsubscribed, bounced for good or complained in Mailchimp are opted out in "
-        "Odoo, if Odoo knows them. Who subscribed again by their own act is taken off Odoo's blacklist where "
-        "the pipeline put them there. A note in Odoo says why. One row per person about whom something was "
-        "due; opt-outs from before an audience was first read wait once for a release, nothing else does.",
+        description=(
+            "Contacts who unsubscribed, hard bounced or complained in Mailchimp are opted out in Odoo, if "
+            "Odoo knows them. Contacts who resubscribe themselves come off Odoo's blacklist if the "
+            "pipeline put them there. A note in Odoo says why. One row per person with something to apply. "
+            "Only opt-outs from before an audience was first read wait for an approval, once."
+        ),
         metadata={"dagster/column_schema": column_schema(schemas.ODOO_OPT_OUTS)},
     )
     @shows_failures
@@ -118,9 +123,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         except (LeaseHeldError, LeaseLostError) as held:
             done = nothing_carried(str(held))
         for trouble in done.troubles:
-            context.log.error(
-                f"Opt-outs of Mailchimp are not all in Odoo; the next run tries again. {trouble}"
-            )
+            context.log.error(f"Not all Mailchimp opt-outs are in Odoo; the next run tries again. {trouble}")
         if done.without_note:
             context.log.warning(done.without_note)
         rows = done.rows
@@ -231,9 +234,11 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         deps=["mailchimp_unsubscribes"],
         kinds={"odoo", "mailchimp", "parquet"},
         owners=[Owner.MARKETING_OPS.team],
-        description="Both systems compared as a whole, and every opt-out carried that the steps before could "
-        "not see: an address that Odoo knows only now, consent withdrawn before anybody asked, a person who "
-        "opted out under a former address. One row per opt-out, with the outcome.",
+        description=(
+            "Both systems compared as a whole, and every opt-out applied that the steps before could not "
+            "see: an address that Odoo knows only now, consent withdrawn earlier, a person who opted out "
+            "under a former address. One row per opt-out, with the outcome."
+        ),
         metadata={"dagster/column_schema": column_schema(schemas.MISSED_OPT_OUTS)},
     )
     @shows_failures
@@ -267,7 +272,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         except (LeaseHeldError, LeaseLostError) as held:
             missed = nothing_compared(str(held))
         for trouble in missed.troubles:
-            context.log.error(f"An opt-out could not be carried; the next run tries again. {trouble}")
+            context.log.error(f"An opt-out could not be applied; the next run tries again. {trouble}")
         if missed.without_note:
             context.log.warning(missed.without_note)
         systems.ledger.troubles.report(

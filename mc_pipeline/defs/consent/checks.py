@@ -1,4 +1,4 @@
-"""Checks of the group ``consent``. They tell people; none of them holds an opt-out back."""
+"""Checks of the group ``consent``. They inform people; none of them holds an opt-out back."""
 
 from collections.abc import Iterator
 
@@ -23,13 +23,13 @@ OPT_OUTS_ARE_READ = "opt_outs_are_read"
 OPT_OUTS_ARE_USUAL = "opt_outs_are_usual"
 OPT_OUTS_AGREE = "opt_outs_agree"
 OPT_OUTS_ARE_CARRIED = "opt_outs_are_carried"
-"""Of each asset that carries opt-outs into a system: it could be asked, and took all of them."""
+"""For each asset that applies opt-outs to a system: it could be asked, and accepted all of them."""
 
 CARRYING = {"odoo_opt_outs": "Odoo", "mailchimp_unsubscribes": "Mailchimp", "missed_opt_outs": "both systems"}
 
 
 def consent_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefinition]:
-    """Make the checks of the opt-outs that were heard, and of what was carried."""
+    """Make the checks of the opt-outs that were read, and of what was applied."""
 
     def carried_spec(asset: str) -> dg.AssetCheckSpec:
         return company_check_spec(
@@ -37,9 +37,11 @@ def consent_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDef
             asset=asset,
             companies=companies,
             owner=Owner.DATA_ENGINEERING,
-            description=f"{CARRYING[asset].capitalize()} could be asked, and took every opt-out. For data "
-            "engineering: what is missing is carried by the next run; if this fails again, run "
-            "`mc-pipeline doctor`.",
+            description=(
+                f"{CARRYING[asset].capitalize()} could be asked, and accepted every opt-out. For data "
+                "engineering: the next run applies what is missing; if this fails again, run `mc-pipeline "
+                "doctor`."
+            ),
         )
 
     @dg.multi_asset_check(
@@ -50,18 +52,22 @@ def consent_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDef
                 asset="mailchimp_opt_outs",
                 companies=companies,
                 owner=Owner.DATA_ENGINEERING,
-                description="Every audience was read for opt-outs. For data engineering: until an audience "
-                "can be read, its opt-outs do not reach Odoo, and nobody is subscribed in any audience; what "
-                "was missed is in the next run. If this fails again, run `mc-pipeline doctor`.",
+                description=(
+                    "Every audience was read for opt-outs. For data engineering: until an audience can be "
+                    "read, its opt-outs do not reach Odoo, and nobody is subscribed in any audience; the "
+                    "next run reads what was missed. If this fails again, run `mc-pipeline doctor`."
+                ),
             ),
             company_check_spec(
                 OPT_OUTS_ARE_USUAL,
                 asset="mailchimp_opt_outs",
                 companies=companies,
                 owner=Owner.MARKETING_OPS,
-                description="The last 24 hours had at most five times the usual number of opt-outs. For "
-                "marketing ops: find out what people were sent, and whether somebody unsubscribed many at "
-                "once in Mailchimp; all opt-outs are carried out meanwhile.",
+                description=(
+                    "The last 24 hours had at most five times the usual number of opt-outs. For marketing "
+                    "ops: find out what people were sent, and whether somebody unsubscribed many at once "
+                    "in Mailchimp; all opt-outs are applied in the meantime."
+                ),
             ),
         ],
     )
@@ -86,9 +92,11 @@ def consent_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDef
                 asset="odoo_opt_outs",
                 companies=companies,
                 owner=Owner.MARKETING_OPS,
-                description="Both systems say the same of everybody who opted out, and Odoo took every "
-                "address. For marketing ops: the table says of each person what to decide; nobody of them is "
-                "mailed meanwhile. Old opt-outs of an audience wait until you release them.",
+                description=(
+                    "Both systems agree about everybody who opted out, and Odoo accepted every address. "
+                    "For marketing ops: the table says what to decide for each person; none of them is "
+                    "mailed in the meantime. Old opt-outs of an audience wait until you approve them."
+                ),
             ),
         ],
     )
@@ -122,16 +130,16 @@ def consent_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDef
 
 
 def opt_outs_are_carried(asset: str, table: Table) -> dg.AssetCheckResult:
-    """Say what could not be asked or written, and whose opt-outs are still to be carried."""
+    """Say what could not be asked or written, and whose opt-outs are still to be applied."""
     rows = table.rows
     not_carried = undone(rows)
-    said = [table.facts[TROUBLE], f"{not_carried:,} opt-outs are not carried yet." if not_carried else ""]
+    said = [table.facts[TROUBLE], f"{not_carried:,} opt-outs are not applied yet." if not_carried else ""]
     return dg.AssetCheckResult(
         check_name=OPT_OUTS_ARE_CARRIED,
         asset_key=asset,
         passed=not any(said),
         severity=dg.AssetCheckSeverity.ERROR,
-        description=" ".join(filter(None, said)) or f"{len(rows):,} rows, all of them carried.",
+        description=" ".join(filter(None, said)) or f"{len(rows):,} rows, all applied.",
         metadata={"not_carried": not_carried},
     )
 
@@ -154,10 +162,12 @@ def opt_outs_agree(systems: Systems, company: CompanySettings) -> dg.AssetCheckR
     waiting = systems.ledger.old_opt_outs.waiting(company.key)
     not_followed = people_not_followed(systems, company)
     said = [
-        f"{len(conflicts):,} people to decide about." if len(conflicts) else "",
-        f"{len(refused):,} addresses that Odoo does not take; correct them in Odoo." if len(refused) else "",
-        f"{len(not_followed):,} members consented by a contact that Odoo has no more: ask them, or "
-        "unsubscribe them in Mailchimp."
+        f"{len(conflicts):,} people need a decision." if len(conflicts) else "",
+        f"{len(refused):,} addresses that Odoo does not accept; correct them in Odoo."
+        if len(refused)
+        else "",
+        f"{len(not_followed):,} members consented through a contact that is no longer in Odoo: ask them, "
+        "or unsubscribe them in Mailchimp."
         if not_followed
         else "",
         *(what_waits(each) for each in waiting),
@@ -207,12 +217,12 @@ def opt_outs_are_usual(opt_outs: Table) -> dg.AssetCheckResult:
 
     numbers = OptOutNumbers(int(opt_outs.facts[LAST_DAY]), float(opt_outs.facts[USUAL]))
     first = bool(opt_outs.facts[FIRST_READ])
-    told = f"{numbers.last_day:,} opt-outs in the last 24 hours, {numbers.usual:,.1f} are usual."
+    told = f"{numbers.last_day:,} opt-outs in the last 24 hours; the usual number is {numbers.usual:,.1f}."
     return dg.AssetCheckResult(
         check_name=OPT_OUTS_ARE_USUAL,
         asset_key="mailchimp_opt_outs",
         passed=first or numbers.is_usual,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"{told} The first read has nothing to compare with." if first else told,
+        description=f"{told} For the first read there is nothing to compare with." if first else told,
         metadata={"opt_outs_in_24_hours": numbers.last_day, "usual_in_24_hours": numbers.usual},
     )

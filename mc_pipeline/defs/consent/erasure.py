@@ -23,15 +23,16 @@ class ErasePerson(dg.Config):
     """Whom to erase, and why. At first only looks: set ``dry_run`` to false to erase."""
 
     partner_ids: list[int] = Field(
-        default=[], description="Ids of contacts in Odoo. Better than addresses: a run keeps what is typed."
+        default=[],
+        description=("Ids of contacts in Odoo. Better than addresses, because a run stores what is typed."),
     )
     emails: list[str] = Field(
         default=[],
         description="Addresses of people whom Odoo no longer has. The run is deleted afterwards.",
     )
-    reason: str = Field(description="Why, such as the date of the request. It is kept, so name nobody.")
-    requested_by: str = Field(description="Your name. It is kept.")
-    dry_run: bool = Field(default=True, description="True: only say what would be done where.")
+    reason: str = Field(description="Why, such as the date of the request. It is stored, so name nobody.")
+    requested_by: str = Field(description="Your name. It is stored.")
+    dry_run: bool = Field(default=True, description="True: only show what would be deleted, and where.")
 
 
 @dg.op(description="Erases people from Mailchimp, the tables and the ledger, or says what would be erased.")
@@ -87,10 +88,12 @@ def _report(
 
 @dg.job(
     name=ERASE_PERSON,
-    description="Erase people from every audience and store, from the tables and the ledger, for good.\n\nIn "
-    "the launchpad name the contacts (`partner_ids`), the reason and yourself. `dry_run: true` only says "
-    "what would be done where; look at it, then run with `dry_run: false`. Odoo itself is not changed, "
-    "an opt-out there stays. `MC_PIPELINE_ERASURE_KEY` must be set, and must never change.",
+    description=(
+        "Erase people from every audience and store, from the tables and the ledger, permanently.\n\nIn the "
+        "launchpad name the contacts (`partner_ids`), the reason and yourself. `dry_run: true` only shows "
+        "what would be deleted, and where; look at it, then run with `dry_run: false`. Odoo itself is not "
+        "changed; an opt-out there stays. `MC_PIPELINE_ERASURE_KEY` must be set, and must never change."
+    ),
     config={
         "ops": {
             "erase_people": {
@@ -115,11 +118,13 @@ def erase_person() -> None:
     run_status=dg.DagsterRunStatus.SUCCESS,
     monitored_jobs=[erase_person],
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Deletes finished runs of erase_person whose config names addresses: a run keeps what was "
-    "typed. What was done stays in the ledger.",
+    description=(
+        "Deletes finished runs of erase_person whose config contains addresses, because a run stores what "
+        "was typed. The ledger still records what was done."
+    ),
 )
 def forget_erasure_runs(context: dg.RunStatusSensorContext) -> None:
-    """Delete the run if addresses stand in its config and it erased them."""
+    """Delete the run if its config contains addresses and it erased them."""
     config: Any = context.dagster_run.run_config
     told = config["ops"]["erase_people"]["config"]
     if told.get("emails") and not told.get("dry_run", True):

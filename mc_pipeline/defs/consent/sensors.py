@@ -1,4 +1,4 @@
-"""The sensor ``mailchimp_opt_outs``: looks for opt-outs in both systems, and requests runs that carry them.
+"""The sensor ``mailchimp_opt_outs``: looks for opt-outs in both systems, and requests runs that apply them.
 
 It only looks. What the ledger does not know yet is news, also after a restart, a run that failed, or a day
 without the daemon; its cursor only says for how many ticks a place could not be looked at, and where the next
@@ -59,9 +59,11 @@ def consent_sensors(settings: Settings, *, job: str) -> list[dg.SensorDefinition
         job_name=job,
         minimum_interval_seconds=_SECONDS_BETWEEN_LOOKS,
         default_status=dg.DefaultSensorStatus.STOPPED,
-        description="Looks every minute for opt-outs in Mailchimp and in Odoo. When there are "
-        "new ones, it carries the opt-outs of that company. Switch it on first of all sensors. It is red "
-        "while an audience or Odoo cannot be asked.",
+        description=(
+            "Looks every minute for opt-outs in Mailchimp and in Odoo. If there are new ones, it applies "
+            "the opt-outs of that company. Switch this sensor on first. It fails while an audience or Odoo "
+            "cannot be asked."
+        ),
     )
     def mailchimp_opt_outs(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         from mc_pipeline.mailchimp.retry import RetryPolicy
@@ -74,7 +76,7 @@ def consent_sensors(settings: Settings, *, job: str) -> list[dg.SensorDefinition
         quiet: list[str] = []
         troubles: dict[str, Trouble] = {}
         until = time.monotonic() + _SECONDS_FOR_LOOKING
-        # The next look is near: rather skip this one than wait out trouble.
+        # The next look is near: skip this one instead of waiting.
         systems = Systems(
             settings,
             mailchimp_retry=RetryPolicy(attempts=2, total_seconds=2 * _SECONDS_FOR_AN_ANSWER),
@@ -87,13 +89,13 @@ def consent_sensors(settings: Settings, *, job: str) -> list[dg.SensorDefinition
                 failed_there = [place for place in before.failed if place.startswith(f"{key}: ")]
                 if time.monotonic() > until:
                     after.first = after.first or key
-                    quiet.append(f"{key}: not looked at, the others took too long")
+                    quiet.append(f"{key}: not checked, the others took too long")
                     troubles |= {place: Trouble("not looked at") for place in failed_there}
                     continue
                 try:
                     if is_under_way(context.instance, systems.ledger, key, job):
-                        quiet.append(f"{key}: a run is under way, looking again after it")
-                        troubles |= {place: Trouble("a run is under way") for place in failed_there}
+                        quiet.append(f"{key}: a run is in progress, checking again after it")
+                        troubles |= {place: Trouble("a run is in progress") for place in failed_there}
                         continue
                     found = look(systems, systems.company(key))
                 except Exception as error:
@@ -117,8 +119,8 @@ def consent_sensors(settings: Settings, *, job: str) -> list[dg.SensorDefinition
         now = utc_now()
         if red and (not requests or before.requested_lately(now)):
             raise dg.Failure(
-                f"Opt-outs cannot be heard in {'; '.join(red)}. The others were looked at. Run mc-pipeline "
-                "doctor; what is missed meanwhile is carried as soon as it can be heard.",
+                f"Opt-outs cannot be read in {'; '.join(red)}. The others were checked. Run mc-pipeline "
+                "doctor; missed opt-outs are applied as soon as they can be read.",
                 allow_retries=False,
             )
         after.requested_at = now.isoformat() if requests else ""

@@ -43,8 +43,10 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         group_name="odoo",
         kinds={"odoo", "parquet"},
         owners=[Owner.DATA_ENGINEERING.team],
-        description="Every partner of the company, of the companies above it and every shared one, archived "
-        "included, with its opt-out state and the evidence of consent that Odoo holds. One row each.",
+        description=(
+            "Every partner of the company, of its parent companies and every shared one, archived ones "
+            "included, with its opt-out state and the evidence of consent that Odoo holds. One row each."
+        ),
         metadata={"dagster/column_schema": column_schema(schemas.ODOO_PARTNERS)},
     )
     @shows_failures
@@ -174,8 +176,10 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         group_name="odoo",
         kinds={"odoo", "parquet"},
         owners=[Owner.DATA_ENGINEERING.team],
-        description="Every confirmed or cancelled sale order of the company, ever, with what was ordered and "
-        "what is kept of it after posted credit notes.",
+        description=(
+            "Every confirmed or cancelled sale order of the company, ever, with what was ordered and what "
+            "is kept after posted credit notes."
+        ),
         metadata={"dagster/column_schema": column_schema(schemas.ODOO_ORDERS)},
     )
     @shows_failures
@@ -313,8 +317,10 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         group_name="odoo",
         kinds={"odoo", "parquet"},
         owners=[Owner.DATA_ENGINEERING.team],
-        description="Every address that was ever opted out in Odoo (mail.blacklist), lifted ones included. "
-        "Odoo keeps one list for all companies.",
+        description=(
+            "Every address that was ever opted out in Odoo (mail.blacklist), removed entries included. "
+            "Odoo keeps one list for all companies."
+        ),
         metadata={"dagster/column_schema": column_schema(schemas.ODOO_BLACKLIST)},
     )
     @shows_failures
@@ -342,7 +348,7 @@ def _reading(
     stored: StoredSnapshots,
     months: MonthsAgain | None = None,
 ) -> "Reading":
-    """Read whole, or, in a run that its tag or its config tells to, build upon the last complete read."""
+    """Read whole, or, if the run's tag or config says so, update the last complete read."""
     from mc_pipeline.odoo.changes import Reading
 
     odoo = systems.settings.odoo

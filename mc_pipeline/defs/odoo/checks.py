@@ -62,10 +62,13 @@ def odoo_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefini
                 asset="odoo_refunds",
                 companies=companies,
                 owner=Owner.FINANCE,
-                description="Every posted credit note counts to one order, and no invoice has a line below "
-                "zero without an order line. For finance: what does not count lowers nobody's total. Make a "
-                "credit note from its invoice (Credit Note) and keep the lines that Odoo copies, one credit "
-                "note for each order; enter a discount on the order, not on its invoice.",
+                description=(
+                    "Every posted credit note counts for one order, and no invoice has a negative line "
+                    "without an order line. For finance: a credit note that counts for no order lowers "
+                    "nobody's total. Make a credit note from its invoice (Credit Note) and keep the lines "
+                    "that Odoo copies, one credit note for each order; enter a discount on the order, not "
+                    "on its invoice."
+                ),
             ),
             read_is_complete_spec("odoo_refunds", companies),
         ],
@@ -94,9 +97,11 @@ def read_is_complete_spec(asset: str, companies: dg.PartitionsDefinition) -> dg.
         asset=asset,
         companies=companies,
         owner=Owner.DATA_ENGINEERING,
-        description="Everything there is was read, and it is at least 90 % of the last complete read. For "
-        "data engineering: until this passes, nobody is archived, removed or merged; when the drop is meant, "
-        f"release it with `mc-pipeline approve --read COMPANY/{asset}`.",
+        description=(
+            "Everything was read, and it is at least 90 % of the last complete read. For data engineering: "
+            "until this passes, nobody is archived, removed or merged; if the drop is intended, approve it "
+            f"with `mc-pipeline approve --read COMPANY/{asset}`."
+        ),
     )
 
 
@@ -124,10 +129,12 @@ def credit_notes_have_an_order(systems: Systems, odoo_refunds: Table) -> dg.Asse
         asset_key="odoo_refunds",
         passed=unmatched.empty,
         severity=dg.AssetCheckSeverity.WARN,
-        description="Every credit note counts to one order."
+        description="Every credit note counts for one order."
         if unmatched.empty
-        else f"{notes:,} credit notes, or lines below zero typed on invoices, count to no order: they lower "
-        "nobody's total.",
+        else (
+            f"{notes:,} credit notes, or negative lines typed on invoices, count for no order: they lower "
+            "nobody's total."
+        ),
         metadata={
             "owner": str(Owner.FINANCE),
             "offenders": notes,

@@ -11,8 +11,10 @@ class MonthsAgain(dg.ConfigurableResource["MonthsAgain"]):
 
     only: list[str] = Field(
         default=[],
-        description="Months such as 2024-05: their orders and lines are read again although nothing says "
-        "that they changed. Empty: no month in particular.",
+        description=(
+            "Months such as 2024-05: their orders and lines are read again even if nothing shows that they "
+            "changed. Empty: no particular month."
+        ),
     )
 
     @field_validator("only")

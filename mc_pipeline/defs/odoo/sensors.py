@@ -1,8 +1,8 @@
 """The sensor ``odoo_changes``: looks whether anything changed in Odoo, and requests a run that reads it.
 
-It only looks: one small search per model and company. What changed is found again by the run itself, from
-the time of the tables that it builds upon, so that nothing hangs on what the sensor saw. Deleted records
-leave no trace to look for; the next run, at the latest the nightly one, notices them.
+It only looks: one small search per model and company. What changed is found again by the run itself, from the
+time of the tables that it builds upon, so that nothing depends on what the sensor saw. Deleted records leave
+no trace to look for; the next run, at the latest the nightly one, notices them.
 """
 
 import json
@@ -51,8 +51,10 @@ def odoo_sensors(settings: Settings, *, job: str) -> list[dg.SensorDefinition]:
         job_name=job,
         minimum_interval_seconds=_SECONDS_BETWEEN_LOOKS,
         default_status=dg.DefaultSensorStatus.STOPPED,
-        description="Looks every ten minutes for changes in Odoo and syncs the companies that have some, "
-        "reading only what changed.",
+        description=(
+            "Looks every ten minutes for changes in Odoo and syncs the companies that have changes, "
+            "reading only what changed."
+        ),
     )
     def odoo_changes(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         from mc_pipeline.odoo.client import RetryPolicy
@@ -60,14 +62,14 @@ def odoo_sensors(settings: Settings, *, job: str) -> list[dg.SensorDefinition]:
         looks = {company: _Look.of_json(look) for company, look in json.loads(context.cursor or "{}").items()}
         requests: list[dg.RunRequest] = []
         quiet: list[str] = []
-        # The next look is near: rather skip this one than wait out trouble.
+        # The next look is near: skip this one instead of waiting.
         systems = Systems(settings, odoo_retry=RetryPolicy(attempts=2, longest_wait_seconds=2.0))
         try:
             end_dead_runs_at_a_tick(context, systems)
             for key, company in settings.companies.items():
                 try:
                     if is_under_way(context.instance, systems.ledger, key, job):
-                        quiet.append(f"{key}: a run is under way, looking again after it")
+                        quiet.append(f"{key}: a run is in progress, checking again after it")
                         continue
                     look, changed = _look(systems, company, looks.get(key))
                 except Exception as error:
@@ -130,7 +132,7 @@ def _look(systems: Systems, company: CompanySettings, last: _Look | None) -> tup
 
 
 def _settled(change: str, at: datetime) -> bool:
-    """Tell whether a later change would have another date: Odoo shows whole seconds."""
+    """Return whether a later change would have another date: Odoo shows whole seconds."""
     written = datetime.fromisoformat(change.partition("@")[2]).replace(tzinfo=UTC)
     return abs(at - written) > timedelta(seconds=2)
 

@@ -1,4 +1,4 @@
-"""Asset of the group ``revenue``: Odoo's kept revenue beside what Mailchimp's stores hold."""
+"""Asset of the group ``revenue``: Odoo's kept revenue compared with Mailchimp's stores."""
 
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
@@ -46,9 +46,11 @@ def revenue_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         group_name="revenue",
         kinds={"mailchimp", "pandas", "parquet"},
         owners=[Owner.FINANCE.team],
-        description="Odoo's kept revenue beside what Mailchimp's stores hold, read back from them, order by "
-        "order and month by month, and the way from there to the revenue in the books.\n\n"
-        "*report*, in the metadata, has the chart and the tables of the months.",
+        description=(
+            "Odoo's kept revenue compared with Mailchimp's stores, order by order and month by month, and "
+            "the bridge to the revenue in the general ledger.\n\n*report*, in the metadata, has the chart "
+            "and the tables of the months."
+        ),
         metadata={"dagster/column_schema": column_schema(schemas.REVENUE_RECONCILIATION)},
     )
     @shows_failures
@@ -224,12 +226,12 @@ def _waiting_members(company: CompanySettings) -> frozenset[str]:
 def _what_waits(systems: Systems, company: CompanySettings) -> list[str]:
     """Say what of the company waits for a person: for that, a store may hold too little or too much."""
     plans = [
-        f"plan {plan.plan_id} ({plan.row_count:,} changes): orders of people who are to become members wait "
-        "with them"
+        f"plan {plan.plan_id} ({plan.row_count:,} changes): orders of people whom it would make members "
+        "wait too"
         for plan in systems.ledger.plans.waiting(company.key)
     ]
     return plans + [
-        f"{each.plan_id}: {each.orders:,} orders of store {each.store_id} are to be lowered or deleted"
+        f"{each.plan_id}: {each.orders:,} orders of store {each.store_id} would be lowered or deleted"
         for each in systems.ledger.store_plans.waiting(company.key)
     ]
 

@@ -22,13 +22,18 @@ LEFT_OUT_AT_MOST = 0.05
 
 _ASSET = schemas.REVENUE_RECONCILIATION.name
 _WHAT_TO_DO = {
-    STORES_MATCH_ODOO: "sync the company again, which corrects what somebody edited in Mailchimp; "
-    "what still differs was not taken by Mailchimp: the check orders_applied says why, and where to put it "
-    "right.",
-    EXCLUSIONS_WITHIN_LIMIT: "see in left_out which reason weighs most, and correct the customers in Odoo "
-    "(address) or the rules and stores in companies.yaml.",
-    LEDGER_RECONCILES: "sync again, for somebody may have posted meanwhile; what stays is in Odoo under "
-    "Accounting / Journal Items: income accounts, that month, on lines of invoices that are no products.",
+    STORES_MATCH_ODOO: (
+        "sync the company again, which corrects what somebody edited in Mailchimp; Mailchimp did not "
+        "accept what still differs: the check orders_applied says why, and where to correct it."
+    ),
+    EXCLUSIONS_WITHIN_LIMIT: (
+        "see which reason in left_out has the largest amount, and correct the customers in Odoo (address) "
+        "or the rules and stores in companies.yaml."
+    ),
+    LEDGER_RECONCILES: (
+        "sync again, because somebody may have posted in the meantime; what remains is in Odoo under "
+        "Accounting / Journal Items: income accounts, that month, on invoice lines that are not products."
+    ),
 }
 
 
@@ -49,13 +54,13 @@ def revenue_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDef
         specs=[
             spec(
                 STORES_MATCH_ODOO,
-                "Every order that is due is in its store with the amounts that are kept, and none else is.",
+                "Every order that is due is in its store at its kept amounts, and no other order is.",
             ),
             spec(
                 EXCLUSIONS_WITHIN_LIMIT,
-                f"At most {LEFT_OUT_AT_MOST:.0%} of the kept revenue is of orders that go to no store.",
+                f"At most {LEFT_OUT_AT_MOST:.0%} of the kept revenue is in orders that go to no store.",
             ),
-            spec(LEDGER_RECONCILES, "The steps from kept revenue lead to the revenue in the books."),
+            spec(LEDGER_RECONCILES, "Kept revenue reconciles with the revenue in the general ledger."),
         ],
     )
     @shows_failures
@@ -79,7 +84,7 @@ def _holds_what_is_due(systems: Systems, found: Reconciliation) -> dg.AssetCheck
     if len(differing):
         said.append(f"{orders_differ(len(differing))}. What to do: {_WHAT_TO_DO[STORES_MATCH_ODOO]}")
     if found.not_looked_at:
-        said.append(f"Not looked at: {'; '.join(each.rstrip('.') for each in found.not_looked_at)}.")
+        said.append(f"Not checked: {'; '.join(each.rstrip('.') for each in found.not_looked_at)}.")
     if found.waits or len(found.waiting):
         said.append(f"Waits for approval: {'; '.join(found.waits) or f'{len(found.waiting):,} orders'}.")
     return dg.AssetCheckResult(
@@ -87,7 +92,7 @@ def _holds_what_is_due(systems: Systems, found: Reconciliation) -> dg.AssetCheck
         asset_key=_ASSET,
         passed=not said,
         severity=dg.AssetCheckSeverity.WARN if differing.empty else dg.AssetCheckSeverity.ERROR,
-        description=" ".join(said) or "Every order is in Mailchimp as it should be.",
+        description=" ".join(said) or "Every order in Mailchimp matches Odoo.",
         metadata={
             "owner": str(Owner.FINANCE),
             "offenders": len(differing),
@@ -106,13 +111,13 @@ def _exclusions_within_limit(found: Reconciliation) -> dg.AssetCheckResult:
     passed = share <= LEFT_OUT_AT_MOST
     left_out = found.left_out
     said = (
-        f"{share:.1%} of the revenue that Odoo kept is of orders that go to no store, besides what "
+        f"{share:.1%} of Odoo's kept revenue is in orders that go to no store, in addition to what "
         "companies.yaml leaves out (orders_since, audiences without a store, revenue)."
     )
     if waits:
         said += (
-            f" {waits:.1%} waits with what a person has to approve, or is for stores that were not looked "
-            f"at: {STORES_MATCH_ODOO} says which."
+            f" {waits:.1%} waits for an approval, or is for stores that were not checked: "
+            f"{STORES_MATCH_ODOO} says which."
         )
     return dg.AssetCheckResult(
         check_name=EXCLUSIONS_WITHIN_LIMIT,
@@ -121,8 +126,10 @@ def _exclusions_within_limit(found: Reconciliation) -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.WARN,
         description=said
         if passed
-        else f"{said} Nothing of it is lost: Odoo has it, Mailchimp does not show it. What to do: "
-        f"{_WHAT_TO_DO[EXCLUSIONS_WITHIN_LIMIT]}",
+        else (
+            f"{said} It is not lost: Odoo has it, Mailchimp does not show it. What to do: "
+            f"{_WHAT_TO_DO[EXCLUSIONS_WITHIN_LIMIT]}"
+        ),
         metadata={
             "owner": str(Owner.FINANCE),
             "share": share,
@@ -139,9 +146,9 @@ def _ledger_reconciles(found: Reconciliation) -> dg.AssetCheckResult:
         asset_key=_ASSET,
         passed=gaps.empty,
         severity=dg.AssetCheckSeverity.WARN,
-        description="From kept revenue to the books no cent is missing."
+        description="Kept revenue reconciles exactly with the general ledger."
         if gaps.empty
-        else f"{len(gaps):,} months are not explained. What to do: {_WHAT_TO_DO[LEDGER_RECONCILES]}",
+        else f"{len(gaps):,} months do not reconcile. What to do: {_WHAT_TO_DO[LEDGER_RECONCILES]}",
         metadata={
             "owner": str(Owner.FINANCE),
             "offenders": len(gaps),

@@ -143,7 +143,7 @@ def report_markdown(reconciliation: Reconciliation) -> str:
         "### Kept by Odoo and in no store" if len(left_out) else "",
         _grid(left_out, _LEFT_OUT, reconciliation.decimal_places) if len(left_out) else "",
         "### From kept revenue to the books",
-        f"Without tax, in {unit}. Orders stand in the month of the order, documents in that of their "
+        f"Without tax, in {unit}. Orders are in the month of the order, documents in the month of their "
         "accounting date; all months are in the CSV file.",
         _bridge_grid(reconciliation, STEPS),
     ]
@@ -190,19 +190,19 @@ def _verdict(reconciliation: Reconciliation, months: "pd.DataFrame") -> str:
     differing, gaps = len(reconciliation.differing), len(reconciliation.not_explained)
     orders = int(months["orders"].sum())
     unseen = (
-        f" Not looked at: {'; '.join(reconciliation.not_looked_at)}." if reconciliation.not_looked_at else ""
+        f" Not checked: {'; '.join(reconciliation.not_looked_at)}." if reconciliation.not_looked_at else ""
     )
     waits = f" Waits for approval: {'; '.join(reconciliation.waits)}." if reconciliation.waits else ""
     said = [
-        f"**Mailchimp's stores hold exactly what is due; {orders:,} orders were looked at.**"
+        f"**Mailchimp's stores hold exactly what is due; {orders:,} orders were checked.**"
         if not (differing or unseen or waits)
-        else f"**Nothing differs in what could be looked at.**{unseen}{waits}"
+        else f"**Nothing differs in what could be checked.**{unseen}{waits}"
         if not differing
         else f"**{orders_differ(differing)} between Odoo and Mailchimp: see `differing_orders_in_odoo`.**"
         f"{unseen}{waits}",
-        "The books are explained to the cent."
+        "The general ledger reconciles exactly."
         if not gaps
-        else f"In {gaps:,} months the books hold something that no step explains.",
+        else f"In {gaps:,} months the general ledger holds something that no step explains.",
     ]
     return " ".join(said)
 

@@ -1,6 +1,6 @@
 """The asset ``company_status``, the last step of every run of a company.
 
-It alone reddens a run for the trouble of a part: steps that others depend on report it and go on.
+It alone makes a run fail for the trouble of a part: steps that others depend on report it and continue.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,9 +39,11 @@ def status_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinitio
         kinds={"parquet"},
         owners=[Owner.DATA_ENGINEERING.team],
         op_tags=LAST,
-        description="How the company stands after the run: one row for each thing that is broken, waits for "
-        "a person, or was not looked at, with what to do about it. It is made in every run, last, also when "
-        "steps failed. The run is red when a row of it is broken.",
+        description=(
+            "The state of the company after the run: one row for each thing that is broken, waits for a "
+            "person, or was not checked, with what to do about it. Every run makes this table last, even "
+            "if steps failed. The run fails if a row is broken."
+        ),
         metadata={"dagster/column_schema": column_schema(schemas.COMPANY_STATUS)},
     )
     @shows_failures

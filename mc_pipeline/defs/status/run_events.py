@@ -69,7 +69,7 @@ def events_of(instance: dg.DagsterInstance, run_id: str, job: dg.JobDefinition) 
 
 
 def _was_interrupted(event: dg.DagsterEvent) -> bool:
-    """Whether somebody ended the run in this step: nothing is broken then, and the next run goes on."""
+    """Whether somebody ended the run in this step: nothing is broken then, and the next run continues."""
     error = event.step_failure_data.error
     return error is not None and error.cls_name in _INTERRUPTIONS
 
@@ -104,8 +104,10 @@ def _sentence(step: str, message: str) -> str:
         return words or f"{step} ended with {name.rpartition('.')[2]}"
     known = vars(builtins).get(name)
     if isinstance(known, type) and issubclass(known, OSError):
-        return f"{step} could not go on: {words}"
-    return f"{step} met a fault of the program, {' '.join(message.split()) or 'without words'}"
+        return f"{step} could not continue: {words}"
+    return (
+        f"{step} failed because of a bug in mc_pipeline, {' '.join(message.split()) or 'without a message'}"
+    )
 
 
 def _text(value: object) -> str:

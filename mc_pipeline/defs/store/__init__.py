@@ -1,1 +1,1 @@
-"""Assets of the group ``store``: what the stores of the audiences should hold, and what became of it."""
+"""Assets of the group ``store``: what the stores of the audiences should hold, and the outcome."""

@@ -61,8 +61,10 @@ def store_assets(settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]
                 "month": dg.MonthlyPartitionsDefinition(first_month, fmt="%Y-%m", end_offset=1),
             }
         ),
-        description="The orders of each month as they were stored last, with their sums. This only shows "
-        "them: whenever `store_orders` finds that a month changed, it says so here.",
+        description=(
+            "The orders of each month as last stored, with their sums. For display only: `store_orders` "
+            "reports here when a month changed."
+        ),
     )
 
     @dg.asset(
@@ -74,10 +76,12 @@ def store_assets(settings: Settings) -> list[dg.AssetsDefinition | dg.AssetSpec]
             "odoo_order_lines": dg.AssetIn(metadata={COLUMNS: list(_LINE_COLUMNS)}),
             "odoo_refunds": dg.AssetIn(metadata={COLUMNS: list(_REFUND_COLUMNS)}),
         },
-        # Whoever that made a member has a store for their orders from this run on.
+        # Members created by this push can have orders in the store from this run on.
         deps=["audience_push"],
-        description="Every confirmed or cancelled order with what is kept of it, as the store of its "
-        "audience should hold it; or the one reason why none does.",
+        description=(
+            "Every confirmed or cancelled order at its kept amounts, as the store of its audience should "
+            "hold it; or the one reason why it is in no store."
+        ),
         metadata={
             "dagster/column_schema": column_schema(schemas.STORE_ORDERS),
             FEEDS: {"asset": ORDERS_BY_MONTH, "first_month": first_month},
@@ -158,7 +162,7 @@ def _sums(orders: "pd.DataFrame", by: str) -> dg.MetadataValue:
 
 
 def _sums_excluded(orders: "pd.DataFrame") -> dg.MetadataValue:
-    """Count what no store holds by reason, the dearest first."""
+    """Count what no store holds by reason, the largest amount first."""
     from mc_pipeline.domain.store.orders import EXCLUDED
 
     excluded = orders[orders["excluded_because"] != ""]

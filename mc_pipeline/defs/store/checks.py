@@ -32,9 +32,11 @@ def store_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefin
             company_check_spec(
                 ORDERS_APPLIED,
                 asset="order_push",
-                description="The stores hold every order that is due, as it should be. For finance: "
-                "*troubles* says what is wrong and what to do, in Odoo, Mailchimp or companies.yaml. "
-                "What waits for approval is released with mc-pipeline approve, or the job approve_plan.",
+                description=(
+                    "The stores hold every order that is due, with the right amounts. For finance: "
+                    "*troubles* says what is wrong and what to do, in Odoo, Mailchimp or companies.yaml. "
+                    "To approve what waits, use mc-pipeline approve or the job approve_plan."
+                ),
                 owner=Owner.FINANCE,
                 companies=companies,
             )
@@ -56,7 +58,7 @@ def store_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefin
             asset_key="order_push",
             passed=trouble.empty and not told,
             severity=_severity(told),
-            description=f"{len(rows):,} orders differed, all are applied."
+            description=f"{len(rows):,} orders differed; all are applied."
             if trouble.empty and not told
             else _sentence(told) or f"{len(trouble):,} of {len(rows):,} orders that differ were not applied.",
             metadata={
@@ -80,8 +82,10 @@ def store_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefin
             company_check_spec(
                 PRODUCTS_APPLIED,
                 asset="product_push",
-                description="Every store could be opened and holds the products that its orders name. For "
-                "marketing ops: *troubles* says what is wrong with which store or product, and what to do.",
+                description=(
+                    "Every store is available and holds the products of its orders. For marketing ops: "
+                    "*troubles* says which store or product has a problem, and what to do."
+                ),
                 owner=Owner.MARKETING_OPS,
                 companies=companies,
             )
@@ -98,7 +102,7 @@ def store_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefin
             asset_key="product_push",
             passed=not told,
             severity=_severity(told),
-            description=_sentence(told) or f"{len(product_push.rows):,} products differed, all are applied.",
+            description=_sentence(told) or f"{len(product_push.rows):,} products differed; all are applied.",
             metadata=_listed(told),
         )
 

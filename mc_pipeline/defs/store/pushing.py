@@ -61,8 +61,11 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
             "mailchimp_members": dg.AssetIn(metadata=ONLY_WHICH_AUDIENCES),
             "audience_plan": dg.AssetIn(metadata=_ONLY_WHICH_LISTS),
         },
-        description="The products that orders of a store name, with their variants, brought into it. Makes "
-        "the store first, bound to its audience and syncing. Settles what an interrupted run left open.",
+        description=(
+            "The products and variants that a store's orders name, sent to the store. First creates the "
+            "store if it is missing, for its audience, with syncing on. Settles what an interrupted run "
+            "left open."
+        ),
         metadata={"dagster/column_schema": column_schema(schemas.PRODUCT_PUSH)},
     )
     @shows_failures
@@ -115,9 +118,10 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
             "audience_plan": dg.AssetIn(metadata=_ONLY_WHICH_LISTS),
         },
         deps=["product_push"],
-        description="The orders brought into the stores, month by month, with one outcome per order that "
-        "differed. A month that fails stays due and the others go on; a cancelled run is gone on with by the "
-        "next one.",
+        description=(
+            "The orders sent to the stores, month by month, with one outcome per order that differed. A "
+            "month that fails stays due and the others continue; the next run continues a cancelled one."
+        ),
         metadata={"dagster/column_schema": column_schema(schemas.ORDER_PUSH)},
     )
     @shows_failures
@@ -153,7 +157,7 @@ def store_push_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefin
             value=table,
             metadata=table_metadata(table)
             | {
-                "first_load_ended": ", ".join(done.loaded) or "of no store",
+                "first_load_ended": ", ".join(done.loaded) or "none",
                 "written": int((rows["outcome"] == OutcomeKind.APPLIED).sum()),
                 **said_of_stores(done.left_alone),
                 **unless_empty(

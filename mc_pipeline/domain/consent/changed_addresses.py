@@ -1,8 +1,8 @@
 """Rule 6.6: members who changed their address in Mailchimp, while Odoo still has the former one.
 
 The member is the same person: nobody is made under the former address again, the change is listed for Odoo to
-correct, and an opt-out of either address restricts the person. Whoever has the former address in Odoo once it
-is corrected is somebody else.
+correct, and an opt-out of either address restricts the person. Anyone who has the former address in Odoo once
+it is corrected is somebody else.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +23,8 @@ _FIX = (
 
 
 class ChangeLike(Protocol):
-    """A change of address in Mailchimp. ``partner_id`` None: whoever has the former address in Odoo."""
+    """A change of address in Mailchimp. ``partner_id`` None: the partner that has the former address in
+    Odoo."""
 
     @property
     def id(self) -> int: ...
@@ -85,8 +86,8 @@ def compare_with_odoo(
     """Find the changes that Odoo knows by now.
 
     A partner without an address was not corrected, and one that is not there any more may have been merged
-    into whoever has the former address now. Where several partners had the former address, it is over when
-    all of them have another; until then it is a change of one that is left.
+    into the partner that has the former address now. Where several partners had the former address, it is
+    over when all of them have another; until then it is a change of one that is left.
 
     Args:
         changes: the open ones.
@@ -157,7 +158,7 @@ def _is_theirs(change: ChangeLike, having_it: Sequence[int]) -> bool:
 
 
 def why_left_behind(change: ChangeLike, audience: str) -> str:
-    """Say it in words; the new address stands in them whole."""
+    """Say it in words, with the new address in full."""
     return (
         f"changed their e-mail in Mailchimp to {change.email} (audience {audience}, "
         f"{change.changed_at:%Y-%m-%d}); Odoo has the former one"

@@ -87,7 +87,7 @@ class HeldAddresses:
         }
 
     def people_at(self, email: str) -> set[int]:
-        """The people for whom an address stands."""
+        """The people whom an address identifies."""
         return {self.person(row.partner_id) for row in self._at.get(email, ()) if self.until(row) is None}
 
 

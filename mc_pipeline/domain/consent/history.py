@@ -1,4 +1,4 @@
-"""The consent history in words: what happened, whose act it was, and how it is known."""
+"""The consent history in words: what happened, who did it, and how it is known."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -9,7 +9,7 @@ from mc_pipeline.vocabulary import EventKind, EventSource, Origin
 
 _HAPPENED: Mapping[str, str] = {
     EventKind.OPT_OUT: "unsubscribed",
-    EventKind.CLEAN: "address bounced for good",
+    EventKind.CLEAN: "address hard bounced",
     EventKind.COMPLAINT: "complained",
     EventKind.SUBSCRIBE: "subscribed",
     EventKind.ARCHIVE: "archived",
@@ -17,7 +17,7 @@ _HAPPENED: Mapping[str, str] = {
     EventKind.TRANSACTIONAL: "receipts only",
     EventKind.VANISH: "gone from Mailchimp",
     EventKind.ODOO_OPT_OUT: "opted out in Odoo",
-    EventKind.ODOO_LIFT: "opt-out lifted in Odoo",
+    EventKind.ODOO_LIFT: "opt-out removed in Odoo",
 }
 _REFUSED: Mapping[str, str] = {
     "forgotten": "deleted there before, only the person can sign up again",
@@ -32,7 +32,7 @@ _BY: Mapping[str, str] = {
 }
 _LEARNED: Mapping[str, str] = {
     EventSource.POLL: "read for opt-outs",
-    EventSource.WEBHOOK: "told by a webhook",
+    EventSource.WEBHOOK: "reported by a webhook",
     EventSource.OBSERVATION: "seen when the audience was read",
 }
 _AT_ONCE = timedelta(minutes=1)
@@ -42,7 +42,7 @@ def what_happened(event: ConsentEventLike) -> str:
     """Say what happened and by whom, such as "unsubscribed by the person"."""
     refused = (event.evidence or {}).get("refused")
     if refused:
-        return f"refused for good by Mailchimp: {_REFUSED.get(str(refused), str(refused))}"
+        return f"permanently refused by Mailchimp: {_REFUSED.get(str(refused), str(refused))}"
     happened = _HAPPENED.get(event.event, event.event.replace("_", " "))
     if event.event in _NOBODYS_ACT and event.origin == Origin.UNKNOWN:
         return happened
@@ -59,7 +59,7 @@ def how_it_is_known(event: ConsentEventLike) -> str:
     if evidence.get("same_status"):
         parts.append(f"between two reads that both showed {evidence['same_status']}")
     if evidence.get("dated_at_the_latest"):
-        parts.append("at this moment at the latest: Mailchimp counts it without a date")
+        parts.append("by this moment at the latest: Mailchimp gives no date")
     learned = _LEARNED.get(event.source, "")
     if event.seen_at - event.occurred_at > _AT_ONCE:
         learned = f"{learned or 'learned of'} on {event.seen_at:%Y-%m-%d %H:%M} UTC"

@@ -1,9 +1,9 @@
-"""Who has to be opted out in Odoo, or lifted there, because of what happened in Mailchimp (rules 5.2 to 5.7).
+"""Who has to be opted out in Odoo, or taken off its blacklist, because of Mailchimp (rules 5.2 to 5.7).
 
-Opt-outs come from events that we did not make. They only restrict; lifting needs the person's own act, later
-than every opt-out of theirs, a row that we made and nobody has touched since, and a member who is subscribed
-at this moment: an event may have been followed by another one of which nobody told. What two people say
-against each other is a conflict: nothing is done in Odoo, and a human decides.
+Opt-outs come from events that we did not make. They only restrict; removing one needs the person's own
+action, later than every opt-out of theirs, a row that we made and nobody has touched since, and a member who
+is subscribed at this moment: an event may have been followed by another one that nobody reported. What two
+people say against each other is a conflict: nothing is done in Odoo, and a human decides.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -23,17 +23,27 @@ RESUBSCRIBED_UNPROVEN = "resubscribed_unproven"
 NOT_SUBSCRIBED_NOW = "not_subscribed_now"
 
 CONFLICTS: Mapping[str, str] = {
-    LIFTED_IN_ODOO: "Mailchimp says opted out, and somebody lifted the opt-out in Odoo: it is not made again "
-    "for the same event, and Mailchimp stays. Ask the person; if they want e-mail, they sign up again.",
-    MADE_IN_ODOO: "The person subscribed by their own act, but somebody opted them out in Odoo before: that "
-    "stays, and they are unsubscribed in Mailchimp. Lift it in Odoo if the person is right.",
-    NEWER_IN_ODOO: "The person subscribed by their own act, and was opted out in Odoo after it: the opt-out "
-    "stays, and they are unsubscribed in Mailchimp. Lift it in Odoo only if they want e-mail.",
-    RESUBSCRIBED_UNPROVEN: "Subscribed again after an opt-out, and nothing proves that it was the person: "
-    "unsubscribed again in Mailchimp. Lift the opt-out in Odoo if the person wants e-mail.",
-    NOT_SUBSCRIBED_NOW: "The person subscribed again by their own act, but is not subscribed in that "
-    "audience any more: the opt-out in Odoo stays. Look at the member in Mailchimp; if the person wants "
-    "e-mail, they sign up again.",
+    LIFTED_IN_ODOO: (
+        "Mailchimp says opted out, but somebody removed the opt-out in Odoo: it is not added again for the "
+        "same event, and the member stays unsubscribed in Mailchimp. Ask the person; if they want e-mail, "
+        "they sign up again."
+    ),
+    MADE_IN_ODOO: (
+        "The contact resubscribed themselves, but somebody had opted them out in Odoo before: that opt-out "
+        "stays, and they are unsubscribed in Mailchimp. Remove it in Odoo if the contact is right."
+    ),
+    NEWER_IN_ODOO: (
+        "The contact resubscribed themselves, and was opted out in Odoo after that: the opt-out stays, and "
+        "they are unsubscribed in Mailchimp. Remove it in Odoo only if they want e-mail."
+    ),
+    RESUBSCRIBED_UNPROVEN: (
+        "Resubscribed after an opt-out, and nothing proves that the contact did it: unsubscribed again in "
+        "Mailchimp. Remove the opt-out in Odoo if the contact wants e-mail."
+    ),
+    NOT_SUBSCRIBED_NOW: (
+        "The contact resubscribed themselves, but is no longer subscribed in that audience: the opt-out in "
+        "Odoo stays. Look at the member in Mailchimp; if the contact wants e-mail, they sign up again."
+    ),
 }
 """What a human has to decide, by kind."""
 
@@ -80,7 +90,7 @@ class Decision:
 
     event        what asks for it; None when nothing in Mailchimp does
     addresses    to opt out, as Odoo has them
-    rows         to lift
+    rows         to remove
     waits        an opt-out from before the audience was first read, not released yet
     is_return    it holds only while the member of ``event`` is subscribed
     postponed    whether that member is subscribed could not be asked: decided again by the next run
@@ -125,7 +135,7 @@ def decide_odoo_opt_outs(
     not_subscribed: Collection[Member] = frozenset(),
     not_asked: Collection[Member] = frozenset(),
 ) -> list[Decision]:
-    """Decide about everybody of whom Mailchimp told something, sorted by address.
+    """Decide about everybody about whom Mailchimp reported something, sorted by address.
 
     Decisions that hold only while a member is subscribed say so (``members_to_look_at``): look at these
     members, and decide again with what was seen, before anything is done.
@@ -137,7 +147,7 @@ def decide_odoo_opt_outs(
         done: what was done in Odoo, of all companies, in that order.
         partners: the odoo_partners table: addresses that Odoo knows, archived partners included.
         company: the company that asks.
-        scope: everywhere (the blacklist), or company (its mailing lists and fields, which are never lifted:
+        scope: everywhere (the blacklist), or company (its mailing lists and fields, which are never removed:
             that would be consent that nobody gave).
         old_until: by list id, for audiences whose old opt-outs are not released: when they were first read.
         now: the present moment, UTC.
@@ -175,9 +185,9 @@ def members_to_look_at(decisions: Iterable[Decision]) -> list[Member]:
 def returned_by_themselves(
     events: Iterable[ConsentEventLike], company: str
 ) -> dict[tuple[str, str], datetime]:
-    """Members (list id, address) who subscribed by their own act after every opt-out of theirs, and when.
+    """Members (list id, address) who subscribed themselves after every opt-out of theirs, and when.
 
-    By what was told: whether they are subscribed now is for the caller to see.
+    According to the reports: the caller checks whether they are subscribed now.
     """
     returned = {}
     for person in _people(events, company).values():
@@ -208,8 +218,9 @@ def company_opt_outs(opt_outs: pd.DataFrame, done: Iterable[DoneLike], company: 
 def blacklist_after(blacklist: pd.DataFrame, opt_outs: pd.DataFrame, observed_at: datetime) -> pd.DataFrame:
     """The odoo_blacklist table as it is after ``opt_outs`` (the odoo_opt_outs table, scope everywhere).
 
-    Whoever is to be opted out counts as opted out, even where Odoo could not be told yet. Whoever is to be
-    lifted does not, unless somebody wrote the row after ``observed_at``, when that table was made from Odoo.
+    People who are to be opted out count as opted out, even if Odoo does not have it yet. People who are to be
+    taken off the blacklist do not, unless somebody wrote the row after ``observed_at``, when that table was
+    made from Odoo.
     """
     wanted = opt_outs[opt_outs["outcome"] != OutcomeKind.HELD_BACK]
     lifted = set(wanted.loc[wanted["action"] == OdooAction.LIFT, "email"])
@@ -241,7 +252,7 @@ class _Seen:
 
 
 def _people(events: Iterable[ConsentEventLike], company: str) -> dict[str, _Person]:
-    """Whoever has an event in this company, with what speaks for and against an opt-out."""
+    """A person with an event in this company, with what speaks for and against an opt-out."""
     people: dict[str, _Person] = {}
     others: list[ConsentEventLike] = []
     for event in events:
@@ -290,7 +301,12 @@ def _everywhere(
     last = person.done[-1] if person.done else None
     if last is not None and last.occurred_at >= asking.occurred_at:
         if last.action == OdooAction.LIFT:
-            return Decision(person.email, OdooAction.NONE, "lifted because of a later subscription", asking)
+            return Decision(
+                person.email,
+                OdooAction.NONE,
+                "removed from the blacklist because of a later subscription",
+                asking,
+            )
         if not active:
             return Decision(
                 person.email, OdooAction.NONE, CONFLICTS[LIFTED_IN_ODOO], asking, conflict=LIFTED_IN_ODOO
@@ -301,7 +317,7 @@ def _everywhere(
 def _for_returned(
     person: _Person, back: ConsentEventLike, active: Sequence[Row], seen: _Seen
 ) -> Decision | None:
-    """Decide about somebody who subscribed by their own act, later than every opt-out in Mailchimp."""
+    """Decide about somebody who subscribed themselves, later than every opt-out in Mailchimp."""
     if not active:
         return None
     if _all_ours_before(person, active, back):
@@ -310,7 +326,7 @@ def _for_returned(
         if (back.list_id, person.email) in seen.not_subscribed:
             because = CONFLICTS[NOT_SUBSCRIBED_NOW]
             return Decision(person.email, OdooAction.NONE, because, back, conflict=NOT_SUBSCRIBED_NOW)
-        because = f"subscribed to {back.audience} by their own act after the opt-out that we carried over"
+        because = f"resubscribed themselves to {back.audience} after the opt-out that the pipeline applied"
         return Decision(person.email, OdooAction.LIFT, because, back, rows=tuple(active), is_return=True)
     later = [row for row in active if row.write_date is not None and row.write_date >= back.occurred_at]
     conflict = NEWER_IN_ODOO if later else MADE_IN_ODOO
@@ -319,8 +335,8 @@ def _for_returned(
 
 def _postponed(person: _Person, back: ConsentEventLike) -> Decision:
     because = (
-        f"subscribed to {back.audience} by their own act; whether they still are could not be asked: decided "
-        "by the next run"
+        f"resubscribed themselves to {back.audience}; whether they are still subscribed could not be "
+        "asked: decided in the next run"
     )
     return Decision(person.email, OdooAction.NONE, because, back, postponed=True)
 
@@ -328,7 +344,7 @@ def _postponed(person: _Person, back: ConsentEventLike) -> Decision:
 def _out_again(
     person: _Person, active: Sequence[Row], asking: ConsentEventLike, now: datetime
 ) -> Decision | None:
-    """List a return by the person's own act that was over before our row could be lifted."""
+    """List a resubscription by the person themselves that was over before our row could be removed."""
     back = _latest(person.returns)
     if back is None or now - back.occurred_at > _TOLD_FOR or not _all_ours_before(person, active, back):
         return None
@@ -354,7 +370,7 @@ def _all_ours_before(person: _Person, active: Sequence[Row], back: ConsentEventL
 def _unproven(
     person: _Person, active: Sequence[Row], asking: ConsentEventLike | None, now: datetime
 ) -> Decision | None:
-    """List a subscription, not provably by the person, against an opt-out that stands in Odoo."""
+    """List a subscription, not provably by the person, against an opt-out in Odoo."""
     subscribed = _latest(person.unproven)
     if subscribed is None or not active or now - subscribed.occurred_at > _TOLD_FOR:
         return None
@@ -381,7 +397,7 @@ def _for_company(
             return None
         if (back.list_id, person.email) in seen.not_asked:
             return _postponed(person, back)
-        because = f"subscribed to {back.audience} by their own act after the opt-out"
+        because = f"resubscribed themselves to {back.audience} after the opt-out"
         return Decision(person.email, OdooAction.NONE, because, back, is_return=True)
     if not addresses:
         because = "Odoo does not know the address: opted out there as soon as it appears"
@@ -398,13 +414,13 @@ def _opt_out(
 ) -> Decision:
     because = f"{_WORDS[asking.event]} in {asking.audience} ({asking.origin})"
     if waits:
-        because += ", before the audience was first read: waits for a person to release old opt-outs"
+        because += ", before the audience was first read: waits for the approval of old opt-outs"
     return Decision(person.email, OdooAction.OPT_OUT, because, asking, addresses=addresses, waits=waits)
 
 
 _WORDS: Mapping[str, str] = {
     EventKind.OPT_OUT: "unsubscribed",
-    EventKind.CLEAN: "bounced for good",
+    EventKind.CLEAN: "hard bounced",
     EventKind.COMPLAINT: "complained",
 }
 

@@ -1,4 +1,4 @@
-"""What to tell people about old opt-outs that wait: those from before an audience was first read."""
+"""What people read about old opt-outs that wait: those from before an audience was first read."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -20,8 +20,8 @@ def what_waits(waiting: WaitingLike) -> str:
     count = waiting.people
     who = f"{count:,} people who opted out" if count != 1 else "1 person who opted out"
     return (
-        f"{who} of {waiting.audience} before it was first read {'wait' if count != 1 else 'waits'} for a "
-        f"release and {'are' if count != 1 else 'is'} not opted out in Odoo (mc-pipeline approve "
+        f"{who} of {waiting.audience} before it was first read {'wait' if count != 1 else 'waits'} for "
+        f"approval and {'are' if count != 1 else 'is'} not opted out in Odoo (mc-pipeline approve "
         f"{waiting.plan_id})."
     )
 

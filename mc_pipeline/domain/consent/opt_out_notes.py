@@ -1,4 +1,4 @@
-"""What the note on a record of Odoo says: why an opt-out is there, or why it was taken away (rule 5.3).
+"""What the note on a record of Odoo says: why an opt-out is there, or why it was removed (rule 5.3).
 
 One whole sentence for each language and kind, since half-sentences cannot be translated. Times are UTC and
 say so. The sentences name an audience, a company and a time, and nobody.
@@ -26,7 +26,7 @@ class NoteKind(StrEnum):
 
 @dataclass(frozen=True)
 class OptOutNote:
-    """What one note tells.
+    """What one note says.
 
     audience      its name in the settings
     company       the company's name
@@ -53,8 +53,10 @@ SENTENCES: Mapping[str, Mapping[NoteKind, str]] = {
         "bounced on {when}, and Mailchimp sends nothing more to this address.",
         NoteKind.COMPLAINED: "Opted out: the person reported an e-mail to the Mailchimp audience "
         "“{audience}” ({company}) as spam on {when}.",
-        NoteKind.SUBSCRIBED_AGAIN: "Taken off the blacklist: subscribed again by their own act in the "
-        "Mailchimp audience “{audience}” ({company}) on {when}.",
+        NoteKind.SUBSCRIBED_AGAIN: (
+            "Removed from the blacklist: the person resubscribed themselves to the Mailchimp audience "
+            "“{audience}” ({company}) on {when}."
+        ),
     },
     "de": {
         NoteKind.UNSUBSCRIBED: "Abgemeldet: Die Person hat sich am {when} selbst von der "

@@ -1,9 +1,9 @@
-"""Whose act a change of a member's status was: ours, the person's, an administrator's, or unknown (rule 5.2).
+"""Who made a change of a member's status: the pipeline, the person, an administrator, or unknown (rule 5.2).
 
-Mailchimp's API has no field that says it. What tells: our own writes, two webhooks of which one hears people
-and the other administrators, the member's activity feed, and the reason of an opt-out. The fields of a member
-that anybody with an API key can write (``ip_opt``, ``timestamp_opt``, ``source``) prove nothing. What is not
-certain is unknown: it restricts like the person's own act, and never lifts.
+Mailchimp's API has no field that says it. The sources are our own writes, two webhooks of which one reports
+people and the other administrators, the member's activity feed, and the reason of an opt-out. The fields of a
+member that anybody with an API key can write (``ip_opt``, ``timestamp_opt``, ``source``) prove nothing. What
+is not certain is unknown: it restricts like the person's own action, and never removes an opt-out.
 """
 
 import re
@@ -65,7 +65,7 @@ class Act:
 
 @dataclass(frozen=True)
 class OriginFound:
-    """An origin, why it is that one, in words without personal data, and the act that told it, if any."""
+    """An origin, why it is that one, in words without personal data, and the report that shows it, if any."""
 
     origin: Origin
     because: str
@@ -81,7 +81,7 @@ def act_of_webhook(
     received_at: datetime,
     is_complaint: bool = False,
 ) -> Act | None:
-    """The act that a delivery of a webhook tells of; None for deliveries that say nothing about a status.
+    """The action that a delivery of a webhook reports; None for deliveries that say nothing about a status.
 
     Args:
         kind: ``subscribe``, ``unsubscribe`` or ``cleaned``; all others say nothing.
@@ -90,14 +90,14 @@ def act_of_webhook(
         fired_at: when it happened, by Mailchimp, which names no timezone: read as UTC.
         received_at: when the delivery came (UTC). A ``fired_at`` that does not fit it may be in another
             timezone: then the act is dated late, and proves no subscription.
-        is_complaint: the reason told is abuse.
+        is_complaint: the reason given is abuse.
     """
     status = _STATUS_OF_WEBHOOK.get(kind)
     if status is None:
         return None
     if kind == "unsubscribe" and action == "delete":
         status = MemberStatus.ARCHIVED
-    known_from = f"webhook for acts of {source or 'anybody'}"
+    known_from = f"webhook for actions of {source or 'anybody'}"
     by = _BY_SOURCE.get(source, Origin.UNKNOWN)
     if fired_at is not None and -CLOCKS_DIFFER <= received_at - fired_at <= _DELIVERED_WITHIN:
         return Act(fired_at, status, by, known_from, is_complaint)
@@ -106,7 +106,8 @@ def act_of_webhook(
 
 
 def tells_the_same(act: Act, status_to: str, occurred_at: datetime) -> bool:
-    """Whether an event of the same member, with this status and time, is the act that a delivery tells of."""
+    """Whether an event of the same member, with this status and time, is the action that a delivery
+    reports."""
     if act.status != status_to:
         return False
     if act.is_dated:
@@ -115,7 +116,7 @@ def tells_the_same(act: Act, status_to: str, occurred_at: datetime) -> bool:
 
 
 def act_of_activity(entry: Mapping[str, Any]) -> Act | None:
-    """The act that an entry of a member's activity feed tells of; None for mails, clicks and the like.
+    """The action that an entry of a member's activity feed reports; None for mails, clicks and the like.
 
     Mailchimp API: an opt-out says whether an administrator made it; sign-ups differ by where they were made,
     and a generic one says in ``signup_category`` how the contact was added.
@@ -143,12 +144,12 @@ def act_of_activity(entry: Mapping[str, Any]) -> Act | None:
 
 
 def origin_of(change: ChangeLike, acts: Iterable[Act], *, not_before: datetime | None = None) -> OriginFound:
-    """Decide whose act a change was.
+    """Decide who made a change.
 
     Args:
         change: the status as it is now, when the member last changed, and whether a write of ours whose
             answer never came explains it (the ledger knows).
-        acts: what webhooks and the activity feed tell of this member of this audience.
+        acts: what webhooks and the activity feed report about this member of this audience.
         not_before: the last opt-out that is known of the address: only what came after it can be about a
             new subscription.
 
@@ -156,7 +157,7 @@ def origin_of(change: ChangeLike, acts: Iterable[Act], *, not_before: datetime |
     decide nothing. Without any, an opt-out has its reason.
     """
     if change.ours:
-        return OriginFound(Origin.OURS, "a write of ours that was never answered")
+        return OriginFound(Origin.OURS, "a write by this pipeline whose answer was lost")
     told = sorted(
         (
             act
@@ -169,18 +170,16 @@ def origin_of(change: ChangeLike, acts: Iterable[Act], *, not_before: datetime |
         last = told[-1]
         together = [act for act in told if last.at - act.at <= _SAME_ACT]
         if any(act.status != change.status_to for act in together):
-            return OriginFound(
-                Origin.UNKNOWN, f"{last.known_from}: the last thing told leads to {last.status}"
-            )
+            return OriginFound(Origin.UNKNOWN, f"{last.known_from}: the last report leads to {last.status}")
         known = [act for act in together if act.by != Origin.UNKNOWN] or together
         if len({act.by for act in known}) > 1:
-            return OriginFound(Origin.UNKNOWN, "told as the person's act and as an administrator's")
+            return OriginFound(Origin.UNKNOWN, "reported as the person's action and as an administrator's")
         return OriginFound(known[-1].by, known[-1].known_from, known[-1])
     if change.status_to == MemberStatus.UNSUBSCRIBED and _BY_ADMIN.search(change.reason):
         return OriginFound(Origin.ADMIN, "reason of the opt-out")
     if change.status_to == MemberStatus.UNSUBSCRIBED and change.reason.strip().lower() not in _NO_REASON:
         return OriginFound(Origin.PERSON, "reason of the opt-out")
-    return OriginFound(Origin.UNKNOWN, "nothing tells who did it")
+    return OriginFound(Origin.UNKNOWN, "nothing shows who did it")
 
 
 def _moment(value: Any) -> datetime | None:

@@ -3,7 +3,7 @@
 Equal status before and after is no proof that nothing happened. A moved ``last_changed`` is a reason to ask,
 never a date: our own updates of fields move it. New is what Mailchimp itself dates as an opt-out: the
 member's activity feed, or the question for who unsubscribed since a moment. Our own unsubscribes are in both
-as well, and are told apart by Mailchimp's date of them.
+as well, and are distinguished by Mailchimp's date.
 """
 
 from collections.abc import Iterable, Sequence
@@ -63,14 +63,14 @@ def new_acts(
     status: str,
     clock_ahead: timedelta = timedelta(),
 ) -> list[Act]:
-    """What a member's activity feed tells beyond the history: new opt-outs, and the returns among them.
+    """What a member's activity feed adds to the history: new opt-outs, and the returns among them.
 
     Empty without a new opt-out. In order of time.
 
     Args:
         acts: of the feed.
         events: what is known of the member in this audience.
-        since: from when on opt-outs of a member of whom none is known are new.
+        since: opt-outs after this are new for a member without a known one.
         status: of the member. Of one who is subscribed, older opt-outs than ``since`` are no news.
         clock_ahead: how far Mailchimp's clock is ahead of ours: our own writes may be dated by ours.
     """
@@ -102,7 +102,7 @@ def undecided_since(
 ) -> datetime | None:
     """The moment since which Mailchimp is to be asked whether a member unsubscribed, by no more than a date.
 
-    For a feed that tells no new opt-out, and the last known one neither: it is silent about opt-outs. None
+    For a feed that shows no new opt-out, and not the last known one either: it is silent about opt-outs. None
     where the feed decides, or where a write of ours explains the change. Times are Mailchimp's, UTC.
     """
     if status != MemberStatus.UNSUBSCRIBED:

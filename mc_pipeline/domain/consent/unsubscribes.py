@@ -29,8 +29,10 @@ UNSUBSCRIBE_COLUMNS: tuple[str, ...] = (
 _DETAILS = {
     "blacklisted": "on the blacklist of Odoo",
     "opted_out_of_company": "opted out of another audience of the company",
-    "resubscribed_unproven": "subscribed again after the opt-out in Odoo, and not provably by the person: "
-    "unsubscribed again; lift the opt-out in Odoo if the person wants e-mail",
+    "resubscribed_unproven": (
+        "resubscribed after the opt-out in Odoo, and nothing proves that the contact did it: unsubscribed "
+        "again; remove the opt-out in Odoo if the contact wants e-mail"
+    ),
     "former_email_opted_out": "opted out under the former e-mail",
 }
 
@@ -61,21 +63,21 @@ def members_to_unsubscribe(
     """Return the members to set to unsubscribed, before anything else is written.
 
     Args:
-        members: the mailchimp_members table; ``timestamp_opt`` (UTC) tells a later subscription.
+        members: the mailchimp_members table; ``timestamp_opt`` (UTC) shows a later subscription.
         blacklist: the odoo_blacklist table (email, active, write_date UTC); archived rows count for nothing.
         withdrawn: consent taken back; concerns the audience that used it, no other.
-        records: the ledger's records of members; ``opted_out`` tells that a subscribed member was
+        records: the ledger's records of members; ``opted_out`` says that a subscribed member was
             unsubscribed before.
         inheriting: present addresses of persons who opted out under a former one; see
             ``held_addresses``.
         opted_out_of_company: who opted out of a company that keeps off the blacklist, and when (UTC).
-        returned: members (list id, address) who subscribed by their own act after that, and when: while they
+        returned: members (list id, address) who subscribed themselves after that, and when: while they
             are subscribed, neither that opt-out nor what was cleared in Odoo because of it concerns them.
             Odoo's blacklist does.
 
     Returns:
         One row per member, columns UNSUBSCRIBE_COLUMNS, sorted by list and address; ``outcome`` is empty
-        until it is carried out, ``detail`` says why in words.
+        until it is applied, ``detail`` says why in words.
     """
     if members.empty:
         return _empty()

@@ -1,6 +1,6 @@
 """Numbers of opt-outs: whether there are unusually many, and how many got into Odoo.
 
-They hold nothing back: people are told, that is all.
+They hold nothing back; they are only shown to people.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def compare_numbers(by_day: Sequence[int]) -> OptOutNumbers:
 
 @dataclass(frozen=True)
 class CarriedNumbers:
-    """People whose opt-out or return was to be carried into Odoo, by what came of it.
+    """People whose opt-out or resubscribe was to be applied to Odoo, by outcome.
 
     Attributes:
         carried: Odoo has it now.
@@ -52,10 +52,10 @@ class CarriedNumbers:
 
     @property
     def said(self) -> str:
-        """For people: "4 carried into Odoo, 26 wait for a release"."""
-        parts = [f"{self.carried:,} carried into Odoo"]
+        """For people: "4 applied to Odoo, 26 wait for approval"."""
+        parts = [f"{self.carried:,} applied to Odoo"]
         if self.waiting:
-            parts.append(f"{self.waiting:,} wait for a release")
+            parts.append(f"{self.waiting:,} wait for approval")
         if self.missing:
             parts.append(f"{self.missing:,} not in Odoo yet")
         return ", ".join(parts)

@@ -122,7 +122,7 @@ def _taken_back(
     by_record: Callable[[tuple[str, int | str, int]], TakenBack | None],
     by_email: Callable[[tuple[str, int | str, str]], TakenBack | None],
 ) -> tuple[TakenBack | None, TakenBack | None]:
-    """What the person took back, and what was taken back under the member's address by whoever has it now."""
+    """What the person withdrew, and what the present owner of the member's address withdrew under it."""
     source: int | str = evidence.source_id if evidence.kind == MAILING_LIST else evidence.source
     record = evidence.record_id
     if evidence.kind == BOOLEAN_FIELD:

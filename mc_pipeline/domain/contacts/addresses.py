@@ -1,4 +1,4 @@
-"""E-mail addresses: which one stands for a partner, and whether mail can be written to it.
+"""E-mail addresses: which one is a partner's, and whether it can receive mail.
 
 Only the syntax is judged; no name server is asked. Reserved domains such as ``example.com`` are accepted,
 because they are what people try a pipeline with. Stricter than the library in two things that Mailchimp
@@ -24,7 +24,7 @@ _ONE_ADDRESS = re.compile(r"[^\s@<>\"',;:()\[\]]+@[^\s@<>\"',;:()\[\]]+")
 
 
 def is_valid_address(address: str) -> bool:
-    """Tell whether ``address`` follows the rules for addresses, internationalised ones included.
+    """Return whether ``address`` follows the rules for addresses, internationalised ones included.
 
     The domain has a dot, and is written as it stands in the name system, in letters of its language or in
     ASCII (``xn--``). Full- and half-width forms, which only fold to such an address, are none.
@@ -46,7 +46,7 @@ def _has_width_form(text: str) -> bool:
 
 
 def holds_several_addresses(typed: str | None) -> bool:
-    """Tell whether an e-mail field holds more than one address (Odoo and we use the first)."""
+    """Return whether an e-mail field holds more than one address (Odoo and we use the first)."""
     if not typed or typed.count("@") < 2:
         return False
     return len({address.lower() for address in _ONE_ADDRESS.findall(typed)}) > 1

@@ -1,4 +1,4 @@
-"""Which partners are companies and who is whose commercial partner, where Odoo has no company type any more.
+"""Which partners are companies and who is whose commercial partner, where Odoo no longer has company types.
 
 Until Odoo 19.0 a user says who is a company, and the commercial partner is the first company upwards. From
 19.1 (Odoo Online) and 20 on ``is_company`` means "its own commercial partner, with a tax id" by rules of each
@@ -27,7 +27,7 @@ types; contacts are below it; the setting ``company_if`` holds."""
 
 
 class Remembered(Protocol):
-    """A partner as a version of Odoo with company types last told it.
+    """A partner as last read from an Odoo with company types.
 
     ``tax_id_mark`` is the mark of its tax id by which a change is seen ("" for none). ``company_name``: the
     name of a company that was typed on the contact itself, which Odoo has no field for from 19.4 on ("" for
@@ -48,7 +48,7 @@ class Remembered(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PartnerInOdoo:
-    """A partner as Odoo tells it now.
+    """A partner as Odoo shows it now.
 
     ``is_contact``: its address type is contact: a delivery or invoice address below makes nobody a company.
     ``meets_company_if``: the company's setting ``company_if`` holds for it.

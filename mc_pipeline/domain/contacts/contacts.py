@@ -1,7 +1,7 @@
 """Partners and orders in; contacts, and the partners set aside with the reason, out.
 
 The rules of the neighbouring modules applied in their order to whole tables. ``decide`` keeps every step of
-the decision, ``build_contacts`` shows what came of it, and ``explanation`` tells it for one person.
+the decision, ``build_contacts`` shows the result, and ``explanation`` explains it for one person.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Set
@@ -413,7 +413,7 @@ def _audience_because(persons: pd.DataFrame, decision: Decision) -> Iterable[str
     for audience, outvoted, wins_as in columns:
         because = decision.routes.because[audience]
         if outvoted:
-            because += f" (partners with the same address fit {', '.join(outvoted)} too; {wins_as} wins)"
+            because += f" (partners with the same address match {', '.join(outvoted)} too; {wins_as} wins)"
         yield because
 
 

@@ -1,7 +1,7 @@
-"""Why a person is or is not in an audience, step by step, told from the decision itself.
+"""Why a person is or is not in an audience, step by step, derived from the decision itself.
 
-Nothing is decided here a second time: each step reads what ``contacts.decide`` found. Sentences carry ids of
-Odoo and no personal data.
+Nothing is decided here a second time: each step reads what ``contacts.decide`` found. Sentences contain ids
+of Odoo and no personal data.
 """
 
 from collections.abc import Iterator, Mapping
@@ -40,7 +40,7 @@ def explain_contact(decision: Decision, email: str) -> list[ExplanationStep]:
     if address in decision.persons.index:
         steps.extend(_person_steps(decision, address))
     else:
-        steps.append(ExplanationStep("person", "none", "No partner with this address stands for a person."))
+        steps.append(ExplanationStep("person", "none", "No partner with this address counts as a person."))
     return steps
 
 
@@ -61,10 +61,10 @@ def explain_partner(decision: Decision, partner_id: int) -> list[ExplanationStep
 def _partner_step(row: Any) -> ExplanationStep:
     partner = f"Partner {row['partner_id']}"
     if row["excluded_as"]:
-        return ExplanationStep("partner", row["excluded_as"], f"{partner} does not stand for a contact.")
+        return ExplanationStep("partner", row["excluded_as"], f"{partner} does not count as a contact.")
     if row["email_problem"]:
         return ExplanationStep("partner", row["email_problem"], f"{partner} has no usable e-mail address.")
-    sentence = f"{partner} stands for a person"
+    sentence = f"{partner} counts as a person"
     if row["several_addresses"]:
         sentence += "; its e-mail field holds several addresses, the first is used"
     return ExplanationStep("partner", "person", f"{sentence}.")
@@ -75,7 +75,7 @@ def _person_steps(decision: Decision, address: str) -> Iterator[ExplanationStep]
     winner = person["winner"]
     if len(person["partner_ids"]) > 1:
         others = ", ".join(str(partner) for partner in person["partner_ids"][1:])
-        sentence = f"Partner {winner} speaks for the address, not {others}."
+        sentence = f"Partner {winner} is the winner for the address, not {others}."
         yield ExplanationStep("duplicates", f"partner {winner}", sentence)
     yield _orders_step(person)
     yield from _company_steps(decision, address)
@@ -116,7 +116,7 @@ _COMPANY_BECAUSE = {
 
 
 def _company_steps(decision: Decision, address: str) -> Iterator[ExplanationStep]:
-    """Tell by what it is known who is a company, of partners whom an Odoo without company types shows.
+    """Say how it is known who is a company, for partners of an Odoo without company types.
 
     Company type, country and industry are those of the commercial partner.
     """
@@ -142,14 +142,14 @@ def _company_steps(decision: Decision, address: str) -> Iterator[ExplanationStep
                     "and parent are as they were."
                 )
                 if partners["differs_without_memory"][number]:
-                    sentence += " Without that it would be judged otherwise."
+                    sentence += " Without that the result would be different."
             else:
                 sentence = f"Partner {number} counts as a company {_COMPANY_BECAUSE[because]}."
             yield ExplanationStep("company or person", kind, sentence)
 
 
 def _routing_steps(decision: Decision, address: str) -> Iterator[ExplanationStep]:
-    """Tell for every partner of the person which conditions of which audience failed, until one matched."""
+    """Say for every partner of the person which conditions of which audience failed, until one matched."""
     rows = decision.facts.rows
     for position in np.flatnonzero((rows["person_email"] == address).to_numpy()):
         partner = rows["partner_id"].iloc[position]

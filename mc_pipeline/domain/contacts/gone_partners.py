@@ -26,7 +26,7 @@ _NOTHING = "Nothing to do, if that was meant."
 
 
 class FateLike(Protocol):
-    """What became of a partner: ``here``, ``deleted``, ``merged``, ``moved`` or ``hidden``."""
+    """What happened to a partner: ``here``, ``deleted``, ``merged``, ``moved`` or ``hidden``."""
 
     @property
     def fate(self) -> str: ...
@@ -67,13 +67,14 @@ def members_without_partner(
 def list_gone_partners(
     members: pd.DataFrame, fates: Mapping[int, FateLike], audience_of: Mapping[str, str]
 ) -> pd.DataFrame:
-    """Return set-aside rows for the members of ``members_without_partner``, with what became of the partner.
+    """Return set-aside rows for the members of ``members_without_partner``, with what happened to the
+    partner.
 
     Of a partner that is there after all, or that nothing is known of, there is none.
 
     Args:
         members: list_id, email, partner_id.
-        fates: what became of each partner.
+        fates: what happened to each partner.
         audience_of: audience by list id.
     """
     rows = []
@@ -126,8 +127,8 @@ def list_customers_elsewhere(elsewhere: Mapping[int, str], listed: Collection[in
                 None,
                 None,
                 OTHER_COMPANY,
-                f"is the customer of an order here, and belongs to company {name}: its orders count here to "
-                "nobody",
+                f"is the customer of an order here, and belongs to company {name}: its orders count for "
+                "nobody here",
                 "If the person is a customer of both companies, empty Company on the contact in Odoo, which "
                 "shares it.",
             )

@@ -129,7 +129,7 @@ def split_name(
 
 
 def one_name(first_name: str | None, last_name: str | None, is_company: bool) -> str:
-    """Tell whether Odoo has one name field for a contact: of a ``person`` or a ``company``; else empty."""
+    """Return whether Odoo has one name field for a contact: of a ``person`` or a ``company``; else empty."""
     if first_name or last_name:
         return ""
     return COMPANY if is_company else PERSON
@@ -171,7 +171,7 @@ def format_text(value: str | bool | None) -> str:
 
 
 def _is_text(character: str) -> bool:
-    """Tell whether it is one: no control character but white space, no half of a surrogate pair."""
+    """Return whether it is one: no control character but white space, no half of a surrogate pair."""
     return character.isspace() or unicodedata.category(character) not in ("Cc", "Cs")
 
 
@@ -196,7 +196,7 @@ def cut_text(text: str, limit: int = TEXT_BYTES) -> str:
 
 
 def _belong_together(text: str, position: int) -> bool:
-    """Tell whether the characters before and at ``position`` make one as people see it."""
+    """Return whether the characters before and at ``position`` make one as people see it."""
     before, after = text[position - 1], text[position]
     if after == _JOINER or before == _JOINER or unicodedata.category(after) in ("Mn", "Me", "Mc"):
         return True

@@ -1,6 +1,6 @@
-"""First and last name where Odoo has one name: decided together, beside what Mailchimp has (rule 6.4).
+"""First and last name where Odoo has one name field: decided together, given what Mailchimp has (rule 6.4).
 
-A mail that begins "Dear {first name} {last name}" shows both fields. So the whole name may stand in the first
+A mail that begins "Dear {first name} {last name}" shows both fields. So the whole name may be in the first
 one only where the last one is empty or written by this pipeline: next to somebody else's last name it would
 be there twice.
 """
@@ -120,7 +120,7 @@ def before_last_name(whole: str, last_name: str) -> str | None:
 
 
 def has_last_name_twice(present: Mapping[str, Any], fields: NameFields) -> bool:
-    """Tell whether a member's first name ends in their last name, so that a greeting shows it twice."""
+    """Return whether a member's first name ends in their last name, so that a greeting shows it twice."""
     last_names = [str(present[tag]) for tag in fields.read if not is_empty(present.get(tag))]
     return any(
         before_last_name(str(present.get(tag) or ""), last_name) is not None
@@ -130,7 +130,8 @@ def has_last_name_twice(present: Mapping[str, Any], fields: NameFields) -> bool:
 
 
 def _is_theirs(tag: str, fields: NameFields, present: Mapping[str, Any], sent: Mapping[str, Any]) -> bool:
-    """Tell whether a last name stays, as it is somebody else's, or in a field that is never written."""
+    """Return whether a last name stays, because it is somebody else's, or in a field that is never
+    written."""
     value = present.get(tag)
     if is_empty(value):
         return False

@@ -1,4 +1,4 @@
-"""Members whose names nobody can decide but a person: listed, with what to do (rule 6.4)."""
+"""Members whose names only a person can decide: listed, with what to do (rule 6.4)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -51,7 +51,7 @@ def names_not_decided(members: pd.DataFrame, names_of_list: Mapping[str, NameFie
 def list_names(
     contacts: pd.DataFrame, members: pd.DataFrame, records: pd.DataFrame, company: PlannedCompany
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the members whose names are not decided, and those whose last name stands in both fields.
+    """Return the members whose names are not decided, and those whose last name is in both fields.
 
     Args:
         contacts: the contacts table.
@@ -60,9 +60,9 @@ def list_names(
         company: settings of the company.
 
     Returns:
-        Both with the columns audience, email, partner_id and ``last_name_in``. The second are put right by
+        Both with the columns audience, email, partner_id and ``last_name_in``. The second are corrected by
         the next push, where the audience's names are not left alone: who is called in Odoo by the last name
-        alone (a company, mostly) has it in both fields for good, and is not among them.
+        alone (a company, mostly) has it in both fields permanently, and is not among them.
     """
     desired = view_audiences(contacts, members, records, company).desired
     names_of_list = {each.list_id: NameFields.of(each) for each in company.audiences.values()}
@@ -95,7 +95,7 @@ def _stays_twice(
     observed: Mapping[str, Any],
     sent: Mapping[str, Any],
 ) -> bool:
-    """Tell whether the last name still stands in both fields after a push that may write names."""
+    """Return whether the last name is still in both fields after a push that may write names."""
     if fields.names == LEAVE:
         return False
     sent_fields = sent.get("merge_fields") or {}

@@ -1,4 +1,4 @@
-"""Who a person is: which partners stand for people, which of them share an address, and whose an order is.
+"""Who a person is: which partners are people, which of them share an address, and who an order belongs to.
 
 A person is one normalised e-mail within one company. All partners with that address are that person; one of
 them, the winner, speaks for the address.
@@ -15,8 +15,8 @@ from mc_pipeline.domain.contacts.addresses import read_addresses
 from mc_pipeline.domain.errors import RuleError
 
 NEVER = ("internal_user", "employee", "own_company", "public_or_template_user")
-"""Whoever is one of these is no contact, whatever else they are: also not through another partner with the
-same address."""
+"""Somebody who is one of these is not a contact, whatever else they are: not through another partner either
+with the same address."""
 
 ADDRESS_TYPES = frozenset({"delivery", "invoice", "other"})
 INVOICE_ADDRESS = "invoice"
@@ -38,7 +38,7 @@ _UNITS = 10_000
 def judge_partners(partners: pd.DataFrame) -> pd.DataFrame:
     """Say of every partner whether it stands for a person, and by which address.
 
-    An archived partner does not: it makes nobody a contact by itself, but its orders still belong to the
+    An archived partner does not: it makes nobody a contact on its own, but its orders still belong to the
     person when an active partner has the same address.
 
     Args:
@@ -135,7 +135,7 @@ def orders_bound_to_customer(
 ) -> frozenset[int]:
     """Say which of these orders stay with their customer all the same, and so count to nobody.
 
-    Of customers who belong to another company, or were erased, no order goes on to an invoice address. Nor
+    Of customers who belong to another company, or were erased, no order passes to an invoice address. Nor
     does one that a store holds for the customer, who merely lost the address since (rule 2.3): unless the
     invoice address has the very address now for which the store holds it, so that the order stays there.
 
@@ -143,7 +143,7 @@ def orders_bound_to_customer(
         by_invoice_address: result of ``orders_by_invoice_address``.
         others: ids of partners who belong to another company, or of people who were erased.
         held_for: order id to the address for which a store holds the order.
-        had: partner and address, of whoever has or had these addresses in Odoo.
+        had: partner and address, of everyone who has or had these addresses in Odoo.
     """
     theirs = set(had)
     elsewhere = set(others)
@@ -170,13 +170,13 @@ def persons_of_orders(
 
     Usable means written correctly. An order of an internal user stays theirs (and so counts to no contact):
     it does not move on to the invoice address. Nor does that of a customer who is not among the partners
-    (hidden, of another company, erased, gone): of whom nothing is known it is not known either that they have
-    no address. It counts to nobody.
+    (hidden, of another company, erased, gone): if nothing is known about them, it is not known either that
+    they have no address. It counts to nobody.
 
     Args:
         judged: result of ``judge_partners``.
         orders: rows of ``odoo_orders``, in any state.
-        bound_orders: ids of orders that never go on to the invoice address (``orders_bound_to_customer``).
+        bound_orders: ids of orders that never pass to the invoice address (``orders_bound_to_customer``).
 
     Returns:
         With the index of ``orders``: ``partner_id`` (the partner that it counts to, nullable) and
@@ -200,7 +200,7 @@ def persons_of_orders(
 def stand_for_invoice_addresses(judged: pd.DataFrame, attributed: pd.DataFrame) -> pd.DataFrame:
     """Let the invoice addresses that confirmed orders count to stand for persons (rule 2.3).
 
-    Odoo's address type ``invoice`` makes nobody a contact by itself. Where a customer has no usable address,
+    Odoo's address type ``invoice`` makes nobody a contact on its own. Where a customer has no usable address,
     its order counts to the invoice address, and that is then the person: unless another partner that stands
     for a person has the address, which speaks for it. Other address types stay what they are.
 

@@ -1,4 +1,4 @@
-"""Contacts whom Mailchimp refused: listed with its own words until the refusal is gone, and what to do.
+"""Contacts whom Mailchimp refused: listed with its own message until the refusal is gone, and what to do.
 
 ``refused``: for a reason of the person's own. ``deferred``: for a cause outside the person.
 """
@@ -47,7 +47,7 @@ def open_refusals(
         contacts: the contacts table.
         records: the ledger's records of members.
         list_ids: list id by audience.
-        not_taken_back: addresses that Mailchimp refused for good, which are listed as that.
+        not_taken_back: addresses that Mailchimp refused permanently, which are listed as that.
     """
     refused = records[records["rejection_key"].notna()]
     there = refused["last_status"].isin(_THERE) & (refused["absent_reads"] == 0)

@@ -115,7 +115,7 @@ def _industry_name(name: str | int) -> str:
 
 
 def _speaks(code: str | None, wanted: Sequence[str]) -> bool:
-    """Tell whether an Odoo language code is one of the wanted; ``en`` stands for every ``en_…``."""
+    """Return whether an Odoo language code is one of the wanted; ``en`` means every ``en_…``."""
     return code is not None and (code in wanted or re.split("[_@]", code)[0] in wanted)
 
 

@@ -23,19 +23,19 @@ DESCRIPTIONS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "address_type": ("is a postal address of a contact, not a person", _NOTHING),
         "archived": ("is archived in Odoo", "Unarchive the contact if the person is still a customer."),
         "missing_email": ("has no e-mail address", "Enter the person's address on the contact."),
-        "invalid_email": ("has an address that cannot be written to", "Correct the address on the contact."),
+        "invalid_email": ("has an address that cannot receive mail", "Correct the address on the contact."),
         "supplier": (
             "is a supplier, and suppliers are excluded",
             "Set exclude_suppliers: false if suppliers who buy are customers.",
         ),
         "no_order": ("has no confirmed order in this company", _NOTHING),
         "no_audience": (
-            "is a customer, but meets the rule of no audience",
+            "is a customer, but matches no audience rule",
             "Tag or complete the contact or its company in Odoo, or add an audience that takes it.",
         ),
         "without_evidence": (
-            "has no evidence of consent that counts, and the audience takes nobody without; a member who is "
-            "there already stays up to date",
+            "has no valid evidence of consent, and the audience takes nobody without it; an existing "
+            "member is kept up to date",
             "Nothing to do; the person joins when consent with a date is recorded in Odoo.",
         ),
     }
@@ -63,10 +63,10 @@ def _describe(row: Any, company: CompanyRules) -> tuple[str, str]:
             others = _count(row.size - 1, "other partner")
             return (
                 f"shares its address with {others}, so the person is not created (duplicates: set_aside); "
-                "a member who is there already stays up to date",
+                "an existing member is kept up to date",
                 _MERGE,
             )
-        return f"shares its address with partner {int(row.winner)}, which speaks for it", _MERGE
+        return f"shares its address with partner {int(row.winner)}, which is the winner", _MERGE
     if row.reason == "bounced":
         return (
             f"mail to the address bounced {_count(row.bounces, 'time')}, more than maximum_bounces: "
@@ -75,9 +75,9 @@ def _describe(row: Any, company: CompanyRules) -> tuple[str, str]:
         )
     if row.reason == "conflicting_routes":
         return (
-            f"partners with this address fit several audiences: {', '.join(row.conflict)}",
-            "Merge the contacts in Odoo, tag them so that all fit one audience, or say restrictive: true of "
-            "the one audience that is to win.",
+            f"partners with this address match several audiences: {', '.join(row.conflict)}",
+            "Merge the contacts in Odoo, tag them so that all match one audience, or set restrictive: true "
+            "on the one audience that should win.",
         )
     detail, fix = DESCRIPTIONS[row.reason]
     if row.excluded_as == "" and row.reason in _NEVER_THROUGH:

@@ -15,7 +15,7 @@ _SPACES = re.compile(r"\s+")
 
 
 def is_empty(value: Any) -> bool:
-    """Tell whether a merge field has no value (an address whose country alone is filled has none)."""
+    """Return whether a merge field has no value (an address whose country alone is filled has none)."""
     if value is None:
         return True
     if isinstance(value, str):
@@ -26,7 +26,7 @@ def is_empty(value: Any) -> bool:
 
 
 def same_value(left: Any, right: Any, field_type: str | None = None) -> bool:
-    """Tell whether two values of a merge field mean the same after Mailchimp's normalisation.
+    """Return whether two values of a merge field mean the same after Mailchimp's normalisation.
 
     Numbers are compared as numbers when one side is a number or the field's type is ``number``; texts
     without regard to surrounding and repeated spaces; case counts. ``00123`` and ``123`` are different texts.
@@ -85,7 +85,7 @@ def differing_fields(
 
 
 def is_ours(present: Any, sent: Any, field_type: str | None) -> bool:
-    """Tell whether a present value is what we sent, in whatever spelling Mailchimp gave it.
+    """Return whether a present value is what we sent, in whatever spelling Mailchimp gave it.
 
     What came back after a write is no proof: the answer to an update of one field shows the others too, and
     somebody else may have filled those.

@@ -1,8 +1,8 @@
 """When the first load of an audience is over: what of it a push has left to do (rules 4.3 and 7.3).
 
-The first load lasts until it is known of all writes of the approved first plan what became of them. A crash,
-an approval and a refusal by Mailchimp do not end it by themselves: what was refused is known, what was not
-sent or not answered is not.
+The first load lasts until the outcome of all writes of the approved first plan is known. A crash, an approval
+and a refusal by Mailchimp do not end it by themselves: what was refused is known, what was not sent or not
+answered is not.
 """
 
 from collections.abc import Collection

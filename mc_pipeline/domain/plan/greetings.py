@@ -25,7 +25,7 @@ class Greeting:
     Attributes:
         audience: its name in the settings.
         connected: whether Mailchimp says that a welcome automation is connected; if not, a customer journey
-            may still greet people, which Mailchimp does not tell.
+            may still greet people, which Mailchimp does not report.
         automations: titles of the welcome automations, as far as Mailchimp lists them.
         joining: people who would become `subscribed`.
         confirming: people who would be asked to confirm (`pending`).
@@ -41,7 +41,7 @@ class Greeting:
     def said(self) -> str:
         """For people, without the audience: "connected: 90 people would be mailed"."""
         if not self.connected:
-            return f"none connected that Mailchimp tells of; {JOURNEYS_NOT_LISTED}"
+            return f"none connected, as far as Mailchimp reports; {JOURNEYS_NOT_LISTED}"
         named = f" ({', '.join(self.automations)})" if self.automations else ""
         later = f", and {self.confirming:,} when they confirm" if self.confirming else ""
         return f"connected{named}: {_people(self.joining)} would be mailed{later}"
@@ -87,7 +87,7 @@ def greetings(
 
 
 def verdict_on_greetings(found: Sequence[Greeting]) -> str:
-    """Tell in the plan's verdict who would be mailed; empty where nobody joins or might be mailed."""
+    """Say in the plan's verdict who would be mailed; empty where nobody joins or might be mailed."""
     said = []
     for each in found:
         if not each.joining and not each.confirming:

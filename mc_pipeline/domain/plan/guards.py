@@ -52,7 +52,8 @@ class GuardReport:
 
     @property
     def tripped(self) -> tuple[GuardResult, ...]:
-        """The guards that were exceeded, each told once: by audience where that is known, else as a whole."""
+        """The guards that were exceeded, each listed once: by audience where that is known, else as a
+        whole."""
         exceeded = [guard for guard in self.guards if guard.exceeded]
         of_audiences = {guard.name for guard in exceeded if guard.audience}
         return tuple(guard for guard in exceeded if guard.audience or guard.name not in of_audiences)
@@ -100,7 +101,7 @@ emptied by mistake would go unnoticed beside a large one."""
 
 
 def rows_of_guard(name: str, plan: pd.DataFrame) -> pd.Series:
-    """Tell of every row of a plan whether this guard counts it."""
+    """Return for every row of a plan whether this guard counts it."""
     return _WORDS[name][0](plan).astype(bool)
 
 
@@ -199,8 +200,8 @@ def push_refusal(
     """
     if leaking:
         return (
-            f"Plan {plan_id} has {leaking:,} rows that would harm somebody: nothing of it is pushed. That is "
-            "a fault of the program; report it with the plan's id. The check no_leaks lists the rows."
+            f"Plan {plan_id} has {leaking:,} rows that would harm somebody: nothing of it is pushed. This "
+            "is a bug in mc_pipeline; report it with the plan's id. The check no_leaks lists the rows."
         )
     if applied:
         return f"Plan {plan_id} has been applied already; make a new plan."
@@ -216,5 +217,5 @@ def push_refusal(
 
 
 def creates_need_new_observation(observed_at: datetime, now: datetime) -> bool:
-    """Tell whether the audience must be looked at again before anybody is created as subscribed."""
+    """Return whether the audience must be looked at again before anybody is created as subscribed."""
     return now - observed_at > OLDEST_OBSERVATION_FOR_SUBSCRIBING

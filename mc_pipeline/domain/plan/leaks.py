@@ -24,7 +24,7 @@ from mc_pipeline.vocabulary import (
 _FORBIDDEN_FLAGS: Mapping[str, str] = {
     "is_internal_user": "the partner is an internal user",
     "is_employee": "the partner is an employee",
-    "is_own_company": "the partner is an own company",
+    "is_own_company": "the partner is one of your own companies",
     "is_public_or_template_user": "the partner is a public or template user",
 }
 _STATUSES_OF = {
@@ -131,7 +131,7 @@ def find_leaks(plan: pd.DataFrame, facts: LeakFacts) -> pd.DataFrame:
         (writes_contact & ~is_contact, "no routing rule put this address into the audience"),
         (
             (operation == Operation.ARCHIVE) & is_contact,
-            "somebody who belongs into the audience would be archived",
+            "somebody who belongs in the audience would be archived",
         ),
         (~allowed_status, "the status is not one that this operation may send"),
         (
@@ -228,7 +228,7 @@ def _forbidden_partners(
         for flag, reason in _FORBIDDEN_FLAGS.items()
     ]
     own = forbidden[list(_FORBIDDEN_FLAGS).index("is_own_company")][0]
-    forbidden.append((_descendants(partners, own), "the partner belongs to an own company"))
+    forbidden.append((_descendants(partners, own), "the partner belongs to one of your own companies"))
     if company.exclude_suppliers:
         suppliers = set(partners.loc[partners["supplier_rank"].fillna(0) > 0, "partner_id"].astype(int))
         forbidden.append((suppliers, "the partner is a supplier"))

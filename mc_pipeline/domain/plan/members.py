@@ -59,12 +59,12 @@ def decide_creations(
         consent_of_list: consent settings, per list.
         planned_at: time of planning; confirmations are counted over the 24 hours before it.
         asked_to_confirm: list id and address to the time at which we asked them to confirm. An address is
-            asked once, whoever bears it now.
+            asked once, no matter who has it now.
         of_first_load: list id and address of people whom a first load tried to create.
         unseen_list_ids: audiences of which nothing was read. Who was a member there is left alone.
         members_unseen: address to list id of members of such an audience, by the ledger: they do not enter
             another one as newcomers, they move.
-        not_taken_back: addresses that Mailchimp refused for good: created in no audience.
+        not_taken_back: addresses that Mailchimp refused permanently: created in no audience.
 
     Returns:
         The rows of ``view.desired`` that are absent or archived, with the columns ``status``
@@ -188,7 +188,7 @@ def _sentences(
     ):
         text = opening[why]
         if new == MemberStatus.UNSUBSCRIBED and withdrew:
-            text += "; took back the consent that this audience relied on"
+            text += "; withdrew the consent that this audience relied on"
         elif new == MemberStatus.UNSUBSCRIBED:
             text += "; opted out under the former e-mail"
         elif new == MemberStatus.TRANSACTIONAL and had_evidence:
@@ -359,7 +359,7 @@ def evidence_time(evidence_json: Any) -> datetime | None:
 
 
 def still_refused(rows: pd.DataFrame, bodies: Collection[str], planned_at: datetime) -> np.ndarray:
-    """Tell which bodies Mailchimp refused before and should not be sent again yet.
+    """Return which bodies Mailchimp refused before and should not be sent again yet.
 
     What was refused for a cause outside the person stays in the plan: the push tries some of it.
     """
@@ -427,7 +427,7 @@ def _about_names(body: Mapping[str, Any], wanted: Mapping[str, Any], names: Name
     if not shortened or names.names == SPLIT:
         return ""
     return (
-        f"; {' and '.join(shortened)} without the last name, which stands in {' and '.join(names.read)} and "
+        f"; {' and '.join(shortened)} without the last name, which is in {' and '.join(names.read)} and "
         "was not written by this pipeline"
     )
 
@@ -521,9 +521,9 @@ def decide_upgrades(
         ),
         (
             ~(rows["consented_at"] > rows["created_at"]),
-            "the consent is older than the member, or it is not known when the member was made",
+            "the consent is older than the member, or it is not known when the member was created",
         ),
-        (~rows["created_by_us"], "the member was not made by this pipeline"),
+        (~rows["created_by_us"], "the member was not created by this pipeline"),
         (rows["ever_subscribed"], "the member was subscribed before"),
         (
             rows["email"].isin(view.blocked) | rows["opted_out"],
@@ -560,7 +560,7 @@ def rows_for_upgrades(decided: pd.DataFrame, planned_at: datetime) -> tuple[pd.D
         status=MemberStatus.SUBSCRIBED,
         cause="consent_given",
         because=[
-            f"consented in Odoo on {at:%Y-%m-%d}, after the member was made" for at in rows["consented_at"]
+            f"consented in Odoo on {at:%Y-%m-%d}, after the member was created" for at in rows["consented_at"]
         ],
         before_json=canonical_json({"status": MemberStatus.TRANSACTIONAL}),
         after_json=bodies,

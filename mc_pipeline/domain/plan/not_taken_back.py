@@ -1,6 +1,7 @@
-"""Rule 6.6: people whom Mailchimp does not take back, whatever is sent: forgotten, unsubscribed or bounced.
+"""Rule 6.6: people whom Mailchimp does not accept again, whatever is sent: forgotten, unsubscribed or
+bounced.
 
-They opted out, nobody knows when and to whom they said it. Nobody but themselves brings them back, by a
+They opted out, and it is not known when and to whom they said it. Only they themselves can come back, by a
 sign-up form; then they are a member as Mailchimp says.
 """
 
@@ -16,7 +17,7 @@ from mc_pipeline.vocabulary import MARKETING_STATUSES
 NOT_TAKEN_BACK = "not_taken_back"
 
 _BECAUSE: Mapping[str, str] = {
-    "forgotten": "it was deleted there for good (forgotten)",
+    "forgotten": "it was permanently deleted there (forgotten)",
     "compliance": "it unsubscribed, bounced or is under review there",
 }
 _HOW_BACK = "only the person can sign up again"
@@ -39,7 +40,7 @@ NOBODY: Mapping[str, RefusalLike] = MappingProxyType({})
 def why_not_taken_back(refusal: RefusalLike) -> str:
     """Say it in words, without personal data."""
     because = _BECAUSE.get(str((refusal.evidence or {}).get("refused")), "it refused the person")
-    return f"Mailchimp does not take this address back: {because}; {_HOW_BACK}"
+    return f"Mailchimp does not accept this address again: {because}; {_HOW_BACK}"
 
 
 def contacts_not_taken_back(
@@ -48,7 +49,7 @@ def contacts_not_taken_back(
     records: pd.DataFrame,
     list_ids: Mapping[str, str],
 ) -> pd.DataFrame:
-    """Return set-aside rows for contacts whom Mailchimp does not take back, and who did not come back.
+    """Return set-aside rows for contacts whom Mailchimp does not accept again, and who did not come back.
 
     Args:
         contacts: the contacts table.
@@ -73,7 +74,7 @@ def contacts_not_taken_back(
                 f"{why_not_taken_back(each)} (audience {each.audience}, {each.occurred_at:%Y-%m-%d})"
                 for each in told
             ],
-            "fix": "Nothing to do: nothing of ours brings them back, only the person's own sign-up.",
+            "fix": "Nothing to do: only the person can sign up again, this pipeline cannot.",
             "duplicate_of": pd.array([pd.NA] * len(rows), dtype="Int64"),
         }
     ).reset_index(drop=True)

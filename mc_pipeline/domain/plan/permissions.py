@@ -1,4 +1,4 @@
-"""Which members get the marketing permissions (GDPR) that their consent in Odoo stands for (rule 4.5).
+"""Which members get the marketing permissions (GDPR) that their consent in Odoo covers (rule 4.5).
 
 Only whom we subscribed, and once per person, purpose and evidence in the whole company. A permission that was
 taken back in any audience stays taken back in all of them, until newer evidence speaks for it.
@@ -15,9 +15,9 @@ from mc_pipeline.domain.plan.view import parse
 from mc_pipeline.vocabulary import Operation
 
 LastWords = Mapping[tuple[str, str], datetime]
-"""Address and purpose (the permission's text in small letters) to the moment that evidence must be later
-than for the permission to be given: the latest of the evidence on which it was given, a withdrawal, and a
-giving of which nobody knows what became of it, in any audience of the company."""
+"""Address and purpose (the permission's text in small letters) to the moment that evidence must be later than
+for the permission to be given: the latest of the evidence on which it was given, a withdrawal, and a giving
+with an unknown outcome, in any audience of the company."""
 
 
 def rows_for_permissions(
@@ -69,7 +69,7 @@ def rows_for_permissions(
     permitted = rows[["audience", "list_id", "email", "subscriber_hash", "partner_id"]].assign(
         operation=Operation.PERMIT,
         cause="permission_given",
-        because="consented in Odoo, and not yet given the permissions that stand for it",
+        because="consented in Odoo, and not yet given the permissions that this consent covers",
         before_json="{}",
         after_json=bodies,
     )

@@ -74,8 +74,8 @@ class AudienceChanges:
 
 _NOT_WRITTEN_DETAILS = {
     "blacklisted": "opted out in Odoo and not in the audience: not created",
-    "vanished": "removed from Mailchimp for good: never created again",
-    "absent": "was in the audience and is not there now: never created again",
+    "vanished": "permanently deleted in Mailchimp: never created again",
+    "absent": "was in the audience and is no longer there: never created again",
     "archived": "archived in Mailchimp: left as it is",
 }
 

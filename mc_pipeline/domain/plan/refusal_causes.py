@@ -1,4 +1,4 @@
-"""Rule 6.6: whose fault a refusal is: the person's, a field's, the audience's or the plan's.
+"""Rule 6.6: what caused a refusal: the person, a field, the audience or the plan.
 
 Only a reason about the person's own value waits for the contact to change. All others are said once, with
 what to change in Mailchimp, and tried again when the cause may be gone.
@@ -140,7 +140,9 @@ def what_it_says(cause: str, field: str, audience: str) -> str:
         case Cause.FIELD_DEFINITION:
             return f"the field {field} of the audience {audience} has another type than what is sent there"
         case Cause.CONTACT_LIMIT:
-            return f"Mailchimp takes no more contacts: the limit of the plan is reached (audience {audience})"
+            return (
+                f"Mailchimp accepts no more contacts: the limit of the plan is reached (audience {audience})"
+            )
     raise ValueError(f"{cause!r} is no cause outside the person")
 
 
@@ -159,7 +161,7 @@ def what_to_change(cause: str, field: str) -> str:
             )
         case Cause.FIELD_DEFINITION:
             return (
-                f"Delete the field {field} {page}: the next sync makes it again and fills it; or name "
+                f"Delete the field {field} {page}: the next sync creates it again and fills it; or name "
                 "another tag in companies.yaml."
             )
         case Cause.CONTACT_LIMIT:

@@ -1,7 +1,7 @@
 """Who has a new e-mail address in Odoo, and whose Mailchimp member may simply be renamed (rule 6.3).
 
-A rename carries status and history to the new address, so it is allowed only where it surely is the same
-person and nobody's refusal gets lost. Everybody else becomes a new person under the new address.
+A rename takes status and history to the new address, so it is allowed only where it surely is the same person
+and nobody's refusal gets lost. Everybody else becomes a new person under the new address.
 """
 
 from collections.abc import Set

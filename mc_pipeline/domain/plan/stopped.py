@@ -1,4 +1,4 @@
-"""Who no longer belongs into an audience, and what happens to the member there (rules 6.1 and 6.2).
+"""Who no longer belongs in an audience, and what happens to the member there (rules 6.1 and 6.2).
 
 Only people who were seen to meet no rule count. Who is set aside for a fault in the data, deferred or simply
 not seen stays as they are: a mistake of ours must not look like a decision about them.
@@ -22,7 +22,7 @@ REASONS_OF_MEETING_NO_RULE: Mapping[str, str] = {
     "archived": "archived in Odoo",
     "internal_user": "is an internal user",
     "employee": "is an employee",
-    "own_company": "belongs to an own company",
+    "own_company": "belongs to one of your own companies",
     "public_or_template_user": "is a public or template user",
     "address_type": "is an address, not a contact",
     **GONE,
@@ -53,7 +53,7 @@ def find_stopped(
 ) -> pd.DataFrame:
     """Return the members who stopped qualifying for their audience: columns STOPPED, one row per member.
 
-    ``successor`` is the address under which the same person belongs into an audience now, where there is one.
+    ``successor`` is the address under which the same person belongs in an audience now, where there is one.
 
     Args:
         view: desired, observed and recorded state.
@@ -133,7 +133,7 @@ def _verdict(
         if reason is None:
             return None, ""
         if reason in GONE:
-            # A partner that came back since, or an address that somebody has again, decides by itself.
+            # A partner that came back since, or an address that somebody has again, decides on its own.
             if email in held or partner_id in email_of_partner:
                 return None, ""
             return "stopped_qualifying", f"stopped qualifying: {became[email]}"
@@ -172,7 +172,8 @@ def _verdicts(
 
 
 def _became_of_partners(set_aside: pd.DataFrame) -> dict[str, str]:
-    """Say what became of the partner of each address whose partner is gone, as the set-aside table has it."""
+    """Say what happened to the partner of each address whose partner is gone, as the set-aside table has
+    it."""
     gone = set_aside[set_aside["reason"].isin(list(GONE)) & set_aside["person_email"].notna()]
     details = gone["detail"] if "detail" in gone else gone["reason"].map(GONE)
     return {
@@ -223,8 +224,8 @@ def waiting_for_creations(
 
     Args:
         plan: rows of ``audience_plan``.
-        trouble: audience (its name in the settings) to the reason why nothing can be written to it. Whoever
-            should enter it stays where they were until they are there.
+        trouble: audience (its name in the settings) to the reason why nothing can be written to it.
+            People who should enter it stay where they were until they are there.
         not_entering: index of a row that creates somebody whom Mailchimp refused before, and what it said.
     """
     reasons = [

@@ -18,7 +18,7 @@ TAGS_SHOWN_PER_MEMBER = 50
 def rows_for_tags(
     members: pd.DataFrame, tags_of_list: Mapping[str, Collection[str]], removals_held_back: Mapping[str, str]
 ) -> list[pd.DataFrame]:
-    """Make plan rows for the tags of people who belong into their audience.
+    """Make plan rows for the tags of people who belong in their audience.
 
     Args:
         members: columns audience, list_id, email, subscriber_hash, partner_id, tags (desired), observed_tags,

@@ -1,4 +1,4 @@
-"""What should be, what is, and what we did before, side by side: the ground on which changes are decided.
+"""What should be, what is, and what we did before, side by side: changes are decided from it.
 
 Joins contacts (desired), members (observed) and the ledger's records of members (ours), one row per address
 and audience. Nothing is decided here.

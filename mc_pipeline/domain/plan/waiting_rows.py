@@ -2,7 +2,7 @@
 
 An audience that was never approved waits as a whole. When a guard tripped, every row of its kind waits, and
 in the whole plan the people whom it would create, move, archive, rename, upgrade or permit: what is wrong
-with one kind of change is often wrong with all of them. Updates and new tags of members go on.
+with one kind of change is often wrong with all of them. Updates and new tags of members continue.
 
 What makes sense only with a row that waits, waits with it: the tags of somebody who is not created yet, the
 leaving of one audience for another.
@@ -35,7 +35,7 @@ def why_rows_wait(plan: pd.DataFrame, report: GuardReport, approved_row_keys: Se
     Args:
         plan: rows of ``audience_plan``. Rows that are held back do not wait: no approval releases them.
         report: the plan's guards, judged with the same approvals.
-        approved_row_keys: rows that a person has approved. They wait all the same where they hang on a row
+        approved_row_keys: rows that a person has approved. They wait all the same if they depend on a row
             that was not approved.
     """
     reasons = pd.Series("", index=plan.index, dtype=object)
@@ -77,7 +77,7 @@ def with_waiting(
 
 
 def _with_what_hangs_on_them(plan: pd.DataFrame, sent: pd.Series, reasons: pd.Series) -> pd.Series:
-    """Give the rows that hang on a waiting one its reason, and so on, until nothing more waits."""
+    """Give the rows that depend on a waiting one its reason, and so on, until nothing more waits."""
     while (reasons != "").any():
         others = plan[sent & (reasons == "")]
         found = _reasons_of_hanging(others, plan[reasons != ""], reasons)
@@ -90,7 +90,7 @@ def _with_what_hangs_on_them(plan: pd.DataFrame, sent: pd.Series, reasons: pd.Se
 
 
 def _reasons_of_hanging(rows: pd.DataFrame, waiting: pd.DataFrame, reasons: pd.Series) -> pd.Series:
-    """Return why each of these rows waits with one of ``waiting``; empty where it hangs on none of them."""
+    """Return why each of these rows waits with one of ``waiting``; empty if it depends on none of them."""
     operation = waiting["operation"]
     created = waiting[operation == Operation.CREATE]
     renamed = waiting[operation == Operation.CHANGE_EMAIL]

@@ -1,1 +1,1 @@
-"""Odoo's kept revenue beside Mailchimp's stores and beside the general ledger (rule 8.5)."""
+"""Odoo's kept revenue compared with Mailchimp's stores and with the general ledger (rule 8.5)."""

@@ -1,8 +1,8 @@
-"""Odoo's kept revenue beside what Mailchimp's stores hold, order by order and month by month (rule 8.5).
+"""Odoo's kept revenue compared with Mailchimp's stores, order by order and month by month (rule 8.5).
 
 Works in whole smallest units of the company's currency, so that sums are exact. All amounts are without tax
 unless their name says tax: what Mailchimp reports as revenue is an order's total less tax and shipping, the
-goods. Where the books differ from kept revenue is told in ``ledger_bridge``.
+goods. ``ledger_bridge`` says where the general ledger differs from kept revenue.
 """
 
 from collections.abc import Collection
@@ -26,11 +26,13 @@ NOT_LOOKED_AT = "not_looked_at"
 MEMBER_WAITS = "member_waits"
 
 LEFT_OUT = reasons.EXCLUDED | {
-    BELOW_ZERO: "more was given back than the order says; a store holds zero",
+    BELOW_ZERO: "more was refunded than the order says; a store holds zero",
     FIXED_RATE: "the order is in another currency and stays at the rate of its first push",
-    NOT_LOOKED_AT: "the store was not looked at in this run: it or its audience could not be read, or the "
-    "first load of the audience waits for approval",
-    MEMBER_WAITS: "the person is to become a member, which waits for an approval",
+    NOT_LOOKED_AT: (
+        "the store was not checked in this run: it or its audience could not be read, or the first load of "
+        "the audience waits for approval"
+    ),
+    MEMBER_WAITS: "the person would become a member, which waits for an approval",
 }
 """Why a part of the kept revenue is in no store: code and sentence."""
 
@@ -57,11 +59,13 @@ DIFFERENCES = {
     NOT_KNOWN: "the store holds an order that Odoo does not have",
     OTHER_CURRENCY: "the store holds the order in another currency; its amounts are not added up",
     AMOUNT: "the amounts are not the same",
-    CANCELLED_STATE: "the order is cancelled in one of the two only",
+    CANCELLED_STATE: "the order is cancelled in only one of the two systems",
     DATE: "the store holds the order under another date",
     WAITS: "the store holds more of the order than it should, until somebody approves the correction",
-    LEFT_ALONE: "the store holds an order that is due no more, with what is kept of it; or with less, as to "
-    "write it could bring the person back",
+    LEFT_ALONE: (
+        "the store holds an order that is no longer due, at its kept amounts; or at less, because writing "
+        "it could bring the person back"
+    ),
 }
 """How a store differs from what it should hold, the first that applies: code and sentence."""
 
@@ -87,7 +91,7 @@ def reconcile(
         store_orders: rows of ``store_orders``, due and excluded.
         held: what the company's stores hold, as read back: ``store_id``, ``foreign_order_id``, ``currency``,
             ``order_total``, ``tax_total``, ``shipping_total``, ``processed_at`` and ``cancelled_at`` (UTC).
-        pushed: rows of ``order_push``: what became of the last push.
+        pushed: rows of ``order_push``: the outcome of the last push.
         currency: the company's currency.
         decimal_places: of that currency.
         timezone: of the company, for the month of an order that Odoo does not have.
@@ -135,7 +139,7 @@ def without_stores(store_orders: pd.DataFrame, store_ids: Collection[str]) -> pd
 
 
 def with_waiting_members(store_orders: pd.DataFrame, emails: Collection[str]) -> pd.DataFrame:
-    """Return the rows for :func:`reconcile`, with those of people told apart whose creation waits.
+    """Return the rows for :func:`reconcile`, with a mark for people whose creation waits.
 
     ``emails``: addresses of people who become members once a person approves it.
     """
@@ -202,7 +206,7 @@ def differing(rows: pd.DataFrame) -> pd.Series:
 
 
 def left_out(rows: pd.DataFrame, decimal_places: int) -> pd.DataFrame:
-    """Sum up by reason what is kept by Odoo and in no store, the dearest first.
+    """Sum up by reason what is kept by Odoo and in no store, the largest amount first.
 
     Returns:
         ``reason``, ``orders``, ``kept_untaxed``, ``by_settings`` (companies.yaml asks for it), ``in_words``.
@@ -359,7 +363,7 @@ def _differences(rows: pd.DataFrame, currency: str) -> np.ndarray:
     both = rows["is_due"] & rows["held"]
     extra = rows["held"] & ~rows["is_due"]
     is_right = rows["as_kept"] & ((rows["push_because"] == KEPT_RIGHT) | rows["push_outcome"].isin(DONE))
-    # What no write would put right is no difference, as long as it holds nothing that was given back.
+    # What no write would correct is no difference, as long as it contains nothing that was refunded.
     untouchable = rows["at_most_kept"] & (rows["push_because"] == STAYS)
     worth = rows[[f"held_{part}" for part in _PARTS]].any(axis=1)
     waits = rows["push_detail"].astype(object).fillna("").str.startswith(WAITS_IN_WORDS)
@@ -383,7 +387,8 @@ def _differences(rows: pd.DataFrame, currency: str) -> np.ndarray:
 
 
 def _one_sum_of_the_erased(rows: pd.DataFrame) -> pd.DataFrame:
-    """Replace the orders of people who were erased by one row a month: only their sum is told (rule 10.1)."""
+    """Replace the orders of people who were erased by one row a month: only their sum is shown (rule
+    10.1)."""
     erased = rows["left_out_because"] == reasons.ERASED
     if not erased.any():
         return rows
@@ -443,13 +448,13 @@ def _details(rows: pd.DataFrame, scale: int) -> list[str | None]:
         elif row["differs_because"] == AMOUNT:
             parts = [
                 f"{part} {row[f'held_{part}'] / scale:.{_places(scale)}f} "
-                f"in place of {row[f'due_{part}'] / scale:.{_places(scale)}f}"
+                f"instead of {row[f'due_{part}'] / scale:.{_places(scale)}f}"
                 for part in _PARTS
                 if row[f"held_{part}"] != row[f"due_{part}"]
             ]
-            said += f": {', '.join(parts) or 'Mailchimp holds fractions of the smallest coin'}"
+            said += f": {', '.join(parts) or 'Mailchimp holds fractions of the smallest currency unit'}"
         elif row["differs_because"] == DATE:
-            said += f": {_day(row['held_moment'], row['held_month'])} in place of "
+            said += f": {_day(row['held_moment'], row['held_month'])} instead of "
             said += _day(row["moment"], row["moment_month"])
         elif row["differs_because"] == CANCELLED_STATE:
             said += f": in {'Mailchimp' if row['held_cancelled'] else 'Odoo'}"

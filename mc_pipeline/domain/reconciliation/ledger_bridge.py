@@ -1,8 +1,8 @@
 """From the kept revenue of the orders to the revenue in the books, month by month, without a gap.
 
-Kept revenue stands in the month of its order and at the order's rate; the books have documents, in the month
-of their accounting date, at their own rate, some of them without an order. Each step between the two is one
-column, and what no step explains is a column too: it is 0 when both were read at the same moment.
+Kept revenue is in the month of its order and at the order's rate; the general ledger has documents, in the
+month of their accounting date, at their own rate, some of them without an order. Each step between the two is
+one column, and what no step explains is a column too: it is 0 when both were read at the same moment.
 """
 
 import pandas as pd
@@ -23,13 +23,13 @@ STEPS = {
     "invoiced_not_kept": "invoiced, and not kept: orders cancelled or lowered after their invoice, and lines "
     "that are on the invoice only",
     "currency_differences": "documents in a foreign currency at their own rate, not the order's",
-    "cents": "cents that documents are rounded by",
+    "cents": "rounding differences of documents",
     "invoiced_of_orders": "= invoiced less credited, of the month's orders",
     "booked_in_other_months": "of that booked in other months",
     "of_other_months": "booked in this month for orders of other months",
-    "down_payments": "down payments, less what final invoices take off for them",
-    "invoices_without_order": "invoices, or lines of them, that belong to no one order",
-    "credit_notes_without_order": "credit notes, or lines of them, that belong to no one order",
+    "down_payments": "down payments, less what final invoices deduct for them",
+    "invoices_without_order": "invoices, or lines of them, that belong to no single order",
+    "credit_notes_without_order": "credit notes, or lines of them, that belong to no single order",
     "cash_rounding": "cash rounding on documents",
     "not_on_income_accounts": "lines of documents that are not booked on an income account",
     "taxes": "taxes of documents that Odoo books on income accounts, as the tax names no account of its own",
@@ -37,11 +37,11 @@ STEPS = {
     "point_of_sale": "closings of the point of sale",
     "other_entries": "other entries on income accounts",
     "not_explained": "not explained",
-    "books": "= revenue of the month in the books",
+    "books": "= revenue of the month in the general ledger",
 }
 """The steps from kept revenue to the books, in their order; those that start with = are sums."""
 
-_INVOICE_WITHOUT_ORDER = "the invoice, or a line of it, belongs to no one order"
+_INVOICE_WITHOUT_ORDER = "the invoice, or a line of it, belongs to no single order"
 _NO_ORDER = 0
 
 

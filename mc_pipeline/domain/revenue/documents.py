@@ -24,12 +24,12 @@ UNKNOWN_ORDER = "unknown_order"
 TYPED_ON_AN_INVOICE = "typed_on_an_invoice"
 
 UNMATCHED = {
-    NAMES_NO_INVOICE: "the line is tied to no order line, and the credit note names no invoice",
-    INVOICE_NOT_POSTED: "the line is tied to no order line, and the invoice that it credits is not posted",
-    INVOICE_WITHOUT_ORDER: "the line is tied to no order line, and the invoice that it credits has no order",
+    NAMES_NO_INVOICE: "the line is linked to no order line, and the credit note names no invoice",
+    INVOICE_NOT_POSTED: "the line is linked to no order line, and the invoice that it credits is not posted",
+    INVOICE_WITHOUT_ORDER: "the line is linked to no order line; the invoice that it credits has no order",
     SEVERAL_ORDERS: "the line, or the invoice that it credits, belongs to several orders",
-    UNKNOWN_ORDER: "the order line that it is tied to is none of the company's",
-    TYPED_ON_AN_INVOICE: "the line lowers an invoice, and is tied to no order line",
+    UNKNOWN_ORDER: "the order line that it is linked to is not one of the company's",
+    TYPED_ON_AN_INVOICE: "the line lowers an invoice, and is linked to no order line",
 }
 """Why a line that gives something back counts to no order: code and sentence."""
 
@@ -139,7 +139,7 @@ def unmatched_credits(matched: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per document and reason, by document: ``move_id``, ``name``, ``currency``, ``untaxed``,
-        ``tax`` (document currency, positive: given back), ``because`` (a key of ``UNMATCHED``).
+        ``tax`` (document currency, positive: refunded), ``because`` (a key of ``UNMATCHED``).
     """
     found = matched[~matched["unmatched_because"].isin(["", INVOICE_WITHOUT_ORDER])]
     sign = np.where(found["move_type"] == CREDIT_NOTE, 1.0, -1.0)
@@ -157,7 +157,7 @@ def unmatched_credits(matched: pd.DataFrame) -> pd.DataFrame:
 
 
 def lines_of_credited_orders(refunds: pd.DataFrame) -> list[int]:
-    """Name the order lines from which the orders of all credit notes can be told.
+    """Name the order lines that are needed to find the orders of all credit notes.
 
     They are the order lines tied to credit notes, to what reverses another document or is reversed, and to
     invoices with a quantity or an amount below zero. All other orders keep what they say, so nothing more

@@ -97,9 +97,9 @@ def _with_defaults(variant: Document | None) -> Document | None:
 def why_replaced(present: Document, wanted: Document) -> str:
     """Why an order has to be deleted and created again; empty: corrections are enough."""
     if present.get("customer") != wanted["customer"]:
-        return "it is of another customer of the store"
+        return "it belongs to another customer of the store"
     if "cancelled_at_foreign" in present and "cancelled_at_foreign" not in wanted:
-        return "it is cancelled no more"
+        return "it is no longer cancelled"
     return ""
 
 

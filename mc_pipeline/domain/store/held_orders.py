@@ -106,7 +106,7 @@ def held_though_excluded(orders: pd.DataFrame, held: pd.DataFrame, members: pd.D
     Returns:
         The rows, once for each store that holds one, ``store_id`` and ``email`` as they are held, and
         ``is_member``: that address is in the audience. An order that is out of its own store's revenue
-        (``NO_LONGER_COUNTS``) is none of these: its person is a member, whom it may be sent for anew.
+        (``NO_LONGER_COUNTS``) is none of these: its person is a member, whom it may be sent for again.
     """
     excluded = orders[~orders["excluded_because"].isin(["", ERASED])]
     there = held[["order_id", "store_id", "email", "list_id"]].add_prefix("held_")
@@ -218,7 +218,7 @@ def departure_of_given_back(row: Any, present: Document) -> Departure | None:
 def is_given_back(present: Document, kept: Document) -> bool:
     """Whether a store holds more of an order than is kept: of goods, shipping or tax, or it is cancelled.
 
-    Of an order in another currency than the store holds it in, nobody can tell.
+    Of an order in another currency than the store holds it in, nobody knows.
     """
     if present.get("currency_code") != kept["currency_code"]:
         return False

@@ -61,7 +61,7 @@ def _goods_lines(
 ) -> pd.DataFrame:
     """Lines of goods by order, with ``amount``: what is kept in the company's currency, not below zero.
 
-    ``as_ordered``: all of it is kept; of a line that ``shares`` its amount with others, as far as it tells.
+    ``as_ordered``: all of it is kept; of a line that ``shares`` its amount with others, as far as is known.
     """
     ordinary = lines["display_type"].isna() & ~flags(lines, "is_downpayment") & ~flags(lines, "is_delivery")
     own = lines[ordinary & lines["order_id"].isin(by_order.index)].sort_values(["order_id", "line_id"])

@@ -24,7 +24,7 @@ from mc_pipeline.domain.store.lines import store_lines
 BEFORE_ORDERS_SINCE = "before_orders_since"
 CANCELLED = "cancelled"
 NO_USABLE_ADDRESS = "no_usable_address"
-UNKNOWN_CUSTOMER = "the customer is not among the contacts that Odoo shows its user: hidden, or gone"
+UNKNOWN_CUSTOMER = "the Odoo user does not see the customer: hidden, or deleted"
 ERASED = "erased"
 NO_AUDIENCE = "no_audience"
 NOT_A_CONTACT = "not_a_contact"
@@ -41,12 +41,12 @@ EXCLUDED = {
     CANCELLED: "the order is cancelled, and no store holds it",
     ERASED: "the person was erased on request",
     OTHER_COMPANY: "the customer belongs to another company of this Odoo",
-    NO_USABLE_ADDRESS: "neither the customer nor the invoice address has an e-mail address that can be used",
-    NO_AUDIENCE: "the person meets the rule of no audience",
-    NOT_A_CONTACT: "the person is no contact",
+    NO_USABLE_ADDRESS: "neither the customer nor the invoice address has a usable e-mail address",
+    NO_AUDIENCE: "the person matches no audience rule",
+    NOT_A_CONTACT: "the person is not a contact",
     AUDIENCE_WITHOUT_STORE: "companies.yaml names no store for the person's audience",
     STORE_IN_OTHER_CURRENCY: "the store's currency in companies.yaml is not the company's",
-    NOT_A_MEMBER: "the person is no member of the audience, or is archived there",
+    NOT_A_MEMBER: "the person is not a member of the audience, or is archived there",
     OTHER_CURRENCY_WITHOUT_RATE: "the order is in another currency, and Odoo has no rate for it",
     NOT_INVOICED: "something of the order is still to be invoiced, and revenue counts when it is invoiced",
     NOT_PAID: "an invoice of the order is not paid, and revenue counts when it is paid",
@@ -102,7 +102,7 @@ def build_store_orders(
         erased_partners: ids of partners of people who were erased; they are among the partners no more.
         elsewhere: customers who belong to another company, which is not above this one: partner id to the
             name of that company. They are not among the partners.
-        bound_orders: ids of orders that never go on to the invoice address
+        bound_orders: ids of orders that never pass to the invoice address
             (``people.orders_bound_to_customer``).
 
     Returns:
@@ -312,7 +312,7 @@ def _details(because: pd.Series, where: pd.DataFrame, belongs_to: pd.Series, unk
 
 
 def _cancelled_at(orders: pd.DataFrame, cancelled_since: Mapping[int, datetime]) -> pd.Series:
-    """Since when an order is cancelled: as seen first; Odoo keeps no date, so its last change stands in."""
+    """Since when an order is cancelled: as seen first; Odoo keeps no date, so its last change is used."""
     seen = pd.to_datetime(orders["order_id"].map(cancelled_since), utc=True)
     changed = times(orders, "write_date").fillna(times(orders, "date_order"))
     since = seen.fillna(changed).where(orders["state"] == "cancel")

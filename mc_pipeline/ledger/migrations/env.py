@@ -1,4 +1,4 @@
-"""How Alembic runs: on the connection, and inside the transaction, of whoever opens the ledger."""
+"""How Alembic runs: on the connection, and inside the transaction, of the code that opens the ledger."""
 
 from alembic import context
 

@@ -111,7 +111,8 @@ class Customers:
         return member is None or member["status"] == MemberStatus.ARCHIVED
 
     def _idle(self, customers: Sequence[StoreRecord]) -> list[StoreRecord]:
-        """Return the customers of whom Mailchimp has no order, whoever sent it; note those that are gone."""
+        """Return the customers for whom Mailchimp has no order, no matter who sent it; note those that are
+        gone."""
         idle, gone = [], {}
         for customer in customers:
             answer = get_customer(self._run.writer.client, customer.store_id, customer.object_id)

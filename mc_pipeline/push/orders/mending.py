@@ -29,7 +29,7 @@ class Mending:
         """Store and id of customers that were there and are not: their people may be gone as well."""
 
     def mend(self, store_id: str, refused: Iterable[tuple[str, str, Mapping[str, Any]]]) -> frozenset[str]:
-        """Put right what refused orders lack; return those of them that can be sent again.
+        """Correct what refused orders lack; return those that can be sent again.
 
         ``refused``: the order's id in the store, its customer's, and its document. A customer that is not
         there is only marked so: the order's next try makes it.

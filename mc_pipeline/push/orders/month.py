@@ -17,7 +17,7 @@ from mc_pipeline.push.store_writes import StoreResult
 from mc_pipeline.vocabulary import OutcomeKind
 
 _LOOKS = 3
-"""How often an order is gone through in one run: what was found to be otherwise is put right at once."""
+"""How often an order is gone through in one run: what was found to differ is corrected at once."""
 
 
 class MonthPush:
@@ -32,7 +32,7 @@ class MonthPush:
         self._departures = departures
 
     def push(self, month: Month, leaving: Sequence[Departure], due: pd.DataFrame) -> None:
-        """Write one month, each store by itself: first what leaves, then what comes and changes."""
+        """Write one month, each store separately: first what leaves, then what is new or changes."""
         for store_id in sorted({departure.store_id for departure in leaving} - self._run.unusable):
             of_store = [departure for departure in leaving if departure.store_id == store_id]
             try:
@@ -84,7 +84,7 @@ class MonthPush:
         return again
 
     def _mend(self, changes: Sequence[Prepared], results: Mapping[Hashable, StoreResult]) -> set[Hashable]:
-        """Put right what refused orders of a store lack; return the keys of those to be sent again."""
+        """Correct what refused orders of a store lack; return the keys of those to be sent again."""
         refused = []
         for each in changes:
             result = results.get(each.change.key, NOT_SENT)

@@ -44,7 +44,7 @@ class OrderPusher:
         self._run = OrderRun(orders, by_id, writes, now, report, Mending(writes, now))
 
     def push(self) -> OrderPush:
-        """Push everything that differs; what fails of a store or month stays due, and the rest goes on."""
+        """Push everything that differs; what fails of a store or month stays due, and the rest continues."""
         rows = self._run.orders.rows
         present = self._run.ledger.stores.orders_present(self._run.company)
         held = not_left_alone(rows, present, self._run.orders.stores_left_alone)
@@ -100,7 +100,7 @@ class OrderPusher:
         return guards
 
     def _bring_back_deleted(self, due: pd.DataFrame, months: MonthPush) -> list[Month]:
-        """Bring back the orders that were found to be deleted together with their customer."""
+        """Restore the orders that were found to be deleted together with their customer."""
         deleted = self._run.mending.deleted
         if not deleted:
             return []

@@ -67,13 +67,13 @@ class Month:
     month: str
     rows: list[Row] = field(default_factory=list)
     trouble: list[str] = field(default_factory=list)
-    # Orders that were written and had to be read back to know what became of it: operation and why.
+    # Orders that were written and had to be read back to know the outcome: operation and why.
     read_back: dict[int, tuple[StoreChangeKind, str]] = field(default_factory=dict)
 
     def add(
         self, store_id: str, order_id: int, operation: StoreChangeKind, because: str, result: StoreResult
     ) -> None:
-        """Note what became of an order."""
+        """Record the outcome of an order."""
         self.rows.append(
             (
                 store_id,

@@ -96,7 +96,7 @@ class OrderRun:
         return self.writer.company
 
     def fails(self, store_id: str, error: MailchimpError, month: Month | None = None) -> None:
-        """Note what failed; a store is left alone from then on where none of its months would fare better."""
+        """Note what failed; a store is left alone after that if none of its other months could succeed."""
         self.failures.append(StoreFailure(store_id, month.month if month else "", error))
         if month is None or isinstance(error, _OF_THE_STORE):
             self.unusable.add(store_id)

@@ -112,8 +112,8 @@ class Segment:
 
 @dataclass(slots=True)
 class Webhook:
-    """Where an audience reports its events. ``signing_secret`` is told once, when it is made; empty: it is
-    older than signatures."""
+    """Where an audience reports its events. ``signing_secret`` is returned once, when it is made; empty: it
+    is older than signatures."""
 
     id: str
     url: str
@@ -237,7 +237,7 @@ class Audience:
             yield from self.by_status[status].values()
 
     def sorted_once(self, key: tuple[Any, ...], make: Callable[[], list[Member]]) -> list[Member]:
-        """The members that ``make`` gives, made anew only when the audience changed since."""
+        """The members that ``make`` gives, made again only when the audience changed since."""
         kept = self._sorted.get(key)
         if kept is not None and kept[0] == self.version:
             return kept[1]

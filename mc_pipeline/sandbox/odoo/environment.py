@@ -124,7 +124,7 @@ class Environment:
 
     def only_own_partner(self, operation: Operation, model: str) -> bool:
         """Whether the user has this right for its own partner alone: from 19.4 on every internal user may
-        write that one, so that the right is told to be there when asked without records."""
+        write that one, so that the right is reported as present when asked without records."""
         return (
             self.release.since(19, 4)
             and (operation, model) == ("write", "res.partner")

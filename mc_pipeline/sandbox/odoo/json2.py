@@ -150,7 +150,7 @@ class Json2:
 
 
 def _key_holder(database: Database, authorization: str) -> Account:
-    """The user of the API key, checked anew for every request."""
+    """The user of the API key, checked again for every request."""
     token = _BEARER.match(authorization)
     if token is None:
         raise HttpError(

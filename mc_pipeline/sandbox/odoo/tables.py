@@ -121,7 +121,7 @@ class Table:
         self._indexes.clear()
 
     def forget_indexes(self) -> None:
-        """After rows were changed directly: indexes are made anew when next needed."""
+        """After rows were changed directly: indexes are rebuilt when next needed."""
         self._indexes.clear()
 
     def with_value(self, name: str, value: Any) -> set[int]:

@@ -1,5 +1,6 @@
-"""The path of the opt-outs: hear each audience and Odoo by itself, carry each address by itself (rule 7.5).
+"""The path of the opt-outs: reads each audience and Odoo separately, applies each address separately (rule
+7.5).
 
-Nothing here reads the partners or the members as a whole, and what cannot be heard or carried stops nothing
-else: it is named, and the next run goes on from the ledger.
+Nothing here reads the partners or the members as a whole, and what cannot be read or carried stops nothing
+else: it is named, and the next run continues from the ledger.
 """

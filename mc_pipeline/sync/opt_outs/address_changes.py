@@ -1,4 +1,4 @@
-"""Takes changes of address that webhooks told into the ledger: the member stays the same person (rule 6.6).
+"""Records changes of address that webhooks reported: the member stays the same person (rule 6.6).
 
 Who has which address now is not taken from a delivery but read, so that late, repeated and missing deliveries
 end in the same state as none at all. What a delivery adds is who had the former address, where no read of the
@@ -43,7 +43,7 @@ def read_address_changes(
 ) -> tuple[list[AddressChange], list[InboxDelivery]]:
     """Read the members behind these deliveries, the oldest first; ``READ_AT_MOST`` members.
 
-    Returned are also the deliveries that are left for the next hearing. Once one is left, all later ones are:
+    Returned are also the deliveries that are left for the next read. Once one is left, all later ones are:
     the end of a chain of changes never goes before its beginning. Raises MailchimpError.
     """
     told = sorted(_told(deliveries), key=lambda each: each[1].at)
@@ -83,8 +83,8 @@ def record_address_changes(
 ) -> None:
     """Record the changes that the members themselves did not show; opt-outs are known of both addresses then.
 
-    An opt-out is inherited with the time at which it was made, so that told twice it is one. It is of unknown
-    origin, or ours: it restricts, and who made it stands in the history of the former address.
+    An opt-out is inherited with the time at which it was made, so that reported twice it is one. It is of
+    unknown origin, or ours: it restricts, and the history of the former address shows who made it.
     """
     for change in changes:
         ledger.members.record_change_of_address(

@@ -38,7 +38,7 @@ class AskedOdoo:
 
 
 def ask_odoo(systems: Systems, company: CompanySettings) -> AskedOdoo:
-    """Ask about the blacklist, mailing lists and consent fields, each by itself."""
+    """Ask about the blacklist, mailing lists and consent fields, each separately."""
     asked = AskedOdoo()
     lists = {key: audience.list_id for key, audience in company.audiences.items()}
     for subject, ask in questions(systems, company):
@@ -147,7 +147,8 @@ def standing_withdrawal(company: str, withdrawn: WithdrawnConsent) -> StandingOp
 
 
 def _decide_again(systems: Systems, company: CompanySettings, news: list[StandingOptOut]) -> None:
-    """A row of the blacklist that changed may contradict what Mailchimp said: the person is decided anew."""
+    """A blacklist entry that changed may contradict what Mailchimp said: the person is decided about
+    again."""
     changed = [each.email for each in news if each.cause == BLACKLISTED and "@" in each.email]
     told = {event.email for event in systems.ledger.consent.opt_outs_and_returns_of(changed)}
     systems.ledger.due_in_odoo.add(company.key, told)

@@ -1,4 +1,4 @@
-"""Compares both systems as a whole, and carries what the path by itself could not see (rules 5.3 to 5.6).
+"""Compares both systems as a whole, and applies what the path alone could not see (rules 5.3 to 5.6).
 
 The path follows what happened since. Here is the rest: rows without a date, an address that a partner has
 only now, consent that was withdrawn before anybody asked, a person who opted out under a former address.
@@ -75,9 +75,9 @@ class Observed:
 
 @dataclass(frozen=True)
 class Missed:
-    """What the path had not carried: rows of the table missed_opt_outs, and what could not be written.
+    """What the path had not applied: rows of the table missed_opt_outs, and what could not be written.
 
-    ``without_note``: how many were carried without the note in Odoo that says why, in words.
+    ``without_note``: how many were applied without the note in Odoo that says why, in words.
     """
 
     rows: pd.DataFrame
@@ -95,7 +95,7 @@ def nothing_compared(because: str) -> Missed:
 def carry_what_was_missed(
     systems: Systems, company: CompanySettings, lease: Lease, run_id: str, observed: Observed
 ) -> Missed:
-    """Compare everything, and carry what is found. Raises LeaseLostError."""
+    """Compare everything, and apply what is found. Raises LeaseLostError."""
     troubles: list[str] = []
     _take_over_blacklist(systems, company, observed)
     # By now, and under the lease that an erasure waits for: nobody is put back who was erased since the read.
@@ -104,7 +104,7 @@ def carry_what_was_missed(
     try:
         follow_people(systems, company, partners, observed.partners_at, complete=observed.partners_complete)
     except Exception as error:
-        # Whoever is in Odoo is followed all the same, and the next run asks for the others again.
+        # People who are in Odoo are followed all the same, and the next run asks about the others again.
         troubles.append(f"contacts that are gone: {words_of(error)}")
     _take_over_withdrawals(systems, company, observed, troubles)
     into_odoo, without_note = _into_odoo(systems, company, lease, run_id, observed, troubles)
@@ -240,7 +240,7 @@ def _unticked_addresses(
     """Addresses of members who were subscribed by a field that none of the partners there has ticked now."""
     lists = [audience.list_id for audience in company.audiences.values()]
     rules = [audience.consent for audience in company.audiences.values() if audience.consent]
-    # Of a field that the settings name no more, the partners' table tells nothing.
+    # The partners' table says nothing about a field that the settings no longer name.
     told = {rule.boolean_field for rule in rules}
     used = [
         each
@@ -321,7 +321,7 @@ def _into_odoo(
 
 
 def _of_erased(systems: Systems, company: CompanySettings, writes: OdooOptOutWrites) -> list[str]:
-    """Carry what is due of erased people; return what went wrong: it says nothing about the others."""
+    """Apply what is due for erased people; return what went wrong: it says nothing about the others."""
     troubles: dict[str, None] = {}
     try:
         carry_of_erased(systems, company, writes, troubles)
@@ -331,7 +331,7 @@ def _of_erased(systems: Systems, company: CompanySettings, writes: OdooOptOutWri
 
 
 def _blacklist_by_now(systems: Systems, company: CompanySettings, observed: Observed) -> pd.DataFrame:
-    """The blacklist as it was read, with what this and other runs carried there since."""
+    """The blacklist as it was read, with what this and other runs applied there since."""
     rows = observed.blacklist
     later = {
         done.email: done

@@ -1,8 +1,8 @@
 """Takes what webhooks delivered into the consent history.
 
-A delivery says whose act a change was, and sometimes that one happened of which no trace is left: who opts
-out and comes back between two reads of the audience looks untouched. The state is not taken from a delivery
-but read, so that late, repeated and missing deliveries end in the same state as none at all.
+A delivery says who made a change, and sometimes that one happened of which no trace is left: who opts out and
+comes back between two reads of the audience looks untouched. The state is not taken from a delivery but read,
+so that late, repeated and missing deliveries end in the same state as none at all.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,7 +39,7 @@ class Deliveries:
         return cls(ledger.inbox.waiting([list_id]))
 
     def acts(self) -> dict[Key, list[Act]]:
-        """What happened to members, as the deliveries tell it."""
+        """What happened to members, as the deliveries report it."""
         acts: dict[Key, list[Act]] = {}
         for delivery, act in self._told():
             acts.setdefault((delivery.list_id, delivery.email), []).append(act)
@@ -76,7 +76,7 @@ class Deliveries:
         return {email for each in self._waiting for email in (each.email, each.new_email) if email}
 
     def learn_origins(self, ledger: Ledger) -> None:
-        """Learn whose act events of unknown origin were, when their delivery came after them."""
+        """Learn who made events of unknown origin, when their delivery came after them."""
         acts = self.acts()
         for list_id in {list_id for list_id, _ in acts}:
             emails = [email for of_list, email in acts if of_list == list_id]
@@ -86,7 +86,7 @@ class Deliveries:
                         _learn_origin(ledger, event, acts[list_id, email])
 
     def take(self, ledger: Ledger, later: Sequence[InboxDelivery] = ()) -> None:
-        """Tell the inbox that these are in the history, all but those for ``later``."""
+        """Mark these in the inbox as recorded in the history, all but those for ``later``."""
         kept = {delivery.id for delivery in later}
         ledger.inbox.take([delivery for delivery in self._waiting if delivery.id not in kept])
 
@@ -126,7 +126,7 @@ def _learn_origin(ledger: Ledger, event: ConsentEvent, told: Sequence[Act]) -> N
 
 
 def act_of(delivery: InboxDelivery) -> Act | None:
-    """The act that a delivery tells of; None for one that is not about consent."""
+    """The action that a delivery reports; None for one that is not about consent."""
     if not delivery.email:
         return None
     return act_of_webhook(

@@ -1,7 +1,7 @@
 """Opt-outs of people who were erased and came back by their own sign-up (rule 10.1).
 
 Nobody knows them any more, but who opts out is opted out, in both directions. What happens to them is
-recorded under their pseudonym. Their address is in the ledger only while something has to be carried, in the
+recorded under their pseudonym. Their address is in the ledger only while something has to be applied, in the
 rows that say so; nothing else is kept: no record of the member, no field, no partner.
 """
 
@@ -60,7 +60,7 @@ def take_members(
     take_opt_outs(ledger, erased, opt_outs_of(ledger, company, audience, list_id, out, source))
     reachable = addresses_of(erased, theirs.loc[theirs["status"].isin(REACHABLE_STATUSES), "email"])
     standing = ledger.standing_opt_outs.of(company, reachable) if reachable else []
-    # Nothing else speaks against somebody who signed up by their own act since.
+    # Nothing else speaks against somebody who signed up themselves since.
     again = {reachable[each.email] for each in standing if each.cause == BLACKLISTED}
     if again:
         ledger.standing_opt_outs.add_due(company, list_id, again)
@@ -133,7 +133,7 @@ def due_since_known(ledger: Ledger, erased: ErasedLike, company: str, emails: It
 
 
 def forget_carried(ledger: Ledger, erased: ErasedLike, emails: Iterable[str]) -> None:
-    """Forget the addresses of erased people of whom nothing has to be carried any more."""
+    """Forget the addresses of erased people for whom nothing has to be applied any more."""
     addresses: Mapping[str, str] = addresses_of(erased, emails)
     for pseudonym, email in addresses.items():
         ledger.erasures.forget_what_is_done(email, pseudonym)

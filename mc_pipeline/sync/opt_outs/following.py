@@ -85,7 +85,7 @@ def follow_people(
     *,
     complete: bool,
 ) -> None:
-    """Take over the addresses that partners have now, and find out what became of those who are gone.
+    """Take over the addresses that partners have now, and find out what happened to those who are gone.
 
     ``present``: the partners of a read of Odoo with their address; ``complete``: it misses nobody. Of those
     who are gone, only who gave consent that was used, or opted out, is looked for. Raises OdooError: of those
@@ -173,7 +173,7 @@ def people_not_followed(systems: Systems, company: CompanySettings) -> list[Used
 
 
 def lost_evidence(used: Iterable[UsedEvidence], successors: Mapping[int, int | None]) -> list[UsedEvidence]:
-    """Evidence of contacts that are gone, and of whom Odoo does not tell into whom they were merged."""
+    """Evidence of contacts that are gone, if Odoo does not say which contact they were merged into."""
     held = HeldAddresses([], successors)
     return [
         each
@@ -187,7 +187,7 @@ def opted_out_since(
 ) -> dict[str, datetime | None]:
     """Everybody who opted out, in Mailchimp or in Odoo, and when they first did (UTC; None: not known).
 
-    ``blacklist`` is the table's rows; ``up_to_event`` leaves out what was heard after that event.
+    ``blacklist`` is the table's rows; ``up_to_event`` leaves out what was read after that event.
     """
     active = blacklist[blacklist["active"].astype(bool)]
     written = pd.to_datetime(active["write_date"], utc=True)

@@ -1,7 +1,7 @@
-"""Hears audiences: reads what changed in their consent into the ledger, each audience by itself (rule 5.1).
+"""Reads audiences for opt-outs: records what changed in their consent, each audience separately (rule 5.1).
 
-An audience is heard at most once a minute, whichever run asks: another run within the minute finds its events
-in the ledger. One that cannot be heard is an error of that audience; the others are heard.
+An audience is read at most once a minute, whichever run asks: another run within the minute finds its events
+in the ledger. One that cannot be read is an error of that audience; the others are read.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,12 +28,12 @@ _PAUSE_AFTER_FAILURE_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Heard:
-    """What came of hearing one audience.
+    """The result of reading one audience for opt-outs.
 
     events    that were news
-    first     nobody had heard it before, so that old opt-outs are among the events
-    doubts    what of it could not be heard, and why; the next hearing begins where this one began
-    trouble   why it could not be heard at all; ``kind`` is authentication, not_found or other
+    first     nobody had read it before, so that old opt-outs are among the events
+    doubts    what of it could not be read, and why; the next read begins where this one began
+    trouble   why it could not be read at all; ``kind`` is authentication, not_found or other
     gone      it was deleted in Mailchimp, as two hearings found: it holds nobody any more
     """
 
@@ -49,21 +49,21 @@ class Heard:
 
     @property
     def reasons(self) -> list[str]:
-        """What could not be heard, each with its place, for people."""
+        """What could not be read, each with its place, for people."""
         if self.trouble:
             return [f"{self.audience}: {self.trouble}"]
         return [f"{self.audience}, {what}: {why}" for what, why in self.doubts.items()]
 
 
 class Hearing:
-    """Hears audiences for one run, named by ``owner``."""
+    """Reads audiences for opt-outs in one run, named by ``owner``."""
 
     def __init__(self, systems: Systems, owner: str) -> None:
         self._systems = systems
         self._owner = owner
 
     def hear_company(self, company: CompanySettings, *, pause: timedelta | None = None) -> list[Heard]:
-        """Hear every audience of a company, those without trouble first.
+        """Read every audience for opt-outs of a company, those without trouble first.
 
         ``pause``: the shortest time between two hearings of an audience, where it is not the setting.
         """
@@ -77,13 +77,14 @@ class Hearing:
     def hear_all(
         self, companies: Iterable[CompanySettings], *, pause: timedelta | None = None
     ) -> list[Heard]:
-        """Hear every audience of these companies."""
+        """Read every audience for opt-outs of these companies."""
         return [each for company in companies for each in self.hear_company(company, pause=pause)]
 
     def hear(
         self, company: CompanySettings, audience: str, list_id: str, *, pause: timedelta | None = None
     ) -> Heard:
-        """Hear one audience, unless that was a moment ago; what webhooks delivered is always taken."""
+        """Read one audience for opt-outs, unless that was a moment ago; what webhooks delivered is always
+        taken."""
         ledger = self._systems.ledger
         state = ledger.hearings.states([list_id])[list_id]
         waiting = ledger.inbox.count_waiting([list_id])
@@ -95,7 +96,7 @@ class Hearing:
             with hearing_lease(
                 self._systems, company.key, list_id, self._owner, longest_wait=_LONGEST_WAIT_SECONDS
             ) as lease:
-                # Another run may have heard it while this one waited.
+                # Another run may have read it while this one waited.
                 is_recent = self._is_recent(company, list_id, pause)
                 client = self._systems.mailchimp(company, impatient=True)
                 polling = AudiencePolling(
@@ -105,7 +106,7 @@ class Hearing:
         except (LeaseHeldError, LeaseLostError) as held:
             return Heard(company.key, audience, list_id, trouble=str(held), kind=_OTHER)
         except Exception as error:
-            # Whatever is wrong with one audience, the others are heard.
+            # Whatever is wrong with one audience, the others are read.
             words = mask_text(str(error)) or type(error).__name__
             ledger.hearings.failed(list_id, _kind_of(error), words, by=self._owner)
             return self._trouble(company, audience, words, ledger.hearings.states([list_id])[list_id])
@@ -136,7 +137,7 @@ class Hearing:
         if read_until is None:
             # By Mailchimp's clock, which its answers show: it dates what happened.
             client.ping.get()
-        # What happened until the first hearing is old, also when that one breaks half-way.
+        # What happened before the first read is old, also when that one breaks half-way.
         ledger.old_opt_outs.begin(company.key, audience, list_id, read_until or client.server_now())
         if only_deliveries:
             return Heard(company.key, audience, list_id, polling.take_deliveries(audience, list_id))

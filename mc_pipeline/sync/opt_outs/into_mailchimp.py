@@ -1,7 +1,7 @@
 """Unsubscribes in Mailchimp who is out by Odoo's word, asking for the addresses concerned alone (rule 5.4).
 
-Who is out was written down before this begins. Each audience is asked by itself: one that cannot be asked
-keeps its people due and holds up no other. A member of whom the other writer has a write under way stays due
+Who is out was written down before this begins. Each audience is asked separately: one that cannot be asked
+keeps its people due and holds up no other. A member for whom the other writer has an open write stays due
 until that is settled, for it may yet make them reachable.
 """
 
@@ -54,7 +54,7 @@ _FIELDS = tuple(name for name in MEMBER_FIELDS if name not in ("tags", "tags_cou
 class CarriedIntoMailchimp:
     """Rows of the mailchimp_unsubscribes table; audiences that could not be asked or written, and why.
 
-    ``more``: there are more people due than are carried at a time.
+    ``more``: more people are due than are handled at a time.
     """
 
     rows: pd.DataFrame
@@ -74,7 +74,7 @@ class CarriedIntoMailchimp:
 
 
 def nothing_carried(because: str) -> CarriedIntoMailchimp:
-    """Nothing was carried by this run."""
+    """This run applied nothing."""
     return CarriedIntoMailchimp(_nobody(), {"opt-outs": because})
 
 
@@ -127,7 +127,7 @@ def _nobody() -> pd.DataFrame:
 
 
 def _undecided(systems: Systems, company: CompanySettings, list_id: str, emails: Collection[str]) -> set[str]:
-    """Who subscribed to this audience last, by their own act, and is still to be decided about in Odoo."""
+    """Who subscribed to this audience last, themselves, and is still to be decided about in Odoo."""
     undecided = systems.ledger.due_in_odoo.due(company.key).keys() & set(emails)
     latest = {
         event.email: event
@@ -142,7 +142,7 @@ def _undecided(systems: Systems, company: CompanySettings, list_id: str, emails:
 
 
 def _open_in(systems: Systems, company: CompanySettings, list_id: str) -> set[str]:
-    """Whose unsubscribe was sent by an earlier run that did not learn what became of it."""
+    """Members whose unsubscribe was sent by an earlier run that did not learn the outcome."""
     return {
         intent.email
         for intent in systems.ledger.intents.open(company.key, path=OPT_OUTS)
@@ -262,7 +262,8 @@ def _remember_newcomers(
 ) -> None:
     """Know how members were before they are unsubscribed, whom no read of the audience has shown yet.
 
-    Not of people who opted out before: whether they came back by their own act is for hearing to find out.
+    Not of people who opted out before: whether they resubscribed themselves is found out by reading the
+    audience.
     """
     emails = list(members["email"])
     known = systems.ledger.members.load_some(set(members["list_id"]), emails)

@@ -1,4 +1,4 @@
-"""Carries Mailchimp's opt-outs into Odoo, for the addresses concerned alone (rules 5.3 and 5.5).
+"""Applies Mailchimp's opt-outs to Odoo, only for the addresses concerned (rules 5.3 and 5.5).
 
 Odoo is asked for these addresses only. What it cannot be asked about is decided by what the ledger knows: who
 has to leave the other audiences, and whom to opt out where only the partners are hidden. The rest stays due.
@@ -47,7 +47,7 @@ class CarriedIntoOdoo:
     """Rows of the odoo_opt_outs table, and what could not be asked or written, with Odoo's words.
 
     ``settled``: how many writes of an interrupted run were found out about. ``without_note``: how many were
-    carried without the note in Odoo that says why, in words; no trouble, since the opt-outs are carried.
+    applied without the note in Odoo that says why, in words; no trouble, since the opt-outs are applied.
     """
 
     rows: pd.DataFrame
@@ -57,7 +57,7 @@ class CarriedIntoOdoo:
 
 
 def nothing_carried(because: str) -> CarriedIntoOdoo:
-    """Nothing was carried by this run."""
+    """This run applied nothing."""
     return CarriedIntoOdoo(CarriedOut.none([], "").rows, 0, (because,))
 
 
@@ -130,7 +130,8 @@ def _carry(
     )
     decisions, not_looked_at = decide_while_subscribed(systems, company, decide)
     troubles.update(dict.fromkeys(not_looked_at))
-    # Their opt-outs are carried, and nothing is lifted for them: of what else they did, nothing is known.
+    # Their opt-outs are applied, and no blacklist entry is removed for them: nothing is known about what else
+    # they did.
     decisions = [
         each for each in decisions if each.action != OdooAction.LIFT or not erased.includes(each.email)
     ]
@@ -168,7 +169,7 @@ def decide_while_subscribed(
 def carry_of_erased(
     systems: Systems, company: CompanySettings, writes: OdooOptOutWrites, troubles: dict[str, None]
 ) -> None:
-    """Carry what is due of people who were erased: no table shows them, so that no comparison finds it."""
+    """Apply what is due for erased people: no table shows them, so that no comparison finds it."""
     erased = systems.erased
     due = {
         email: version
@@ -204,7 +205,7 @@ def remember(
     """Keep what is still open of these addresses: who is due again, waits, was refused, or needs a person.
 
     ``decided``: the addresses, with the version of what the decisions build on. ``keep_due``: Odoo could not
-    be asked about everything: only who was carried is done with.
+    be asked about everything: only those whose opt-out was applied are done.
     """
     now = systems.now()
     outcomes = dict(zip(done.rows["email"], done.rows["outcome"], strict=True))
@@ -279,9 +280,10 @@ def _state(decision: Decision, outcome: str) -> str | None:
 
 @dataclass(frozen=True)
 class _Standing:
-    """How some addresses stand in Odoo: rows of the blacklist, and partners.
+    """The state of some addresses in Odoo: rows of the blacklist, and partners.
 
-    ``no_blacklist``, ``no_partners``: why Odoo does not tell, if so; then it is what the ledger knows.
+    ``no_blacklist``, ``no_partners``: why Odoo could not be asked, if so; then the ledger's knowledge is
+    used.
     """
 
     blacklist: pd.DataFrame
@@ -291,7 +293,7 @@ class _Standing:
 
 
 def _standing(systems: Systems, company: CompanySettings, emails: Sequence[str]) -> _Standing:
-    """Ask Odoo for both, each by itself: a right that is missing for one leaves the other."""
+    """Ask Odoo for both, each separately: a right that is missing for one leaves the other."""
     no_blacklist = no_partners = ""
     try:
         blacklist = read_blacklist_of(systems.odoo(company), emails)
@@ -349,10 +351,10 @@ def company_sources(company: CompanySettings) -> CompanySources | None:
 
 
 def old_until(systems: Systems, company: CompanySettings) -> dict[str, datetime]:
-    """When each audience was first heard, for those whose older opt-outs nobody has released."""
+    """When each audience was first read for opt-outs, for those whose older opt-outs nobody has approved."""
     ledger = systems.ledger
     lists = {audience.list_id: key for key, audience in company.audiences.items()}
-    # An audience may be observed before it is ever heard.
+    # An audience may be observed before it is ever read.
     for list_id, key in lists.items():
         ledger.old_opt_outs.begin(company.key, key, list_id, systems.now())
     return {
@@ -365,7 +367,7 @@ def old_until(systems: Systems, company: CompanySettings) -> dict[str, datetime]
 def show_waiting(systems: Systems, company: CompanySettings, *, complete: bool) -> None:
     """Keep how many people wait in each audience; that nobody does is known when nothing is open."""
     ledger = systems.ledger
-    # In this order: what is heard for the first time meanwhile is in none of the two, or makes somebody due.
+    # In this order: what is read for the first time meanwhile is in none of the two, or makes somebody due.
     heard = ledger.opt_out_reads.read_until([each.list_id for each in company.audiences.values()])
     nothing_open = complete and not ledger.due_in_odoo.count_due(company.key)
     waiting = ledger.due_in_odoo.of(company.key, WAITS)

@@ -27,8 +27,8 @@ def opt_out_lease(
 ) -> Iterator[Lease]:
     """Hold the lease of a company's opt-outs as this run; ``say`` is called once when it has to wait.
 
-    Raises LeaseHeldError when another run still carries the company's opt-outs after two minutes: what is due
-    is then carried by that one, or by the next.
+    Raises LeaseHeldError when another run still applies the company's opt-outs after two minutes: that run,
+    or the next one, applies what is due.
     """
     with _waited_for(
         lambda: systems.ledger.leases.hold(company, owner, TIME_TO_LIVE, path=OPT_OUTS), longest_wait, say
@@ -40,7 +40,7 @@ def opt_out_lease(
 def hearing_lease(
     systems: Systems, company: str, list_id: str, owner: str, *, longest_wait: float = LONGEST_WAIT_SECONDS
 ) -> Iterator[Lease]:
-    """Hold the lease for hearing an audience as this run. Raises LeaseHeldError after two minutes."""
+    """Hold the lease for reading an audience as this run. Raises LeaseHeldError after two minutes."""
     with _waited_for(
         lambda: systems.ledger.leases.hold(company, owner, TIME_TO_LIVE, path=HEARING, list_id=list_id),
         longest_wait,

@@ -1,4 +1,4 @@
-"""Looks whether a company has opt-outs to carry; changes nothing.
+"""Checks whether a company has opt-outs to apply; changes nothing.
 
 Four small requests an audience, one to Odoo, and two more where mailing lists stand for consent.
 What is found is compared with what the ledger knows, so that it is news until a run has recorded it, whatever

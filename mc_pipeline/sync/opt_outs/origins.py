@@ -1,7 +1,7 @@
-"""Finds out whose act a change of status was, before it is recorded (rules 5.2 and 5.5).
+"""Finds out who made a change of status, before it is recorded (rules 5.2 and 5.5).
 
-For opt-outs what is at hand is enough: they restrict whoever made them. Only whether somebody came back by
-their own act is worth a request of its own, and these are few.
+For opt-outs what is at hand is enough: they restrict no matter who made them. Only whether somebody
+resubscribed themselves is worth a request of its own, and these are few.
 """
 
 from collections import defaultdict
@@ -40,8 +40,8 @@ class Origins:
     ) -> dict[Key, Finding]:
         """Find out about these changes.
 
-        ``told`` is what webhooks told of members, by list and address; ``complaints`` are those about the
-        audience of the changes, by address.
+        ``told`` is what webhooks reported about members, by list and address; ``complaints`` are those about
+        the audience of the changes, by address.
 
         Raises:
             MailchimpError: an activity feed could not be read. Nothing should be recorded then: what is

@@ -35,7 +35,7 @@ _SAME_COMPLAINT = timedelta(minutes=10)
 
 @dataclass(frozen=True)
 class Poll:
-    """What a read of one audience for opt-outs told.
+    """What a read of one audience for opt-outs found.
 
     ``first``: nobody had read the audience for opt-outs before, so that old ones are among the events.
     ``doubts``: why somebody may be missing; the next read begins where this one began.
@@ -50,17 +50,17 @@ COMPLAINTS = "complaints"
 WEBHOOKS = "webhooks"
 MOVED = "members who changed their address"
 SAME_STATUS = "members of the same status"
-"""What may fail by itself while the audience is read, beside its statuses."""
+"""What may fail separately while the audience is read, besides its statuses."""
 
 HOLDING_NOBODY_ELSE = frozenset({COMPLAINTS, SAME_STATUS})
-"""Doubts that are about people who are known: the audience is heard all the same, and nobody else is held.
+"""Doubts that are about people who are known: the audience is read all the same, and nobody else is held.
 
 Who complained is unsubscribed as well; who is still to be asked about is held in the ledger by name.
 """
 
 
 class AudiencePolling:
-    """Reads an audience under the lease for hearing it."""
+    """Reads an audience for opt-outs under its lease."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class AudiencePolling:
         """Read one audience, ``audience`` in the settings.
 
         Complaints, what webhooks delivered, and whether members of the same status opted out in between, are
-        each heard by themselves: when one of them cannot be read, that is a doubt, and the rest is heard.
+        each read by themselves: when one of them cannot be read, that is a doubt, and the rest is read.
 
         Raises:
             MailchimpError: the members could not be read; the events so far are recorded, the cursor stays.
@@ -93,7 +93,7 @@ class AudiencePolling:
         """
         doubts: dict[str, str] = {}
         self._not_asked = ""
-        # First, for it also tells Mailchimp's clock.
+        # First, because it also shows Mailchimp's clock.
         reports = self._complaints(list_id, doubts)
         since = self._ledger.opt_out_reads.read_until([list_id]).get(list_id)
         deliveries = Deliveries.waiting(self._ledger, list_id)
@@ -140,7 +140,7 @@ class AudiencePolling:
         """Take only what waits in the inbox, at once; return the events recorded.
 
         Where the members cannot be read back, opt-outs are taken as they were delivered, and looked at again
-        by the next hearing. Raises LeaseLostError.
+        by the next read. Raises LeaseLostError.
         """
         deliveries = Deliveries.waiting(self._ledger, list_id)
         try:
@@ -157,7 +157,8 @@ class AudiencePolling:
         return reports
 
     def _record_unread(self, audience: str, deliveries: Deliveries) -> list[ConsentEvent]:
-        """Record the opt-outs that webhooks told, without their members' state; they stay in the inbox."""
+        """Record the opt-outs that webhooks reported, without their members' state; they stay in the
+        inbox."""
         untold = self._untold(audience, deliveries)
         opt_outs = [
             event
@@ -206,7 +207,7 @@ class AudiencePolling:
     def _with_displaced(self, rows: "pd.DataFrame") -> "pd.DataFrame":
         """Add the members whose addresses others have in these rows, as they are now: they left them.
 
-        Where one of them cannot be asked for, the row at that address is left out, and heard again.
+        Where one of them cannot be asked for, the row at that address is left out, and read again.
         """
         import pandas as pd
 
@@ -238,7 +239,7 @@ class AudiencePolling:
         return rows
 
     def _record_untold(self, audience: str, list_id: str, deliveries: Deliveries) -> list[ConsentEvent]:
-        """Record what the inbox tells and the history does not know; then the inbox may forget it."""
+        """Record what the inbox reports and the history does not know; then the inbox may forget it."""
         untold = self._untold(audience, deliveries)
         now_due, later = untold[:READ_AT_MOST], untold[READ_AT_MOST:]
         events: list[ConsentEvent] = []
@@ -309,7 +310,7 @@ class AudiencePolling:
     def _record_complaints(
         self, audience: str, list_id: str, reports: Sequence[AbuseReport]
     ) -> list[ConsentEvent]:
-        """Record complaints that no change of a status has told: a complaint counts however it ended."""
+        """Record complaints that no change of a status has shown: a complaint counts however it ended."""
         now = self._ledger.now()
         known = self._ledger.consent.complaints(list_id)
         events = [
@@ -328,7 +329,7 @@ class AudiencePolling:
             for report in reports
             if not _is_told(report, known.get(report.email, ()))
         ]
-        # A complaint that Mailchimp does not date would be told anew each time.
+        # A complaint that Mailchimp does not date would be recorded again each time.
         dated = {report.email for report in reports if report.at is not None}
         theirs = [event for event in events if self._erased.includes(event.email)]
         take_opt_outs(self._ledger, self._erased, [event for event in theirs if event.email in dated])

@@ -1,8 +1,8 @@
-"""Asks about members who may have opted out anew although their status is as it was (rule 5.3).
+"""Asks about members who may have opted out again although their status is unchanged (rule 5.3).
 
 Which they are, and what of the answer is new, is decided in ``domain.repeated_opt_outs``. What was asked
 follows what changed: a member is asked about once for each change, at most so many at a time, and the rest
-stays noted in the ledger for the next hearing.
+stays recorded in the ledger for the next read.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ _WORKERS = 4
 
 
 class Questions:
-    """The questions about one audience, noted and asked under the lease for hearing it."""
+    """The questions about one audience, recorded and asked under the lease for reading it."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class Questions:
         return events, f"{doubt} ({failure})" if failure else doubt
 
     def _answers(self, asked: Sequence[OptOutQuestion]) -> tuple[dict[str, list[Act]], str]:
-        """What the feeds tell, by address, and why some could not be read."""
+        """What the feeds show, by address, and why some could not be read."""
         answers: dict[str, list[Act]] = {}
         failures: dict[str, MailchimpError] = {}
 

@@ -1,7 +1,7 @@
-"""Looks at members who came back by their own act, right before that lifts an opt-out in Odoo (rule 5.5).
+"""Looks at members who resubscribed themselves, right before that removes an opt-out in Odoo (rule 5.5).
 
-A sign-up that was told may have been followed by an opt-out that nobody told: what counts is the member as
-Mailchimp shows them at this moment. Whoever cannot be asked about stays due, and holds up nobody else.
+A reported sign-up may have been followed by an opt-out that nobody reported: what counts is the member as
+Mailchimp shows them at this moment. Somebody who cannot be asked about stays due, and holds up nobody else.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -110,6 +110,6 @@ def _is_gone(systems: Systems, list_id: str) -> bool:
 def _said(audience: str, count: int, error: Exception) -> str:
     words = mask_text(str(error)) or type(error).__name__
     return (
-        f"{audience}: {count:,} who subscribed again could not be looked at, so that their opt-out in Odoo "
-        f"stays for now: {words}"
+        f"{audience}: {count:,} who resubscribed could not be checked, so their opt-out in Odoo stays for "
+        f"now: {words}"
     )

@@ -1,6 +1,6 @@
 """Asks both systems for opt-outs shortly before somebody is made reachable (rule 4.1).
 
-Asked by change: every audience of companies.yaml, the company's Odoo, and who was erased. What is heard goes
+Asked by change: every audience of companies.yaml, the company's Odoo, and who was erased. What is read goes
 into the ledger, whose transaction then decides (``ledger.refusals``).
 """
 
@@ -16,7 +16,7 @@ from mc_pipeline.sync.opt_outs.polling import HOLDING_NOBODY_ELSE
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.vocabulary import MemberStatus
 
-# Together less than a minute: an audience may have been heard by another run before we ask.
+# Together less than a minute: an audience may have been read by another run before we ask.
 _HEARD_AT_MOST_BEFORE = timedelta(seconds=30)
 _ASKED_EVERY_SECONDS = 20.0
 _RECENT_SECONDS = 28.0

@@ -23,13 +23,13 @@ LAST_DAY, USUAL, FIRST_READ, AUTHENTICATION = (
 """Facts of the table mailchimp_opt_outs."""
 
 SETTLED, TROUBLE = "settled", "trouble"
-"""Facts of the tables of what was carried."""
+"""Facts of the tables of what was applied."""
 
 
 def heard_table(
     systems: Systems, company: CompanySettings, heard: "Sequence[Heard]", began: datetime
 ) -> Table:
-    """Show what was heard: the rows are the events that were news."""
+    """Show what was read: the rows are the events that were news."""
     from mc_pipeline.domain.consent.usual_numbers import DAYS_COMPARED, compare_numbers
     from mc_pipeline.sync.opt_outs.hearing import AUTHENTICATION as KEY_REFUSED
 
@@ -52,7 +52,7 @@ def heard_table(
 
 
 def undone(rows: "pd.DataFrame") -> int:
-    """Count the opt-outs that are still to be carried."""
+    """Count the opt-outs that are still to be applied."""
     return int(rows["outcome"].isin(["rejected", "deferred", "unknown", "not_sent"]).sum())
 
 

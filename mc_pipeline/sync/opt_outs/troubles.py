@@ -1,4 +1,4 @@
-"""What the steps on the path of opt-outs report: what could not be heard, asked or carried, by its place."""
+"""What the steps on the path of opt-outs report: what could not be read, asked or applied, and where."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ NOT_REACHED = "not_reached"
 
 ODOO, MAILCHIMP, BOTH = "Odoo", "Mailchimp", "both systems"
 
-_DOCTOR = "If a later run says the same: mc-pipeline doctor {company}."
+_DOCTOR = "If it fails again: mc-pipeline doctor {company}."
 
 
 def account_trouble(company: CompanySettings, sentence: str) -> Trouble:
@@ -30,18 +30,20 @@ def account_trouble(company: CompanySettings, sentence: str) -> Trouble:
         place=company.mailchimp,
         code=NOT_REACHED,
         sentence=sentence,
-        what_to_do="Until an audience can be read, nothing is written to any. "
-        f"To see what is wrong: mc-pipeline doctor {company.key}.",
+        what_to_do=(
+            "Until an audience can be read, nothing is written to any. To find the cause: mc-pipeline "
+            f"doctor {company.key}."
+        ),
         owner=Owner.DATA_ENGINEERING,
     )
 
 
 def not_heard(company: CompanySettings, heard: "Sequence[Heard]") -> list[Trouble]:
-    """What of the audiences could not be heard: all of them for one reason, or each by itself."""
+    """What of the audiences could not be read: all of them for one reason, or each separately."""
     unheard = [each for each in heard if each.trouble]
     if len(unheard) == len(company.audiences) and not all(each.gone for each in unheard):
         names = ", ".join(company.audiences)
-        said = f"No audience of {company.key} can be asked for opt-outs ({names}): {unheard[0].trouble}"
+        said = f"No audience of {company.key} can be read for opt-outs ({names}): {unheard[0].trouble}"
         return [account_trouble(company, said)]
     return [
         *(_unheard(company, each) for each in unheard),
@@ -50,9 +52,9 @@ def not_heard(company: CompanySettings, heard: "Sequence[Heard]") -> list[Troubl
 
 
 def not_carried(company: CompanySettings, system: str, words: Iterable[str], undone: int) -> list[Trouble]:
-    """What could not be asked or written while opt-outs were carried, in the words of the systems.
+    """What could not be asked or written while opt-outs were applied, in the words of the systems.
 
-    ``undone``: rows that are not carried. Where words say why, they are not counted again.
+    ``undone``: rows that are not applied. Where words say why, they are not counted again.
     """
     told = [
         Trouble(
@@ -61,8 +63,10 @@ def not_carried(company: CompanySettings, system: str, words: Iterable[str], und
             place=system,
             code=_code_of(each),
             sentence=each,
-            what_to_do=f"Opt-outs are not all carried; the next run tries again. "
-            f"{_DOCTOR.format(company=company.key)}",
+            what_to_do=(
+                "Not all opt-outs are applied; the next run tries again. "
+                f"{_DOCTOR.format(company=company.key)}"
+            ),
             owner=Owner.DATA_ENGINEERING,
         )
         for each in words
@@ -75,10 +79,10 @@ def not_carried(company: CompanySettings, system: str, words: Iterable[str], und
             part="opt_outs",
             place=system,
             code="not_carried",
-            sentence=f"{undone:,} opt-outs are not carried into {system} yet."
+            sentence=f"{undone:,} opt-outs are not applied to {system} yet."
             if undone != 1
-            else f"1 opt-out is not carried into {system} yet.",
-            what_to_do="The table of the step says why of each; the next run tries again.",
+            else f"1 opt-out is not applied to {system} yet.",
+            what_to_do="The step's table gives the reason for each; the next run tries again.",
             owner=Owner.DATA_ENGINEERING,
         )
     ]
@@ -112,8 +116,10 @@ def waiting_for_a_release(waiting: "Iterable[OldOptOutsRecord]") -> list[Trouble
             place=each.audience,
             code="old_opt_outs",
             sentence=what_waits(each),
-            what_to_do="Look at them in Mailchimp; release them with the job approve_plan, or: "
-            f"mc-pipeline approve {each.plan_id}",
+            what_to_do=(
+                "Look at them in Mailchimp; approve them with the job approve_plan, or: mc-pipeline "
+                f"approve {each.plan_id}"
+            ),
             owner=Owner.MARKETING_OPS,
         )
         for each in waiting
@@ -122,10 +128,10 @@ def waiting_for_a_release(waiting: "Iterable[OldOptOutsRecord]") -> list[Trouble
 
 def _unheard(company: CompanySettings, heard: "Heard") -> Trouble:
     if heard.gone:
-        sentence = f"{heard.audience} ({heard.list_id}) is not in Mailchimp any more. {heard.trouble}"
+        sentence = f"{heard.audience} ({heard.list_id}) is no longer in Mailchimp. {heard.trouble}"
         what_to_do = "Correct its list_id in companies.yaml, or remove the audience there."
     else:
-        sentence = f"{heard.audience} ({heard.list_id}) cannot be asked for opt-outs: {heard.trouble}"
+        sentence = f"{heard.audience} ({heard.list_id}) cannot be read for opt-outs: {heard.trouble}"
         what_to_do = (
             "Until it can be read, nobody is subscribed in any audience of the company. "
             f"{_DOCTOR.format(company=company.key)}"
@@ -147,8 +153,8 @@ def _doubt(company: CompanySettings, heard: "Heard", what: str, why: str) -> Tro
         part="audience",
         place=heard.audience,
         code=f"not_heard_{what.replace(' ', '_')}",
-        sentence=f"{heard.audience}: {what} cannot be asked for: {why}",
-        what_to_do="The others are carried; the next run asks again. " + _DOCTOR.format(company=company.key),
+        sentence=f"{heard.audience}: {what} cannot be read: {why}",
+        what_to_do="The others are applied; the next run tries again. " + _DOCTOR.format(company=company.key),
         owner=Owner.DATA_ENGINEERING,
     )
 

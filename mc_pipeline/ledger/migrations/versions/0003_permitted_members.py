@@ -1,4 +1,4 @@
-"""Whom we gave the marketing permissions that their consent stands for: once for ever."""
+"""Who was given the marketing permissions that their consent covers: once, permanently."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What we opted out and lifted in Odoo, and the opt-outs from before an audience was first read."""
+"""Opt-outs applied to and removed from Odoo, and the opt-outs from before an audience was first read."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Members of whom it is still to be asked whether they opted out anew: their status is as it was."""
+"""Members who may have opted out again although their status is unchanged: still to be asked about."""
 
 import sqlalchemy as sa
 from alembic import op

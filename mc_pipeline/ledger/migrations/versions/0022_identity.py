@@ -1,4 +1,4 @@
-"""Which ledger this is, and how far it has come: by that an older or another one is told from it."""
+"""Which ledger this is, and how far it has come: this distinguishes it from an older or another one."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -286,7 +286,7 @@ class Model:
         return existing
 
     def _blamed(self, env: Environment) -> str:
-        """What users in debug mode are told beside: the rules, from 19.4 on the accesses."""
+        """What users in debug mode see in addition: the rules, from 19.4 on the accesses."""
         if env.account is None or not env.account.debug:
             return ""
         called = "accesses" if env.release.since(19, 4) else "rules"
