@@ -10,6 +10,7 @@ import pandas as pd
 
 from mc_pipeline.domain.plan.guards import GuardReport, push_refusal
 from mc_pipeline.ledger import Lease
+from mc_pipeline.ledger.troubles import Trouble
 from mc_pipeline.masking import mask_text
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.errors import SyncError
@@ -242,3 +243,26 @@ class _Progress:
         self._done += rows
         if self._done // _ROWS_BETWEEN_REPORTS > before // _ROWS_BETWEEN_REPORTS:
             self._log.info(f"{self._done:,} of {self._total:,} changes are applied.")
+
+
+def what_is_broken(
+    systems: Systems, company: CompanySettings, contacts: Table, pushed: Pushed
+) -> list[Trouble]:
+    """Say what holds people back in the company's audiences, since this push or an earlier one."""
+    from mc_pipeline.domain.contacts.rejections import open_refusals
+    from mc_pipeline.sync.audience_troubles import troubles_of_push
+
+    lists = {key: audience.list_id for key, audience in company.audiences.items()}
+    return troubles_of_push(
+        open_refusals(
+            contacts.rows,
+            systems.ledger.members.refused(lists.values()),
+            lists,
+            systems.ledger.consent.refused_for_good(),
+        ),
+        pushed.trouble,
+        pushed.problems,
+        pushed.faults,
+        {list_id: key for key, list_id in lists.items()},
+        pushed.rows[pushed.rows["outcome"] == "unknown"],
+    )

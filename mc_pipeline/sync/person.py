@@ -17,7 +17,12 @@ from mc_pipeline.domain.consent.held_addresses import HeldAddresses
 from mc_pipeline.domain.consent.odoo_opt_outs import CONFLICTS
 from mc_pipeline.domain.contacts.contacts import decide
 from mc_pipeline.domain.contacts.explanation import ExplanationStep, explain_contact, explain_partner
-from mc_pipeline.domain.contacts.gone_partners import GONE, HIDDEN
+from mc_pipeline.domain.contacts.gone_partners import (
+    GONE,
+    HIDDEN,
+    OTHER_COMPANY,
+    list_customers_elsewhere,
+)
 from mc_pipeline.domain.contacts.names import NOT_DECIDED
 from mc_pipeline.domain.plan.plan import decide_changes
 from mc_pipeline.domain.plan.refusal_causes import OUTSIDE_THE_PERSON
@@ -65,7 +70,8 @@ _VERDICTS = {
     "never read": "Nothing is known yet",
     "not found": "Belongs in no audience: no partner of this company has the address",
     **{reason: f"Belongs in no audience: {words}" for reason, words in GONE.items()},
-    HIDDEN: "Nothing is known now: Odoo hides the contact from its user",
+    HIDDEN: "Nothing is known now: Odoo does not show the contact to its user",
+    OTHER_COMPANY: "Belongs in no audience: the contact belongs to another company in Odoo",
 }
 
 
@@ -244,10 +250,22 @@ def _decided(
             steps = []
     told = [step.sentence for step in steps]
     yield from steps
+    if steps and steps[0].outcome == "not found":
+        yield from _belongs_elsewhere(ledger, partners, address)
     for row in _records(tables.rows("set_aside", address, "person_email")):
         sentence = f"Partner {row['partner_id']} {row['detail']}. {row['fix']}"
         if sentence not in told:
             yield ExplanationStep("set aside", str(row["reason"]), sentence)
+
+
+def _belongs_elsewhere(ledger: Ledger, partners: Table, address: str) -> Iterator[ExplanationStep]:
+    """Tell of a customer of orders here who belongs to another company, which may have read the address."""
+    elsewhere = customers_elsewhere_in(partners)
+    holders = {row.partner_id for row in ledger.partner_addresses.of([address]) if row.left_at is None}
+    rows = list_customers_elsewhere({number: elsewhere[number] for number in holders & elsewhere.keys()})
+    for row in _records(rows):
+        sentence = f"Partner {row['partner_id']} {row['detail']}. {row['fix']}"
+        yield ExplanationStep("set aside", str(row["reason"]), sentence)
 
 
 def _blacklisted(tables: _Tables, address: str) -> Iterator[ExplanationStep]:

@@ -1,15 +1,20 @@
-"""Judges whether a read of Odoo is whole, remembers it, and reports what may not be the whole truth."""
+"""Reads tables of Odoo, judges whether a read is whole, and reports what may not be the whole truth."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mc_pipeline.domain.completeness import shrunk_because
+from mc_pipeline.settings import CompanySettings
+from mc_pipeline.sync.snapshots import StoredSnapshots
 from mc_pipeline.sync.systems import Systems
-from mc_pipeline.tables import Table
+from mc_pipeline.tables import Table, TableColumns, schemas
+from mc_pipeline.tables.elsewhere import customers_elsewhere_in
 from mc_pipeline.vocabulary import Owner
 
 if TYPE_CHECKING:
     from mc_pipeline.ledger.troubles import Trouble
-    from mc_pipeline.settings import CompanySettings
+    from mc_pipeline.odoo.changes import Reading
+    from mc_pipeline.odoo.reading import OdooRead
 
 
 def release_of(company: str, table: str) -> str:
@@ -17,7 +22,7 @@ def release_of(company: str, table: str) -> str:
     return f"mc-pipeline approve --read {company}/{table}"
 
 
-def report_read(systems: Systems, company: "CompanySettings", run_id: str, name: str, *reads: Table) -> None:
+def report_read(systems: Systems, company: CompanySettings, run_id: str, name: str, *reads: Table) -> None:
     """Report what of the reads of a table is in doubt; nothing, when all of them are complete."""
     reasons = dict.fromkeys(read.incomplete_because for read in reads if not read.complete)
     found = [incomplete_read(company.key, name, because) for because in reasons]
@@ -70,7 +75,7 @@ def incomplete_read(company: str, name: str, because: str) -> "Trouble":
     )
 
 
-def judge_read(systems: Systems, company: "CompanySettings", name: str, table: Table) -> Table:
+def judge_read(systems: Systems, company: CompanySettings, name: str, table: Table) -> Table:
     """Mark a table incomplete when it shrank too much since its last complete read; remember this read."""
     shrunk = shrunk_since(systems, company, name, len(table.rows))
     if table.complete and shrunk:
@@ -81,8 +86,52 @@ def judge_read(systems: Systems, company: "CompanySettings", name: str, table: T
     return table
 
 
-def shrunk_since(systems: Systems, company: "CompanySettings", name: str, rows: int) -> str:
+def shrunk_since(systems: Systems, company: CompanySettings, name: str, rows: int) -> str:
     """Say that a table of so many rows shrank too much since its last complete read; empty: it did not."""
     last = systems.ledger.reads.last_complete(company.key, name)
     shrunk = shrunk_because(rows, last.rows if last else None)
     return f"{name}: {shrunk} ({release_of(company.key, name)})" if shrunk else ""
+
+
+def table_of(answer: "OdooRead") -> Table:
+    """Make a table of what Odoo answered."""
+    return Table(answer.rows, answer.observed_at, answer.complete, answer.incomplete_because)
+
+
+def observe_table(
+    systems: Systems, company: CompanySettings, columns: TableColumns, read: Callable[[], "OdooRead"]
+) -> Table:
+    """Read one table, without people who were erased, and judge with the ledger's memory if it is whole."""
+    answer = table_of(read())
+    return judge_read(systems, company, columns.name, systems.erased.left_out_of(columns.name, answer))
+
+
+def remember(systems: Systems, stored: StoredSnapshots, reading: "Reading", table: Table) -> None:
+    """Keep a complete read for the next run to build upon; after an incomplete one, that reads whole."""
+    if table.complete:
+        stored.keep(reading, systems)
+    else:
+        stored.drop()
+
+
+def find_customers_elsewhere(systems: Systems, company: CompanySettings) -> tuple[dict[int, str], str]:
+    """Customers of the company's orders who belong to another company, and a note of the read.
+
+    Where Odoo cannot be asked, they are those of the last table, and the note says so; empty otherwise.
+    """
+    from mc_pipeline.odoo.errors import OdooError
+    from mc_pipeline.odoo.partners_elsewhere import customers_elsewhere
+    from mc_pipeline.tables.parquet import stored_table
+
+    note = ""
+    try:
+        found = customers_elsewhere(systems.odoo(company), company.odoo_company_id)
+    except OdooError as error:
+        last = stored_table(schemas.ODOO_PARTNERS, company.key, names=["partner_id"])
+        found = {} if last is None else customers_elsewhere_in(last)
+        as_of = (
+            "" if last is None else f"; the {len(found)} of {last.observed_at:%Y-%m-%d %H:%M} UTC are used"
+        )
+        note = f"customers who belong to other companies could not be asked for: {error.message}{as_of}"
+    erased = systems.erased.partner_ids
+    return {partner: name for partner, name in found.items() if partner not in erased}, note

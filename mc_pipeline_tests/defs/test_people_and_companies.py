@@ -133,7 +133,7 @@ def test_v3_members_whose_contact_is_gone_stop_qualifying_and_the_list_says_what
     assert told["merged"].startswith("Belongs in no audience: the contact was merged in Odoo")
     assert told["deleted"].startswith("Belongs in no audience: the contact was deleted in Odoo")
     assert told["moved"].startswith("Belongs in no audience: the contact belongs to another company")
-    assert told["hidden"].startswith("Nothing is known now: Odoo hides the contact")
+    assert told["hidden"].startswith("Nothing is known now: Odoo does not show the contact")
 
     (order,) = world.odoo.search("sale.order", [("partner_id", "=", at["moved"])])
     assert excluded(world)[order] == ("other_company", "customer belongs to company Lumen")
@@ -209,6 +209,24 @@ def test_v9_a_company_without_an_address_counts_to_its_invoice_address_and_keeps
     assert set(world.mailchimp.statuses("retail1")) == {"bills@example.com", "lost@example.com"}
     assert world.mailchimp.journal.writes == []
     assert excluded(world)[held][0] == "no_usable_address"
+
+
+def test_explain_says_that_a_customer_belongs_to_another_company(world: World):
+    lumen = world.odoo.add_company("Lumen")
+    world.mailchimp.add_audience("lumen1", "Lumen")
+    of_lumen = ONE_STORE.replace("retail1", "lumen1").replace("acme-retail", "lumen-retail")
+    world.configure(company("acme", 1) + company("lumen", lumen, of_lumen))
+    theirs = world.odoo.add_partner(name="Ada", email="ada@example.com", company_id=lumen)
+    world.odoo.add_order(theirs, 50.0, date_order=ORDERED, company_id=1)
+    for key in ("lumen", "acme"):
+        world.sync(key)
+    with world.systems() as systems:
+        told = tell_story(systems.ledger, systems.settings.companies["acme"], "ada@example.com")
+    assert told.verdict == "Belongs in no audience: the contact belongs to another company in Odoo."
+    said = [step.sentence for step in told.chapters[0].steps if step.outcome == "other_company"]
+    assert [sentence.partition(":")[0] for sentence in said] == [
+        f"Partner {theirs} is the customer of an order here, and belongs to company Lumen"
+    ]
 
 
 def test_a_table_of_an_earlier_version_tells_of_no_customers_elsewhere(world: World):

@@ -19,8 +19,6 @@ from mc_pipeline.defs.presentation import (
     table_metadata,
     unless_empty,
 )
-from mc_pipeline.ledger.troubles import Trouble
-from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.company_lease import company_lease
 from mc_pipeline.sync.company_records import require_company_if
 from mc_pipeline.sync.known_ledger import refuse_another_ledger
@@ -33,8 +31,6 @@ from mc_pipeline.vocabulary import Owner
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mc_pipeline.ledger.troubles import Trouble
-    from mc_pipeline.sync.applying import Pushed
     from mc_pipeline.sync.observing import Audiences
 
 ONLY_WHICH_AUDIENCES: Mapping[str, Any] = {COLUMNS: ["list_id", "status"]}
@@ -166,10 +162,11 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         from mc_pipeline.sync.gone_partners import find_gone_partners
         from mc_pipeline.sync.observing import Audiences
         from mc_pipeline.sync.opt_outs.changed_addresses import open_changes
+        from mc_pipeline.sync.opt_outs.hearing import hear_other_companies
 
         company = systems.company(context.partition_key)
         require_company_if(odoo_partners)
-        _hear_other_companies(context, systems, company)
+        hear_other_companies(systems, company, context.run.run_id, context.log)
         elsewhere = customers_elsewhere_in(odoo_partners)
         result = build_contacts(
             contact_inputs(
@@ -337,7 +334,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         contacts: Table,
         systems: dg.ResourceParam[Systems],
     ) -> dg.MaterializeResult[Table]:
-        from mc_pipeline.sync.applying import apply_plan
+        from mc_pipeline.sync.applying import apply_plan, what_is_broken
         from mc_pipeline.sync.waiting import what_waits
 
         refuse_another_ledger(systems.ledger)
@@ -353,7 +350,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
                 context.run.run_id,
                 context.log,
             )
-            found = _what_is_broken(systems, company, contacts, pushed)
+            found = what_is_broken(systems, company, contacts, pushed)
         systems.ledger.troubles.report(
             company.key,
             "audience_push",
@@ -395,20 +392,6 @@ def not_applied(rows: "pd.DataFrame") -> "pd.DataFrame":
     return rows[~rows["outcome"].isin(["applied", "unchanged", WAITS])]
 
 
-def _hear_other_companies(
-    context: dg.AssetExecutionContext, systems: Systems, company: CompanySettings
-) -> None:
-    """Consent is void for people who opted out of any audience of any company: those are read first (rule
-    5.6)."""
-    from mc_pipeline.sync.opt_outs.hearing import Hearing
-
-    others = [each for each in systems.settings.companies.values() if each.key != company.key]
-    for heard in Hearing(systems, context.run.run_id).hear_all(others):
-        for reason in heard.reasons:
-            # Said again by the push, of each person whom it holds back because of it.
-            context.log.warning(f"Opt-outs of company {heard.company} cannot be read in {reason}")
-
-
 def unread_table(audiences: "Audiences") -> dg.MetadataValue:
     """List the audiences that were not read, or not completely, with the reason."""
     import pandas as pd
@@ -424,29 +407,6 @@ def unread_table(audiences: "Audiences") -> dg.MetadataValue:
         if each.because
     ]
     return records_table(pd.DataFrame(rows, columns=["audience", "list_id", "read", "because"]))
-
-
-def _what_is_broken(
-    systems: Systems, company: CompanySettings, contacts: Table, pushed: "Pushed"
-) -> "list[Trouble]":
-    """Say what holds people back in the company's audiences, since this push or an earlier one."""
-    from mc_pipeline.domain.contacts.rejections import open_refusals
-    from mc_pipeline.sync.audience_troubles import troubles_of_push
-
-    lists = {key: audience.list_id for key, audience in company.audiences.items()}
-    return troubles_of_push(
-        open_refusals(
-            contacts.rows,
-            systems.ledger.members.refused(lists.values()),
-            lists,
-            systems.ledger.consent.refused_for_good(),
-        ),
-        pushed.trouble,
-        pushed.problems,
-        pushed.faults,
-        {list_id: key for key, list_id in lists.items()},
-        pushed.rows[pushed.rows["outcome"] == "unknown"],
-    )
 
 
 def _reasons(aside: "pd.DataFrame") -> dg.MetadataValue:

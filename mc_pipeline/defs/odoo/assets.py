@@ -1,6 +1,5 @@
 """Assets of the group ``odoo``: what Odoo holds, without judgement."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +20,11 @@ from mc_pipeline.defs.presentation import (
 )
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.company_records import read_and_judge
-from mc_pipeline.sync.reads import judge_read, report_read
+from mc_pipeline.sync.reads import find_customers_elsewhere, observe_table, remember, report_read, table_of
 from mc_pipeline.sync.snapshots import StoredSnapshots
 from mc_pipeline.sync.systems import Systems
-from mc_pipeline.tables import Table, TableColumns, schemas
-from mc_pipeline.tables.elsewhere import customers_elsewhere_in, fact_of_customers_elsewhere
+from mc_pipeline.tables import Table, schemas
+from mc_pipeline.tables.elsewhere import fact_of_customers_elsewhere
 from mc_pipeline.vocabulary import Owner
 
 if TYPE_CHECKING:
@@ -86,14 +85,14 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
             due_since_known(systems.ledger, systems.erased, company.key, known)
             return answer
 
-        table = _observe(systems, company, schemas.ODOO_PARTNERS, read)
-        elsewhere, note = _customers_elsewhere(systems, company)
+        table = observe_table(systems, company, schemas.ODOO_PARTNERS, read)
+        elsewhere, note = find_customers_elsewhere(systems, company)
         table = replace(table, facts=fact_of_customers_elsewhere(elsewhere) | facts)
         report_read(systems, company, context.run.run_id, schemas.ODOO_PARTNERS.name, table)
         if note:
             context.log.warning(note)
             reading.notes.append(note)
-        _remember(systems, stored, reading, table)
+        remember(systems, stored, reading, table)
         rows = table.rows
         return dg.MaterializeResult(
             value=table,
@@ -140,13 +139,13 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         odoo = systems.odoo(company)
         stored = StoredSnapshots(company.key, schemas.ODOO_REFUNDS.name)
         reading = _reading(context, systems, stored)
-        read = _observe(
+        read = observe_table(
             systems,
             company,
             schemas.ODOO_REFUNDS,
             lambda: read_refunds(odoo, company.odoo_company_id, reading=reading),
         )
-        order_lines = _table(
+        order_lines = table_of(
             read_order_lines(
                 odoo,
                 company.odoo_company_id,
@@ -156,7 +155,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         )
         report_read(systems, company, context.run.run_id, schemas.ODOO_REFUNDS.name, read, order_lines)
         table = read.derive(match_credits(read.rows, order_lines.rows), order_lines)
-        _remember(systems, stored, reading, table)
+        remember(systems, stored, reading, table)
         documents = table.rows.drop_duplicates("move_id")
         unmatched = unmatched_credits(table.rows)
         return dg.MaterializeResult(
@@ -196,7 +195,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         odoo = systems.odoo(company)
         stored = StoredSnapshots(company.key, schemas.ODOO_ORDERS.name)
         reading = _reading(context, systems, stored, months)
-        read = _observe(
+        read = observe_table(
             systems,
             company,
             schemas.ODOO_ORDERS,
@@ -209,9 +208,9 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
             ),
         )
         credited = odoo_refunds.rows["order_id"].dropna().unique()
-        lines = _table(read_order_lines(odoo, company.odoo_company_id, map(int, credited), reading=reading))
+        lines = table_of(read_order_lines(odoo, company.odoo_company_id, map(int, credited), reading=reading))
         report_read(systems, company, context.run.run_id, schemas.ODOO_ORDERS.name, read, lines)
-        _remember(systems, stored, reading, read.derive(read.rows, lines))
+        remember(systems, stored, reading, read.derive(read.rows, lines))
         kept = kept_by_order(read.rows, lines.rows, odoo_refunds.rows)
         table = read.derive(read.rows.join(kept.drop(columns="order_id")), lines, odoo_refunds)
         rows = table.rows
@@ -251,7 +250,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         stored = StoredSnapshots(company.key, schemas.ODOO_ORDER_LINES.name)
         reading = _reading(context, systems, stored, months)
         of_months = odoo_orders.rows.loc[odoo_orders.rows["month"].isin(months.only), "order_id"]
-        read = _observe(
+        read = observe_table(
             systems,
             company,
             schemas.ODOO_ORDER_LINES,
@@ -263,7 +262,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
             ),
         )
         report_read(systems, company, context.run.run_id, schemas.ODOO_ORDER_LINES.name, read)
-        _remember(systems, stored, reading, read)
+        remember(systems, stored, reading, read)
         # An order confirmed after the orders were read is none of theirs yet.
         rows = read.rows.merge(odoo_orders.rows[["order_id", "month"]], on="order_id")
         table = read.derive(rows, odoo_orders)
@@ -293,7 +292,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
 
         company = systems.company(context.partition_key)
         ordered = odoo_order_lines.rows["product_id"].dropna().unique()
-        read = _observe(
+        read = observe_table(
             systems,
             company,
             schemas.ODOO_PRODUCTS,
@@ -330,7 +329,7 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         from mc_pipeline.odoo.blacklist import read_blacklist
 
         company = systems.company(context.partition_key)
-        table = _observe(
+        table = observe_table(
             systems, company, schemas.ODOO_BLACKLIST, lambda: read_blacklist(systems.odoo(company))
         )
         report_read(systems, company, context.run.run_id, schemas.ODOO_BLACKLIST.name, table)
@@ -356,37 +355,6 @@ def _reading(
     return Reading(stored.load if builds_upon else None, source=f"{odoo.url} {odoo.database} {odoo.user}")
 
 
-def _remember(systems: Systems, stored: StoredSnapshots, reading: "Reading", table: Table) -> None:
-    """Keep a complete read for the next run to build upon; after an incomplete one, that reads whole."""
-    if table.complete:
-        stored.keep(reading, systems)
-    else:
-        stored.drop()
-
-
-def _customers_elsewhere(systems: Systems, company: CompanySettings) -> tuple[dict[int, str], str]:
-    """Customers of the company's orders who belong to another company, and a note of the read.
-
-    Where Odoo cannot be asked, they are those of the last table, and the note says so; empty otherwise.
-    """
-    from mc_pipeline.odoo.errors import OdooError
-    from mc_pipeline.odoo.partners_elsewhere import customers_elsewhere
-    from mc_pipeline.tables.parquet import stored_table
-
-    note = ""
-    try:
-        found = customers_elsewhere(systems.odoo(company), company.odoo_company_id)
-    except OdooError as error:
-        last = stored_table(schemas.ODOO_PARTNERS, company.key, names=["partner_id"])
-        found = {} if last is None else customers_elsewhere_in(last)
-        as_of = (
-            "" if last is None else f"; the {len(found)} of {last.observed_at:%Y-%m-%d %H:%M} UTC are used"
-        )
-        note = f"customers who belong to other companies could not be asked for: {error.message}{as_of}"
-    erased = systems.erased.partner_ids
-    return {partner: name for partner, name in found.items() if partner not in erased}, note
-
-
 def _metadata(systems: Systems, company: CompanySettings, table: Table) -> dict[str, Any]:
     """Say what every table says, and over which of Odoo's APIs it was read and why."""
     return table_metadata(table) | {"connection": systems.odoo(company).transport_note}
@@ -402,15 +370,3 @@ def _months_table(orders: "pd.DataFrame") -> dg.MetadataValue:
         orders=("order_id", "size"), kept_untaxed=("kept_untaxed_company", "sum")
     )
     return records_table(months.sort_values("month", ascending=False).round({"kept_untaxed": 2}))
-
-
-def _table(answer: "OdooRead") -> Table:
-    return Table(answer.rows, answer.observed_at, answer.complete, answer.incomplete_because)
-
-
-def _observe(
-    systems: Systems, company: CompanySettings, columns: TableColumns, read: Callable[[], "OdooRead"]
-) -> Table:
-    """Read one table, without people who were erased, and judge with the ledger's memory if it is whole."""
-    answer = _table(read())
-    return judge_read(systems, company, columns.name, systems.erased.left_out_of(columns.name, answer))

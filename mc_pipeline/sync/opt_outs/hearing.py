@@ -4,6 +4,7 @@ An audience is read at most once a minute, whichever run asks: another run withi
 in the ledger. One that cannot be read is an error of that audience; the others are read.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -163,3 +164,15 @@ def _kind_of(error: Exception) -> str:
     if isinstance(error, MailchimpAuthenticationError):
         return AUTHENTICATION
     return NOT_FOUND if isinstance(error, MailchimpNotFoundError) else _OTHER
+
+
+def hear_other_companies(
+    systems: Systems, company: CompanySettings, run_id: str, log: logging.Logger
+) -> None:
+    """Consent is void for people who opted out of any audience of any company: those are read first (rule
+    5.6)."""
+    others = [each for each in systems.settings.companies.values() if each.key != company.key]
+    for heard in Hearing(systems, run_id).hear_all(others):
+        for reason in heard.reasons:
+            # Said again by the push, of each person whom it holds back because of it.
+            log.warning(f"Opt-outs of company {heard.company} cannot be read in {reason}")
