@@ -24,7 +24,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "webhooks": {"domain", "mailchimp", "ledger", "settings", "masking"},
     "sync": {"domain", "odoo", "mailchimp", "ledger", "push", "settings", "masking"},
     "sandbox": set(),
-    "instance": set(),
+    "home": set(),
+    "instance": {"home"},
     "defs": {
         *("domain", "quality", "tables", "odoo", "mailchimp", "ledger", "push", "sync"),
         *("settings", "masking"),

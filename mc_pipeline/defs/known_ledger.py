@@ -8,8 +8,6 @@ is lifted only when the ledger knows it for ours, and what is heard for the firs
 
 from typing import TYPE_CHECKING
 
-import dagster as dg
-
 from mc_pipeline.tables.mark import UNKNOWN, TablesMark, has_tables, read_mark, write_mark
 
 if TYPE_CHECKING:
@@ -55,6 +53,8 @@ def refuse_another_ledger(ledger: "Ledger") -> None:
     Raises:
         dagster.Failure: the ledger is not the one that the tables were made with.
     """
+    import dagster as dg  # mc-pipeline approve asks for the sentence alone, and need not load it
+
     if sentence := what_to_do(ledger):
         raise dg.Failure(sentence, allow_retries=False)
 
