@@ -18,7 +18,7 @@ def prepare_dagster_home(folder: Path) -> Path:
     link = folder / _INSTANCE_FILE.name
     is_ours = link.is_symlink() or not link.exists()
     if is_ours and not (link.is_symlink() and link.readlink() == _INSTANCE_FILE):  # the checkout may move
-        # Put there in one go: whoever opens the home meanwhile finds the one or the other.
+        # Put there in one go: a process that opens the home meanwhile finds the one or the other.
         new = folder / f".{_INSTANCE_FILE.name}.{os.getpid()}"
         new.unlink(missing_ok=True)
         new.symlink_to(_INSTANCE_FILE)

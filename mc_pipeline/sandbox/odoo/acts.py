@@ -167,7 +167,7 @@ class Acts:
         self.model("res.users.apikeys").table.update(row, {"expiration_date": ended})
 
     def restart_workers(self) -> None:
-        """Workers start anew: they forget which secrets they had checked."""
+        """Workers restart: they forget which secrets they had checked."""
         self.database.restart_workers()
 
     def deny(self, uid: int, model: str, operation: str = "read") -> None:
@@ -310,7 +310,7 @@ class Acts:
         """Make a credit note of an invoice, and post it; gives its id.
 
         ``quantity``: so much of the first line only; without it, everything. ``linked`` False types the lines
-        anew: then only ``reversed_entry_id`` ties the note to the invoice.
+        again: then only ``reversed_entry_id`` ties the note to the invoice.
         """
         with self._as_person("credit", "account.move", id=move_id, quantity=quantity) as env:
             moves = self._known("account.move", Move)
