@@ -19,10 +19,9 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-POSTGRES_VARIABLE = "DAGSTER_POSTGRES_URL"
-HOME_VARIABLE = "DAGSTER_HOME"
+from mc_pipeline.home import HOME_VARIABLE
 
-_INSTANCE_FILE = Path(__file__).resolve().parents[1] / "dagster.yaml"
+POSTGRES_VARIABLE = "DAGSTER_POSTGRES_URL"
 
 
 class EnvironmentSelectedStorage(DagsterStorage, ConfigurableClass):
@@ -74,24 +73,6 @@ def psycopg2_url(url: str) -> str:
     if parsed.get_backend_name() not in ("postgresql", "postgres"):
         raise ValueError(f"{explanation}, not {parsed.get_backend_name()}://…")
     return parsed.set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
-
-
-def prepare_dagster_home(folder: Path) -> Path:
-    """Make a folder a home of Dagster that uses our dagster.yaml, readable for its owner only.
-
-    A dagster.yaml that someone put there stays. Returns the absolute path, for ``DAGSTER_HOME``.
-    """
-    folder = folder.resolve()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    link = folder / _INSTANCE_FILE.name
-    is_ours = link.is_symlink() or not link.exists()
-    if is_ours and not (link.is_symlink() and link.readlink() == _INSTANCE_FILE):  # the checkout may move
-        # Put there in one go: a process that opens the home meanwhile finds the one or the other.
-        new = folder / f".{_INSTANCE_FILE.name}.{os.getpid()}"
-        new.unlink(missing_ok=True)
-        new.symlink_to(_INSTANCE_FILE)
-        new.replace(link)
-    return folder
 
 
 @contextlib.contextmanager

@@ -28,7 +28,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "webhooks": {*SHARED, "domain", "mailchimp", "ledger", "settings"},
     "sync": {*SHARED, "domain", "odoo", "mailchimp", "ledger", "push", "tables", "settings"},
     "sandbox": set(),
-    "instance": set(),
+    "home": set(),
+    "instance": {"home"},
     "defs": {
         *SHARED,
         *("domain", "quality", "tables", "odoo", "mailchimp", "ledger", "push", "sync", "settings"),
@@ -49,14 +50,22 @@ NOT_FOR_RULES = frozenset(
 """What would give the rules a clock, an environment, files or a network."""
 
 
+STAND_IN_ORM = "mc_pipeline.sandbox.odoo"
+KNOW_EACH_OTHER = ("access", "database", "domains", "environment", "grouping", "models")
+"""Modules of the stand-in Odoo that are one thing, as in Odoo itself: records know their environment, and the
+environment its models.
+"""
+
+
 @dataclass(frozen=True)
 class Import:
-    """One imported module: by which module, and whether only when a function runs."""
+    """One imported module: by which module, and whether only when a function runs, or for types alone."""
 
     importer: str
     imported: str
     line: int
     lazy: bool
+    for_types: bool
 
     def __str__(self) -> str:
         return f"{self.importer}:{self.line} imports {self.imported}"
@@ -65,11 +74,11 @@ class Import:
 def imports_of(source: str, importer: str, is_package: bool = False) -> Iterator[Import]:
     """Find every import in a module, those inside functions and TYPE_CHECKING too."""
 
-    def visit(node: ast.AST, lazy: bool) -> Iterator[Import]:
+    def visit(node: ast.AST, lazy: bool, for_types: bool) -> Iterator[Import]:
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.Import):
                 for alias in child.names:
-                    yield Import(importer, alias.name, child.lineno, lazy)
+                    yield Import(importer, alias.name, child.lineno, lazy, for_types)
             elif isinstance(child, ast.ImportFrom):
                 base = child.module or ""
                 if child.level:
@@ -77,12 +86,13 @@ def imports_of(source: str, importer: str, is_package: bool = False) -> Iterator
                     kept = parents[: len(parents) - child.level + (1 if is_package else 0)]
                     base = ".".join([*kept, base] if base else kept)
                 for alias in child.names:
-                    yield Import(importer, f"{base}.{alias.name}", child.lineno, lazy)
+                    yield Import(importer, f"{base}.{alias.name}", child.lineno, lazy, for_types)
             else:
                 inside = lazy or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-                yield from visit(child, inside)
+                checking = isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"
+                yield from visit(child, inside, for_types or checking)
 
-    yield from visit(ast.parse(source), False)
+    yield from visit(ast.parse(source), False, False)
 
 
 def all_imports() -> list[Import]:
@@ -126,6 +136,67 @@ def test_imports_between_our_parts_go_one_way() -> None:
     assert wrong_way(IMPORTS) == []
 
 
+def circles_in(imports: list[Import]) -> list[str]:
+    """Return circles of imports between modules of ours, those inside functions and for types too.
+
+    Of modules that are in one circle after another, the shortest that leads back to each is told once.
+    """
+    modules = {found.importer for found in imports}
+    knows: dict[str, set[str]] = {}
+    for found in imports:
+        whole = found.imported in modules
+        imported = found.imported if whole else found.imported.rpartition(".")[0]
+        if imported in modules and _one_thing(imported) != _one_thing(found.importer):
+            knows.setdefault(_one_thing(found.importer), set()).add(_one_thing(imported))
+    circles: dict[frozenset[str], str] = {}
+    for start in sorted(knows):
+        came_from, waiting = dict.fromkeys(sorted(knows[start]), start), sorted(knows[start])
+        for name in waiting:
+            if name == start:
+                break
+            for known in sorted(knows.get(name, ())):
+                if known not in came_from:
+                    came_from[known] = name
+                    waiting.append(known)
+        else:
+            continue
+        way = [start, came_from[start]]
+        while way[-1] != start:
+            way.append(came_from[way[-1]])
+        circles.setdefault(frozenset(way), " → ".join(reversed(way)))
+    return list(circles.values())
+
+
+def _one_thing(module: str) -> str:
+    """Return the module, or the ORM of the stand-in Odoo that it is part of."""
+    inside = module.removeprefix(f"{STAND_IN_ORM}.")
+    return f"{STAND_IN_ORM} (ORM)" if inside != module and inside.split(".")[0] in KNOW_EACH_OTHER else module
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    assert circles_in(IMPORTS) == []
+
+
+def test_a_circle_is_found_and_told() -> None:
+    push = "mc_pipeline.push"
+    imports = [
+        *imports_of(f"def run():\n    from {push}.plan import push_plan", f"{push}.batching"),
+        *imports_of(f"import {push}.stores", f"{push}.plan"),
+        *imports_of(f"if TYPE_CHECKING:\n    from {push} import batching", f"{push}.stores"),
+    ]
+    assert circles_in(imports) == [f"{push}.batching → {push}.plan → {push}.stores → {push}.batching"]
+
+
+def test_records_of_the_stand_in_and_their_environment_are_one_thing() -> None:
+    orm = "mc_pipeline.sandbox.odoo"
+    imports = [
+        *imports_of(f"from {orm}.models.base import Model", f"{orm}.environment"),
+        *imports_of(f"from {orm}.environment import Environment", f"{orm}.models.base"),
+        *imports_of(f"from {orm} import models", f"{orm}.server"),
+    ]
+    assert circles_in(imports) == []
+
+
 def test_only_what_dagster_shows_imports_dagster() -> None:
     assert [
         str(found)
@@ -139,7 +210,7 @@ def eagerly_loaded_by(module: str, imports: list[Import]) -> set[str]:
     """Return all that importing a module of ours loads at once, ours and others', by name."""
     at_once: dict[str, set[str]] = {}
     for found in imports:
-        if not found.lazy:
+        if not found.lazy and not found.for_types:
             at_once.setdefault(found.importer, set()).add(found.imported)
     loaded: set[str] = set()
     waiting = [module]
@@ -225,6 +296,14 @@ def test_an_import_inside_a_function_counts_as_lazy() -> None:
         ("b", True),
         ("c", False),
     ]
+
+
+def test_an_import_for_types_loads_nothing() -> None:
+    imports = list(
+        imports_of("if TYPE_CHECKING:\n    import pandas as pd\nimport json", "mc_pipeline.tables.table")
+    )
+    assert [(found.imported, found.for_types) for found in imports] == [("pandas", True), ("json", False)]
+    assert {"json"} == eagerly_loaded_by("mc_pipeline.tables.table", imports) & {"json", "pandas"}
 
 
 def test_what_a_module_loads_through_others_counts() -> None:

@@ -14,7 +14,8 @@ import dagster as dg
 import psycopg2
 import pytest
 
-from mc_pipeline.instance import POSTGRES_VARIABLE, prepare_dagster_home, psycopg2_url
+from mc_pipeline.home import prepare_dagster_home
+from mc_pipeline.instance import POSTGRES_VARIABLE, psycopg2_url
 
 
 @dg.asset

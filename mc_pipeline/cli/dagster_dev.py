@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mc_pipeline.instance import HOME_VARIABLE
+from mc_pipeline.home import HOME_VARIABLE
 
 _WORKSPACE = Path(__file__).resolve().parents[2] / "workspace.yaml"
 _FOLDER, _LOG = "dagster_dev", "output.log"

@@ -2,10 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import dagster as dg
+from mc_pipeline.home import HOME_VARIABLE, prepare_dagster_home
 
-from mc_pipeline.instance import HOME_VARIABLE, prepare_dagster_home
+if TYPE_CHECKING:
+    import dagster as dg
 
 
 def dagster_home() -> Path:
@@ -15,7 +17,9 @@ def dagster_home() -> Path:
     return home
 
 
-def dagster_instance() -> dg.DagsterInstance:
+def dagster_instance() -> "dg.DagsterInstance":
     """Open the Dagster instance of the home: runs started here show in the UI."""
+    import dagster as dg  # three quarters of a second that a command with only the ledger need not pay
+
     dagster_home()
     return dg.DagsterInstance.get()

@@ -26,7 +26,7 @@ _HELP = {
     "sync": "Sync companies: read both systems, apply opt-outs, plan, push.",
     "webhooks": "Receive opt-outs at once, and who made them.",
 }
-"""What each command does, in one line. Its module has its name, and is loaded when it is called."""
+"""The short help of each command. Its module has its name, and is loaded when it is called."""
 
 
 class CommandsOnDemand(click.Group):
@@ -43,6 +43,7 @@ class CommandsOnDemand(click.Group):
         with _nothing_collected():
             module = importlib.import_module(f"mc_pipeline.cli.{cmd_name}")
         command: click.Command = getattr(module, cmd_name)
+        command.short_help = _HELP[cmd_name]
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from mc_pipeline.cli.dagster_dev import dagster_dev, last_words, wait_until_ready
 from mc_pipeline.cli.stand_ins import StandIns, stand_ins
-from mc_pipeline.instance import HOME_VARIABLE
+from mc_pipeline.home import HOME_VARIABLE
 
 _ODOO_PORT, _MAILCHIMP_PORT, _DAGSTER_PORT = 8069, 8070, 3000
 _POLL_SECONDS = 0.5

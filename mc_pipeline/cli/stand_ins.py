@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mc_pipeline.instance import HOME_VARIABLE, POSTGRES_VARIABLE, prepare_dagster_home
+from mc_pipeline.home import HOME_VARIABLE, prepare_dagster_home
+from mc_pipeline.instance import POSTGRES_VARIABLE
 from mc_pipeline.ledger.explaining import DATABASE_URL_VARIABLE
 from mc_pipeline.sandbox.mailchimp import SandboxMailchimp
 from mc_pipeline.sandbox.odoo import SandboxOdoo

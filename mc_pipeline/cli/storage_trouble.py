@@ -5,7 +5,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from mc_pipeline.instance import HOME_VARIABLE
+from mc_pipeline.home import HOME_VARIABLE
 
 _FULL = (
     "is full: free some space there (df -h shows the space, df -i the number of files), and start again; "

@@ -16,7 +16,7 @@ from mc_pipeline.defs.dead_runs import MAX_RETRIES_TAG, dead_run_sensors, end_de
 from mc_pipeline.defs.jobs import OPT_OUTS, SYNC_COMPANY
 from mc_pipeline.defs.partitions import COMPANY_TAG
 from mc_pipeline.defs.sensing import is_under_way
-from mc_pipeline.instance import prepare_dagster_home
+from mc_pipeline.home import prepare_dagster_home
 from mc_pipeline.ledger import Ledger
 from mc_pipeline_tests.ledger.conftest import Clock
 from mc_pipeline_tests.world import World

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from jinja2 import Environment as Templates
@@ -14,10 +14,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from mc_pipeline.sandbox.odoo.acts import Acts
 from mc_pipeline.sandbox.odoo.errors import ServerError
-
-if TYPE_CHECKING:
-    from mc_pipeline.sandbox.odoo.server import SandboxOdoo
 
 ROWS = 50
 """Rows of a page."""
@@ -63,7 +61,7 @@ class Page:
         return f"{self.path}?{urlencode({'search': self.text, 'page': number})}"
 
 
-def routes(odoo: SandboxOdoo) -> list[Route]:
+def routes(odoo: Acts) -> list[Route]:
     """The routes of all pages; ``/`` leads to the contacts."""
     shown = Pages(odoo)
 
@@ -130,7 +128,7 @@ def _posted(act: Callable[[Request, Form], str]) -> Callable[[Request], Awaitabl
 class Pages:
     """The pages of one stand-in."""
 
-    def __init__(self, odoo: SandboxOdoo) -> None:
+    def __init__(self, odoo: Acts) -> None:
         self._odoo = odoo
 
     def _render(self, template: str, request: Request, section: str, **values: Any) -> HTMLResponse:
