@@ -55,7 +55,7 @@ class LoweredOrders:
 def row_key(store_id: str, foreign_order_id: str, wanted: str | None) -> str:
     """The key of one change: the same as long as the order should become the same.
 
-    ``wanted`` is the order's document (``store_documents.text_of``), None for a deletion.
+    ``wanted`` is the order's document (``documents.text_of``), None for a deletion.
     """
     become = "deleted" if wanted is None else hashlib.sha256(wanted.encode()).hexdigest()
     return f"{PREFIX}{store_id}/{foreign_order_id}:{become}"

@@ -1,4 +1,4 @@
-"""What Mailchimp attributes orders to, which they lose when they leave their store (rule 9.4)."""
+"""What Mailchimp attributes orders to, which they lose when they leave their store (rule 9.2)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
