@@ -1,5 +1,5 @@
 """What Dagster shows: assets, checks, jobs and schedules.
 
-Declarations here stay thin: they read settings and tables, call ``domain``, ``push`` or a client, and report
+Declarations here stay thin: they read settings and tables, call ``sync``, ``domain`` or a client, and report
 metadata. No rule is decided here, and no request is built here.
 """

@@ -1,8 +1,7 @@
 """The plan: what should be minus what is, and who is left alone for which reason.
 
-Puts together what ``changes_of_members``, ``changes_of_email``, ``changes_of_audience`` and
-``changes_of_tags`` decide. Nothing is sent here, and no rule about sending (guards, age of the observation)
-is known here.
+Puts together what ``members``, ``renames``, ``stopped``, ``permissions`` and ``tags`` decide. Nothing is sent
+here, and no rule about sending (guards, age of the observation) is known here.
 """
 
 from collections.abc import Mapping, Set
