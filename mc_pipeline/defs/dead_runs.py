@@ -9,17 +9,17 @@ runs of the terminal, of the daemon and of Celery, and nothing that is alive is 
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from mc_pipeline.defs.consent.erasure import ERASE_PERSON
+from mc_pipeline.defs.jobs import APPROVE_PLAN, OPT_OUTS, SYNC_COMPANY
 from mc_pipeline.defs.partitions import COMPANY_TAG, company_of
 from mc_pipeline.defs.sensing import reason_of
+from mc_pipeline.ledger import Ledger, RunBeat
+from mc_pipeline.ledger.runs import LONGEST_SILENCE
 from mc_pipeline.settings import Settings
 from mc_pipeline.sync.systems import Systems
-
-if TYPE_CHECKING:
-    from mc_pipeline.ledger import Ledger, RunBeat
 
 DEAD_RUNS = "dead_runs"
 _SECONDS_BETWEEN_LOOKS = 60
@@ -49,7 +49,7 @@ class EndedRun:
 
 def end_dead_runs(
     instance: dg.DagsterInstance,
-    ledger: "Ledger",
+    ledger: Ledger,
     log: logging.Logger,
     *,
     longest_silence: timedelta | None = None,
@@ -59,8 +59,6 @@ def end_dead_runs(
     Trouble with one run is logged, and the others are ended; the caller continues in any case.
     ``longest_silence`` is 3 minutes (``mc_pipeline.ledger.runs.LONGEST_SILENCE``).
     """
-    from mc_pipeline.ledger.runs import LONGEST_SILENCE
-
     silence = LONGEST_SILENCE if longest_silence is None else longest_silence
     try:
         unfinished = instance.get_run_records(dg.RunsFilter(statuses=_UNFINISHED))
@@ -114,7 +112,7 @@ def dead_run_sensors(settings: Settings) -> list[dg.SensorDefinition]:
     return [dead_runs]
 
 
-def _why_dead(record: dg.RunRecord, beat: "RunBeat | None", now: datetime, silence: timedelta) -> str:
+def _why_dead(record: dg.RunRecord, beat: RunBeat | None, now: datetime, silence: timedelta) -> str:
     """Say why a run is dead; empty when it is alive, or not ours."""
     run = record.dagster_run
     if beat is not None:
@@ -134,9 +132,6 @@ def _why_dead(record: dg.RunRecord, beat: "RunBeat | None", now: datetime, silen
 
 
 def _is_ours(run: dg.DagsterRun) -> bool:
-    from mc_pipeline.defs.consent.erasure import ERASE_PERSON
-    from mc_pipeline.defs.jobs import APPROVE_PLAN, OPT_OUTS, SYNC_COMPANY
-
     return COMPANY_TAG in run.tags or run.job_name in (SYNC_COMPANY, OPT_OUTS, APPROVE_PLAN, ERASE_PERSON)
 
 

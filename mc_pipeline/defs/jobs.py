@@ -9,6 +9,9 @@ from pydantic import Field
 from mc_pipeline.defs.consent.erasure import erase_person
 from mc_pipeline.defs.failures import shows_failures
 from mc_pipeline.defs.partitions import COMPANY_STATUS, COMPANY_TAG, SYNC_TAG, tagged_by_company
+from mc_pipeline.domain.store import guards as store_guards
+from mc_pipeline.ledger import PlanError
+from mc_pipeline.ledger.old_opt_outs import PREFIX
 from mc_pipeline.settings import Settings
 from mc_pipeline.sync.systems import Systems
 
@@ -47,10 +50,6 @@ def release_plan(
     context: dg.OpExecutionContext, config: ApprovePlan, systems: dg.ResourceParam[Systems]
 ) -> None:
     """Approve the plan of the config; the next sync of its company pushes it."""
-    from mc_pipeline.domain.store import guards as store_guards
-    from mc_pipeline.ledger import PlanError
-    from mc_pipeline.ledger.old_opt_outs import PREFIX
-
     plans, old = systems.ledger.plans, systems.ledger.old_opt_outs
     try:
         if config.plan_id.startswith(PREFIX):

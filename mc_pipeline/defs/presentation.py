@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import dagster as dg
 
+from mc_pipeline.ledger.old_opt_outs import OldOptOutsRecord
 from mc_pipeline.masking import mask_email, mask_text
 from mc_pipeline.settings import CompanySettings, Settings
 from mc_pipeline.tables import Table, TableColumns
@@ -17,7 +18,6 @@ from mc_pipeline.tables import Table, TableColumns
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mc_pipeline.ledger.old_opt_outs import OldOptOutsRecord
 
 SAMPLE_ROWS = 5
 LISTED_ROWS = 100
@@ -129,7 +129,7 @@ def _plain(value: Any) -> str:
     return "" if value is None else _MARKDOWN.sub(r"\\\1", " ".join(str(value).split()))
 
 
-def old_opt_outs_metadata(waiting: "Sequence[OldOptOutsRecord]") -> dict[str, dg.MetadataValue]:
+def old_opt_outs_metadata(waiting: Sequence[OldOptOutsRecord]) -> dict[str, dg.MetadataValue]:
     """Show old opt-outs that wait for a release, with the id that releases them; nothing when none wait."""
     import pandas as pd
 

@@ -1,15 +1,12 @@
 """What all sensors share: they end dead runs, wait for runs under way, and say why they skipped."""
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from mc_pipeline.defs.partitions import COMPANY_TAG
+from mc_pipeline.ledger import Ledger
 from mc_pipeline.masking import mask_text
-
-if TYPE_CHECKING:
-    from mc_pipeline.ledger import Ledger
 
 _REQUESTED = [
     dg.DagsterRunStatus.QUEUED,
@@ -19,7 +16,7 @@ _REQUESTED = [
 _LONGEST_START = timedelta(minutes=5)
 
 
-def is_under_way(instance: dg.DagsterInstance, ledger: "Ledger", company: str, job: str) -> bool:
+def is_under_way(instance: dg.DagsterInstance, ledger: Ledger, company: str, job: str) -> bool:
     """Return whether a run of this job and company is alive, or was requested less than 5 minutes ago.
 
     Alive by its heartbeat in the ledger: Dagster shows a run whose process was killed as running without end.

@@ -7,6 +7,7 @@ from datetime import datetime
 import dagster as dg
 
 from mc_pipeline.defs.partitions import company_of
+from mc_pipeline.ledger.runs import heartbeat
 from mc_pipeline.settings import Settings
 from mc_pipeline.sync.systems import Systems, utc_now
 
@@ -32,7 +33,6 @@ def kept_alive(systems: Systems, run: dg.DagsterRun | None) -> Iterator[None]:
     if run is None:  # the resource is used outside of a run
         yield
         return
-    from mc_pipeline.ledger.runs import heartbeat
 
     company = company_of(run)
     with heartbeat(

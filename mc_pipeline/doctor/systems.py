@@ -3,13 +3,14 @@
 from typing import TYPE_CHECKING
 
 from mc_pipeline.ledger import LedgerError
+from mc_pipeline.ledger.connections import SlotTimes
+from mc_pipeline.mailchimp.connections import ConnectionSlots
 from mc_pipeline.mailchimp.retry import RetryPolicy as MailchimpRetryPolicy
 from mc_pipeline.odoo.client import OdooClient, RetryPolicy, connect
 from mc_pipeline.settings import CompanySettings, Settings
 from mc_pipeline.sync.systems import Systems
 
 if TYPE_CHECKING:
-    from mc_pipeline.mailchimp.connections import ConnectionSlots
     from mc_pipeline.mailchimp.lists import ConnectedStore
 
 LONGEST_ANSWER_SECONDS = 30.0
@@ -63,10 +64,8 @@ class CheckupSystems(Systems):
             self._stores[company.mailchimp] = connected_stores(self.mailchimp(company))
         return self._stores[company.mailchimp]
 
-    def connection_slots(self, account: str, maximum: int) -> "ConnectionSlots | None":
+    def connection_slots(self, account: str, maximum: int) -> ConnectionSlots | None:
         """Share connections with running syncs, and wait a little for one; without a ledger take our own."""
-        from mc_pipeline.ledger.connections import SlotTimes
-
         try:
             times = SlotTimes(wait=LONGEST_WAIT_FOR_A_CONNECTION_SECONDS)
             return self.ledger.connections.slots(account, maximum, self.owner, times=times)

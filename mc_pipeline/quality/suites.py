@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from mc_pipeline.quality.syntax import is_valid_address
 from mc_pipeline.vocabulary import Owner
 
 if TYPE_CHECKING:
@@ -73,8 +74,6 @@ def _with_typed_email(partners: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _with_valid_email(partners: "pd.DataFrame") -> "pd.DataFrame":
-    from mc_pipeline.quality.syntax import is_valid_address
-
     rows = _with_typed_email(partners)
     return rows[rows["address"].map(is_valid_address).astype(bool)]
 

@@ -4,23 +4,33 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from mc_pipeline.domain.contacts.merge_fields import MERGE_FIELD_SOURCES
+from mc_pipeline.domain.contacts.rejections import open_refusals
+from mc_pipeline.domain.plan.first_loads import still_loading
 from mc_pipeline.domain.plan.guards import GuardReport, push_refusal
+from mc_pipeline.domain.plan.refusal_causes import OUTSIDE_THE_PERSON
+from mc_pipeline.domain.plan.refused_rows import rows_refused_before
+from mc_pipeline.domain.plan.stopped import waiting_for_creations
+from mc_pipeline.domain.plan.waiting_rows import with_waiting
 from mc_pipeline.ledger import Lease
 from mc_pipeline.ledger.troubles import Trouble
+from mc_pipeline.mailchimp.errors import MailchimpError
+from mc_pipeline.mailchimp.merge_fields import FieldProblem, ensure_merge_fields
 from mc_pipeline.masking import mask_text
+from mc_pipeline.push.member_writes import Fault, Fields, MemberWrites
+from mc_pipeline.push.plan import MEMBER_NOT_CREATED, NEVER_TRIED, push_plan
+from mc_pipeline.push.writer import Writer
 from mc_pipeline.settings import CompanySettings
+from mc_pipeline.sync.audience_troubles import troubles_of_push
 from mc_pipeline.sync.errors import SyncError
+from mc_pipeline.sync.observing import Audiences
+from mc_pipeline.sync.opt_outs.since import AskedSince
 from mc_pipeline.sync.planning import LEAKING, identity_of, judge_plan
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table, schemas
-
-if TYPE_CHECKING:
-    from mc_pipeline.mailchimp.merge_fields import FieldProblem
-    from mc_pipeline.push.member_writes import Fault, Fields
 
 _WORKERS = 4
 _ROWS_BETWEEN_REPORTS = 10_000
@@ -41,17 +51,6 @@ def apply_plan(
     Raises:
         SyncError: nothing of the plan may be applied; nothing was written.
     """
-    from mc_pipeline.domain.plan.first_loads import still_loading
-    from mc_pipeline.domain.plan.refusal_causes import OUTSIDE_THE_PERSON
-    from mc_pipeline.domain.plan.refused_rows import rows_refused_before
-    from mc_pipeline.domain.plan.stopped import waiting_for_creations
-    from mc_pipeline.domain.plan.waiting_rows import with_waiting
-    from mc_pipeline.push.member_writes import MemberWrites
-    from mc_pipeline.push.plan import MEMBER_NOT_CREATED, NEVER_TRIED, push_plan
-    from mc_pipeline.push.writer import Writer
-    from mc_pipeline.sync.observing import Audiences
-    from mc_pipeline.sync.opt_outs.since import AskedSince
-
     plans = systems.ledger.plans
     rows = plan.rows
     identity = identity_of(systems, company, plan)
@@ -165,8 +164,8 @@ class Pushed:
     plan_id: str
     report: GuardReport
     trouble: Mapping[str, str]
-    problems: "Mapping[str, Mapping[str, FieldProblem]]"
-    faults: "Sequence[Fault]"
+    problems: Mapping[str, Mapping[str, FieldProblem]]
+    faults: Sequence[Fault]
 
 
 @dataclass(frozen=True)
@@ -181,8 +180,8 @@ class Prepared:
     """
 
     unusable: dict[str, str] = field(default_factory=dict)
-    problems: "dict[str, Mapping[str, FieldProblem]]" = field(default_factory=dict)
-    fields: "dict[str, Fields]" = field(default_factory=dict)
+    problems: dict[str, Mapping[str, FieldProblem]] = field(default_factory=dict)
+    fields: dict[str, Fields] = field(default_factory=dict)
     broken: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
@@ -194,11 +193,6 @@ def _prepare_merge_fields(
     A field that cannot be written holds back itself alone. What the fields are like is kept: refusals that
     they caused are tried again when that changes.
     """
-    from mc_pipeline.domain.contacts.merge_fields import MERGE_FIELD_SOURCES
-    from mc_pipeline.mailchimp.errors import MailchimpError
-    from mc_pipeline.mailchimp.merge_fields import ensure_merge_fields
-    from mc_pipeline.push.member_writes import Fields
-
     # A row that is held back writes nothing, and its audience may not even be released for a first load.
     sent = plan[plan["held_back_because"] == ""]
     written = set(sent.loc[sent["operation"].isin(["create", "update", "change_email"]), "audience"])
@@ -249,9 +243,6 @@ def what_is_broken(
     systems: Systems, company: CompanySettings, contacts: Table, pushed: Pushed
 ) -> list[Trouble]:
     """Say what holds people back in the company's audiences, since this push or an earlier one."""
-    from mc_pipeline.domain.contacts.rejections import open_refusals
-    from mc_pipeline.sync.audience_troubles import troubles_of_push
-
     lists = {key: audience.list_id for key, audience in company.audiences.items()}
     return troubles_of_push(
         open_refusals(

@@ -1,21 +1,18 @@
 """Which orders stay with a customer who has no address, though the invoice address has one."""
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from mc_pipeline.domain.contacts.people import orders_bound_to_customer, orders_by_invoice_address
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from mc_pipeline.ledger import Ledger
+from mc_pipeline.ledger import Ledger
 
 
 def orders_bound(
-    ledger: "Ledger",
+    ledger: Ledger,
     company: str,
-    partners: "pd.DataFrame",
-    orders: "pd.DataFrame",
+    partners: pd.DataFrame,
+    orders: pd.DataFrame,
     *,
     others: Collection[int],
 ) -> frozenset[int]:

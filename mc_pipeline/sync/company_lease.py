@@ -5,19 +5,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING
 
+from mc_pipeline.ledger import Lease, LeaseHeldError
 from mc_pipeline.sync.errors import SyncError
 from mc_pipeline.sync.systems import Systems
-
-if TYPE_CHECKING:
-    from mc_pipeline.ledger import Lease
 
 _POLL_SECONDS = 2.0
 
 
 @contextmanager
-def company_lease(systems: Systems, company: str, run_id: str, log: logging.Logger) -> Iterator["Lease"]:
+def company_lease(systems: Systems, company: str, run_id: str, log: logging.Logger) -> Iterator[Lease]:
     """Hold the company's lease as this run.
 
     A run that is alive renews its lease, a crashed one does not: when the expiry stands still, it is waited
@@ -26,8 +23,6 @@ def company_lease(systems: Systems, company: str, run_id: str, log: logging.Logg
     Raises:
         SyncError: another run is syncing the company.
     """
-    from mc_pipeline.ledger import LeaseHeldError
-
     first_expiry: datetime | None = None
     while True:
         try:

@@ -4,6 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mc_pipeline.domain.errors import RuleError
+from mc_pipeline.ledger.company_records import RememberedPartner
+from mc_pipeline.odoo.errors import OdooFieldMissingError
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.settings.models import CompanyIfSettings
 from mc_pipeline.sync.systems import Systems
@@ -12,7 +15,6 @@ from mc_pipeline.tables import Table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mc_pipeline.ledger.company_records import RememberedPartner
     from mc_pipeline.odoo.partners import PartnersRead
 
 
@@ -37,9 +39,6 @@ def read_and_judge(
         company: the company.
         read: reads the partners, with the field of ``company_if`` or without.
     """
-    from mc_pipeline.domain.errors import RuleError
-    from mc_pipeline.odoo.errors import OdooFieldMissingError
-
     rule = company.company_if
     problem = ""
     try:
@@ -61,8 +60,6 @@ def require_company_if(partners: Table) -> None:
     Raises:
         RuleError: it names a field or a tag that Odoo does not have, or that fits several.
     """
-    from mc_pipeline.domain.errors import RuleError
-
     if problem := partners.facts.get(_PROBLEM):
         raise RuleError(problem)
 
@@ -84,9 +81,8 @@ def _judged(
     return replace(read, rows=rows.drop(columns=[*FOR_JUDGING], errors="ignore"))
 
 
-def _as_remembered(systems: Systems, rows: "pd.DataFrame") -> "dict[int, RememberedPartner]":
+def _as_remembered(systems: Systems, rows: "pd.DataFrame") -> dict[int, RememberedPartner]:
     from mc_pipeline.domain.contacts.company_records import to_remember
-    from mc_pipeline.ledger.company_records import RememberedPartner
 
     others = systems.erased.without(rows)
     others = others[~others["partner_id"].isin(systems.erased.partner_ids)]

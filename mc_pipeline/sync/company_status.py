@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from mc_pipeline.domain.company_status import (
     BROKEN,
@@ -16,13 +15,11 @@ from mc_pipeline.domain.company_status import (
     status_rows,
     without_what_is_told,
 )
+from mc_pipeline.ledger import Ledger
+from mc_pipeline.ledger.troubles import OpenTrouble, Trouble, TroubleKind
 from mc_pipeline.masking import mask_text
 from mc_pipeline.tables import Table, schemas
 from mc_pipeline.vocabulary import Owner
-
-if TYPE_CHECKING:
-    from mc_pipeline.ledger import Ledger
-    from mc_pipeline.ledger.troubles import OpenTrouble
 
 _ABOUT = "company_status/"
 """Before the name of a step: what ``company_status`` reports of it, beside what the step reports itself."""
@@ -32,7 +29,7 @@ RUN_ID, JOB, SYNCED_AT = "run_id", "job", "synced_at"
 
 
 def find_status(
-    company: str, run_id: str, events: RunEvents, ledger: "Callable[[], Ledger]", now: datetime
+    company: str, run_id: str, events: RunEvents, ledger: Callable[[], Ledger], now: datetime
 ) -> list[StatusRow]:
     """Return what is open in a company after a run; what the run shows is kept for later runs.
 
@@ -50,7 +47,7 @@ def find_status(
         return status_rows(reports, run_id, None)
 
 
-def status_of(company: str, run_id: str, ledger: "Ledger") -> list[StatusRow]:
+def status_of(company: str, run_id: str, ledger: Ledger) -> list[StatusRow]:
     """Return what is open in a company by the ledger, as this run, or the last one that looked, left it."""
     run = ledger.runs.known([run_id]).get(run_id)
     began_at = run.started_at if run else None
@@ -85,10 +82,8 @@ def rows_of(table: Table) -> list[StatusRow]:
     ]
 
 
-def _keep(company: str, run_id: str, events: RunEvents, ledger: "Ledger") -> None:
+def _keep(company: str, run_id: str, events: RunEvents, ledger: Ledger) -> None:
     """Keep what the run shows, by step: what is gone is known when the step runs again."""
-    from mc_pipeline.ledger.troubles import Trouble, TroubleKind
-
     known = ledger.troubles.open(company)
     reported = {(each.step, each.trouble.kind.value) for each in known if each.run_id == run_id}
     told_before = {each.step for each in known}
@@ -99,7 +94,7 @@ def _keep(company: str, run_id: str, events: RunEvents, ledger: "Ledger") -> Non
             ledger.troubles.report(company, about, run_id, troubles)
 
 
-def _as_report(found: "OpenTrouble") -> Report:
+def _as_report(found: OpenTrouble) -> Report:
     return Report(
         **{**vars(found.trouble), "kind": found.trouble.kind.value},
         step=found.step.removeprefix(_ABOUT),
@@ -109,7 +104,7 @@ def _as_report(found: "OpenTrouble") -> Report:
     )
 
 
-def _waiting_plans(company: str, ledger: "Ledger") -> dict[str, tuple[Finding, datetime]]:
+def _waiting_plans(company: str, ledger: Ledger) -> dict[str, tuple[Finding, datetime]]:
     """Plans that wait, by id, with when they were made."""
     return {
         plan.plan_id: (

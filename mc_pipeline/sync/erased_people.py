@@ -7,15 +7,16 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from mc_pipeline.domain.errors import RuleError
+from mc_pipeline.ledger import Ledger
+from mc_pipeline.ledger.erasures import Tombstone
 from mc_pipeline.sync.errors import SyncError
+from mc_pipeline.tables import Table, schemas
+from mc_pipeline.tables.erasing import ABOUT_PARTNERS
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from mc_pipeline.domain.erasure import Pseudonyms
-    from mc_pipeline.ledger import Ledger
-    from mc_pipeline.ledger.erasures import Tombstone
-    from mc_pipeline.tables import Table
 
 ERASURE_KEY_VARIABLE = "MC_PIPELINE_ERASURE_KEY"
 
@@ -47,7 +48,7 @@ def erasure_pseudonyms() -> "Pseudonyms":
 class ErasedPeople:
     """Everybody who was erased until a moment, by pseudonym and by partner."""
 
-    def __init__(self, pseudonyms: "Pseudonyms | None", tombstones: "Sequence[Tombstone]") -> None:
+    def __init__(self, pseudonyms: "Pseudonyms | None", tombstones: Sequence[Tombstone]) -> None:
         self._pseudonyms = pseudonyms
         self._erased = frozenset(tombstone.pseudonym for tombstone in tombstones)
         self.erased_at: dict[int, datetime] = {}
@@ -69,7 +70,7 @@ class ErasedPeople:
         return frozenset(self.erased_at)
 
     @classmethod
-    def of(cls, ledger: "Ledger") -> Self:
+    def of(cls, ledger: Ledger) -> Self:
         """Load the tombstones; without any, no key is needed.
 
         Raises:
@@ -118,15 +119,13 @@ class ErasedPeople:
             gone |= rows[column].map(lambda each: isinstance(each, str) and self.includes(each)).astype(bool)
         return rows[~gone].reset_index(drop=True), rows[gone].reset_index(drop=True)
 
-    def left_out_of(self, name: str, table: "Table") -> "Table":
+    def left_out_of(self, name: str, table: Table) -> Table:
         """The table called ``name`` as it is without them, whether it is being stored or loaded.
 
         A row is removed if a text of it contains an erased address, or when the table was read before its
         partner was erased: then the partner may have had another address. Later the partner stays, with
         another address and without evidence of consent from before. An order stays as one of somebody erased.
         """
-        from mc_pipeline.tables import schemas
-
         if self._pseudonyms is None or table.rows.empty:
             return table
         rows = table.rows
@@ -145,9 +144,6 @@ class ErasedPeople:
         import pandas as pd
         import pyarrow as pa
         import pyarrow.compute as pc
-
-        from mc_pipeline.tables import schemas
-        from mc_pipeline.tables.erasing import ABOUT_PARTNERS
 
         gone = pd.Series(False, index=rows.index)
         columns = schemas.ALL[name].columns if name in schemas.ALL else schemas.ODOO_RECORDS.columns

@@ -15,16 +15,19 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from mc_pipeline.digests import subscriber_hash
+from mc_pipeline.ledger import Lease
 from mc_pipeline.masking import mask_email
 from mc_pipeline.sync.company_lease import company_lease
 from mc_pipeline.sync.erased_people import erasure_pseudonyms
 from mc_pipeline.sync.errors import SyncError
+from mc_pipeline.sync.opt_outs.lease import hearing_lease, opt_out_lease
 from mc_pipeline.sync.systems import Systems
+from mc_pipeline.tables.erasing import erase_from_tables
 from mc_pipeline.vocabulary import OutcomeKind
 
 if TYPE_CHECKING:
     from mc_pipeline.domain.erasure import Pseudonyms
-    from mc_pipeline.ledger import Lease
     from mc_pipeline.mailchimp.client import MailchimpClient
 
 
@@ -69,8 +72,6 @@ def erase(systems: Systems, request: ErasureRequest, run_id: str, log: logging.L
         SyncError: the request names nobody or somebody unknown, the key is missing, or a company is being
             synced. What was begun is finished by erasing again.
     """
-    from mc_pipeline.sync.opt_outs.lease import hearing_lease, opt_out_lease
-
     pseudonyms = erasure_pseudonyms()
     people = _people(systems, request)
     if request.dry_run:
@@ -213,9 +214,7 @@ def _everywhere(systems: Systems) -> Any:
 
 
 def _look(systems: Systems, person: PersonToErase) -> None:
-    from mc_pipeline.digests import subscriber_hash
     from mc_pipeline.mailchimp.members import get_member
-    from mc_pipeline.tables.erasing import erase_from_tables
 
     for where, client, list_id in _audiences(systems):
         member = get_member(client, list_id, subscriber_hash(person.email))
@@ -239,15 +238,13 @@ def _look(systems: Systems, person: PersonToErase) -> None:
 def _erase(
     systems: Systems,
     person: PersonToErase,
-    leases: Mapping[str, "Lease"],
+    leases: Mapping[str, Lease],
     run_id: str,
 ) -> None:
-    from mc_pipeline.digests import subscriber_hash
     from mc_pipeline.mailchimp.members import delete_member_permanently
     from mc_pipeline.push.erasing import erase_from_store
     from mc_pipeline.push.store_writes import StoreWrites
     from mc_pipeline.push.writer import Writer
-    from mc_pipeline.tables.erasing import erase_from_tables
 
     # While the ledger knows the address: by it the orders and the customer are found.
     for company_key, lease in leases.items():

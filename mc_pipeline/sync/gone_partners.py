@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from mc_pipeline.ledger.troubles import Trouble, TroubleKind
+from mc_pipeline.odoo.errors import OdooError
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table
@@ -22,7 +23,6 @@ def find_gone_partners(
     be looked for, are what is reported.
     """
     from mc_pipeline.domain.contacts.gone_partners import list_gone_partners, members_without_partner
-    from mc_pipeline.odoo.errors import OdooError
     from mc_pipeline.odoo.partners_elsewhere import PartnerFate, fates_of
 
     members = members_without_partner(records, partners.rows, systems.erased.partner_ids)

@@ -7,24 +7,20 @@ blacklist is removed only if the ledger knows that the pipeline made it, and wha
 waits for a person.
 """
 
-from typing import TYPE_CHECKING
-
+from mc_pipeline.ledger import Ledger
 from mc_pipeline.sync.errors import SyncError
 from mc_pipeline.tables.mark import UNKNOWN, TablesMark, has_tables, read_mark, write_mark
-
-if TYPE_CHECKING:
-    from mc_pipeline.ledger import Ledger
 
 ACCEPT = "mc-pipeline ledger accept"
 
 
-def note_tables_of_before(ledger: "Ledger") -> None:
+def note_tables_of_before(ledger: Ledger) -> None:
     """Remember that the tables are another ledger's, before this new one knows anything."""
     if read_mark() is None and ledger.identities.is_blank() and has_tables():
         write_mark(UNKNOWN)
 
 
-def why_not_this_ledger(ledger: "Ledger") -> str:
+def why_not_this_ledger(ledger: Ledger) -> str:
     """Say how the ledger differs from the one that the tables were made with; empty: it does not."""
     mark = read_mark()
     if mark is None:
@@ -40,7 +36,7 @@ def why_not_this_ledger(ledger: "Ledger") -> str:
     return ""
 
 
-def what_to_do(ledger: "Ledger") -> str:
+def what_to_do(ledger: Ledger) -> str:
     """Say what is wrong with the ledger and what a person does about it, in one sentence; empty: nothing."""
     because = why_not_this_ledger(ledger)
     if not because:
@@ -52,7 +48,7 @@ def what_to_do(ledger: "Ledger") -> str:
     )
 
 
-def refuse_another_ledger(ledger: "Ledger") -> None:
+def refuse_another_ledger(ledger: Ledger) -> None:
     """Stop a step that writes, or plans writes.
 
     Raises:
@@ -62,14 +58,14 @@ def refuse_another_ledger(ledger: "Ledger") -> None:
         raise SyncError(sentence, allow_retries=False)
 
 
-def mark_tables(ledger: "Ledger") -> None:
+def mark_tables(ledger: Ledger) -> None:
     """Note beside the tables how far the ledger has come, unless they are another ledger's."""
     if not why_not_this_ledger(ledger):
         own = ledger.identities.advance()
         write_mark(TablesMark(own.ledger_id, own.count))
 
 
-def accept(ledger: "Ledger", *, by: str, reason: str) -> None:
+def accept(ledger: Ledger, *, by: str, reason: str) -> None:
     """Let this ledger take the place of the one that the tables were made with.
 
     From now on only consent that is newer subscribes anybody: of older consent nobody knows any more whether

@@ -12,10 +12,15 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from mc_pipeline.digests import subscriber_hash
+from mc_pipeline.domain.completeness import AudienceInDoubt
+from mc_pipeline.ledger import Finding, Lease
 from mc_pipeline.ledger.troubles import Trouble, TroubleKind
+from mc_pipeline.mailchimp.errors import MailchimpError, MailchimpNotFoundError
 from mc_pipeline.masking import mask_text
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.errors import SyncError
+from mc_pipeline.sync.opt_outs.erased import take_members
 from mc_pipeline.sync.opt_outs.troubles import NOT_REACHED, account_trouble
 from mc_pipeline.sync.reads import incomplete_read, shrunk_since
 from mc_pipeline.sync.systems import Systems
@@ -25,8 +30,6 @@ from mc_pipeline.vocabulary import EventSource, Owner
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mc_pipeline.domain.completeness import AudienceInDoubt
-    from mc_pipeline.ledger import Finding, Lease
     from mc_pipeline.mailchimp.lists import Audience
 
 _AUDIENCES, _SHRUNK = "audiences", "shrunk"
@@ -130,10 +133,8 @@ class Audiences:
         )
 
     @property
-    def in_doubt(self) -> "dict[str, AudienceInDoubt]":
+    def in_doubt(self) -> dict[str, AudienceInDoubt]:
         """Those of which it is not known who is in them, for the rules, by list id."""
-        from mc_pipeline.domain.completeness import AudienceInDoubt
-
         return {
             each.list_id: AudienceInDoubt(
                 each.name, seen=each.described is not None, gone=each.gone, because=each.because
@@ -149,7 +150,7 @@ class Observation:
 
     table: Table
     audiences: Audiences
-    origins: "Mapping[tuple[str, str], Finding]"
+    origins: Mapping[tuple[str, str], Finding]
 
     @property
     def read(self) -> list[str]:
@@ -173,11 +174,11 @@ class Observation:
 class _Part:
     rows: "pd.DataFrame"
     observed_at: datetime
-    origins: "Mapping[tuple[str, str], Finding]"
+    origins: Mapping[tuple[str, str], Finding]
 
 
 def observe_audiences(
-    systems: Systems, company: CompanySettings, lease: "Lease", run_id: str, log: logging.Logger
+    systems: Systems, company: CompanySettings, lease: Lease, run_id: str, log: logging.Logger
 ) -> Observation:
     """Read every audience of the company.
 
@@ -186,8 +187,6 @@ def observe_audiences(
         LeaseLostError: the run is not the company's writer any more.
     """
     import pandas as pd
-
-    from mc_pipeline.mailchimp.errors import MailchimpError, MailchimpNotFoundError
 
     known: list[KnownAudience] = []
     parts: list[_Part] = []
@@ -242,8 +241,6 @@ def confirm_absences(
 
     Only in audiences that were read: in one that is not there, nobody is.
     """
-    from mc_pipeline.digests import subscriber_hash
-    from mc_pipeline.mailchimp.errors import MailchimpError
     from mc_pipeline.mailchimp.members import get_member
 
     absent = systems.ledger.members.absent(company.key)
@@ -298,8 +295,6 @@ def troubles_of_audiences(company: CompanySettings, audiences: Audiences) -> lis
 
 def _take_erased(systems: Systems, company: CompanySettings, theirs: "pd.DataFrame") -> None:
     """For erased members only their opt-outs are applied (rule 10.1)."""
-    from mc_pipeline.sync.opt_outs.erased import take_members
-
     for (name, list_id), rows in theirs.groupby(["audience", "list_id"]):
         take_members(
             systems.ledger,
@@ -367,7 +362,7 @@ def _as_fact(audience: KnownAudience) -> dict[str, Any]:
 
 def _origins_of_returns(
     systems: Systems, company: CompanySettings, members: Table
-) -> "Mapping[tuple[str, str], Finding]":
+) -> Mapping[tuple[str, str], Finding]:
     """Find out who resubscribed themselves since the audiences were read for opt-outs a moment ago."""
     from mc_pipeline.sync.opt_outs.deliveries import Deliveries
     from mc_pipeline.sync.opt_outs.origins import Origins

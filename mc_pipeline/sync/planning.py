@@ -18,7 +18,8 @@ from mc_pipeline.domain.plan.waiting_rows import why_rows_wait
 from mc_pipeline.ledger import Ledger, PlanRecord
 from mc_pipeline.ledger.standing_opt_outs import EVIDENCE_WITHDRAWN
 from mc_pipeline.mailchimp.client import MailchimpClient
-from mc_pipeline.mailchimp.lists import Audience
+from mc_pipeline.mailchimp.errors import MailchimpError
+from mc_pipeline.mailchimp.lists import Audience, welcome_automations
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.observing import Audiences
 from mc_pipeline.sync.opt_outs.following import lost_evidence, opted_out_since
@@ -246,9 +247,6 @@ def _greetings(
 
 def _automations(client: "MailchimpClient", list_id: str) -> list[str]:
     """Return the welcome automations that are known; what Mailchimp does not answer holds up no plan."""
-    from mc_pipeline.mailchimp.errors import MailchimpError
-    from mc_pipeline.mailchimp.lists import welcome_automations
-
     try:
         return welcome_automations(client, list_id) or []
     except MailchimpError:

@@ -4,15 +4,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mc_pipeline.domain.completeness import shrunk_because
+from mc_pipeline.ledger.troubles import Trouble, TroubleKind
+from mc_pipeline.odoo.errors import OdooError
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.snapshots import StoredSnapshots
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table, TableColumns, schemas
 from mc_pipeline.tables.elsewhere import customers_elsewhere_in
+from mc_pipeline.tables.parquet import stored_table
 from mc_pipeline.vocabulary import Owner
 
 if TYPE_CHECKING:
-    from mc_pipeline.ledger.troubles import Trouble
     from mc_pipeline.odoo.changes import Reading
     from mc_pipeline.odoo.reading import OdooRead
 
@@ -29,9 +31,8 @@ def report_read(systems: Systems, company: CompanySettings, run_id: str, name: s
     systems.ledger.troubles.report(company.key, name, run_id, found)
 
 
-def incomplete_read(company: str, name: str, because: str) -> "Trouble":
+def incomplete_read(company: str, name: str, because: str) -> Trouble:
     """A read that may not be the whole truth: it waits for a person, or for a later run."""
-    from mc_pipeline.ledger.troubles import Trouble, TroubleKind
     from mc_pipeline.odoo.reading import is_right_missing
 
     released_by = release_of(company, name)
@@ -119,9 +120,7 @@ def find_customers_elsewhere(systems: Systems, company: CompanySettings) -> tupl
 
     Where Odoo cannot be asked, they are those of the last table, and the note says so; empty otherwise.
     """
-    from mc_pipeline.odoo.errors import OdooError
     from mc_pipeline.odoo.partners_elsewhere import customers_elsewhere
-    from mc_pipeline.tables.parquet import stored_table
 
     note = ""
     try:

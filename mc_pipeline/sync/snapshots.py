@@ -9,15 +9,15 @@ import logging
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from upath import UPath
+
 from mc_pipeline.tables import Table, schemas
-from mc_pipeline.tables.parquet import read_table, storage_folder, store_table
+from mc_pipeline.tables.parquet import ErasedByNow, read_table, storage_folder, store_table
 
 if TYPE_CHECKING:
     import pandas as pd
-    from upath import UPath
 
     from mc_pipeline.odoo.changes import Reading, Snapshot
-    from mc_pipeline.tables.parquet import ErasedByNow
 
 
 _log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class StoredSnapshots:
             _log.warning("%s cannot be updated (%s): %s is read completely", path, error, model)
             return None
 
-    def keep(self, reading: "Reading", people: "ErasedByNow") -> None:
+    def keep(self, reading: "Reading", people: ErasedByNow) -> None:
         """Store what a run read, in place of what earlier runs read; nothing of people who were erased.
 
         The next run finds such a record missing, reads it again and drops it again.
@@ -68,7 +68,7 @@ class StoredSnapshots:
             for path in list(self._folder.iterdir()):
                 path.unlink()
 
-    def _path(self, model: str) -> "UPath":
+    def _path(self, model: str) -> UPath:
         return self._folder / f"{model}.parquet"
 
 

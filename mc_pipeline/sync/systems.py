@@ -7,19 +7,20 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from mc_pipeline.ledger import Ledger
+from mc_pipeline.mailchimp.connections import ConnectionSlots
+from mc_pipeline.mailchimp.retry import RetryPolicy as MailchimpRetryPolicy
+from mc_pipeline.odoo.errors import OdooError
 from mc_pipeline.settings import CompanySettings, Settings
+from mc_pipeline.sync.erased_people import ErasedPeople
 from mc_pipeline.sync.errors import SyncError
+from mc_pipeline.sync.known_ledger import mark_tables, note_tables_of_before, why_not_this_ledger
 
 if TYPE_CHECKING:
-    from mc_pipeline.ledger import Ledger
     from mc_pipeline.mailchimp.client import MailchimpClient
-    from mc_pipeline.mailchimp.connections import ConnectionSlots
     from mc_pipeline.mailchimp.lists import Audience
-    from mc_pipeline.mailchimp.retry import RetryPolicy as MailchimpRetryPolicy
     from mc_pipeline.odoo.client import OdooClient
     from mc_pipeline.odoo.client import RetryPolicy as OdooRetryPolicy
-    from mc_pipeline.odoo.errors import OdooError
-    from mc_pipeline.sync.erased_people import ErasedPeople
 
 
 LEASE_TIME_TO_LIVE = timedelta(minutes=3)
@@ -47,7 +48,7 @@ class Systems:
         clock: Callable[[], datetime] = utc_now,
         lease_time_to_live: timedelta | None = None,
         odoo_retry: "OdooRetryPolicy | None" = None,
-        mailchimp_retry: "MailchimpRetryPolicy | None" = None,
+        mailchimp_retry: MailchimpRetryPolicy | None = None,
         impatient_seconds: float = 30.0,
     ) -> None:
         self.settings = settings
@@ -83,23 +84,18 @@ class Systems:
             ) from None
 
     @cached_property
-    def ledger(self) -> "Ledger":
-        from mc_pipeline.ledger import Ledger
-        from mc_pipeline.sync.known_ledger import note_tables_of_before
-
+    def ledger(self) -> Ledger:
         opened = Ledger.open(clock=self.now)
         note_tables_of_before(opened)
         return opened
 
     @property
-    def erased(self) -> "ErasedPeople":
+    def erased(self) -> ErasedPeople:
         """Who was erased until this moment: a person may be erased while a run is in progress."""
         return self.erased_by_now()
 
-    def erased_by_now(self) -> "ErasedPeople":
+    def erased_by_now(self) -> ErasedPeople:
         """Who was erased until this moment; the same object as long as that is nobody else."""
-        from mc_pipeline.sync.erased_people import ErasedPeople
-
         version = self.ledger.erasures.version()
         if self._erased is None or self._erased[0] != version:
             self._erased = (version, ErasedPeople.of(self.ledger))
@@ -107,14 +103,10 @@ class Systems:
 
     def why_not_this_ledger(self) -> str:
         """Say how the ledger differs from the one of the stored tables; empty: it does not."""
-        from mc_pipeline.sync.known_ledger import why_not_this_ledger
-
         return why_not_this_ledger(self.ledger)
 
     def mark_tables(self) -> None:
         """Note beside the tables, after one was stored, which ledger they belong to."""
-        from mc_pipeline.sync.known_ledger import mark_tables
-
         mark_tables(self.ledger)
 
     def forget_again(self) -> None:
@@ -134,7 +126,6 @@ class Systems:
         """Connect to Odoo as the company sees it: its own and the shared records, nothing else."""
         if company.key not in self._odoo:
             from mc_pipeline.odoo.client import RetryPolicy, connect
-            from mc_pipeline.odoo.errors import OdooError
 
             # Asked once: after a few refused logins Odoo locks out the machine, and waits add up.
             if company.key in self._odoo_refusals:
@@ -157,11 +148,10 @@ class Systems:
         key = (company.mailchimp, impatient)
         if key not in self._mailchimp:
             from mc_pipeline.mailchimp.client import MailchimpClient
-            from mc_pipeline.mailchimp.retry import RetryPolicy
 
             retry, timeout = self.mailchimp_retry, account.timeout_seconds
             if impatient:
-                retry = retry or RetryPolicy(attempts=3, total_seconds=30, longest_wait_seconds=8)
+                retry = retry or MailchimpRetryPolicy(attempts=3, total_seconds=30, longest_wait_seconds=8)
                 timeout = min(timeout, self.impatient_seconds)
             if company.mailchimp not in self._slots:
                 self._slots[company.mailchimp] = self.connection_slots(
@@ -178,7 +168,7 @@ class Systems:
             )
         return self._mailchimp[key]
 
-    def connection_slots(self, account: str, maximum: int) -> "ConnectionSlots | None":
+    def connection_slots(self, account: str, maximum: int) -> ConnectionSlots | None:
         """Return the connections of a Mailchimp user that the ledger shares out among all processes."""
         return self.ledger.connections.slots(account, maximum, self.owner)
 

@@ -21,8 +21,11 @@ from mc_pipeline.defs.presentation import (
 )
 from mc_pipeline.sync.company_lease import company_lease
 from mc_pipeline.sync.company_records import require_company_if
+from mc_pipeline.sync.gone_partners import find_gone_partners
 from mc_pipeline.sync.known_ledger import refuse_another_ledger
+from mc_pipeline.sync.observing import Audiences, confirm_absences, observe_audiences, troubles_of_audiences
 from mc_pipeline.sync.systems import Systems
+from mc_pipeline.sync.waiting import what_waits
 from mc_pipeline.tables import Table, schemas
 from mc_pipeline.tables.elsewhere import customers_elsewhere_in
 from mc_pipeline.tables.parquet import COLUMNS
@@ -31,7 +34,6 @@ from mc_pipeline.vocabulary import Owner
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mc_pipeline.sync.observing import Audiences
 
 ONLY_WHICH_AUDIENCES: Mapping[str, Any] = {COLUMNS: ["list_id", "status"]}
 """Metadata of the input mailchimp_members where it is needed for which audiences were read, and whether
@@ -64,7 +66,6 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
     ) -> dg.MaterializeResult[Table]:
         from mc_pipeline.push.member_settling import settle_batches, settle_by_observation
         from mc_pipeline.push.writer import Writer
-        from mc_pipeline.sync.observing import confirm_absences, observe_audiences, troubles_of_audiences
 
         company = systems.company(context.partition_key)
         client = systems.mailchimp(company)
@@ -159,8 +160,6 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         from mc_pipeline.domain.plan.not_taken_back import contacts_not_taken_back
         from mc_pipeline.odoo.tags import read_tag_paths
         from mc_pipeline.sync.contact_inputs import contact_inputs
-        from mc_pipeline.sync.gone_partners import find_gone_partners
-        from mc_pipeline.sync.observing import Audiences
         from mc_pipeline.sync.opt_outs.changed_addresses import open_changes
         from mc_pipeline.sync.opt_outs.hearing import hear_other_companies
 
@@ -335,7 +334,6 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         systems: dg.ResourceParam[Systems],
     ) -> dg.MaterializeResult[Table]:
         from mc_pipeline.sync.applying import apply_plan, what_is_broken
-        from mc_pipeline.sync.waiting import what_waits
 
         refuse_another_ledger(systems.ledger)
         company = systems.company(context.partition_key)
@@ -392,7 +390,7 @@ def not_applied(rows: "pd.DataFrame") -> "pd.DataFrame":
     return rows[~rows["outcome"].isin(["applied", "unchanged", WAITS])]
 
 
-def unread_table(audiences: "Audiences") -> dg.MetadataValue:
+def unread_table(audiences: Audiences) -> dg.MetadataValue:
     """List the audiences that were not read, or not completely, with the reason."""
     import pandas as pd
 

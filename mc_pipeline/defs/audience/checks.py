@@ -17,8 +17,10 @@ from mc_pipeline.defs.presentation import (
     records_table,
     unless_empty,
 )
+from mc_pipeline.domain.consent.old_opt_outs import what_waits
 from mc_pipeline.domain.contacts.names import WHAT_TO_DO
 from mc_pipeline.settings import CompanySettings
+from mc_pipeline.sync.observing import Audiences
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table
 from mc_pipeline.vocabulary import Owner
@@ -107,7 +109,6 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
         mailchimp_members: Table,
         systems: dg.ResourceParam[Systems],
     ) -> Iterator[dg.AssetCheckResult]:
-        from mc_pipeline.domain.consent.old_opt_outs import what_waits
         from mc_pipeline.sync.planning import identity_of, judge_plan, leaks_of, mailed_by
 
         company = systems.company(context.partition_key)
@@ -285,8 +286,6 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
         mailchimp_members: Table,
         systems: dg.ResourceParam[Systems],
     ) -> Iterator[dg.AssetCheckResult]:
-        from mc_pipeline.sync.observing import Audiences
-
         known = Audiences.of(mailchimp_members, systems.company(context.partition_key))
         incomplete = mailchimp_members.incomplete_because
         said = [each.sentence for each in known.unread]

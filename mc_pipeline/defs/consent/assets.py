@@ -20,7 +20,22 @@ from mc_pipeline.defs.presentation import (
     table_metadata,
     unless_empty,
 )
+from mc_pipeline.domain.consent.old_opt_outs import people_that_wait
+from mc_pipeline.domain.consent.usual_numbers import carried_numbers
+from mc_pipeline.ledger import LeaseHeldError, LeaseLostError
+from mc_pipeline.ledger.due_in_odoo import CONFLICT
+from mc_pipeline.odoo.errors import OdooError
+from mc_pipeline.sync.observing import Audiences
+from mc_pipeline.sync.opt_outs.lease import opt_out_lease
 from mc_pipeline.sync.opt_outs.tables import LAST_DAY, SETTLED, USUAL, carried_table, heard_table, undone
+from mc_pipeline.sync.opt_outs.troubles import (
+    BOTH,
+    ODOO,
+    not_carried,
+    not_heard,
+    not_unsubscribed,
+    waiting_for_a_release,
+)
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table, schemas
 from mc_pipeline.vocabulary import OdooAction, Owner
@@ -54,9 +69,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
     def mailchimp_opt_outs(
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult[Table]:
-        from mc_pipeline.odoo.errors import OdooError
         from mc_pipeline.sync.opt_outs.hearing import Hearing
-        from mc_pipeline.sync.opt_outs.troubles import not_heard
 
         company = systems.company(context.partition_key)
         began = systems.now()
@@ -107,13 +120,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
     def odoo_opt_outs(
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult[Table]:
-        from mc_pipeline.domain.consent.old_opt_outs import people_that_wait
-        from mc_pipeline.domain.consent.usual_numbers import carried_numbers
-        from mc_pipeline.ledger import LeaseHeldError, LeaseLostError
-        from mc_pipeline.ledger.due_in_odoo import CONFLICT
         from mc_pipeline.sync.opt_outs.into_odoo import CarriedIntoOdoo, carry_into_odoo, nothing_carried
-        from mc_pipeline.sync.opt_outs.lease import opt_out_lease
-        from mc_pipeline.sync.opt_outs.troubles import ODOO, not_carried, waiting_for_a_release
 
         company = systems.company(context.partition_key)
         began = systems.now()
@@ -171,14 +178,11 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
     def mailchimp_unsubscribes(
         context: dg.AssetExecutionContext, odoo_opt_outs: Table, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult[Table]:
-        from mc_pipeline.ledger import LeaseHeldError, LeaseLostError
         from mc_pipeline.sync.opt_outs.into_mailchimp import (
             CarriedIntoMailchimp,
             carry_into_mailchimp,
             nothing_carried,
         )
-        from mc_pipeline.sync.opt_outs.lease import opt_out_lease
-        from mc_pipeline.sync.opt_outs.troubles import not_unsubscribed
 
         company = systems.company(context.partition_key)
         began = systems.now()
@@ -249,11 +253,7 @@ def consent_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefiniti
         mailchimp_members: Table,
         systems: dg.ResourceParam[Systems],
     ) -> dg.MaterializeResult[Table]:
-        from mc_pipeline.ledger import LeaseHeldError, LeaseLostError
-        from mc_pipeline.sync.observing import Audiences
         from mc_pipeline.sync.opt_outs.comparing import Observed, carry_what_was_missed, nothing_compared
-        from mc_pipeline.sync.opt_outs.lease import opt_out_lease
-        from mc_pipeline.sync.opt_outs.troubles import BOTH, not_carried
 
         company = systems.company(context.partition_key)
         observed = Observed(

@@ -13,6 +13,9 @@ from mc_pipeline.defs.presentation import (
     records_table,
     unless_empty,
 )
+from mc_pipeline.domain.consent.old_opt_outs import people_that_wait, what_waits
+from mc_pipeline.domain.consent.usual_numbers import OptOutNumbers
+from mc_pipeline.ledger.due_in_odoo import CONFLICT, REFUSED
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.opt_outs.tables import FIRST_READ, LAST_DAY, TROUBLE, USUAL, undone
 from mc_pipeline.sync.systems import Systems
@@ -149,8 +152,6 @@ def opt_outs_agree(systems: Systems, company: CompanySettings) -> dg.AssetCheckR
     import pandas as pd
 
     from mc_pipeline.domain.consent.odoo_opt_outs import CONFLICTS
-    from mc_pipeline.domain.consent.old_opt_outs import people_that_wait, what_waits
-    from mc_pipeline.ledger.due_in_odoo import CONFLICT, REFUSED
     from mc_pipeline.sync.opt_outs.following import people_not_followed
 
     open_rows = pd.DataFrame(
@@ -213,8 +214,6 @@ def opt_outs_agree(systems: Systems, company: CompanySettings) -> dg.AssetCheckR
 
 def opt_outs_are_usual(opt_outs: Table) -> dg.AssetCheckResult:
     """Compare the opt-outs of the last 24 hours with the average of the 28 days before."""
-    from mc_pipeline.domain.consent.usual_numbers import OptOutNumbers
-
     numbers = OptOutNumbers(int(opt_outs.facts[LAST_DAY]), float(opt_outs.facts[USUAL]))
     first = bool(opt_outs.facts[FIRST_READ])
     told = f"{numbers.last_day:,} opt-outs in the last 24 hours; the usual number is {numbers.usual:,.1f}."

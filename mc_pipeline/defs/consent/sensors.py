@@ -16,6 +16,7 @@ import dagster as dg
 from mc_pipeline.defs.dead_runs import end_dead_runs_at_a_tick
 from mc_pipeline.defs.partitions import COMPANY_TAG
 from mc_pipeline.defs.sensing import is_under_way, reason_of
+from mc_pipeline.mailchimp.retry import RetryPolicy
 from mc_pipeline.settings import Settings
 from mc_pipeline.sync.systems import Systems, utc_now
 
@@ -66,7 +67,6 @@ def consent_sensors(settings: Settings, *, job: str) -> list[dg.SensorDefinition
         ),
     )
     def mailchimp_opt_outs(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        from mc_pipeline.mailchimp.retry import RetryPolicy
         from mc_pipeline.odoo.client import RetryPolicy as OdooRetryPolicy
         from mc_pipeline.sync.opt_outs.looking import Look, Trouble, look
 

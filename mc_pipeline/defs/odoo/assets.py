@@ -20,6 +20,7 @@ from mc_pipeline.defs.presentation import (
 )
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.company_records import read_and_judge
+from mc_pipeline.sync.opt_outs.erased import due_since_known
 from mc_pipeline.sync.reads import find_customers_elsewhere, observe_table, remember, report_read, table_of
 from mc_pipeline.sync.snapshots import StoredSnapshots
 from mc_pipeline.sync.systems import Systems
@@ -53,7 +54,6 @@ def odoo_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinition]
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
     ) -> dg.MaterializeResult[Table]:
         from mc_pipeline.odoo.partners import read_partners
-        from mc_pipeline.sync.opt_outs.erased import due_since_known
 
         company = systems.company(context.partition_key)
         consent_fields = {

@@ -10,6 +10,7 @@ from mc_pipeline.defs.presentation import LISTED_ROWS, document_link, listed, pa
 from mc_pipeline.masking import mask_email
 from mc_pipeline.quality import suites
 from mc_pipeline.quality.results import check_result
+from mc_pipeline.quality.runner import run_expectations
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table
 from mc_pipeline.vocabulary import Owner
@@ -42,8 +43,6 @@ def odoo_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefini
     def odoo_partners_checks(
         context: dg.AssetCheckExecutionContext, odoo_partners: Table, systems: dg.ResourceParam[Systems]
     ) -> Iterator[dg.AssetCheckResult]:
-        from mc_pipeline.quality.runner import run_expectations
-
         emails = dict(zip(odoo_partners.rows["partner_id"], odoo_partners.rows["email"], strict=True))
         for result in run_expectations(odoo_partners.rows, suites.ODOO_PARTNERS):
             yield check_result(

@@ -18,10 +18,13 @@ from mc_pipeline.defs.presentation import (
 )
 from mc_pipeline.defs.revenue.report import Reconciliation, bridge_steps, report_markdown
 from mc_pipeline.defs.store.assets import said_of_stores
+from mc_pipeline.ledger import AboutOrder
+from mc_pipeline.mailchimp.errors import MailchimpError, MailchimpNotFoundError
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.company_lease import company_lease
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table, schemas
+from mc_pipeline.tables.csv_files import write_csv
 from mc_pipeline.tables.parquet import storage_folder, stored_table
 from mc_pipeline.vocabulary import Owner
 
@@ -191,7 +194,6 @@ def _held(
     """
     import pandas as pd
 
-    from mc_pipeline.mailchimp.errors import MailchimpError, MailchimpNotFoundError
     from mc_pipeline.mailchimp.store_reading import ORDER_COLUMNS, read_store_orders
     from mc_pipeline.push.orders.rows import StoreFailure
 
@@ -244,8 +246,6 @@ def _read_again(
     Somebody edited or deleted them in Mailchimp, or the ledger was replaced by an older copy: the push
     compares with what it remembers. Returns how many were read, and which stores could not be.
     """
-    from mc_pipeline.ledger import AboutOrder
-    from mc_pipeline.mailchimp.errors import MailchimpError
     from mc_pipeline.push.orders.rows import StoreFailure
     from mc_pipeline.push.store_settling import read_back
     from mc_pipeline.push.writer import Writer
@@ -271,8 +271,6 @@ def _read_again(
 
 def _csv_files(company: CompanySettings, found: Reconciliation) -> dict[str, dg.MetadataValue]:
     """Write the months and the orders beside the table, for a spreadsheet."""
-    from mc_pipeline.tables.csv_files import write_csv
-
     folder = storage_folder() / schemas.REVENUE_RECONCILIATION.name
     paths = {
         "csv_by_month": (folder / f"{company.key}-by-month.csv", found.months_with_books()),

@@ -5,20 +5,21 @@ It alone makes a run fail for the trouble of a part: steps that others depend on
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import dagster as dg
 
 from mc_pipeline.defs.failures import shows_failures
+from mc_pipeline.defs.jobs import SYNC_COMPANY
 from mc_pipeline.defs.partitions import COMPANY_STATUS
 from mc_pipeline.defs.presentation import column_schema, records_table, table_metadata, unless_empty
+from mc_pipeline.defs.status.run_events import events_of
+from mc_pipeline.domain.company_status import KINDS, StatusRow, failure_sentences, first_line
+from mc_pipeline.sync.company_status import JOB, RUN_ID, SYNCED_AT, as_table, find_status
+from mc_pipeline.sync.stored_status import store_status, stored_status
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table, schemas
 from mc_pipeline.vocabulary import Owner
-
-if TYPE_CHECKING:
-    from mc_pipeline.domain.company_status import StatusRow
 
 LAST = {"dagster/priority": "-100"}
 """Nothing else of a run can run any more: also after steps that failed, and those held up by them."""
@@ -50,11 +51,6 @@ def status_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinitio
     def company_status(
         context: dg.AssetExecutionContext, systems: dg.ResourceParam[Systems]
     ) -> Iterator[dg.MaterializeResult[Table]]:
-        from mc_pipeline.defs.status.run_events import events_of
-        from mc_pipeline.domain.company_status import failure_sentences, first_line
-        from mc_pipeline.sync.company_status import as_table, find_status
-        from mc_pipeline.sync.stored_status import store_status
-
         company = context.partition_key
         now = systems.now()
         events = events_of(context.instance, context.run.run_id, context.job_def)
@@ -79,12 +75,10 @@ def status_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinitio
 
 
 def _kinds() -> Sequence[str]:
-    from mc_pipeline.domain.company_status import KINDS
-
     return KINDS
 
 
-def _open_table(rows: "Sequence[StatusRow]") -> dg.MetadataValue:
+def _open_table(rows: Sequence[StatusRow]) -> dg.MetadataValue:
     import pandas as pd
 
     shown = [{**{name: getattr(row, name) for name in _SHOWN}, "sentence": row.told} for row in rows]
@@ -98,10 +92,6 @@ def _by_the_clock_of(systems: Systems, company: str, moment: datetime) -> str:
 
 def _facts_of(run: dg.DagsterRun, company: str, now: datetime) -> Mapping[str, str]:
     """Say by which run the table is made, and when everything of the company was last looked at."""
-    from mc_pipeline.defs.jobs import SYNC_COMPANY
-    from mc_pipeline.sync.company_status import JOB, RUN_ID, SYNCED_AT
-    from mc_pipeline.sync.stored_status import stored_status
-
     before = stored_status(company)
     chosen = run.asset_selection
     is_whole = run.job_name == SYNC_COMPANY and (not chosen or dg.AssetKey(_LAST_WRITTEN) in chosen)

@@ -3,7 +3,8 @@
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from mc_pipeline.domain.consent.changed_addresses import compare_with_odoo, concerns, who_had_it
 from mc_pipeline.domain.consent.held_addresses import HeldAddresses
@@ -16,13 +17,8 @@ from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.vocabulary import OPTED_OUT_EVENTS
 
-if TYPE_CHECKING:
-    import pandas as pd
 
-
-def open_changes(
-    systems: Systems, company: CompanySettings, partners: "pd.DataFrame"
-) -> list[ChangedAddress]:
+def open_changes(systems: Systems, company: CompanySettings, partners: pd.DataFrame) -> list[ChangedAddress]:
     """The changes of address that Odoo does not know yet, after a look at the odoo_partners table."""
     ledger = systems.ledger
     changes = ledger.changed_addresses.open(company.key)
@@ -56,11 +52,9 @@ def standing_with_former_addresses(
 
 
 def with_present_addresses(
-    systems: Systems, changes: Collection[ChangedAddress], blacklist: "pd.DataFrame"
-) -> "pd.DataFrame":
+    systems: Systems, changes: Collection[ChangedAddress], blacklist: pd.DataFrame
+) -> pd.DataFrame:
     """The odoo_blacklist table, with the rows of these people under their addresses in Mailchimp as well."""
-    import pandas as pd
-
     active = blacklist[blacklist["active"].astype(bool)]
     written = dict(zip(active["email"], pd.to_datetime(active["write_date"], utc=True), strict=True))
     out = [change for change in changes if change.former in written]
@@ -74,8 +68,6 @@ def with_present_addresses(
 
 
 def _moment(at: object) -> datetime | None:
-    import pandas as pd
-
     return at.to_pydatetime() if isinstance(at, pd.Timestamp) and not pd.isna(at) else None
 
 

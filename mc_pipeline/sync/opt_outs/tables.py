@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from mc_pipeline.domain.consent.usual_numbers import DAYS_COMPARED, compare_numbers
+from mc_pipeline.ledger import ConsentEvent
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table, schemas
@@ -11,7 +13,6 @@ from mc_pipeline.tables import Table, schemas
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mc_pipeline.ledger import ConsentEvent
     from mc_pipeline.sync.opt_outs.hearing import Heard
 
 LAST_DAY, USUAL, FIRST_READ, AUTHENTICATION = (
@@ -30,7 +31,6 @@ def heard_table(
     systems: Systems, company: CompanySettings, heard: "Sequence[Heard]", began: datetime
 ) -> Table:
     """Show what was read: the rows are the events that were news."""
-    from mc_pipeline.domain.consent.usual_numbers import DAYS_COMPARED, compare_numbers
     from mc_pipeline.sync.opt_outs.hearing import AUTHENTICATION as KEY_REFUSED
 
     reasons = [reason for each in heard for reason in each.reasons]
@@ -73,7 +73,7 @@ def carried_table(
     )
 
 
-def _rows(events: "Sequence[ConsentEvent]") -> "pd.DataFrame":
+def _rows(events: Sequence[ConsentEvent]) -> "pd.DataFrame":
     import pandas as pd
 
     names = [column.name for column in schemas.MAILCHIMP_OPT_OUTS.columns]

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from mc_pipeline.domain.company_status import plain_words
 from mc_pipeline.domain.consent.old_opt_outs import what_waits
+from mc_pipeline.ledger.old_opt_outs import OldOptOutsRecord
 from mc_pipeline.ledger.troubles import Trouble, TroubleKind
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.vocabulary import Owner
 
 if TYPE_CHECKING:
-    from mc_pipeline.ledger.old_opt_outs import OldOptOutsRecord
     from mc_pipeline.sync.opt_outs.hearing import Heard
 
 NOT_REACHED = "not_reached"
@@ -107,7 +107,7 @@ def not_unsubscribed(company: CompanySettings, troubles: Mapping[str, str], undo
     return [*of_audiences, *not_carried(company, MAILCHIMP, others, 0 if troubles else undone)]
 
 
-def waiting_for_a_release(waiting: "Iterable[OldOptOutsRecord]") -> list[Trouble]:
+def waiting_for_a_release(waiting: Iterable[OldOptOutsRecord]) -> list[Trouble]:
     """Old opt-outs, an audience each, that a person has to release."""
     return [
         Trouble(
