@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from mc_pipeline.cli import main
 from mc_pipeline.sandbox.mailchimp import DEFAULT_KEY, SandboxMailchimp
 from mc_pipeline.sandbox.odoo import SandboxOdoo
+from mc_pipeline_tests.new_ledger import put_new_ledger
 from mc_pipeline_tests.world import TWO_AUDIENCES, World
 
 _READS = frozenset(
@@ -53,6 +54,7 @@ def mc_pipeline(*arguments: str) -> Finished:
 @contextmanager
 def serve_world(folder: Path, odoo: SandboxOdoo | None = None) -> Iterator[World]:
     """Both systems with two empty audiences, and the environment of a shell that syncs acme."""
+    put_new_ledger(folder / "mc_pipeline" / "ledger.db")
     odoo, mailchimp = odoo or SandboxOdoo(), SandboxMailchimp()
     mailchimp.add_audience("wholesale1", "Wholesale")
     mailchimp.add_audience("retail1", "Retail")

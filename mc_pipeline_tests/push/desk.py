@@ -27,6 +27,7 @@ from mc_pipeline.sandbox.journal import JournalEntry
 from mc_pipeline.sandbox.mailchimp import DEFAULT_KEY, SandboxMailchimp
 from mc_pipeline.settings.models import CompanySettings
 from mc_pipeline_tests.domain.audience_model import Person, contacts_table, partners_table, set_aside_table
+from mc_pipeline_tests.new_ledger import put_new_ledger
 from mc_pipeline_tests.properties.runs import Death, MortalSlots
 
 COMPANY, AUDIENCE, LIST = "acme", "retail", "retail1"
@@ -87,6 +88,7 @@ class Desk:
                 death.passes("ledger")
             return self.now()
 
+        put_new_ledger(self._ledger_file)
         ledger = Ledger.open(f"sqlite:///{self._ledger_file}", clock=clock)
         try:
             yield ledger

@@ -33,6 +33,7 @@ from mc_pipeline.push.stores import Store, end_first_loads, open_stores
 from mc_pipeline.sandbox.journal import JournalEntry
 from mc_pipeline.sandbox.mailchimp import DEFAULT_KEY, SandboxMailchimp
 from mc_pipeline.tables import schemas
+from mc_pipeline_tests.new_ledger import put_new_ledger
 from mc_pipeline_tests.properties.runs import Death, MortalSlots
 
 COMPANY = "acme"
@@ -157,6 +158,7 @@ class StoreDesk:
                 death.passes("ledger")
             return self.now()
 
+        put_new_ledger(self.folder / "ledger.db")
         ledger = Ledger.open(f"sqlite:///{self.folder}/ledger.db", clock=clock)
         try:
             yield ledger
