@@ -9,11 +9,15 @@ DEVELOPMENT := $(VENV)/.installed-development
 # The lock names every package, so pip has nothing to look for: --no-deps.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
 TESTS ?= mc_pipeline_tests
+PYTEST := $(BIN)/pytest -n auto --dist worksteal
+# What make check tests: the rules by their tables, and what holds for the repository as a whole.
+FAST_TESTS := $(addprefix mc_pipeline_tests/,domain test_architecture.py test_definitions.py test_readme.py \
+	test_repository.py test_rule_book.py test_settings.py test_version.py)
 
 # Another search of the rules' tests each time; the seed is printed, and SEED=… repeats it.
 SEED := $(or $(SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '))
 
-.PHONY: help demo test test-random coverage dev bench lint lock clean chromium
+.PHONY: help demo check test test-long test-random coverage dev bench lint lock clean chromium
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -24,8 +28,14 @@ demo: $(RUNTIME)  ## run the whole pipeline on stand-in servers, and tell the st
 dev: $(RUNTIME)  ## open the Dagster UI on the stand-in servers
 	@$(BIN)/mc-pipeline sandbox --with-dagster
 
-test: $(DEVELOPMENT) chromium  ## run the tests (TESTS=… for some of them)
-	$(BIN)/pytest -n auto --dist worksteal $(TESTS)
+check: lint  ## before each commit, about a minute: style, types and the fast tests
+	$(PYTEST) -q -m "not long and not hypothesis" $(FAST_TESTS)
+
+test: $(DEVELOPMENT) chromium  ## run the tests but those of many minutes (TESTS=… for some of them)
+	$(PYTEST) -m "not long" $(TESTS)
+
+test-long: $(DEVELOPMENT)  ## run the long tests: stories, kills, every call in trouble (TESTS=… for some of them)
+	$(PYTEST) -m long $(TESTS)
 
 test-random: $(DEVELOPMENT)  ## test the rules with other examples each time (SEED=… repeats one)
 	@echo "Hypothesis seed: $(SEED)  (again: make test-random SEED=$(SEED))"
@@ -34,7 +44,7 @@ test-random: $(DEVELOPMENT)  ## test the rules with other examples each time (SE
 		|| { echo "Failed with Hypothesis seed $(SEED): make test-random SEED=$(SEED)" >&2; exit 1; }
 
 # Measuring takes nearly twice the time of the tests, so it is no part of .ci/run.
-coverage: $(DEVELOPMENT) chromium  ## run the tests, and say which lines and branches they reached (TESTS=… for some)
+coverage: $(DEVELOPMENT) chromium  ## run all tests, long ones too, and say which lines and branches they reached (TESTS=… for some)
 	@$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -q -n auto --dist worksteal $(TESTS)
 	@$(BIN)/coverage combine -q

@@ -17,6 +17,7 @@ from mc_pipeline.settings import Settings, load_settings
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table, schemas
 from mc_pipeline.tables.parquet import read_table, storage_folder
+from mc_pipeline_tests.new_ledger import put_new_ledger
 
 TWO_AUDIENCES = """
     audiences:
@@ -152,6 +153,7 @@ assert not set(_UP_TO_THE_PLAN) & set(WRITING_ASSETS)
 def set_environment(environment: pytest.MonkeyPatch, folder: Path) -> None:
     """Keep all state in a folder, and know both systems' secrets."""
     environment.setenv("DAGSTER_HOME", str(folder))
+    put_new_ledger(folder / "mc_pipeline" / "ledger.db")
     environment.delenv("MC_PIPELINE_STORAGE", raising=False)
     environment.delenv("MC_PIPELINE_DATABASE_URL", raising=False)
     environment.setenv("ODOO_SECRET", "admin")

@@ -12,7 +12,7 @@ import socket
 import struct
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -87,12 +87,51 @@ async def _are_gone(still_there: Callable[[], bool]) -> None:
 
 
 class _Server(uvicorn.Server):
-    """A server that can be away for a moment, as one that is restarted."""
+    """A server that can be away for a moment, like one that is restarted, and that ends at once.
+
+    uvicorn looks ten times a second whether it should end, and then waits another tenth: too long for tests
+    that serve a world each.
+    """
+
+    _loop: asyncio.AbstractEventLoop | None = None
+    _told_to_end: asyncio.Event
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         for sock in sockets or ():
             _servers[tuple(sock.getsockname())] = self
+
+    async def main_loop(self) -> None:
+        self._told_to_end, self._loop = asyncio.Event(), asyncio.get_running_loop()
+        if self.should_exit:  # it was told before there was a loop to wake
+            return
+        waiting = [asyncio.create_task(super().main_loop()), asyncio.create_task(self._told_to_end.wait())]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for each in waiting:
+            each.cancel()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for sock in sockets or ():
+            sock.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        unfinished = self.server_state.tasks
+        try:
+            async with asyncio.timeout(self.config.timeout_graceful_shutdown):
+                await _are_gone(lambda: bool(self.server_state.connections or unfinished))
+        except TimeoutError:
+            for task in unfinished:
+                task.cancel()
+        await self.lifespan.shutdown()
+
+    def end(self) -> None:
+        """End soon; called from another thread."""
+        self.should_exit = True
+        if self._loop is not None:
+            with suppress(RuntimeError):  # it ended by itself
+                self._loop.call_soon_threadsafe(self._told_to_end.set)
 
     async def be_away(self, address: tuple[Any, ...], until: Awaitable[None]) -> None:
         """Reset all connections, refuse new ones until the awaitable is done, then listen again."""
@@ -380,6 +419,6 @@ def serve(app: ASGIApp, *, host: str = "127.0.0.1", port: int = 0, date_header: 
         try:
             yield f"http://{host}:{address[1]}"
         finally:
-            server.should_exit = True
+            server.end()
             thread.join(timeout=10)
             _servers.pop(address, None)

@@ -21,6 +21,8 @@ from mc_pipeline_tests.cli.conftest import mc_pipeline, serve_world
 from mc_pipeline_tests.cli.processes import ROOT, command, stands_still_at
 from mc_pipeline_tests.world import World
 
+pytestmark = pytest.mark.long
+
 WORKSPACE = str(ROOT / "workspace.yaml")
 PATIENCE = 600.0
 

@@ -21,6 +21,8 @@ from mc_pipeline_tests.cli.impatient import SILENCE
 from mc_pipeline_tests.cli.processes import IMPATIENT, PATIENT, command, stands_still_at
 from mc_pipeline_tests.world import World
 
+pytestmark = pytest.mark.long
+
 ORDERED = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
 MOST_SECONDS = 180.0
 AUDIENCES = """

@@ -21,6 +21,8 @@ from mc_pipeline_tests.cli.conftest import configure, mc_pipeline, serve_world
 from mc_pipeline_tests.cli.processes import PATIENT, command
 from mc_pipeline_tests.world import World
 
+pytestmark = pytest.mark.long
+
 PEOPLE = int(os.environ.get("MC_PIPELINE_TESTS_LOAD", "2000"))
 ORDERED = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
 LATENCY_SECONDS = 0.01

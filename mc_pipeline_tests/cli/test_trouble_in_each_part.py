@@ -11,6 +11,8 @@ from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline_tests.cli.conftest import Finished, configure, mc_pipeline, serve_world
 from mc_pipeline_tests.world import World
 
+pytestmark = pytest.mark.long
+
 ORDERED = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
 AUDIENCES = """
     guards: {archived: {percent: 0, at_least: 0}}

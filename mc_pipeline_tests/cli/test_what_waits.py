@@ -59,6 +59,7 @@ def test_opt_outs_that_wait_are_never_told_as_carried(shop: World):
     assert shop.odoo.database.blacklisted() == set()
 
 
+@pytest.mark.long
 def test_a_first_load_and_old_opt_outs_are_released_side_by_side(shop: World):
     waits = mc_pipeline("sync", "acme")
     assert waits.exit_code == 3
@@ -103,6 +104,7 @@ STORE = """
 """
 
 
+@pytest.mark.long
 def test_orders_that_a_store_would_lose_wait_and_are_released_by_their_own_id(shop: World):
     guards = "    guards: {orders_lowered: {percent: 10, at_least: 2}}"
     configure(shop, audiences=guards + AUDIENCES.rstrip() + STORE)
@@ -130,6 +132,7 @@ def test_orders_that_a_store_would_lose_wait_and_are_released_by_their_own_id(sh
     assert {order["order_total"] for order in orders.values()} == {0.0}
 
 
+@pytest.mark.long
 def test_a_later_plan_says_too_whom_it_would_have_mailed(shop: World):
     mc_pipeline("approve", plan_of(mc_pipeline("sync", "acme")))
     mc_pipeline("approve", "opt-outs-greeting1")

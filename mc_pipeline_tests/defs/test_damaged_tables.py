@@ -16,6 +16,8 @@ from mc_pipeline.tables.parquet import storage_folder, stored_table
 from mc_pipeline_tests.cli.conftest import serve_world
 from mc_pipeline_tests.world import World
 
+pytestmark = pytest.mark.long
+
 ORDERED = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
 STORES = """
   acme:

@@ -87,6 +87,7 @@ def test_an_erased_person_is_gone_everywhere_and_does_not_come_back(world: World
     assert erase(world, emails=["ann@example.com"], dry_run=False).success
 
 
+@pytest.mark.long
 def test_orders_and_customer_leave_the_store_with_the_person(world: World, with_key):
     world.configure(
         "  acme:\n    odoo_company_id: 1\n    mailchimp: main\n    timezone: Europe/Paris\n"
@@ -112,6 +113,7 @@ def test_orders_and_customer_leave_the_store_with_the_person(world: World, with_
     assert sorted(reasons) == ["", "erased"]
 
 
+@pytest.mark.long
 def test_an_address_passed_on_to_somebody_else_stays_theirs(world: World, with_key):
     partner = customer(world, "old@example.com", "Ann Smith")
     world.sync()
@@ -124,6 +126,7 @@ def test_an_address_passed_on_to_somebody_else_stays_theirs(world: World, with_k
     assert world.mailchimp.status("retail1", "old@example.com") == "transactional"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("by", ["contact", "former address", "present address"])
 def test_who_changed_their_address_in_mailchimp_is_erased_under_both(world: World, with_key, by: str):
     partner = customer(world, "old@example.com", "Ann Smith")
@@ -144,6 +147,7 @@ def test_who_changed_their_address_in_mailchimp_is_erased_under_both(world: Worl
             assert systems.ledger.erasures.traces(email) == {}
 
 
+@pytest.mark.long
 def test_an_address_left_in_both_systems_is_erased_unless_somebody_else_has_it_now(world: World, with_key):
     left = customer(world, "left@example.com", "Ann Smith")
     passed_on = customer(world, "passed@example.com", "Eve Elm")

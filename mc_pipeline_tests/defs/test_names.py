@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from click.testing import CliRunner
 
 from mc_pipeline.cli.main import commands
@@ -22,6 +23,7 @@ def names_of(world: World, email: str) -> tuple[str, str]:
     return str(fields["FNAME"]), str(fields["LNAME"])
 
 
+@pytest.mark.long
 def test_a_last_name_that_somebody_gave_stays_and_stands_once(world: World, monkeypatch):
     partners = {}
     for email, name, first, last in (
@@ -75,6 +77,7 @@ def test_a_last_name_that_is_the_whole_name_in_odoo_is_not_said_to_be_put_right(
     assert "last name in both fields" not in examined()
 
 
+@pytest.mark.long
 def test_a_member_whom_an_earlier_version_gave_the_whole_name_is_mended(world: World):
     partner = world.odoo.add_partner(name="Mia Miller", email=MIA)
     world.odoo.add_order(partner, 10.0, date_order=ORDERED)
@@ -89,6 +92,7 @@ def test_a_member_whom_an_earlier_version_gave_the_whole_name_is_mended(world: W
     assert world.mailchimp.journal.writes == []
 
 
+@pytest.mark.long
 def test_after_the_first_push_of_the_demo_no_last_name_stands_twice(tmp_path, monkeypatch):
     set_environment(monkeypatch, tmp_path)
     odoo, mailchimp = SandboxOdoo(), SandboxMailchimp()

@@ -5,7 +5,6 @@ server (``postgresql://user@host/database``); each test has a schema of its own 
 """
 
 import os
-import shutil
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ from sqlalchemy import create_engine, text
 
 from mc_pipeline.ledger import Intent, Lease, Ledger
 from mc_pipeline.ledger.database import database_url
+from mc_pipeline_tests.new_ledger import put_new_ledger
 
 POSTGRESQL_SERVER = os.environ.get("MC_TEST_POSTGRES_URL")
 BACKENDS = ["sqlite", "postgresql"] if POSTGRESQL_SERVER else ["sqlite"]
@@ -43,14 +43,6 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(scope="session")
-def new_sqlite_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty ledger that has had its migrations, to copy."""
-    path = tmp_path_factory.mktemp("ledger") / "ledger.db"
-    Ledger.open(f"sqlite:///{path}").close()
-    return path
-
-
 @pytest.fixture(params=BACKENDS)
 def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Where a ledger may be made."""
@@ -69,12 +61,10 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def ledger_url(empty_url: str, new_sqlite_ledger: Path) -> str:
+def ledger_url(empty_url: str) -> str:
     """Where a ledger without any rows is."""
     if empty_url.startswith("sqlite"):
-        path = Path(empty_url.removeprefix("sqlite:///"))
-        path.parent.mkdir(mode=0o700)
-        shutil.copy(new_sqlite_ledger, path)
+        put_new_ledger(Path(empty_url.removeprefix("sqlite:///")))
     return empty_url
 
 

@@ -5,15 +5,12 @@ know; the ledger learns only by outcomes and reads.
 """
 
 import json
-import shutil
 import tempfile
-from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -27,10 +24,10 @@ from hypothesis.stateful import (
 
 from mc_pipeline.ledger import Ledger, Outcome
 from mc_pipeline_tests.ledger.conftest import Clock, an_intent, observed
+from mc_pipeline_tests.new_ledger import put_new_ledger
 
 PEOPLE = [f"{name}@example.com" for name in ("ann", "bob", "eve")]
 people = st.sampled_from(PEOPLE)
-NEW_LEDGER: list[Path] = []
 
 
 class Histories(RuleBasedStateMachine):
@@ -38,7 +35,7 @@ class Histories(RuleBasedStateMachine):
         super().__init__()
         self.closing = ExitStack()
         folder = Path(self.closing.enter_context(tempfile.TemporaryDirectory()))
-        shutil.copy(NEW_LEDGER[0], folder / "ledger.db")
+        put_new_ledger(folder / "ledger.db")
         self.clock = Clock()
         self.ledger = self.closing.enter_context(
             Ledger.open(f"sqlite:///{folder}/ledger.db", clock=self.clock)
@@ -209,14 +206,6 @@ class Histories(RuleBasedStateMachine):
                 assert sent, "an opt-out that no write of ours made is not ours"
 
 
-@pytest.fixture
-def a_new_ledger_to_copy(new_sqlite_ledger: Path) -> Iterator[None]:
-    NEW_LEDGER.append(new_sqlite_ledger)
-    yield
-    NEW_LEDGER.clear()
-
-
-@pytest.mark.usefixtures("a_new_ledger_to_copy")
 def test_any_history_leaves_records_that_tell_the_truth() -> None:
     limits = settings(
         max_examples=12,

@@ -1,7 +1,6 @@
 """The note that says in Odoo why an opt-out is there: what it says, where, and that it holds nothing back."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
@@ -26,10 +25,9 @@ class Death(BaseException):
 
 
 @pytest.fixture(params=[((17, 0), "jsonrpc"), ((18, 0), "jsonrpc"), ((19, 0), "jsonrpc"), ((19, 0), "json2")])
-def any_office(request: pytest.FixtureRequest, tmp_path: Path, new_ledger: Path) -> Iterator[Office]:
+def any_office(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Office]:
     """Every version over every transport, as the ordinary user that README asks for."""
     version, api = request.param
-    shutil.copy(new_ledger, tmp_path / "ledger.db")
     with ExitStack() as stack:
         office = Office(tmp_path / "ledger.db", stack, version)
         user = office.odoo.add_user("mailer", "secret", groups=("email_marketing", "partner_manager"))
@@ -41,8 +39,7 @@ def any_office(request: pytest.FixtureRequest, tmp_path: Path, new_ledger: Path)
 
 
 @pytest.fixture
-def office(tmp_path: Path, new_ledger: Path) -> Iterator[Office]:
-    shutil.copy(new_ledger, tmp_path / "ledger.db")
+def office(tmp_path: Path) -> Iterator[Office]:
     with ExitStack() as stack:
         office = Office(tmp_path / "ledger.db", stack)
         for email in ("Ada@Example.com", GRACE):

@@ -3,7 +3,6 @@
 Events are put into the ledger as the readers of Mailchimp put them; Odoo is the stand-in over HTTP.
 """
 
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -24,6 +23,7 @@ from mc_pipeline.push.writer import Writer
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline.sandbox.odoo import SandboxOdoo
 from mc_pipeline.sandbox.odoo.fields import Field
+from mc_pipeline_tests.new_ledger import put_new_ledger
 from mc_pipeline_tests.odoo.connection import OdooAt, Patience
 
 ADA, GRACE = "ada@example.com", "grace@example.com"
@@ -36,6 +36,7 @@ class Office:
     def __init__(self, ledger_file: Path, stack: ExitStack, version: tuple[int, int] = (18, 0)) -> None:
         self.moment = datetime(2026, 5, 1, 12, tzinfo=UTC)
         self.odoo = stack.enter_context(SandboxOdoo(version, clock=lambda: self.moment).serve())
+        put_new_ledger(ledger_file)
         self.ledger = stack.enter_context(Ledger.open(f"sqlite:///{ledger_file}", clock=lambda: self.moment))
         self.client = self.log_in(stack, "admin", "admin")
 
@@ -121,8 +122,7 @@ class Office:
 
 
 @pytest.fixture
-def office(tmp_path: Path, new_ledger: Path) -> Iterator[Office]:
-    shutil.copy(new_ledger, tmp_path / "ledger.db")
+def office(tmp_path: Path) -> Iterator[Office]:
     with ExitStack() as stack:
         office = Office(tmp_path / "ledger.db", stack)
         for email in ("Ada@Example.com", GRACE):
@@ -391,10 +391,9 @@ def test_thousands_at_once_are_carried_over_in_few_calls(office: Office):
 @pytest.mark.parametrize("version", [(17, 0), (18, 0)])
 @pytest.mark.parametrize("has_parent", [True, False])
 def test_2_2_an_opt_out_of_a_branch_unticks_the_field_of_the_parents_customer(
-    tmp_path: Path, new_ledger: Path, version: tuple[int, int], has_parent: bool
+    tmp_path: Path, version: tuple[int, int], has_parent: bool
 ):
     """Odoo 17 shows them only where the user has the parent: it is not booked as done where it is not."""
-    shutil.copy(new_ledger, tmp_path / "ledger.db")
     with ExitStack() as stack:
         office = Office(tmp_path / "ledger.db", stack, version)
         office.odoo.model("res.partner").add_field(Field("x_news", "boolean"))
@@ -421,10 +420,7 @@ def test_2_2_an_opt_out_of_a_branch_unticks_the_field_of_the_parents_customer(
             assert len(notes) == 1
 
 
-def test_2_2_why_a_field_of_the_parents_customers_cannot_be_unticked_is_told(
-    tmp_path: Path, new_ledger: Path
-):
-    shutil.copy(new_ledger, tmp_path / "ledger.db")
+def test_2_2_why_a_field_of_the_parents_customers_cannot_be_unticked_is_told(tmp_path: Path):
     with ExitStack() as stack:
         office = Office(tmp_path / "ledger.db", stack, (17, 0))
         office.odoo.model("res.partner").add_field(Field("x_news", "boolean"))

@@ -32,6 +32,7 @@ from mc_pipeline.settings import Settings
 from mc_pipeline.sync.systems import Systems, utc_now
 from mc_pipeline.tables import Table, schemas
 from mc_pipeline.tables.parquet import load_table, storage_folder, store_table
+from mc_pipeline_tests.new_ledger import put_new_ledger
 
 _run_numbers = itertools.count(1)
 
@@ -125,6 +126,7 @@ class MortalSystems(Systems):
             self._death.passes("ledger")
             return self.now()
 
+        put_new_ledger(self._ledger_file)
         return Ledger.open(f"sqlite:///{self._ledger_file}", clock=mortal_clock)
 
     def connection_slots(self, account: str, maximum: int) -> ConnectionSlots:

@@ -19,6 +19,8 @@ from mc_pipeline_tests.properties.auditor import (
     standing_withdrawals,
 )
 
+pytestmark = pytest.mark.quick
+
 WHOLESALE, RETAIL = "wholesale1", "retail1"
 ANN, BEN, FAY = "ann@example.com", "ben@example.com", "fay@example.com"
 FACTS = Facts(routes={ANN: WHOLESALE, BEN: RETAIL, FAY: RETAIL}, consented=frozenset({ANN, BEN, FAY}))

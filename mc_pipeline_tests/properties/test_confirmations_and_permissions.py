@@ -92,6 +92,7 @@ class TestConfirmations:
             assert set(statuses(world)) == {"transactional"}
             assert confirmation_mails(world) == []
 
+    @pytest.mark.quick
     def test_newcomers_after_it_are_asked_a_few_a_day(self):
         with asking_people() as world:
             customer(world, "first@example.com")
@@ -215,6 +216,7 @@ class TestPermissions:
             assert not has_permission(world, WHOLESALE)
             assert givings(world) == []
 
+    @pytest.mark.quick
     def test_a_member_with_another_address_is_not_given_again_what_they_took_back(self):
         with asking_for_permissions() as world:
             partner = customer(world, X)

@@ -186,6 +186,7 @@ def test_who_was_erased_and_signs_up_is_written_nothing_but_opt_outs():
         nothing_is_kept(world)
 
 
+@pytest.mark.quick
 def test_an_opt_out_told_by_a_webhook_alone_is_carried():
     with small_world() as world, world.webhooks():
         partner = erased(world)

@@ -49,6 +49,7 @@ def customer(world: SmallWorld, email: str, name: str = "Ann Ash", **values) -> 
     return partner
 
 
+@pytest.mark.quick
 def test_every_step_of_a_run_is_looked_at():
     with small_world() as world:
         assert set(STEPS) == set(_steps(world.settings))

@@ -58,6 +58,7 @@ def test_every_call_in_trouble_ends_as_if_there_had_been_none(
     record_property("cells of the fault matrix", len(cells))
 
 
+@pytest.mark.quick
 def test_the_matrix_finds_the_calls_of_a_run_and_leaves_no_kind_of_trouble_out(matrix: Matrix):
     if matrix.api != "json2":
         assert {line.strip() for line in EXPECTED.strip().splitlines()} <= {
@@ -68,6 +69,7 @@ def test_the_matrix_finds_the_calls_of_a_run_and_leaves_no_kind_of_trouble_out(m
     assert all(len(matrix.cells(kind)) > 40 for kind in in_groups)
 
 
+@pytest.mark.quick
 def test_an_end_that_is_another_is_noticed(matrix: Matrix):
     matrix.begin_again()
     with pytest.raises(AssertionError, match=r"retail1 ann@example\.com"):

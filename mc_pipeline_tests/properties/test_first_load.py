@@ -51,6 +51,7 @@ def test_a_first_load_in_trouble_is_finished_without_starting_automations(
         assert mails(world) == []
 
 
+@pytest.mark.quick
 def test_tags_after_a_finished_first_load_start_automations_again():
     with small_world() as world:
         approved_first_load(world)

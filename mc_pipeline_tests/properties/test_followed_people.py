@@ -61,6 +61,7 @@ def test_an_opt_out_of_an_address_that_never_was_a_member_follows_its_partner() 
         assert statuses(world).get(NEW) == "unsubscribed"
 
 
+@pytest.mark.quick
 def test_an_opt_out_follows_a_partner_that_was_merged() -> None:
     with small_world() as world:
         partner, survivor = customer(world, OLD), customer(world, NEW)

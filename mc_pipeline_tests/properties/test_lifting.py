@@ -126,6 +126,7 @@ def test_a_sign_up_followed_by_what_nobody_told_lifts_nothing(world: SmallWorld,
     check_quiet(world)
 
 
+@pytest.mark.quick
 def test_a_sign_up_that_holds_lifts_and_nobody_unsubscribes_them(world: SmallWorld) -> None:
     world.mailchimp.sign_up(RETAIL, ANN)
     told(world)

@@ -207,7 +207,13 @@ def _concerned(expression: str, world: SmallWorld, people: tuple[str, ...]) -> r
     return re.compile(rf"{expression}|^store \S+ .*\b({of_people})\b")
 
 
-@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param(place, id=place.name, marks=pytest.mark.quick if place.name == "a tag" else ())
+        for place in PLACES
+    ],
+)
 def test_what_does_not_hang_on_the_broken_place_is_as_if_nothing_were_broken(
     place: Place, town: Town, record_property: Callable[[str, int], None]
 ):

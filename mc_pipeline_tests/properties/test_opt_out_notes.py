@@ -38,6 +38,7 @@ def test_a_run_writes_the_reason_beside_the_row_and_the_next_one_writes_nothing(
         assert notes(world) == [note]
 
 
+@pytest.mark.quick
 def test_an_unsubscribe_by_an_administrator_is_told_as_that():
     with small_world() as world:
         settle(world)

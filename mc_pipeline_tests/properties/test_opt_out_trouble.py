@@ -357,7 +357,15 @@ CELLS = [
 
 
 @pytest.mark.parametrize(
-    ("trouble", "opt_out", "beside"), CELLS, ids=[", ".join(cell).replace(" ", "_") for cell in CELLS]
+    ("trouble", "opt_out", "beside"),
+    [
+        pytest.param(
+            *cell,
+            id=", ".join(cell).replace(" ", "_"),
+            marks=pytest.mark.quick if (cell[0], cell[2]) == ("audience 503", "alone") else (),
+        )
+        for cell in CELLS
+    ],
 )
 def test_what_can_be_carried_is_and_the_rest_is_named_and_carried_after_the_trouble(
     cells: Cells, trouble: str, opt_out: str, beside: str

@@ -164,6 +164,7 @@ def test_a_required_field_is_tried_again_daily_by_a_few_and_then_by_all(world: S
     assert [len(each.body["members"]) for each in wrote if "members" in (each.body or {})] == [3, 6]
 
 
+@pytest.mark.quick
 def test_a_contact_limit_is_probed_and_the_rest_follows_when_it_is_raised(world: SmallWorld):
     loaded(world, ANN)
     count = len(world.mailchimp.statuses(RETAIL)) + len(world.mailchimp.statuses(WHOLESALE))

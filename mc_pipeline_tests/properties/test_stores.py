@@ -132,6 +132,7 @@ def test_a_store_that_cannot_be_read_back_does_not_differ_and_the_others_are_com
     town.check_nothing_is_left()
 
 
+@pytest.mark.quick
 def test_a_product_that_mailchimp_refuses_holds_up_its_own_orders_alone(town: Town):
     town.sync()
     product = town.world.odoo.create("product.product", {"name": "Poison", "list_price": 5.0})

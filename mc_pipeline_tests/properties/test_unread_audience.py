@@ -223,6 +223,7 @@ def test_a_deleted_audience_holds_nobody_once_two_runs_did_not_find_it(town: Tow
     assert town.gone() == frozenset()
 
 
+@pytest.mark.quick
 def test_where_no_audience_can_be_read_the_run_says_it_once(town: Town):
     world = town.world
     world.mailchimp.faults.add(Fault("html_503", match_path_regex=r"/lists/\w+(\?|$|/merge)", times=None))

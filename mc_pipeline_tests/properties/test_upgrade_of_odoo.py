@@ -180,6 +180,7 @@ def test_after_an_upgrade_only_whose_own_tax_id_or_parent_changes_is_judged_anew
     assert raw.records[people["eve"]]["commercial_partner_id"] == people["top"]
 
 
+@pytest.mark.quick
 def test_new_partners_are_companies_by_odoo_contacts_below_them_or_company_if(small_town, people) -> None:
     world, odoo = small_town, small_town.odoo
     taxed = person(odoo, "Taxed", vat="DE1", country="DE")

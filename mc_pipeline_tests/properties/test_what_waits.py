@@ -194,6 +194,7 @@ def test_a_process_that_dies_while_it_applies_a_part_leaves_the_rest_approvable(
     assert not town.violations()
 
 
+@pytest.mark.quick
 def test_the_first_load_of_an_audience_waits_beside_one_that_is_approved(town: SmallWorld):
     people = {name: customer(town, name) for name in ("Ann", "Ben")}
     for partner in people.values():

@@ -264,6 +264,7 @@ def test_consent_taken_back_ends_under_every_address_and_nobody_else_loses_anyth
     assert {list_id: town.mailchimp.statuses(list_id) for list_id in LISTS.values()} == ends
 
 
+@pytest.mark.quick
 def test_a_late_click_on_the_confirmation_is_no_new_consent(town: Town) -> None:
     cells = [
         cell

@@ -34,6 +34,7 @@ from mc_pipeline_tests.domain.audience_model import (
     plan_inputs,
     set_aside_table,
 )
+from mc_pipeline_tests.new_ledger import put_new_ledger
 from mc_pipeline_tests.properties.runs import Death, MortalSlots
 
 COMPANY, AUDIENCE, LIST = "acme", "retail", "retail1"
@@ -94,6 +95,7 @@ class Desk:
                 death.passes("ledger")
             return self.now()
 
+        put_new_ledger(self._ledger_file)
         ledger = Ledger.open(f"sqlite:///{self._ledger_file}", clock=clock)
         try:
             yield ledger

@@ -34,6 +34,7 @@ from mc_pipeline.push.writer import Writer
 from mc_pipeline.sandbox.journal import JournalEntry
 from mc_pipeline.sandbox.mailchimp import DEFAULT_KEY, SandboxMailchimp
 from mc_pipeline.tables import schemas
+from mc_pipeline_tests.new_ledger import put_new_ledger
 from mc_pipeline_tests.properties.runs import Death, MortalSlots
 
 COMPANY = "acme"
@@ -158,6 +159,7 @@ class StoreDesk:
                 death.passes("ledger")
             return self.now()
 
+        put_new_ledger(self.folder / "ledger.db")
         ledger = Ledger.open(f"sqlite:///{self.folder}/ledger.db", clock=clock)
         try:
             yield ledger

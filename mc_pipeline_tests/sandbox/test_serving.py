@@ -136,7 +136,7 @@ def test_a_restarting_server_drops_all_connections_and_refuses_new_ones_until_it
         with pytest.raises(BROKEN, match="refused"):
             idle.get(address)
         counting.faults.clear()
-        back = Retry(connect=200, backoff_factor=0.01, backoff_max=0.01)
+        back = Retry(total=None, connect=200, backoff_factor=0.01, backoff_max=0.01)
         asking.mount("http://", HTTPAdapter(max_retries=back))
         assert asking.get(address).json()["count"] == 2
 

@@ -21,6 +21,7 @@ from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.opt_outs.into_mailchimp import CarriedIntoMailchimp, carry_into_mailchimp
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.vocabulary import Operation
+from mc_pipeline_tests.new_ledger import put_new_ledger
 
 COMPANY, AUDIENCE, LIST = "acme", "retail", "retail1"
 SETTINGS = CompanySettings.model_validate(
@@ -99,6 +100,7 @@ class TwoWriters:
     ledger: Ledger = field(init=False)
 
     def __post_init__(self) -> None:
+        put_new_ledger(self.folder / "ledger.db")
         self.ledger = Ledger.open(f"sqlite:///{self.folder}/ledger.db")
 
     def close(self) -> None:
