@@ -54,10 +54,10 @@ PAGES_FROM = 200
 AT_A_TIME = 2_000
 """Members of an audience that are unsubscribed while the lease is held; others get their turn in between."""
 
-_PAGES_OF = (MemberStatus.SUBSCRIBED, MemberStatus.PENDING, MemberStatus.TRANSACTIONAL)
-"""The reachable statuses in the order in which their pages are read: the same in every run."""
 
 _WORKERS = 4
+_READ_IN_TURN = (MemberStatus.SUBSCRIBED, MemberStatus.PENDING, MemberStatus.TRANSACTIONAL)
+"""The reachable statuses: of a member who is met in two of them, the later page counts."""
 _FIELDS = tuple(name for name in MEMBER_FIELDS if name not in ("tags", "tags_count"))
 
 
@@ -219,7 +219,7 @@ def _members(client: MailchimpClient, list_id: str, emails: Sequence[str]) -> _S
     wanted = set(emails)
     by_email: dict[str, dict[str, Any]] = {}
     doubtful = False
-    for status in _PAGES_OF:
+    for status in _READ_IN_TURN:
         pages = MemberPages(client, list_id, status, _FIELDS)
         for records in pages:
             for record in records:
