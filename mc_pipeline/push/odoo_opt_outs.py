@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from mc_pipeline.domain.consent.odoo_opt_outs import Decision
+from mc_pipeline.domain.consent.opt_outs_into_odoo import Decision
 from mc_pipeline.ledger import IntentId
 from mc_pipeline.ledger.odoo_opt_outs import OdooOptOut, OdooOptOutIntent, OdooOptOutOutcome
 from mc_pipeline.odoo.client import OdooClient

@@ -9,11 +9,11 @@ import pandas as pd
 
 from mc_pipeline.domain.contacts.merge_fields import MERGE_FIELD_SOURCES
 from mc_pipeline.domain.contacts.rejections import open_refusals
-from mc_pipeline.domain.plan.first_loads import still_loading
+from mc_pipeline.domain.plan.archiving import waiting_for_creations
+from mc_pipeline.domain.plan.first_load_ends import still_loading
 from mc_pipeline.domain.plan.guards import GuardReport, push_refusal
 from mc_pipeline.domain.plan.refusal_causes import OUTSIDE_THE_PERSON
 from mc_pipeline.domain.plan.refused_rows import rows_refused_before
-from mc_pipeline.domain.plan.stopped import waiting_for_creations
 from mc_pipeline.domain.plan.waiting_rows import with_waiting
 from mc_pipeline.ledger import Lease
 from mc_pipeline.ledger.troubles import Trouble

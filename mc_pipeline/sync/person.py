@@ -14,7 +14,7 @@ import pandas as pd
 
 from mc_pipeline.domain.consent.evidence import BOOLEAN_FIELD
 from mc_pipeline.domain.consent.held_addresses import HeldAddresses
-from mc_pipeline.domain.consent.odoo_opt_outs import CONFLICTS
+from mc_pipeline.domain.consent.opt_outs_into_odoo import CONFLICTS
 from mc_pipeline.domain.contacts.contacts import decide
 from mc_pipeline.domain.contacts.explanation import ExplanationStep, explain_contact, explain_partner
 from mc_pipeline.domain.contacts.gone_partners import (

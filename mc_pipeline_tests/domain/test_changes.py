@@ -8,8 +8,8 @@ import pytest
 
 from mc_pipeline.digests import body_digest
 from mc_pipeline.domain.completeness import AudienceInDoubt
+from mc_pipeline.domain.plan.archiving import waiting_for_creations
 from mc_pipeline.domain.plan.plan import NOT_QUALIFYING_TAG, PLAN_COLUMNS, Completeness
-from mc_pipeline.domain.plan.stopped import waiting_for_creations
 from mc_pipeline.ledger import ConsentEvent
 from mc_pipeline.ledger.changed_addresses import ChangedAddress
 from mc_pipeline_tests.domain.audience_model import (

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mc_pipeline.domain.consent.odoo_opt_outs import Decision
+from mc_pipeline.domain.consent.opt_outs_into_odoo import Decision
 from mc_pipeline.ledger.leases import OPT_OUTS
 from mc_pipeline.push.odoo_opt_outs import CarriedOut, CompanySources, OdooOptOutWrites
 from mc_pipeline.push.writer import Writer

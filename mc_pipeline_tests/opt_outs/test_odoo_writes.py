@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from mc_pipeline.domain.consent.odoo_opt_outs import Decision, decide_odoo_opt_outs
+from mc_pipeline.domain.consent.opt_outs_into_odoo import Decision, decide_odoo_opt_outs
 from mc_pipeline.ledger import ConsentEvent, Ledger
 from mc_pipeline.ledger.leases import OPT_OUTS
 from mc_pipeline.odoo.blacklist import read_blacklist

@@ -21,7 +21,7 @@ import dagster as dg
 import requests
 
 from mc_pipeline.defs.consent.erasure import ErasePerson, erase_people
-from mc_pipeline.domain.consent.odoo_opt_outs import LIFTED_IN_ODOO
+from mc_pipeline.domain.consent.opt_outs_into_odoo import LIFTED_IN_ODOO
 from mc_pipeline.ledger.changed_addresses import ChangedAddress
 from mc_pipeline.ledger.due_in_odoo import CONFLICT
 from mc_pipeline.sandbox.mailchimp import DEFAULT_KEY, SandboxMailchimp

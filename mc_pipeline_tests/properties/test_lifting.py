@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from mc_pipeline.domain.consent.odoo_opt_outs import LIFTED_IN_ODOO, NOT_SUBSCRIBED_NOW
+from mc_pipeline.domain.consent.opt_outs_into_odoo import LIFTED_IN_ODOO, NOT_SUBSCRIBED_NOW
 from mc_pipeline.ledger.due_in_odoo import CONFLICT, DUE
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline.sync.person import tell_story

@@ -151,7 +151,7 @@ def opt_outs_agree(systems: Systems, company: CompanySettings) -> dg.AssetCheckR
     """List what people have to decide, what Odoo does not take, and what waits for a release."""
     import pandas as pd
 
-    from mc_pipeline.domain.consent.odoo_opt_outs import CONFLICTS
+    from mc_pipeline.domain.consent.opt_outs_into_odoo import CONFLICTS
     from mc_pipeline.sync.opt_outs.following import people_not_followed
 
     open_rows = pd.DataFrame(

@@ -1,7 +1,8 @@
 """Who a person is: which partners are people, which of them share an address, and who an order belongs to.
 
 A person is one normalised e-mail within one company. All partners with that address are that person; one of
-them, the winner, speaks for the address.
+them, the winner, speaks for the address. Why a person is left out for another reason than what they are is
+in ``set_aside``.
 """
 
 from collections.abc import Collection, Mapping, Set

@@ -13,13 +13,13 @@ import pandas as pd
 
 from mc_pipeline.domain.consent.evidence import BOOLEAN_FIELD, parse_evidence
 from mc_pipeline.domain.consent.held_addresses import present_addresses
-from mc_pipeline.domain.consent.odoo_opt_outs import (
+from mc_pipeline.domain.consent.opt_outs_into_mailchimp import Withdrawal, members_to_unsubscribe
+from mc_pipeline.domain.consent.opt_outs_into_odoo import (
     blacklist_after,
     company_opt_outs,
     decide_odoo_opt_outs,
     returned_by_themselves,
 )
-from mc_pipeline.domain.consent.unsubscribes import Withdrawal, members_to_unsubscribe
 from mc_pipeline.domain.consent.withdrawals import TakenBack
 from mc_pipeline.ledger import Lease
 from mc_pipeline.ledger.due_in_odoo import REFUSED

@@ -14,8 +14,12 @@ from typing import Any
 import pandas as pd
 
 from mc_pipeline.digests import subscriber_hash
-from mc_pipeline.domain.consent.odoo_opt_outs import returned_by_themselves
-from mc_pipeline.domain.consent.unsubscribes import UNSUBSCRIBE_COLUMNS, Withdrawal, members_to_unsubscribe
+from mc_pipeline.domain.consent.opt_outs_into_mailchimp import (
+    UNSUBSCRIBE_COLUMNS,
+    Withdrawal,
+    members_to_unsubscribe,
+)
+from mc_pipeline.domain.consent.opt_outs_into_odoo import returned_by_themselves
 from mc_pipeline.ledger import Lease, LeaseLostError, Outcome
 from mc_pipeline.ledger.leases import OPT_OUTS
 from mc_pipeline.ledger.standing_opt_outs import (

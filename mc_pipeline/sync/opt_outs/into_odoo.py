@@ -11,7 +11,7 @@ from functools import partial
 
 import pandas as pd
 
-from mc_pipeline.domain.consent.odoo_opt_outs import (
+from mc_pipeline.domain.consent.opt_outs_into_odoo import (
     Decision,
     decide_odoo_opt_outs,
     members_to_look_at,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from mc_pipeline.digests import subscriber_hash
-from mc_pipeline.domain.consent.odoo_opt_outs import Member
+from mc_pipeline.domain.consent.opt_outs_into_odoo import Member
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpError
 from mc_pipeline.mailchimp.lists import get_audience

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mc_pipeline.domain.consent.odoo_opt_outs import (
+from mc_pipeline.domain.consent.opt_outs_into_mailchimp import members_to_unsubscribe
+from mc_pipeline.domain.consent.opt_outs_into_odoo import (
     CONFLICTS,
     Decision,
     blacklist_after,
@@ -18,7 +19,6 @@ from mc_pipeline.domain.consent.odoo_opt_outs import (
     members_to_look_at,
     returned_by_themselves,
 )
-from mc_pipeline.domain.consent.unsubscribes import members_to_unsubscribe
 
 ADA = "ada@example.com"
 RETAIL, WHOLESALE = "retail1", "wholesale1"

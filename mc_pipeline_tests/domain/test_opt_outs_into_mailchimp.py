@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mc_pipeline.domain.consent.unsubscribes import UNSUBSCRIBE_COLUMNS, members_to_unsubscribe
+from mc_pipeline.domain.consent.opt_outs_into_mailchimp import UNSUBSCRIBE_COLUMNS, members_to_unsubscribe
 from mc_pipeline_tests.domain.audience_model import (
     EARLIER,
     NOW,

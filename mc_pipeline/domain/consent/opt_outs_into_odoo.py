@@ -14,6 +14,7 @@ from typing import Protocol
 import pandas as pd
 
 from mc_pipeline.domain.consent.events import ConsentEventLike
+from mc_pipeline.domain.consent.old_opt_outs import is_old
 from mc_pipeline.vocabulary import OPTED_OUT_EVENTS, EventKind, OdooAction, OptOutScope, Origin, OutcomeKind
 
 LIFTED_IN_ODOO = "lifted_in_odoo"
@@ -284,7 +285,7 @@ def _everywhere(
     back = _came_back(person)
     if back is not None:
         return _for_returned(person, back, active, seen)
-    fresh = [event for event in person.opt_outs if not _is_old(event, old_until)]
+    fresh = [event for event in person.opt_outs if not is_old(event, old_until)]
     asking = _latest(fresh or person.opt_outs)
     if asking is None:
         return _unproven(person, active, None, now)
@@ -386,7 +387,7 @@ def _unproven(
 def _for_company(
     person: _Person, addresses: Sequence[str], old_until: Mapping[str, datetime], seen: _Seen
 ) -> Decision | None:
-    fresh = [event for event in person.opt_outs if not _is_old(event, old_until)]
+    fresh = [event for event in person.opt_outs if not is_old(event, old_until)]
     asking = _latest(fresh or person.opt_outs)
     if asking is None:
         return None
@@ -436,11 +437,6 @@ def _came_back(person: _Person) -> ConsentEventLike | None:
 def _is_ours(row: Row, made: DoneLike | None) -> bool:
     """Whether we made the row active, and nobody has written it since."""
     return made is not None and row.write_date is not None and made.blacklist_write_date == row.write_date
-
-
-def _is_old(event: ConsentEventLike, old_until: Mapping[str, datetime]) -> bool:
-    first_read = old_until.get(event.list_id)
-    return first_read is not None and event.occurred_at <= first_read
 
 
 def _latest(events: Sequence[ConsentEventLike]) -> ConsentEventLike | None:
