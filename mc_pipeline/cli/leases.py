@@ -34,7 +34,7 @@ def leases(company: str | None) -> None:
         held, runs = ledger.leases.held(), ledger.runs.unfinished()
         beats = ledger.runs.known([lease.owner for lease in held])
         for lease in held:
-            click.echo(_told(lease, beats, ledger.now()))
+            click.echo(_line(lease, beats, ledger.now()))
         for run in runs:
             of = f" of {run.company}" if run.company else ""
             click.echo(
@@ -72,7 +72,7 @@ def _end(ledger: "Ledger", company: str) -> int:
     return 1 if refused else 0
 
 
-def _told(lease: "LeaseState", beats: "Mapping[str, RunBeat]", now: datetime) -> str:
+def _line(lease: "LeaseState", beats: "Mapping[str, RunBeat]", now: datetime) -> str:
     beat = beats.get(lease.owner)
     sign = _sign_of(beat, now) if beat else "it has no heartbeat"
     return (

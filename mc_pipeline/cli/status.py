@@ -87,21 +87,21 @@ def standing_of(company: str, ledger: "Ledger") -> Standing:
     stored = stored_status(company)
     read_at = stored.observed_at if stored is not None else None
     synced_at = stored.facts.get(SYNCED_AT) if stored is not None else None
-    told = rows_of(stored) if stored is not None else []
-    waited = frozenset[str]().union(*(approval_ids(row) for row in told))
+    stored_rows = rows_of(stored) if stored is not None else []
+    waited = frozenset[str]().union(*(approval_ids(row) for row in stored_rows))
     approved = _approved_since(company, ledger, waited, read_at)
-    rows = [row for row in told if not approval_ids(row) or approval_ids(row) - approved]
+    rows = [row for row in stored_rows if not approval_ids(row) or approval_ids(row) - approved]
     last = ledger.runs.last(company)
     alive = tuple(ledger.runs.alive(company))
     is_alive = last is not None and last.run_id in {run.run_id for run in alive}
-    is_untold = last is not None and (read_at is None or last.started_at > read_at)
+    is_unreported = last is not None and (read_at is None or last.started_at > read_at)
     return Standing(
         company=company,
         state=NEVER_RUN if stored is None else state_of(rows),
         read_at=read_at,
         synced_at=datetime.fromisoformat(synced_at) if synced_at else None,
         under_way=alive,
-        unfinished=last if is_untold and not is_alive else None,
+        unfinished=last if is_unreported and not is_alive else None,
         rows=tuple(rows),
         approved=tuple(sorted(approved)),
     )

@@ -340,8 +340,8 @@ def _partners_at(connection: Connection, key: str) -> set[int]:
 def _partners_of(connection: Connection, pseudonym: str) -> set[int]:
     """The partners that a tombstone names."""
     query = select(erasure.c.partner_ids_json).where(erasure.c.pseudonym == pseudonym)
-    told = connection.execute(query).scalar()
-    return set(json.loads(told)) if told else set()
+    partner_ids = connection.execute(query).scalar()
+    return set(json.loads(partner_ids)) if partner_ids else set()
 
 
 def _forget_partners(connection: Connection, table: Table, partners: Collection[int]) -> int:

@@ -127,12 +127,12 @@ def push_plan(
             outcome[orphaned] = OutcomeKind.HELD_BACK
             detail[orphaned] = MEMBER_NOT_CREATED
             due &= ~orphaned
-    told = {
+    left_out = {
         index: "; ".join(part for part in (f"without {said}", str(detail[index])) if part)
         for index, said in without.items()
         if outcome[index] == OutcomeKind.APPLIED
     }
-    detail.update(pd.Series(told, dtype=object))
+    detail.update(pd.Series(left_out, dtype=object))
     return plan.assign(outcome=outcome, detail=detail)
 
 

@@ -88,10 +88,10 @@ class Audiences:
         """Read them from the facts of the table; one that it does not know counts as unread."""
         from mc_pipeline.mailchimp.lists import Audience
 
-        told = {each["list_id"]: each for each in json.loads(members.facts.get(_AUDIENCES, "[]"))}
+        stored = {each["list_id"]: each for each in json.loads(members.facts.get(_AUDIENCES, "[]"))}
         found = []
         for name, audience in company.audiences.items():
-            known = told.get(audience.list_id)
+            known = stored.get(audience.list_id)
             if known is None:
                 found.append(KnownAudience(name, audience.list_id, because=_NOT_AMONG_THEM))
                 continue
@@ -371,9 +371,9 @@ def _origins_of_returns(
     subscribed = rows[rows["status"] == "subscribed"]
     back = subscribed[subscribed["email"].isin(systems.ledger.consent.ever_opted_out())]
     changes = systems.ledger.members.changes(back, members.observed_at)
-    told = {
+    reported = {
         member: acts
         for audience in company.audiences.values()
         for member, acts in Deliveries.waiting(systems.ledger, audience.list_id).acts().items()
     }
-    return Origins(systems.mailchimp(company), systems.ledger).find(changes, told, {})
+    return Origins(systems.mailchimp(company), systems.ledger).find(changes, reported, {})

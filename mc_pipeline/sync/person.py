@@ -170,15 +170,15 @@ class _Tables:
         return table.rows[about]
 
     def when_read(self) -> str:
-        told = []
+        sentences = []
         for name, system in (("odoo_partners", "Odoo"), ("mailchimp_members", "Mailchimp")):
             table = self[name]
             if table is None:
-                told.append(f"{system} was never read: run mc-pipeline sync {self._company} --plan.")
+                sentences.append(f"{system} was never read: run mc-pipeline sync {self._company} --plan.")
             else:
                 partly = "" if table.complete else f" (not completely: {mask_text(table.incomplete_because)})"
-                told.append(f"{system} was read {moment(table.observed_at)}{partly}.")
-        return " ".join(told)
+                sentences.append(f"{system} was read {moment(table.observed_at)}{partly}.")
+        return " ".join(sentences)
 
 
 def moment(time: datetime | pd.Timestamp | None) -> str:
@@ -248,13 +248,13 @@ def _decided(
         for partner in partners.rows.loc[typed == address, "partner_id"]:
             yield from explain_partner(decision, int(partner))
             steps = []
-    told = [step.sentence for step in steps]
+    sentences = [step.sentence for step in steps]
     yield from steps
     if steps and steps[0].outcome == "not found":
         yield from _belongs_elsewhere(ledger, partners, address)
     for row in _records(tables.rows("set_aside", address, "person_email")):
         sentence = f"Partner {row['partner_id']} {row['detail']}. {row['fix']}"
-        if sentence not in told:
+        if sentence not in sentences:
             yield ExplanationStep("set aside", str(row["reason"]), sentence)
 
 
@@ -362,24 +362,24 @@ def _kept(ledger: Ledger, company: CompanySettings, address: str) -> Iterator[Ex
     for row in _records(ledger.members.of_email(address)):
         if row["company"] != company.key:
             continue
-        told = []
+        facts = []
         if row["created_by_us"]:
-            told.append(f"Created by us as {row['created_status']}, {moment(row['created_at'])}")
+            facts.append(f"Created by us as {row['created_status']}, {moment(row['created_at'])}")
         elif _is_there(row["last_status"]):
-            told.append("Not created by us")
+            facts.append("Not created by us")
         if row["archived_by_us"]:
-            told.append("archived by us")
+            facts.append("archived by us")
         if row["ever_subscribed"]:
-            told.append("was subscribed")
+            facts.append("was subscribed")
         if row["opted_out"]:
-            told.append("opted out once, so no consent of Odoo counts any more")
+            facts.append("opted out once, so no consent of Odoo counts any more")
         if row["absent_reads"]:
-            told.append(f"missed by {row['absent_reads']} complete reads")
+            facts.append(f"missed by {row['absent_reads']} complete reads")
         if row["vanished"]:
-            told.append("removed from Mailchimp for good")
-        if told:
+            facts.append("removed from Mailchimp for good")
+        if facts:
             status = row["last_status"] if _is_there(row["last_status"]) else "no member"
-            yield ExplanationStep(row["audience"], status, f"{'; '.join(told)}.")
+            yield ExplanationStep(row["audience"], status, f"{'; '.join(facts)}.")
         if _is_there(row["rejection_key"]):
             words = ": ".join(
                 str(each) for each in (row["rejection_title"], row["rejection_detail"]) if _is_there(each)
@@ -425,12 +425,13 @@ def _said(ledger: Ledger, company: CompanySettings, address: str) -> Iterator[Ex
             f"{_sentence(what)} Since {moment(out.said_at)}.",
         )
     if others:
-        told = ", ".join(mask_email(each) for each in sorted(others))
+        masked = ", ".join(mask_email(each) for each in sorted(others))
         partners = ", ".join(map(str, sorted(people)))
         yield ExplanationStep(
             "other addresses",
             str(len(others)),
-            f"Partner {partners} has or had these as well: {told}. What was said under them counts here too.",
+            f"Partner {partners} has or had these as well: {masked}. What was said under them counts here "
+            "too.",
         )
 
 
@@ -459,18 +460,18 @@ def _permissions(ledger: Ledger, company: CompanySettings, address: str) -> Iter
         for text in audience.consent.marketing_permissions
     }
     for each in ledger.permissions.of_email(company.key, address):
-        told = []
+        facts = []
         if each.given_at is not None and each.lost_at is None:
-            told.append(f"given by us {moment(each.given_at)}{_on_evidence(each)}")
+            facts.append(f"given by us {moment(each.given_at)}{_on_evidence(each)}")
         elif each.given_at is None:
-            told.append("seen in Mailchimp, not given by us")
+            facts.append("seen in Mailchimp, not given by us")
         if each.withdrawn_at is not None:
-            told.append(
+            facts.append(
                 f"taken back, as seen {moment(each.withdrawn_at)}: it is not given again in any audience of "
                 "the company, unless on consent dated later"
             )
         if each.lost_at is not None:
-            told.append(
+            facts.append(
                 f"sent by us{_on_evidence(each)}, and the answer was lost: nobody knows whether it was "
                 "given, so it is not sent again, unless on consent dated later; look at the member in "
                 "Mailchimp"
@@ -478,7 +479,7 @@ def _permissions(ledger: Ledger, company: CompanySettings, address: str) -> Iter
         state = "given" if each.enabled else "not known" if each.lost_at is not None else "taken back"
         name = asked.get(each.permission, each.permission)
         yield ExplanationStep(
-            f"{name} in {names.get(each.list_id, each.list_id)}", state, _sentence("; ".join(told))
+            f"{name} in {names.get(each.list_id, each.list_id)}", state, _sentence("; ".join(facts))
         )
     for row in _records(ledger.members.of_email(address)):
         if row["company"] == company.key and row["permitted"]:
@@ -505,7 +506,7 @@ def _change(row: Mapping[str, Any], company: CompanySettings) -> str:
     audience = company.audiences.get(row["audience"])
     sources = dict(audience.merge_fields) if audience else {}
     before, after = _flat(row["before_json"]), _flat(row["after_json"])
-    told = []
+    changes = []
     for name, value in after.items():
         kind, _, tag = name.partition(" ")
         if name == "email_address":
@@ -516,10 +517,10 @@ def _change(row: Mapping[str, Any], company: CompanySettings) -> str:
             old, new = _shown(before.get(name)), _shown(value)
         if row["operation"] == "create":
             if name not in ("email_address", "status"):
-                told.append(f"{tag or name} {new}")
+                changes.append(f"{tag or name} {new}")
         else:
-            told.append(f"{tag or name} {old} → {new}")
-    return f"{', '.join(told)}." if told else ""
+            changes.append(f"{tag or name} {old} → {new}")
+    return f"{', '.join(changes)}." if changes else ""
 
 
 def _flat(text: str | None) -> dict[str, Any]:

@@ -178,10 +178,10 @@ def push_orders_of(
     broken = broken_stores(failed, company)
     about_stores = {**begun.failures, **not_asked, **not_ended, **failed}
     failures = [StoreFailure(name, "", error) for name, error in about_stores.items()] + [*push.failures]
-    told = _told_with_the_products(systems, company)
+    reported_before = _reported_with_the_products(systems, company)
     found = [
-        *of_failures([each for each in failures if each.month or each.store_id not in told]),
-        *of_left_alone([*closed, *(each for each in broken if each.store_id in told)], "written"),
+        *of_failures([each for each in failures if each.month or each.store_id not in reported_before]),
+        *of_left_alone([*closed, *(each for each in broken if each.store_id in reported_before)], "written"),
         *of_orders(rows),
         *of_lowered(push.waiting),
     ]
@@ -223,7 +223,7 @@ def _open(
     return {name: store for name, store in named.items() if name not in failed}, failed
 
 
-def _told_with_the_products(systems: Systems, company: CompanySettings) -> set[str]:
+def _reported_with_the_products(systems: Systems, company: CompanySettings) -> set[str]:
     """Return the stores that the products' push reported as broken."""
     return {
         each.trouble.place

@@ -50,7 +50,7 @@ CONFLICTS: Mapping[str, str] = {
 
 Member = tuple[str, str]  # (list_id, email)
 
-_TOLD_FOR = timedelta(days=30)
+_LISTED_FOR = timedelta(days=30)
 """How long a subscription that was taken back is listed as a conflict."""
 
 
@@ -347,7 +347,7 @@ def _out_again(
 ) -> Decision | None:
     """List a resubscription by the person themselves that was over before our row could be removed."""
     back = _latest(person.returns)
-    if back is None or now - back.occurred_at > _TOLD_FOR or not _all_ours_before(person, active, back):
+    if back is None or now - back.occurred_at > _LISTED_FOR or not _all_ours_before(person, active, back):
         return None
     if not any(
         event.list_id == back.list_id and event.occurred_at > back.occurred_at for event in person.opt_outs
@@ -373,7 +373,7 @@ def _unproven(
 ) -> Decision | None:
     """List a subscription, not provably by the person, against an opt-out in Odoo."""
     subscribed = _latest(person.unproven)
-    if subscribed is None or not active or now - subscribed.occurred_at > _TOLD_FOR:
+    if subscribed is None or not active or now - subscribed.occurred_at > _LISTED_FOR:
         return None
     since = [asking.occurred_at] if asking else [row.write_date for row in active if row.write_date]
     if since and subscribed.occurred_at <= max(since):

@@ -150,5 +150,5 @@ def _decide_again(systems: Systems, company: CompanySettings, news: list[Standin
     """A blacklist entry that changed may contradict what Mailchimp said: the person is decided about
     again."""
     changed = [each.email for each in news if each.cause == BLACKLISTED and "@" in each.email]
-    told = {event.email for event in systems.ledger.consent.opt_outs_and_returns_of(changed)}
-    systems.ledger.due_in_odoo.add(company.key, told)
+    concerned = {event.email for event in systems.ledger.consent.opt_outs_and_returns_of(changed)}
+    systems.ledger.due_in_odoo.add(company.key, concerned)

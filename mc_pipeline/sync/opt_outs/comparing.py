@@ -241,11 +241,11 @@ def _unticked_addresses(
     lists = [audience.list_id for audience in company.audiences.values()]
     rules = [audience.consent for audience in company.audiences.values() if audience.consent]
     # The partners' table says nothing about a field that the settings no longer name.
-    told = {rule.boolean_field for rule in rules}
+    fields = {rule.boolean_field for rule in rules}
     used = [
         each
         for each in systems.ledger.used_evidence.of(lists)
-        if each.kind == BOOLEAN_FIELD and each.source in told
+        if each.kind == BOOLEAN_FIELD and each.source in fields
     ]
     if not used:
         return []

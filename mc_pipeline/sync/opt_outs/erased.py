@@ -90,28 +90,28 @@ def opt_outs_of(
     ]
 
 
-def take_opt_outs(ledger: Ledger, erased: ErasedLike, told: Sequence[ConsentEvent]) -> list[ConsentEvent]:
+def take_opt_outs(ledger: Ledger, erased: ErasedLike, opt_outs: Sequence[ConsentEvent]) -> list[ConsentEvent]:
     """Record opt-outs of erased people that are news, under their pseudonyms; return those."""
-    news = untold(ledger, erased, told)
+    news = unrecorded(ledger, erased, opt_outs)
     if news:
-        ledger.consent.record_of_erased(news, addresses_of(erased, (event.email for event in told)))
+        ledger.consent.record_of_erased(news, addresses_of(erased, (event.email for event in opt_outs)))
     return news
 
 
-def untold(ledger: Ledger, erased: ErasedLike, told: Sequence[ConsentEvent]) -> list[ConsentEvent]:
+def unrecorded(ledger: Ledger, erased: ErasedLike, opt_outs: Sequence[ConsentEvent]) -> list[ConsentEvent]:
     """Those of these opt-outs that the history does not have yet, under their pseudonyms."""
     found = []
-    for event in told:
+    for event in opt_outs:
         pseudonym = erased.pseudonym_of(event.email)
         if pseudonym is None or event.event not in OPTED_OUT_EVENTS:
             continue
         known = ledger.consent.events_of_members(event.list_id, [pseudonym]).get(pseudonym, ())
-        if not any(_tells(each, event.occurred_at) for each in known if each.event in OPTED_OUT_EVENTS):
+        if not any(_covers(each, event.occurred_at) for each in known if each.event in OPTED_OUT_EVENTS):
             found.append(replace(event, email=pseudonym, evidence=None))
     return found
 
 
-def _tells(known: ConsentEvent, at: datetime) -> bool:
+def _covers(known: ConsentEvent, at: datetime) -> bool:
     """Whether this recorded opt-out is the one of that moment, or a later one."""
     return known.occurred_at >= at - _CLOCKS_DIFFER
 
