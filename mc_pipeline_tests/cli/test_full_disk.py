@@ -129,8 +129,12 @@ def test_a_home_that_cannot_be_written_ends_a_command_with_one_sentence(
     ended = mc_pipeline(*command)
     assert ended.exit_code == 1, ended.output
     assert "Traceback" not in ended.output
-    assert str(disk.folder) in ended.told
-    assert "free some space" in ended.told or "the right to write" in ended.told or "rights" in ended.told
+    assert str(disk.folder) in ended.in_one_line
+    assert (
+        "free some space" in ended.in_one_line
+        or "the right to write" in ended.in_one_line
+        or "rights" in ended.in_one_line
+    )
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def approved(tmp_path) -> Iterator[World]:
             world.odoo.subscribe(news, person(number))
         waits = mc_pipeline("sync", "acme")
         assert waits.exit_code == 3, waits.output
-        plan = re.search(r"mc-pipeline approve ([0-9a-f]{12})", waits.told)
+        plan = re.search(r"mc-pipeline approve ([0-9a-f]{12})", waits.in_one_line)
         assert plan
         assert mc_pipeline("approve", plan[1]).exit_code == 0
         yield world

@@ -188,9 +188,9 @@ def test_creating_always_gives_a_list(ask):
 @pytest.mark.parametrize("path", ["/web/version", "/json/version"])
 def test_the_version_is_told_without_a_login(odoo_with_json2, ask, path):
     answer = ask(path, raw="", method="GET", Authorization=None, X_Odoo_Database=None, Content_Type=None)
-    told = answer.json()
-    assert set(told) == {"version_info", "version"}
-    assert version_of(told["version"]) == odoo_with_json2.client.version
+    answered = answer.json()
+    assert set(answered) == {"version_info", "version"}
+    assert version_of(answered["version"]) == odoo_with_json2.client.version
     online = odoo_with_json2.client.version[1] > 0
-    assert told["version"].startswith("saas~") is online
-    assert str(told["version_info"][0]).startswith("saas~") is online
+    assert answered["version"].startswith("saas~") is online
+    assert str(answered["version_info"][0]).startswith("saas~") is online

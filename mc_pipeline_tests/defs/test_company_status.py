@@ -165,9 +165,9 @@ def test_trouble_of_parts_lets_every_step_run_and_reddens_the_last_one_alone(ste
     said = shown(result)["status"]
     assert str(said).startswith("acme: 2 things are broken, 1 waits for you, ")
     (event,) = [event for event in result.all_events if event.is_step_failure]
-    told = event.step_failure_data.user_failure_data
-    assert told is not None
-    assert str(told.description).splitlines() == [
+    failure = event.step_failure_data.user_failure_data
+    assert failure is not None
+    assert str(failure.description).splitlines() == [
         said,
         "The audience retail cannot take its fields. Correct the fields of retail in Mailchimp.",
         "The tag VIP cannot take its fields. Correct the fields of VIP in Mailchimp.",
@@ -276,10 +276,10 @@ def test_a_table_that_cannot_be_stored_is_told_by_the_run(steps: Steps, tmp_path
     steps.bodies["read"] = reports(trouble("retail"))
     result = steps.run()
     (event,) = [event for event in result.all_events if event.is_step_failure]
-    told = event.step_failure_data.user_failure_data
-    assert told is not None
-    assert "The audience retail cannot take its fields." in str(told.description)
-    assert "The status of the company cannot be stored: " in str(told.description)
+    failure = event.step_failure_data.user_failure_data
+    assert failure is not None
+    assert "The audience retail cannot take its fields." in str(failure.description)
+    assert "The status of the company cannot be stored: " in str(failure.description)
 
 
 def test_a_run_of_the_world_reports_the_reads_of_odoo_and_the_opt_outs(world: World):

@@ -302,8 +302,8 @@ def test_a_sensor_ends_dead_runs_where_all_others_are_switched_off(world: World)
     run_id = a_run(world.instance)
     with Ledger.open(clock=lambda: datetime.now(UTC) - timedelta(minutes=4)) as ledger:
         begin(ledger, run_id)
-    told = sensor(dg.build_sensor_context(instance=world.instance))
-    assert isinstance(told, dg.SkipReason)
-    assert told.skip_message is not None
-    assert f"Run {run_id[:8]} (sync_company of acme) is ended" in told.skip_message
+    skipped = sensor(dg.build_sensor_context(instance=world.instance))
+    assert isinstance(skipped, dg.SkipReason)
+    assert skipped.skip_message is not None
+    assert f"Run {run_id[:8]} (sync_company of acme) is ended" in skipped.skip_message
     assert status(world.instance, run_id) == FAILURE

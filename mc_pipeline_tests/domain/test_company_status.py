@@ -18,9 +18,9 @@ from mc_pipeline.domain.company_status import (
     failure_sentences,
     first_line,
     found_in_run,
+    not_yet_reported,
     state_of,
     status_rows,
-    without_what_is_told,
     worst_of,
 )
 
@@ -116,7 +116,7 @@ def test_what_is_new_was_first_found_in_this_run(
 
 def test_what_this_run_did_not_look_at_is_told_with_its_age():
     (row,) = rows(report(run_id=EARLIER, since=BEFORE, seen_at=BEFORE))
-    assert row.told == (
+    assert row.sentence_with_age == (
         "The audience retail cannot take its fields. (from the last run that looked, at 2026-11-28 19:50 UTC)"
     )
 
@@ -292,9 +292,9 @@ def test_a_plan_that_somebody_tells_of_is_not_told_again():
         )
         for plan in ("0123456789ab", "ba9876543210")
     }
-    told = report(kind=WAITS, sentence="12 people wait: mc-pipeline approve 0123456789ab")
+    plan_waits = report(kind=WAITS, sentence="12 people wait: mc-pipeline approve 0123456789ab")
     broken = report(kind=BROKEN, sentence="ba9876543210 cannot be read")
-    assert [each.place for each in without_what_is_told(waiting, [told, broken])] == ["ba9876543210"]
+    assert [each.place for each in not_yet_reported(waiting, [plan_waits, broken])] == ["ba9876543210"]
 
 
 def test_what_waits_of_a_plan_is_told_by_its_push_when_that_runs():

@@ -103,8 +103,8 @@ def test_3_1_a_company_known_from_before_the_upgrade_of_odoo_is_told_as_such() -
         partner(2, SHARED, parent_id=1, **{**memory, "differs_without_memory": False}),
     ]
     explained = explain_contact(decided(partners, [order(1, 2)], company(B2B_AND_B2C)), SHARED)
-    told = {step.sentence: step.outcome for step in explained if step.step == "company or person"}
-    assert told == {
+    outcomes = {step.sentence: step.outcome for step in explained if step.step == "company or person"}
+    assert outcomes == {
         "Partner 2 is a person whose commercial partner is 1, known from before the upgrade of Odoo: its tax "
         "id and parent are as they were.": "person",
         "Partner 1 is a company, known from before the upgrade of Odoo: its tax id and parent are as they "

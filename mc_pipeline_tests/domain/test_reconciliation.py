@@ -381,8 +381,8 @@ def test_what_stays_in_a_store_though_due_no_more_is_a_difference_unless_it_is_r
     assert rows["differs_because"].tolist() == ["", NOT_DUE if differently else LEFT_ALONE]
     assert differs(rows).any() == differently
     (month,) = by_month(rows, 2).to_dict("records")
-    told = (month["left_alone"], month["difference"], month["orders_differing"])
-    assert told == ((0.0, 105.0, 1) if differently else (105.0, 0.0, 0))
+    figures = (month["left_alone"], month["difference"], month["orders_differing"])
+    assert figures == ((0.0, 105.0, 1) if differently else (105.0, 0.0, 0))
 
 
 def test_what_is_due_and_missing_is_a_difference_whatever_the_push_waits_for():

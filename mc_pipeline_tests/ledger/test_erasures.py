@@ -48,10 +48,10 @@ def test_no_table_with_an_address_is_forgotten():
         assert {*personal.addresses, *personal.about} >= ADDRESS_COLUMNS & set(columns.keys())
         if personal.is_state:
             continue
-        told = {column.name for column in columns if isinstance(column.type, Text)}
+        text_columns = {column.name for column in columns if isinstance(column.type, Text)}
         kept = {
             column
-            for column in told - set(personal.about) - set(personal.addresses)
+            for column in text_columns - set(personal.about) - set(personal.addresses)
             if column.endswith("_json") or column.startswith("name_")
         }
         assert kept == set(), f"{name} keeps {kept}"

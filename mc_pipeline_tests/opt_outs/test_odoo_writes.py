@@ -148,8 +148,8 @@ def test_an_opt_out_that_we_did_not_make_becomes_a_row(office: Office, event: st
     assert office.is_out()
     (done,) = office.ledger.odoo_opt_outs.done()
     assert (done.outcome, done.made_by_us, done.event) == ("applied", True, event)
-    told = [each for each in office.ledger.consent.events(email=ADA) if each.list_id == ""]
-    assert [(each.event, each.origin) for each in told] == [("odoo_opt_out", "ours")]
+    outcomes = [each for each in office.ledger.consent.events(email=ADA) if each.list_id == ""]
+    assert [(each.event, each.origin) for each in outcomes] == [("odoo_opt_out", "ours")]
     quiet(office)
 
 
@@ -317,8 +317,8 @@ def test_whatever_breaks_from_the_write_on_the_next_run_ends_the_same(
     office.run()
     assert office.is_out() == (action == "opt_out")
     assert office.ledger.odoo_opt_outs.open("acme") == []
-    told = [each.event for each in office.ledger.consent.events(email=ADA) if each.list_id == ""]
-    assert told == ["odoo_opt_out", "odoo_lift"][: 1 if action == "opt_out" else 2]
+    outcomes = [each.event for each in office.ledger.consent.events(email=ADA) if each.list_id == ""]
+    assert outcomes == ["odoo_opt_out", "odoo_lift"][: 1 if action == "opt_out" else 2]
     quiet(office)
     if action == "opt_out":
         office.said("subscribe")
@@ -406,16 +406,16 @@ def test_2_2_an_opt_out_of_a_branch_unticks_the_field_of_the_parents_customer(
         customer = office.odoo.add_partner(name="Ada", email=ADA, company_id=1, x_news=True)
         office.odoo.add_partner(name="Ada at the branch", email=ADA, company_id=branch)
         office.said("opt_out")
-        told = office.run(sources=CompanySources(boolean_fields=("x_news",)))
+        outcomes = office.run(sources=CompanySources(boolean_fields=("x_news",)))
         ticked = office.odoo.read("res.partner", customer, "x_news")["x_news"]
         notes = office.odoo.notes("res.partner", customer)
         if version == (17, 0) and not has_parent:
-            assert told == {ADA: ("opt_out", "rejected", "")}
+            assert outcomes == {ADA: ("opt_out", "rejected", "")}
             assert ticked
             assert notes == []
             assert office.ledger.odoo_opt_outs.open("acme") == []
         else:
-            assert told == {ADA: ("opt_out", "applied", "")}
+            assert outcomes == {ADA: ("opt_out", "applied", "")}
             assert not ticked
             assert len(notes) == 1
 

@@ -41,12 +41,12 @@ def feeds(desk: Desk, since: int) -> int:
 
 def quiet(desk: Desk) -> None:
     """Three more hearings tell nothing and ask about nobody, also when the overlap has passed."""
-    before, told = desk.mailchimp.journal.last_number, len(desk.events())
+    before, recorded = desk.mailchimp.journal.last_number, len(desk.events())
     for minutes in (0, 1, 15):
         desk.mailchimp.advance(timedelta(minutes=minutes))
         assert not desk.poll().events
     assert feeds(desk, before) == 0
-    assert len(desk.events()) == told
+    assert len(desk.events()) == recorded
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_our_own_unsubscribe_is_no_opt_out_of_somebody_else(desk: Desk, skew: ti
     later(desk)
     _ours(desk, ANN, "update", {"merge_fields": {"FNAME": "Ann"}})
     assert not desk.poll().events
-    assert desk.told() == [("opt_out", "ours", "write")]
+    assert desk.recorded() == [("opt_out", "ours", "write")]
     quiet(desk)
 
 
@@ -139,7 +139,7 @@ def test_who_comes_and_goes_after_our_own_unsubscribe_opted_out(desk: Desk) -> N
     desk.people.unsubscribe(LIST, ANN)
     later(desk)
     desk.poll()
-    assert desk.told() == [
+    assert desk.recorded() == [
         ("opt_out", "ours", "write"),
         ("subscribe", "person", "poll"),
         ("opt_out", "person", "poll"),
@@ -168,7 +168,7 @@ def test_who_left_and_came_back_between_two_reads_opted_out_in_between(known: De
     known.people.sign_up(LIST, BOB)
     later(known)
     known.poll()
-    assert known.told(BOB) == [("opt_out", "person", "poll"), ("subscribe", "person", "poll")]
+    assert known.recorded(BOB) == [("opt_out", "person", "poll"), ("subscribe", "person", "poll")]
     assert known.ledger.members.of_email(BOB)["opted_out"].tolist() == [True]
     quiet(known)
 
@@ -192,7 +192,7 @@ def test_an_address_that_bounced_came_back_and_bounced_again_is_told(desk: Desk)
     desk.people.bounce_hard(LIST, ANN)
     later(desk)
     desk.poll()
-    assert [event for event, _, _ in desk.told()] == ["clean", "subscribe", "clean"]
+    assert [event for event, _, _ in desk.recorded()] == ["clean", "subscribe", "clean"]
     quiet(desk)
 
 
@@ -202,7 +202,7 @@ def test_a_second_complaint_is_one_event(known: Desk) -> None:
     known.people.complain(LIST, ANN)
     later(known)
     known.poll()
-    assert known.told()[1:] == [("complaint", "person", "poll")]
+    assert known.recorded()[1:] == [("complaint", "person", "poll")]
     quiet(known)
 
 
@@ -234,7 +234,7 @@ def test_a_silent_feed_makes_no_opt_out_of_a_change_that_is_none(desk: Desk) -> 
     before = desk.mailchimp.journal.last_number
     assert not desk.poll().events
     assert feeds(desk, before) == 1
-    assert len(desk.told()) == 1
+    assert len(desk.recorded()) == 1
     quiet(desk)
 
 
@@ -254,16 +254,16 @@ def test_few_are_asked_about_at_a_time_and_the_rest_by_the_next_hearings(desk: D
         desk.people.unsubscribe(LIST, email)
     later(desk)
     cursor = desk.read_until()
-    told, left = 0, []
+    recorded, left = 0, []
     for _ in range(3):
         before = desk.mailchimp.journal.last_number
         with desk.polling() as polling:
             polling._questions._asked_at_most = 2
             poll = polling.poll(AUDIENCE, LIST)
         assert feeds(desk, before) == 2
-        told += sum(event.event == "opt_out" for event in poll.events)
+        recorded += sum(event.event == "opt_out" for event in poll.events)
         left.append(poll.doubts.get(SAME_STATUS, "").partition(" ")[0])
-    assert (told, left) == (6, ["4", "2", ""])
+    assert (recorded, left) == (6, ["4", "2", ""])
     moved = desk.read_until()
     assert cursor is not None
     assert moved is not None

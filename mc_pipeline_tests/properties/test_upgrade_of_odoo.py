@@ -76,7 +76,7 @@ def person(odoo: SandboxOdoo, name: str, **values) -> int:
     return buys(odoo, odoo.add_partner(name=name, email=email, **values))
 
 
-def told(run: Run) -> dict[str, tuple[str, str | None]]:
+def decided_of(run: Run) -> dict[str, tuple[str, str | None]]:
     """Audience and company of every contact."""
     rows = run.tables["contacts"].rows
     return dict(
@@ -122,8 +122,8 @@ def test_an_upgrade_to_20_of_2000_partners_moves_nobody_and_changes_no_company()
         world.mailchimp.journal.clear()
         after = world.run()
         assert after.succeeded, after.failure
-        assert told(after) == told(before)
-        assert len(told(after)) == 1200
+        assert decided_of(after) == decided_of(before)
+        assert len(decided_of(after)) == 1200
         assert after.tables["audience_plan"].rows.empty
         assert world.mailchimp.journal.writes == []
         rows = after.tables["odoo_partners"].rows
