@@ -50,12 +50,11 @@ class Standing:
 
 @click.command()
 @click.argument("companies", nargs=-1, metavar="[COMPANY...]")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print the state as JSON, for machines.")
 def status(companies: tuple[str, ...], as_json: bool) -> None:
-    """Say how companies stand: what is broken, what waits for a person, what was not looked at.
+    """Show the state of companies: what is broken, what waits for a person, what was not checked.
 
-    As the last run of each left it; no request is sent to Odoo or Mailchimp. Without
-    COMPANY, of all.
+    As of the last run of each; no request is sent to Odoo or Mailchimp. Without COMPANY: of all companies.
 
     Exit code: 0 nothing is broken and nothing waits, 1 something is broken, 3 something waits for a person;
     of several companies, the worst.

@@ -249,7 +249,7 @@ class Erasures:
     def forget_again(self, pseudonym_of: Callable[[str], str | None]) -> int:
         """Forget what was recorded about erased people after their erasure; return how many people.
 
-        ``pseudonym_of`` knows the erased: their pseudonym, None for everybody else. What has to be carried
+        ``pseudonym_of`` knows the erased: their pseudonym, None for everybody else. What has to be applied
         yet (an opt-out in either direction) keeps the address until that is done, and nothing else does.
 
         Whose erasure is not complete is left to it: until its end it needs what the ledger knows of them.

@@ -67,7 +67,7 @@ class OptOutNotes:
             return ""
         because = "; ".join(dict.fromkeys(self._missing[:1] + self._missing[-1:]))
         return (
-            f"{len(self._missing):,} of {self._wanted:,} opt-outs are carried without the note in Odoo that "
+            f"{len(self._missing):,} of {self._wanted:,} opt-outs are applied without the note in Odoo that "
             f"says why: {because}"
         )
 

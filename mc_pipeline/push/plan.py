@@ -34,7 +34,7 @@ PHASES: tuple[tuple[Operation, ...], ...] = (
 _WITH_FIELDS = (Operation.CREATE, Operation.UPDATE, Operation.CHANGE_EMAIL)
 _OF_EVERYBODY = frozenset({Cause.REQUIRED_FIELD, Cause.CONTACT_LIMIT})
 _NEWCOMERS_TRIED = 5
-"""New people who are tried while nobody else is let in."""
+"""New people who are tried while Mailchimp refuses everybody else."""
 
 NOT_TRIED_AGAIN = "not tried again in this run"
 NEVER_TRIED = "not tried yet, like others whom Mailchimp refused for the same reason"

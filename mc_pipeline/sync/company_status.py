@@ -83,7 +83,7 @@ def rows_of(table: Table) -> list[StatusRow]:
 
 
 def _keep(company: str, run_id: str, events: RunEvents, ledger: Ledger) -> None:
-    """Keep what the run shows, by step: what is gone is known when the step runs again."""
+    """Keep what the run shows, by step: a problem counts as gone once the step has run again."""
     known = ledger.troubles.open(company)
     reported = {(each.step, each.trouble.kind.value) for each in known if each.run_id == run_id}
     told_before = {each.step for each in known}

@@ -62,15 +62,15 @@ SHOWN_SOURCES = frozenset(
 _MASK = "•••"
 _STANDS = {
     BLACKLISTED: "on Odoo's blacklist",
-    OPTED_OUT_OF_COMPANY: "opted out of the company's lists and fields",
-    EVIDENCE_WITHDRAWN: "took consent back in Odoo",
-    OPTED_OUT_MEANWHILE: "opted out while a write of ours was under way",
+    OPTED_OUT_OF_COMPANY: "opted out of the company's mailing lists and fields",
+    EVIDENCE_WITHDRAWN: "withdrew consent in Odoo",
+    OPTED_OUT_MEANWHILE: "opted out while the pipeline was writing",
 }
 _VERDICTS = {
     "never read": "Nothing is known yet",
     "not found": "Belongs in no audience: no partner of this company has the address",
     **{reason: f"Belongs in no audience: {words}" for reason, words in GONE.items()},
-    HIDDEN: "Nothing is known now: Odoo does not show the contact to its user",
+    HIDDEN: "Nothing is known now: the Odoo user is not allowed to see the contact",
     OTHER_COMPANY: "Belongs in no audience: the contact belongs to another company in Odoo",
 }
 
@@ -117,7 +117,7 @@ def tell_story(
         ("Last push", _pushed(company, tables, address)),
         ("Kept by the pipeline", _kept(ledger, company, address)),
         ("Consent and opt-outs of the person", _said(ledger, company, address)),
-        ("To decide, or still to be found out", _open(ledger, company, address)),
+        ("To be decided, or still unknown", _open(ledger, company, address)),
         ("Marketing permissions", _permissions(ledger, company, address)),
     )
     chapters = tuple(Chapter(title, tuple(steps)) for title, steps in titled)
@@ -259,7 +259,7 @@ def _decided(
 
 
 def _belongs_elsewhere(ledger: Ledger, partners: Table, address: str) -> Iterator[ExplanationStep]:
-    """Tell of a customer of orders here who belongs to another company, which may have read the address."""
+    """List a customer of orders here who belongs to another company, which may have read the address."""
     elsewhere = customers_elsewhere_in(partners)
     holders = {row.partner_id for row in ledger.partner_addresses.of([address]) if row.left_at is None}
     rows = list_customers_elsewhere({number: elsewhere[number] for number in holders & elsewhere.keys()})
@@ -270,8 +270,8 @@ def _belongs_elsewhere(ledger: Ledger, partners: Table, address: str) -> Iterato
 
 def _blacklisted(tables: _Tables, address: str) -> Iterator[ExplanationStep]:
     for row in _records(tables.rows("odoo_blacklist", address)):
-        state = "opted out" if row["active"] else "lifted"
-        said = "Opted out of all marketing" if row["active"] else "Opted out, and lifted since"
+        state = "opted out" if row["active"] else "removed"
+        said = "Opted out of all marketing" if row["active"] else "Opted out, and removed since"
         sentence = f"{said}; row {row['blacklist_id']}, changed {moment(row['write_date'])}."
         yield ExplanationStep("blacklist", state, sentence)
 
@@ -339,7 +339,7 @@ def _state_of_plan(ledger: Ledger, company: str, plan_id: str) -> ExplanationSte
     waiting = {each.plan_id for each in ledger.plans.waiting(company)}
     applied = "" if record is None or record.applied_at is None else f"Applied {moment(record.applied_at)}"
     if plan_id in waiting:
-        rest = f"{applied} but for what waits for" if applied else "Waits for"
+        rest = f"{applied}, except for what waits for approval" if applied else "Waits for approval"
         return ExplanationStep("plan", plan_id, f"{rest}: mc-pipeline approve {plan_id}")
     if applied:
         return ExplanationStep("plan", plan_id, f"{applied}.")
@@ -357,28 +357,28 @@ def _pushed(company: CompanySettings, tables: _Tables, address: str) -> Iterator
 
 
 def _kept(ledger: Ledger, company: CompanySettings, address: str) -> Iterator[ExplanationStep]:
-    """Tell the ledger's record of the member in every audience of the company."""
+    """List the ledger's record of the member in every audience of the company."""
     refused_for_good = ledger.consent.refused_for_good([address])
     for row in _records(ledger.members.of_email(address)):
         if row["company"] != company.key:
             continue
         facts = []
         if row["created_by_us"]:
-            facts.append(f"Created by us as {row['created_status']}, {moment(row['created_at'])}")
+            facts.append(f"Created by the pipeline as {row['created_status']}, {moment(row['created_at'])}")
         elif _is_there(row["last_status"]):
-            facts.append("Not created by us")
+            facts.append("Not created by the pipeline")
         if row["archived_by_us"]:
-            facts.append("archived by us")
+            facts.append("archived by the pipeline")
         if row["ever_subscribed"]:
             facts.append("was subscribed")
         if row["opted_out"]:
-            facts.append("opted out once, so no consent of Odoo counts any more")
+            facts.append("opted out once, so consent in Odoo no longer counts")
         if row["absent_reads"]:
             facts.append(f"missed by {row['absent_reads']} complete reads")
         if row["vanished"]:
-            facts.append("removed from Mailchimp for good")
+            facts.append("permanently deleted in Mailchimp")
         if facts:
-            status = row["last_status"] if _is_there(row["last_status"]) else "no member"
+            status = row["last_status"] if _is_there(row["last_status"]) else "not a member"
             yield ExplanationStep(row["audience"], status, f"{'; '.join(facts)}.")
         if _is_there(row["rejection_key"]):
             words = ": ".join(
@@ -398,7 +398,7 @@ def _kept(ledger: Ledger, company: CompanySettings, address: str) -> Iterator[Ex
 
 
 def _said(ledger: Ledger, company: CompanySettings, address: str) -> Iterator[ExplanationStep]:
-    """Tell on what the person was subscribed, what stands against them, and under which other addresses."""
+    """List the consent that the person was subscribed on, their opt-outs, and their other addresses."""
     people, others = _others_of_the_person(ledger, address)
     audience_of = {audience.list_id: key for key, audience in company.audiences.items()}
     theirs = {address, *others}
@@ -430,13 +430,13 @@ def _said(ledger: Ledger, company: CompanySettings, address: str) -> Iterator[Ex
         yield ExplanationStep(
             "other addresses",
             str(len(others)),
-            f"Partner {partners} has or had these as well: {masked}. What was said under them counts here "
-            "too.",
+            f"Partner {partners} has or had these as well: {masked}. Opt-outs and consent under them "
+            "count here too.",
         )
 
 
 def _open(ledger: Ledger, company: CompanySettings, address: str) -> Iterator[ExplanationStep]:
-    """Tell what both systems say against each other, and what Mailchimp is still to be asked."""
+    """List where both systems disagree, and what Mailchimp is still to be asked."""
     for due in ledger.due_in_odoo.of(company.key, CONFLICT):
         if due.email == address:
             yield ExplanationStep("conflict", due.conflict.replace("_", " "), CONFLICTS[due.conflict])
@@ -445,13 +445,13 @@ def _open(ledger: Ledger, company: CompanySettings, address: str) -> Iterator[Ex
             if question.email == address:
                 sentence = (
                     f"Changed {moment(question.changed_at)} and {question.status} as before: whether they "
-                    "opted out in between is asked by the next run. Nobody is subscribed on it meanwhile."
+                    "opted out in between is asked by the next run. Until then they are not subscribed."
                 )
                 yield ExplanationStep(key, "in question", sentence)
 
 
 def _permissions(ledger: Ledger, company: CompanySettings, address: str) -> Iterator[ExplanationStep]:
-    """Tell which marketing permissions were given on which evidence, seen, and taken back."""
+    """List which marketing permissions were given on which evidence, seen, and withdrawn."""
     names = {audience.list_id: key for key, audience in company.audiences.items()}
     asked = {
         text.casefold(): text
@@ -462,28 +462,28 @@ def _permissions(ledger: Ledger, company: CompanySettings, address: str) -> Iter
     for each in ledger.permissions.of_email(company.key, address):
         facts = []
         if each.given_at is not None and each.lost_at is None:
-            facts.append(f"given by us {moment(each.given_at)}{_on_evidence(each)}")
+            facts.append(f"given by the pipeline {moment(each.given_at)}{_on_evidence(each)}")
         elif each.given_at is None:
-            facts.append("seen in Mailchimp, not given by us")
+            facts.append("seen in Mailchimp, not given by the pipeline")
         if each.withdrawn_at is not None:
             facts.append(
-                f"taken back, as seen {moment(each.withdrawn_at)}: it is not given again in any audience of "
+                f"withdrawn, as seen {moment(each.withdrawn_at)}: it is not given again in any audience of "
                 "the company, unless on consent dated later"
             )
         if each.lost_at is not None:
             facts.append(
-                f"sent by us{_on_evidence(each)}, and the answer was lost: nobody knows whether it was "
-                "given, so it is not sent again, unless on consent dated later; look at the member in "
-                "Mailchimp"
+                f"sent by the pipeline{_on_evidence(each)}, and the answer was lost: it is unknown "
+                "whether it was given, so it is not sent again, unless on consent dated later; look at the "
+                "member in Mailchimp"
             )
-        state = "given" if each.enabled else "not known" if each.lost_at is not None else "taken back"
+        state = "given" if each.enabled else "unknown" if each.lost_at is not None else "withdrawn"
         name = asked.get(each.permission, each.permission)
         yield ExplanationStep(
             f"{name} in {names.get(each.list_id, each.list_id)}", state, _sentence("; ".join(facts))
         )
     for row in _records(ledger.members.of_email(address)):
         if row["company"] == company.key and row["permitted"]:
-            sentence = "An earlier version of mc-pipeline gave what the settings named then: given once only."
+            sentence = "An earlier version of mc-pipeline gave the permissions that the settings named then."
             yield ExplanationStep(str(row["audience"]), "given", sentence)
 
 
@@ -502,7 +502,7 @@ def _operation(row: Mapping[str, Any]) -> str:
 
 
 def _change(row: Mapping[str, Any], company: CompanySettings) -> str:
-    """Tell before and after, with everything masked that could name or place the person."""
+    """Say what changes, before and after; whatever could name or place the person is masked."""
     audience = company.audiences.get(row["audience"])
     sources = dict(audience.merge_fields) if audience else {}
     before, after = _flat(row["before_json"]), _flat(row["after_json"])

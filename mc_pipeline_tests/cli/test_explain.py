@@ -58,7 +58,7 @@ def test_a_fine_contact_is_told_from_the_order_to_the_last_push(synced: World):
         "SPENT 100 → 500",
         "retail update Differs from Odoo: SPENT.",
         "retail applied Update.",
-        "Created by us as transactional",
+        "Created by the pipeline as transactional",
     ):
         assert expected in finished.in_one_line
     assert "Applied 2" in finished.in_one_line
@@ -89,7 +89,7 @@ def test_a_person_without_an_order_belongs_in_no_audience(synced: World):
 def test_somebody_who_unsubscribed_is_there_as_unsubscribed(synced: World):
     finished = explain("left@example.com")
     assert "Belongs in retail, is there as unsubscribed." in finished.in_one_line
-    assert "opted out once, so no consent of Odoo counts any more" in finished.in_one_line
+    assert "opted out once, so consent in Odoo no longer counts" in finished.in_one_line
     assert (
         "unsubscribed by whom is unknown not seen before → unsubscribed; read for opt-outs"
         in finished.in_one_line

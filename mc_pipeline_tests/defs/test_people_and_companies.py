@@ -133,7 +133,9 @@ def test_v3_members_whose_contact_is_gone_stop_qualifying_and_the_list_says_what
     assert stories["merged"].startswith("Belongs in no audience: the contact was merged in Odoo")
     assert stories["deleted"].startswith("Belongs in no audience: the contact was deleted in Odoo")
     assert stories["moved"].startswith("Belongs in no audience: the contact belongs to another company")
-    assert stories["hidden"].startswith("Nothing is known now: Odoo does not show the contact")
+    assert stories["hidden"].startswith(
+        "Nothing is known now: the Odoo user is not allowed to see the contact"
+    )
 
     (order,) = world.odoo.search("sale.order", [("partner_id", "=", at["moved"])])
     assert excluded(world)[order] == ("other_company", "customer belongs to company Lumen")

@@ -184,7 +184,7 @@ def test_a_note_that_fails_is_told_once_and_the_opt_out_is_carried(office: Offic
     assert done.trouble == ""
     assert done.rows["outcome"].tolist() == ["applied", "applied"]
     assert all("no note in Odoo says why: " in detail for detail in done.rows["detail"])
-    assert without_note.startswith("2 of 2 opt-outs are carried without the note in Odoo that says why: ")
+    assert without_note.startswith("2 of 2 opt-outs are applied without the note in Odoo that says why: ")
     assert "@" not in without_note
     before = office.writes()
     done, without_note = carry_out(office, office.decisions("acme", "everywhere", {}))

@@ -66,7 +66,7 @@ def test_a_run_that_may_write_no_notes_succeeds_and_tells_it_once(
             record.getMessage() for record in caplog.records if "without the note" in record.getMessage()
         ]
         assert len(lines) == 1
-        assert lines[0].startswith("1 of 1 opt-outs are carried without the note in Odoo that says why: ")
+        assert lines[0].startswith("1 of 1 opt-outs are applied without the note in Odoo that says why: ")
         assert "@" not in lines[0]
         (carried,) = run.tables["odoo_opt_outs"].rows.to_dict("records")
         assert carried["outcome"] == "applied"

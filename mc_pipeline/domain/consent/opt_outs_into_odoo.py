@@ -143,7 +143,7 @@ def decide_odoo_opt_outs(
 
     Args:
         events: of all companies, without those that we made: opt-outs and subscriptions. Those of other
-            companies ask for nothing here, but speak against lifting.
+            companies ask for nothing here, but speak against a removal.
         blacklist: the odoo_blacklist table.
         done: what was done in Odoo, of all companies, in that order.
         partners: the odoo_partners table: addresses that Odoo knows, archived partners included.

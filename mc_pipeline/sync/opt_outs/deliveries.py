@@ -1,8 +1,8 @@
 """Takes what webhooks delivered into the consent history.
 
-A delivery says who made a change, and sometimes that one happened of which no trace is left: who opts out and
-comes back between two reads of the audience looks untouched. The state is not taken from a delivery but read,
-so that late, repeated and missing deliveries end in the same state as none at all.
+A delivery says who made a change, and sometimes that one happened of which no trace is left: somebody who
+opts out and comes back between two reads of the audience looks untouched. The state is not taken from a
+delivery but read, so that late, repeated and missing deliveries end in the same state as none at all.
 """
 
 from collections.abc import Mapping, Sequence
@@ -140,7 +140,7 @@ def act_of(delivery: InboxDelivery) -> Act | None:
 
 
 def read_back(client: MailchimpClient, list_id: str, deliveries: Sequence[InboxDelivery]) -> "pd.DataFrame":
-    """Read the members of these deliveries as they are now; who is gone is left out."""
+    """Read the members of these deliveries as they are now; those who are gone are left out."""
     emails = dict.fromkeys(delivery.email for delivery in deliveries)
     records = [get_member(client, list_id, subscriber_hash(email)) for email in emails]
     return member_rows(list_id, [record for record in records if record is not None])

@@ -1,6 +1,6 @@
 """Opt-outs of people who were erased and came back by their own sign-up (rule 10.1).
 
-Nobody knows them any more, but who opts out is opted out, in both directions. What happens to them is
+They are no longer known, but their opt-outs still count, in both directions. What happens to them is
 recorded under their pseudonym. Their address is in the ledger only while something has to be applied, in the
 rows that say so; nothing else is kept: no record of the member, no field, no partner.
 """
@@ -29,7 +29,7 @@ _CLOCKS_DIFFER = timedelta(minutes=2)
 
 
 class ErasedLike(Protocol):
-    """Who was erased, and is not read any more."""
+    """People who were erased, and are no longer read."""
 
     def without(self, rows: "pd.DataFrame") -> "pd.DataFrame": ...
     def split(self, rows: "pd.DataFrame") -> "tuple[pd.DataFrame, pd.DataFrame]": ...
@@ -52,7 +52,7 @@ def take_members(
     theirs: "pd.DataFrame",
     source: EventSource,
 ) -> None:
-    """Take over members who were erased, as they are now: who is out is due in Odoo, and the other way round.
+    """Take over members who were erased, as they are now: those who are out are due in Odoo, and vice versa.
 
     ``theirs`` has the columns email, status and last_changed (UTC) of ``mailchimp_members``.
     """

@@ -182,7 +182,7 @@ class AudiencePolling:
         if rows.empty:
             return []
 
-        # The activity of who came back may have to be asked for: not while the ledger waits.
+        # The activity of people who came back may have to be asked for: not while the ledger waits.
         back = rows[rows["status"] == MemberStatus.SUBSCRIBED]
         asked = (
             self._origins.find(self._ledger.members.changes(back, asked_at), reported, complaints)

@@ -82,9 +82,9 @@ def _statuses(
     present: Mapping[str, str],
     failures: dict[str, MailchimpError],
 ) -> dict[str, str]:
-    """The status of each member, empty for none; who could not be asked about is in ``failures``.
+    """The status of each member, empty for none; those who could not be asked about are in ``failures``.
 
-    ``present``: the address in Mailchimp of who changed it there, while Odoo has the former one.
+    ``present``: the address in Mailchimp of people who changed it there, while Odoo has the former one.
     """
     statuses: dict[str, str] = {}
 
