@@ -167,7 +167,7 @@ def test_tables_from_before_there_were_marks_are_those_of_a_ledger_that_knows_so
     assert "is not the one" in difference(shop), "also when it knows something by now"
 
 
-def test_a_damaged_mark_stops_nothing_and_is_made_anew(shop: Shop) -> None:
+def test_a_damaged_mark_stops_nothing_and_is_made_again(shop: Shop) -> None:
     mark = shop.file.parent / "tables" / "ledger.json"
     right = mark.read_bytes()
     mark.write_text("{half")

@@ -379,7 +379,7 @@ def test_what_is_other_than_wanted_is_a_warning_and_no_problem(
 
 
 @pytest.mark.parametrize(("days", "status"), [(9, "warning"), (80, "ok")])
-def test_an_api_key_is_told_with_the_days_that_are_left(
+def test_an_api_key_is_reported_with_the_days_that_are_left(
     clinic: World, monkeypatch: pytest.MonkeyPatch, days: int, status: str
 ):
     uid = clinic.odoo.add_user(f"bot{days}", "admin", groups=ALL_GROUPS)
@@ -427,7 +427,7 @@ def test_people_are_counted_by_audience_and_others_by_reason_as_a_sync_decides(t
         assert people[1].startswith(f"left out: {len(reasons)} partners")
 
 
-def test_who_was_erased_is_not_counted_and_a_missing_erasure_key_is_a_problem_of_its_own(
+def test_somebody_who_was_erased_is_not_counted_and_a_missing_erasure_key_is_a_problem_of_its_own(
     tmp_path, monkeypatch: pytest.MonkeyPatch
 ):
     pseudonyms = Pseudonyms("a key that stays the same for ever and ever")
@@ -450,7 +450,7 @@ def test_who_was_erased_is_not_counted_and_a_missing_erasure_key_is_a_problem_of
         assert found_of["people"] == "retail: 1 people, if they are new: 1 transactional"
 
 
-def test_who_is_judged_by_what_odoo_said_before_its_upgrade_is_listed(tmp_path):
+def test_somebody_who_is_judged_by_what_odoo_said_before_its_upgrade_is_listed(tmp_path):
     def found_by(check: str = "companies") -> list[str]:
         return [each["found"] for each in found() if each["check"] == check]
 
@@ -540,7 +540,7 @@ def test_no_secret_and_no_whole_address_is_shown(clinic: World):
     assert "0123456789abcdef" not in printed
 
 
-def test_it_reads_a_sample_however_many_partners_there_are_unless_told_to_count_people(
+def test_it_reads_a_sample_however_many_partners_there_are_unless_asked_to_count_people(
     clinic: World, monkeypatch: pytest.MonkeyPatch
 ):
     clinic.odoo.journal.clear()

@@ -46,7 +46,7 @@ def explain(email: str, *options: str) -> Finished:
     return finished
 
 
-def test_a_fine_contact_is_told_from_the_order_to_the_last_push(synced: World):
+def test_a_fine_contact_is_distinguished_from_the_order_to_the_last_push(synced: World):
     finished = explain("Fine@Example.com")
     assert finished.exit_code == 0
     for expected in (
@@ -64,7 +64,7 @@ def test_a_fine_contact_is_told_from_the_order_to_the_last_push(synced: World):
     assert "Applied 2" in finished.in_one_line
 
 
-def test_the_history_is_told_in_order_of_time_in_utc(synced: World):
+def test_the_history_is_shown_in_order_of_time_in_utc(synced: World):
     lines = explain("fine@example.com").output.partition("History")[2].splitlines()
     times = [line.split(" UTC")[0].strip() for line in lines if " UTC" in line]
     assert times == sorted(times)
@@ -72,7 +72,7 @@ def test_the_history_is_told_in_order_of_time_in_utc(synced: World):
     assert done == ["create applied", "tag applied", "update applied"]
 
 
-def test_of_a_duplicate_both_partners_are_told_and_the_fix(synced: World):
+def test_both_partners_of_a_duplicate_are_shown_with_the_fix(synced: World):
     finished = explain("twin@example.com")
     assert "is the winner for the address, not" in finished.in_one_line
     assert "set aside duplicate" in finished.in_one_line
@@ -104,7 +104,7 @@ def test_somebody_on_odoos_blacklist_was_unsubscribed_by_us(synced: World):
     assert "unsubscribed by us subscribed → unsubscribed" in finished.in_one_line
 
 
-def test_a_rejection_is_told_with_mailchimps_words_and_when_it_is_tried_again(synced: World):
+def test_a_rejection_is_reported_with_mailchimps_words_and_when_it_is_tried_again(synced: World):
     finished = explain("fake@example.com")
     assert "Belongs in retail, is not there." in finished.in_one_line
     assert "rejected Mailchimp refused it:" in finished.in_one_line
@@ -113,14 +113,14 @@ def test_a_rejection_is_told_with_mailchimps_words_and_when_it_is_tried_again(sy
     assert "retail rejected by mailchimp" in finished.in_one_line.replace("_", " ")
 
 
-def test_a_deferral_is_told_with_its_next_time(synced: World):
+def test_a_deferral_is_reported_with_its_next_time(synced: World):
     assert re.search(
         r"signed up to a lot of lists .* tried again after \d{4}-\d\d-\d\d \d\d:\d\d UTC",
         explain("busy@example.com").in_one_line,
     )
 
 
-def test_a_changed_address_is_told_by_its_old_and_new_one_masked(synced: World):
+def test_a_changed_address_is_reported_by_its_old_and_new_one_masked(synced: World):
     for email in ("renamed@example.com", "new@example.com"):
         finished = explain(email)
         assert finished.exit_code == 0

@@ -62,7 +62,7 @@ def test_an_opt_out_of_the_company_alone_keeps_them_out_of_its_other_audience(ow
     assert steps(explained, "On Odoo's blacklist") == []
 
 
-def test_consent_that_a_double_opt_in_does_not_take_is_told_as_the_plan_has_it(own: World):
+def test_consent_that_a_double_opt_in_does_not_take_is_reported_as_the_plan_has_it(own: World):
     own.mailchimp.add_audience("double1", "Double", double_optin=True)
     news = own.odoo.add_mailing_list("Acme News")
     consent = f"consent: {{mailing_list: {news}, upgrade: true}}"

@@ -148,7 +148,9 @@ def test_a_home_that_cannot_be_written_ends_a_command_with_one_sentence(
         (ValueError("anything else"), ""),
     ],
 )
-def test_what_is_about_a_folder_is_told_and_what_is_not_stays_a_fault(error: Exception, said: str) -> None:
+def test_what_is_about_a_folder_is_reported_and_what_is_not_stays_a_fault(
+    error: Exception, said: str
+) -> None:
     wrapped = RuntimeError("of a library")
     wrapped.__cause__ = error
     assert storage_trouble(error).startswith(said) if said else not storage_trouble(error)

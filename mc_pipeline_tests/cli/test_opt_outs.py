@@ -61,7 +61,7 @@ BROKEN: dict[str, tuple[Callable[[World], Callable[[], object]], str]] = {
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_an_audience_that_cannot_be_read_is_an_error_and_the_others_are_carried(heard: World, broken: str):
+def test_an_audience_that_cannot_be_read_is_an_error_and_the_others_are_applied(heard: World, broken: str):
     break_it, words = BROKEN[broken]
     heard.mailchimp.unsubscribe("second1", ANN)
     heard.mailchimp.unsubscribe("third1", BOB)
@@ -86,7 +86,7 @@ def test_an_audience_that_cannot_be_read_is_an_error_and_the_others_are_carried(
         assert statuses(heard, email) == ["unsubscribed"] * 3
 
 
-def test_complaints_that_cannot_be_read_hold_up_no_other_opt_out(heard: World):
+def test_complaints_that_cannot_be_read_delay_no_other_opt_out(heard: World):
     heard.mailchimp.unsubscribe("second1", ANN)
     heard.mailchimp.bounce_hard("third1", BOB)
     heard.odoo.blacklist(CLEO)

@@ -122,7 +122,7 @@ def test_a_run_under_way_and_one_that_was_killed_are_said(shop: World):
     assert stands()["interrupted_run"] == "run-under-way"
 
 
-def test_without_a_company_all_are_told(shop: World):
+def test_without_a_company_all_are_reported(shop: World):
     finished = mc_pipeline("status")
     assert finished.exit_code == 1, "the worst of both"
     assert "quiet: no run has reported its state yet" in finished.in_one_line

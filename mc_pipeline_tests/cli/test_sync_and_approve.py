@@ -66,7 +66,7 @@ TROUBLE: dict[str, tuple[Callable[[World, pytest.MonkeyPatch], None], str]] = {
 
 
 @pytest.mark.parametrize("trouble", TROUBLE)
-def test_trouble_with_a_system_is_told_once_and_nothing_is_written(
+def test_trouble_with_a_system_is_reported_once_and_nothing_is_written(
     shop: World, monkeypatch: pytest.MonkeyPatch, trouble: str
 ):
     break_it, sentence = TROUBLE[trouble]

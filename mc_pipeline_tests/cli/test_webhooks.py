@@ -81,7 +81,7 @@ def test_each_audience_gets_a_webhook_for_people_and_one_for_administrators(worl
         assert each.url.rpartition("/")[2] not in output
 
 
-def test_registering_again_makes_nothing_and_tells_no_secret(world: World) -> None:
+def test_registering_again_makes_nothing_and_shows_no_secret(world: World) -> None:
     with receiver(world) as url:
         first = mc_pipeline("webhooks", "register", "acme", "--url", url)
         before = {

@@ -48,7 +48,7 @@ def plan_of(finished: Finished) -> str:
     return found[1]
 
 
-def test_opt_outs_that_wait_are_never_told_as_carried(shop: World):
+def test_opt_outs_that_wait_are_never_reported_as_applied(shop: World):
     finished = mc_pipeline("sync", "acme", "--opt-outs")
     assert finished.exit_code == 3, finished.output
     assert "! 2 Mailchimp opt-outs and resubscribes: 0 applied to Odoo, 2 wait for approval" in (

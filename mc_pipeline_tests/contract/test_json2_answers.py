@@ -83,7 +83,7 @@ PARTNERS = "/json/2/res.partner"
          "werkzeug.exceptions.UnprocessableEntity", "missing a required argument: 'group_ext_id'"),
     ],
 )  # fmt: skip
-def test_a_refusal_is_told_by_status_and_exception(ask, path, body, status, name, message):
+def test_a_refusal_is_reported_by_status_and_exception(ask, path, body, status, name, message):
     answer = ask(path, body)
     content = answer.json()
     assert (answer.status_code, content["name"], content["message"]) == (status, name, message)
@@ -186,7 +186,7 @@ def test_creating_always_gives_a_list(ask):
 
 
 @pytest.mark.parametrize("path", ["/web/version", "/json/version"])
-def test_the_version_is_told_without_a_login(odoo_with_json2, ask, path):
+def test_the_version_is_reported_without_a_login(odoo_with_json2, ask, path):
     answer = ask(path, raw="", method="GET", Authorization=None, X_Odoo_Database=None, Content_Type=None)
     answered = answer.json()
     assert set(answered) == {"version_info", "version"}

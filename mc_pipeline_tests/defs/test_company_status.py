@@ -192,7 +192,7 @@ def test_steps_that_fail_for_one_reason_are_one_row_with_what_they_hold_up(steps
     assert row.step == "alone, read"
 
 
-def test_a_fault_of_the_program_is_told_as_that_and_a_full_disk_is_not(steps: Steps):
+def test_a_fault_of_the_program_is_reported_as_that_and_a_full_disk_is_not(steps: Steps):
     def misses_a_column(context: dg.AssetExecutionContext, systems: Systems) -> None:
         raise KeyError("email of ada@example.com")
 
@@ -207,7 +207,7 @@ def test_a_fault_of_the_program_is_told_as_that_and_a_full_disk_is_not(steps: St
     ]
 
 
-def test_a_blocking_check_that_fails_is_told_in_its_words(steps: Steps):
+def test_a_blocking_check_that_fails_is_shown_in_its_words(steps: Steps):
     steps.leaks = True
     result = steps.run()
     assert failed(result) == ["plan_checks", COMPANY_STATUS]
@@ -270,7 +270,7 @@ def test_without_a_ledger_the_status_is_stored_all_the_same(steps: Steps, tmp_pa
     assert open_now()[1].sentence == f"{FAULT}. Held up by it: plan, push."
 
 
-def test_a_table_that_cannot_be_stored_is_told_by_the_run(steps: Steps, tmp_path: Path):
+def test_a_table_that_cannot_be_stored_is_reported_by_the_run(steps: Steps, tmp_path: Path):
     (tmp_path / "mc_pipeline" / "tables").mkdir(parents=True)
     (tmp_path / "mc_pipeline" / "tables" / COMPANY_STATUS).write_text("a file where the folder should be")
     steps.bodies["read"] = reports(trouble("retail"))

@@ -226,7 +226,7 @@ def test_a_run_that_said_good_bye_and_died_before_dagster_heard_is_ended_later(
     assert [each.run_id for each in end_dead_runs(instance, ledger, LOG)] == [run_id]
 
 
-def test_an_end_that_dagster_refuses_holds_up_no_other_and_is_tried_again(
+def test_an_end_that_dagster_refuses_delays_no_other_and_is_tried_again(
     instance: dg.DagsterInstance, ledger: Ledger, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second = a_run(instance), a_run(instance)

@@ -231,7 +231,7 @@ def test_explain_says_that_a_customer_belongs_to_another_company(world: World):
     ]
 
 
-def test_a_table_of_an_earlier_version_tells_of_no_customers_elsewhere(world: World):
+def test_a_table_of_an_earlier_version_reports_no_customers_elsewhere(world: World):
     customer(world, "ada@example.com")
     world.run(push=False)
     table = world.table("odoo_partners")

@@ -180,7 +180,7 @@ def test_what_somebody_changed_in_mailchimp_is_found_and_put_right_by_the_next_s
     assert deleted in shop.held()
 
 
-def test_an_order_that_mailchimp_refuses_is_told_with_its_words(shop: Shop):
+def test_an_order_that_mailchimp_refuses_is_reported_with_its_words(shop: Shop):
     shop.order("ada@example.com", "Book", 50.0)
     shop.sync()
     refused = f"o{shop.order('grace@example.com', 'Pen', 20.0)}"

@@ -269,7 +269,7 @@ OWN_COMPANY = [
 
 
 @pytest.mark.parametrize(("values", "reason"), NEVER)
-def test_2_4_who_is_no_customer_by_nature_is_no_contact_even_with_an_order(
+def test_2_4_somebody_who_is_no_customer_by_nature_is_no_contact_even_with_an_order(
     values: dict[str, Any], reason: str
 ) -> None:
     result = built([*OWN_COMPANY, partner(1, **values)], [order(1, 1)])

@@ -178,7 +178,7 @@ def test_amounts_in_another_currency_are_not_added_to_euros():
     assert by_month(rows, 2)["mailchimp_goods"].tolist() == [0.0]
 
 
-def test_what_the_last_push_said_of_an_order_that_differs_is_told_without_addresses():
+def test_what_the_last_push_said_of_an_order_that_differs_is_reported_without_addresses():
     said = {
         "store_id": "s", "audience": "retail", "order_id": 1, "foreign_order_id": "o1", "month": "2024-06",
         "operation": "create", "because": "", "outcome": "rejected",

@@ -81,7 +81,7 @@ def test_accounts_do_not_share_connections(ledger: Ledger) -> None:
         assert sum(ledger.connections.held("second").values()) == 1
 
 
-def test_idle_connections_are_given_back(ledger: Ledger) -> None:
+def test_idle_connections_are_returned(ledger: Ledger) -> None:
     slots = ledger.connections.slots("main", 4, "run-1", times=QUICK)
     with slots.slot(), slots.slot():
         pass

@@ -67,7 +67,7 @@ def use(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_is_told_with_what_to_do_and_left_as_it_is(tmp_path: Path, damage: str) -> None:
+def test_damage_is_reported_with_what_to_do_and_left_as_it_is(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "ledger.db"
     use(path)
     change, said = DAMAGES[damage]

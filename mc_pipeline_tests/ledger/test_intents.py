@@ -246,7 +246,7 @@ def test_tags_are_those_that_we_added_and_did_not_remove(ledger: Ledger, lease: 
     assert the_record(ledger)["tags"] == []
 
 
-def test_archived_by_us_is_told_from_archived_already(ledger: Ledger, lease: Lease) -> None:
+def test_archived_by_us_is_distinguished_from_archived_already(ledger: Ledger, lease: Lease) -> None:
     send(ledger, lease, an_intent())
     send(ledger, lease, an_intent("archive"), "unchanged")
     assert not the_record(ledger)["archived_by_us"]

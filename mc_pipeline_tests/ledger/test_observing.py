@@ -85,7 +85,7 @@ def test_the_first_sight_of_anybody_else_tells_nothing(ledger: Ledger, clock: Cl
         ("N/A", "opt_out"),
     ],
 )
-def test_a_complaint_is_told_from_an_opt_out_by_its_reason(
+def test_a_complaint_is_distinguished_from_an_opt_out_by_its_reason(
     ledger: Ledger, clock: Clock, reason: str, event: str
 ) -> None:
     rows = observed(("ann@example.com", "unsubscribed"), unsubscribe_reason=reason)
@@ -243,7 +243,7 @@ def test_absent_without_confirmation_never_vanishes(ledger: Ledger, clock: Clock
     assert not the_record(ledger)["vanished"]
 
 
-def test_who_is_found_again_is_no_longer_absent(ledger: Ledger, clock: Clock) -> None:
+def test_somebody_who_is_found_again_is_no_longer_absent(ledger: Ledger, clock: Clock) -> None:
     ledger.members.observe("acme", observed(("ann@example.com", "subscribed")), True, clock())
     for _ in range(2):
         ledger.members.observe("acme", observed(), True, clock.pass_time(days=1), list_ids=["list1"])

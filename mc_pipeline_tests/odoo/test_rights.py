@@ -27,7 +27,7 @@ def test_a_user_who_may_write_its_own_partner_alone_may_not_write_partners(versi
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=str)
-def test_a_right_on_a_model_without_records_is_told_too(version):
+def test_a_right_on_a_model_without_records_is_reported_too(version):
     with SandboxOdoo(version).serve() as odoo:
         odoo.add_user("bot", "secret", groups=("email_marketing",))
         odoo.add_user("plain", "secret")

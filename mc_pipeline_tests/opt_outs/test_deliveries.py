@@ -43,7 +43,7 @@ def test_a_late_delivery_tells_whose_act_it_was_and_makes_no_second_event(
     assert desk.recorded() == [("opt_out", origin, "poll")]
 
 
-def test_what_is_told_as_the_acts_of_two_stays_unknown(desk: Desk) -> None:
+def test_what_is_reported_as_the_acts_of_two_stays_unknown(desk: Desk) -> None:
     subscribed(desk, ANN)
     desk.people.unsubscribe(LIST, ANN)
     happened = datetime.fromtimestamp(desk.mailchimp.state.now(), UTC)

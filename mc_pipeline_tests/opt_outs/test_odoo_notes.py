@@ -173,7 +173,7 @@ def _no_language(office: Office) -> None:
 
 
 @pytest.mark.parametrize("trouble", [_no_right, _no_chatter, _broken, _no_language])
-def test_a_note_that_fails_is_told_once_and_the_opt_out_is_carried(office: Office, trouble: Any):
+def test_a_note_that_fails_is_reported_once_and_the_opt_out_is_applied(office: Office, trouble: Any):
     office.said("opt_out")
     office.said("opt_out", GRACE)
     decided = office.decisions("acme", "everywhere", {})

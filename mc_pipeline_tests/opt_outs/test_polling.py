@@ -80,7 +80,7 @@ def test_a_member_edited_after_an_opt_out_is_still_told(desk: Desk) -> None:
     assert [event.event for event in desk.poll().events] == ["opt_out"]
 
 
-def test_who_came_back_by_the_form_is_known_by_the_activity_feed(desk: Desk) -> None:
+def test_somebody_who_came_back_by_the_form_is_known_by_the_activity_feed(desk: Desk) -> None:
     audience(desk, ANN)
     desk.poll()
     desk.people.unsubscribe(LIST, ANN)
@@ -91,7 +91,7 @@ def test_who_came_back_by_the_form_is_known_by_the_activity_feed(desk: Desk) -> 
     assert desk.recorded()[1:] == [("subscribe", "person", "poll")]
 
 
-def test_who_was_brought_back_by_others_is_not_the_persons_own_act(desk: Desk) -> None:
+def test_somebody_who_was_brought_back_by_others_is_not_the_persons_own_act(desk: Desk) -> None:
     audience(desk, ANN)
     desk.poll()
     desk.people.unsubscribe_by_admin(LIST, ANN)
@@ -102,7 +102,7 @@ def test_who_was_brought_back_by_others_is_not_the_persons_own_act(desk: Desk) -
     assert desk.recorded()[1:] == [("subscribe", "unknown", "poll")]
 
 
-def test_who_opted_out_elsewhere_and_signs_up_to_a_further_audience_is_told(desk: Desk) -> None:
+def test_somebody_who_opted_out_elsewhere_and_signs_up_to_a_further_audience_is_reported(desk: Desk) -> None:
     desk.mailchimp.add_member(OTHER_LIST, ANN, "unsubscribed", last_changed=LONG_AGO)
     audience(desk, BOB)
     desk.poll(OTHER_LIST)

@@ -57,7 +57,7 @@ def quiet(desk: Desk) -> None:
     ],
 )
 @pytest.mark.parametrize("minutes_since_the_last_read", [0, 20])
-def test_who_signed_up_and_left_again_between_two_reads_opted_out_anew(
+def test_somebody_who_signed_up_and_left_again_between_two_reads_opted_out_again(
     desk: Desk, leave: Callable[..., None], origin: str, minutes_since_the_last_read: int
 ) -> None:
     desk.mailchimp.add_member(LIST, ANN, "subscribed", last_changed=LONG_AGO)
@@ -181,7 +181,7 @@ def test_edits_of_subscribed_members_ask_nothing(known: Desk) -> None:
     assert feeds(known, before) == 0
 
 
-def test_an_address_that_bounced_came_back_and_bounced_again_is_told(desk: Desk) -> None:
+def test_an_address_that_bounced_came_back_and_bounced_again_is_reported(desk: Desk) -> None:
     desk.mailchimp.add_member(LIST, ANN, "subscribed", last_changed=LONG_AGO)
     desk.poll()
     desk.people.bounce_hard(LIST, ANN)
@@ -206,7 +206,7 @@ def test_a_second_complaint_is_one_event(known: Desk) -> None:
     quiet(known)
 
 
-def test_an_opt_out_that_the_feed_does_not_show_is_told_at_the_latest_moment(known: Desk) -> None:
+def test_an_opt_out_that_the_feed_does_not_show_is_reported_at_the_latest_moment(known: Desk) -> None:
     known.people.sign_up(LIST, ANN)
     later(known)
     known.people.unsubscribe(LIST, ANN)
@@ -271,7 +271,7 @@ def test_few_are_asked_about_at_a_time_and_the_rest_by_the_next_hearings(desk: D
     quiet(desk)
 
 
-def test_a_feed_that_cannot_be_read_is_asked_for_again_and_holds_up_nothing(known: Desk) -> None:
+def test_a_feed_that_cannot_be_read_is_asked_for_again_and_delays_nothing(known: Desk) -> None:
     known.people.sign_up(LIST, ANN)
     later(known)
     known.people.unsubscribe(LIST, ANN)
@@ -289,7 +289,7 @@ def test_a_feed_that_cannot_be_read_is_asked_for_again_and_holds_up_nothing(know
     quiet(known)
 
 
-def test_who_is_erased_is_asked_about_no_more(known: Desk) -> None:
+def test_somebody_who_is_erased_is_asked_about_no_more(known: Desk) -> None:
     known.people.sign_up(LIST, ANN)
     later(known)
     known.people.unsubscribe(LIST, ANN)

@@ -99,7 +99,7 @@ LEAVING: dict[str, Callable[[SmallWorld, str], None]] = {
 
 
 @pytest.mark.parametrize("feed", [True, False], ids=["feed", "no feed"])
-def test_a_sign_up_followed_by_what_nobody_told_lifts_nothing(world: SmallWorld, feed: bool) -> None:
+def test_a_sign_up_followed_by_what_nobody_reported_removes_nothing(world: SmallWorld, feed: bool) -> None:
     for email in LEAVING:
         join(world, email)
     world.run_until_done()
@@ -165,7 +165,7 @@ def test_who_cannot_be_looked_at_stays_due_and_stops_nobody_else(world: SmallWor
     check_quiet(world)
 
 
-def test_who_signs_up_and_leaves_unnoticed_after_odoo_lifted_the_row_is_opted_out_anew(
+def test_somebody_who_signs_up_and_leaves_unnoticed_after_odoo_removed_the_row_is_opted_out_again(
     world: SmallWorld,
 ) -> None:
     world.odoo.unblacklist(ANN)

@@ -39,7 +39,7 @@ def test_a_run_writes_the_reason_beside_the_row_and_the_next_one_writes_nothing(
 
 
 @pytest.mark.quick
-def test_an_unsubscribe_by_an_administrator_is_told_as_that():
+def test_an_unsubscribe_by_an_administrator_is_reported_as_that():
     with small_world() as world:
         settle(world)
         world.mailchimp.unsubscribe_by_admin(RETAIL, ANN)

@@ -367,7 +367,7 @@ CELLS = [
         for cell in CELLS
     ],
 )
-def test_what_can_be_carried_is_and_the_rest_is_named_and_carried_after_the_trouble(
+def test_what_can_be_applied_is_and_the_rest_is_named_and_applied_after_the_trouble(
     cells: Cells, trouble: str, opt_out: str, beside: str
 ):
     cells.live_through(trouble, opt_out, beside)

@@ -158,7 +158,7 @@ def small_town(people) -> Iterator[SmallWorld]:
         yield world
 
 
-def test_after_an_upgrade_only_whose_own_tax_id_or_parent_changes_is_judged_anew(small_town, people) -> None:
+def test_after_an_upgrade_only_whose_own_tax_id_or_parent_changes_is_judged_again(small_town, people) -> None:
     world, odoo = small_town, small_town.odoo
     first = world.run()
     assert first.tables["audience_plan"].rows.empty
@@ -230,7 +230,7 @@ def test_new_partners_are_companies_by_odoo_contacts_below_them_or_company_if(sm
     }
 
 
-def test_who_is_erased_is_not_remembered(small_town, people) -> None:
+def test_somebody_who_is_erased_is_not_remembered(small_town, people) -> None:
     world = small_town
     with world._ledger_of_a_person() as systems:
         (odoo,) = _databases(systems)

@@ -197,7 +197,7 @@ def test_a_crash_before_the_answer_makes_mailchimp_repeat_and_the_delivery_is_on
             assert receiver.kept == 1
 
 
-def test_new_deliveries_alone_are_told_to_whoever_acts_on_them(tmp_path: Path) -> None:
+def test_new_deliveries_alone_are_reported_to_whoever_acts_on_them(tmp_path: Path) -> None:
     heard: list[Hook] = []
     with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger:
         app = receiver_app([UNSIGNED], ledger.inbox.keep, utc_now, on_new=heard.append)

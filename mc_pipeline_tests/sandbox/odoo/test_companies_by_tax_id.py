@@ -103,7 +103,7 @@ class OldWorld:
         self.companies = (self.with_tax_id, self.without, self.subsidiary, self.person)
 
 
-def test_an_upgrade_in_place_keeps_the_records_and_judges_companies_anew(odoo19):
+def test_an_upgrade_in_place_keeps_the_records_and_judges_companies_again(odoo19):
     world = OldWorld(odoo19)
     assert flags(odoo19, *world.companies) == [True, True, True, False]
     assert commercial(odoo19, world.buyer) == world.subsidiary
