@@ -1,7 +1,7 @@
 """Who was a company in Odoo, and whose commercial partner, when Odoo last had company types (rule 3.1).
 
-What follows from it in an Odoo without them is decided in ``domain.company_records``. Partners have one id in
-all companies of a database, and what Odoo says of one is the same whichever company's run reads it.
+What follows from it in an Odoo without them is decided in ``domain.contacts.company_records``. Partners have
+one id in all companies of a database, and what Odoo says of one is the same whichever company's run reads it.
 """
 
 from collections.abc import Mapping

@@ -96,8 +96,8 @@ class Outcome:
     refusal    of a rejected one: Mailchimp refuses the person for good, whatever is sent: compliance
                (unsubscribed, bounced or under review) or forgotten (deleted for good); "" otherwise. It is
                kept as an opt-out of unknown origin (RULES 6.6)
-    cause      of one that Mailchimp refused: whose fault it is (``domain.refusal_causes``), and the merge
-               field that it is about; retry_at says when one of the person's own is tried again (UTC)
+    cause      of one that Mailchimp refused: whose fault it is (``domain.plan.refusal_causes``), and the
+               merge field that it is about; retry_at says when one of the person's own is tried again (UTC)
     """
 
     outcome: OutcomeKind

@@ -175,7 +175,7 @@ class Members:
         absent_reads      complete reads in a row that did not find it; vanished: confirmed gone
         rejection_key     SHA-256 of the body that Mailchimp refused; rejection_operation what it was to do,
                           rejection_title and _detail Mailchimp's words; rejection_cause whose fault it is
-                          (``domain.refusal_causes``), rejection_field the merge field; rejected_at (UTC)
+                          (``domain.plan.refusal_causes``), rejection_field the merge field; rejected_at (UTC)
         retry_at          when a deferred one may be tried again (UTC); None with a key: not before it changes
         """
         return self._frame(member.c.list_id.in_(sorted(set(list_ids))))

@@ -1,7 +1,8 @@
 """The addresses that partners have and had in Odoo, and what happened to partners that are gone (rule 6.3).
 
 An address is a partner's from the read that first showed it there; that they left it is known from the read
-that showed another one, or none. What follows from it for opt-outs is decided in ``domain.held_addresses``.
+that showed another one, or none. What follows from it for opt-outs is decided in
+``domain.consent.held_addresses``.
 """
 
 from collections.abc import Collection, Mapping

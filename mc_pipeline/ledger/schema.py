@@ -1,7 +1,7 @@
 """The tables of the ledger. A change here needs a migration in ``migrations/versions``.
 
 Every name starts with ``ledger_``: on PostgreSQL the ledger may share a database with Dagster's own
-storage. Times are UTC, JSON is canonical text (``serialization.canonical_json``).
+storage. Times are UTC, JSON is canonical text (``digests.canonical_json``).
 """
 
 from datetime import UTC, datetime

@@ -62,8 +62,8 @@ class PartnersRead(OdooRead):
     """Partners as Odoo has them.
 
     ``has_company_types``: users say in Odoo who is a company (until 19.0). Without it ``is_company`` and
-    ``commercial_partner_id`` of the rows are Odoo's own still, for ``domain.company_records`` to judge.
-    ``database`` is a mark of the database that stays the same when it is renamed, moved or upgraded.
+    ``commercial_partner_id`` of the rows are Odoo's own still, for ``domain.contacts.company_records`` to
+    judge. ``database`` is a mark of the database that stays the same when it is renamed, moved or upgraded.
     """
 
     has_company_types: bool = True

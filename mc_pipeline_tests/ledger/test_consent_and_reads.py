@@ -120,9 +120,7 @@ def test_the_last_complete_read_is_what_later_ones_are_compared_with(ledger: Led
     newest = reads.latest("acme", "odoo_partners")
     assert newest is not None
     assert (newest.rows, newest.complete, newest.incomplete_because) == (500, False, "page 3 failed")
-    assert reads.latest_observation("acme") == START + timedelta(days=2)
     assert reads.last_complete("other", "odoo_partners") is None
-    assert reads.latest_observation("other") is None
 
 
 def test_a_person_can_accept_a_smaller_read(ledger: Ledger, clock: Clock) -> None:

@@ -292,11 +292,6 @@ def sum_purchases(attributed: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def total_of(attributed: pd.DataFrame) -> float:
-    """Add up orders, in company currency, without the noise of adding floats."""
-    return int(attributed["kept_units"].sum()) / _UNITS
-
-
 def rank_partners(judged: pd.DataFrame, attributed: pd.DataFrame) -> pd.DataFrame:
     """Order the partners that stand for people so that the winner of each address comes first.
 

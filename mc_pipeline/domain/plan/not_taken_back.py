@@ -7,7 +7,6 @@ sign-up form; then they are a member as Mailchimp says.
 
 from collections.abc import Mapping
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any, Protocol
 
 import pandas as pd
@@ -32,9 +31,6 @@ class RefusalLike(Protocol):
     def occurred_at(self) -> datetime: ...
     @property
     def evidence(self) -> dict[str, Any] | None: ...
-
-
-NOBODY: Mapping[str, RefusalLike] = MappingProxyType({})
 
 
 def why_not_taken_back(refusal: RefusalLike) -> str:

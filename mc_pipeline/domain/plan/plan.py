@@ -57,7 +57,7 @@ class AudienceChanges:
     """The plan of one company, and the people whom it leaves as they are though something is known of them.
 
     Attributes:
-        plan: the rows of ``audience_plan``; see ``plan_rows.PLAN_COLUMNS``. ``sequence`` is the order of
+        plan: the rows of ``audience_plan``; see ``rows.PLAN_COLUMNS``. ``sequence`` is the order of
             application; rows with a ``held_back_because`` are shown and not sent.
         consented_not_subscribed: transactional members with dated consent in Odoo whose status stays
             (audience, list_id, email, partner_id, consented_at UTC, because).

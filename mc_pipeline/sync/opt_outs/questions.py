@@ -1,8 +1,8 @@
 """Asks about members who may have opted out again although their status is unchanged (rule 5.3).
 
-Which they are, and what of the answer is new, is decided in ``domain.repeated_opt_outs``. What was asked
-follows what changed: a member is asked about once for each change, at most so many at a time, and the rest
-stays recorded in the ledger for the next read.
+Which they are, and what of the answer is new, is decided in ``domain.consent.repeated_opt_outs``. What was
+asked follows what changed: a member is asked about once for each change, at most so many at a time, and the
+rest stays recorded in the ledger for the next read.
 """
 
 from collections.abc import Sequence
