@@ -130,7 +130,7 @@ def _write(file: Path, rows: "pd.DataFrame", found: "Reconciliation") -> None:
 
 
 def _show_months(console: Console, months: "pd.DataFrame", found: "Reconciliation") -> None:
-    """Show the months that have an order; those of the books alone are in the CSV file."""
+    """Show the months that have an order; those with bookings alone are in the CSV file."""
     shown = months[(months["orders"] > 0) | (months["orders_held"] > 0)]
     grid = Grid(box=None, padding=(0, 1))
     for name, heading in _MONTHS.items():

@@ -1,4 +1,4 @@
-"""From kept revenue to the books: every kind of gap has its own column, and nothing else is left."""
+"""From kept revenue to the general ledger: every kind of gap has its own column, and nothing else is left."""
 
 from collections.abc import Iterable
 from typing import Any
