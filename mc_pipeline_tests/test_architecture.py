@@ -11,7 +11,7 @@ import mc_pipeline
 
 PACKAGE = Path(mc_pipeline.__file__).parent
 
-SHARED = {"masking", "vocabulary", "digests"}
+SHARED = {"masking", "vocabulary", "digests", "chunks"}
 """Small modules that know nothing else of ours: words, and what several parts need alike."""
 
 MAY_IMPORT: dict[str, set[str]] = {

@@ -30,7 +30,7 @@ _WORDS = {
     "order_push": "orders sent to the stores, or corrected there",
     "revenue_reconciliation": "orders compared with the stores",
     "mailchimp_opt_outs": "opt-outs and resubscribes reported by Mailchimp since the last run",
-    "orders_by_month": "months whose orders changed",
+    "orders_by_month": "orders in {month}, of which some changed",
     "missed_opt_outs": "missed opt-outs applied",
 }
 
@@ -74,7 +74,8 @@ class TerminalProgress(logging.Handler):
         written = materialization.metadata.get("written")
         rows = written or materialization.metadata.get("dagster/row_count")
         count = f"{rows.value:>8,}" if rows is not None else " " * 8
-        words, done = _WORDS.get(name, name), True
+        month = str(materialization.partition or "").rpartition("|")[2]
+        words, done = _WORDS.get(name, name).format(month=month), True
         if name == "odoo_opt_outs":
             numbers = CarriedNumbers(
                 *(int(str(materialization.metadata[key].value)) for key in (CARRIED, WAITING, MISSING))

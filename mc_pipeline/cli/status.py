@@ -32,8 +32,8 @@ class Standing:
     state      ok, waits, broken or never_run
     read_at    when a run last reported its state (UTC); None: none has
     synced_at  when the whole sync last ran to its end (UTC); None: it has not
-    under_way  what runs now: job and since when unfinished a run that began after ``read_at``, is over, and
-               reported nothing: it was interrupted or killed
+    under_way  what runs now: job and since when
+    unfinished a run that began after ``read_at``, is over, and reported nothing: it was interrupted or killed
     rows       what is open, without what a person approved since then
     approved   ids of what a person approved since then: the next sync applies it
     """

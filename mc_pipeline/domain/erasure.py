@@ -84,8 +84,7 @@ def with_changed_addresses(
         holders: the partners who have these addresses in Odoo.
         open_changes: all of them.
         corrected: partners with an open change who have another address in Odoo by now: the person who has
-        their
-            former one is somebody else.
+            their former one is somebody else.
     """
     found = set(named)
     partner_ids = {number for numbers in holders.values() for number in numbers}

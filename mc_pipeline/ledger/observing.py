@@ -10,9 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mc_pipeline.digests import canonical_json
-from mc_pipeline.ledger.consent import (
-    ConsentEvent,
-)
+from mc_pipeline.ledger.consent import ConsentEvent
 from mc_pipeline.ledger.errors import ObservationError
 from mc_pipeline.vocabulary import (
     EVENT_OF_STATUS,
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 
 OBSERVED_COLUMNS = ("audience", "list_id", "email", "status", "last_changed", "merge_fields_json", "language")
 
-# At first sight these say that something happened before anybody looked; the others say nothing.
 # Mailchimp knows no status for complaints: the reason of the unsubscribe tells them apart.
 _COMPLAINT = re.compile(r"abuse|complain|spam", re.IGNORECASE)
 
@@ -171,6 +168,7 @@ def compare(
         archived_by_us=present["archived_by_us"] & (status == MemberStatus.ARCHIVED),
     )
     came_back = (status == MemberStatus.SUBSCRIBED) & present["email"].isin(opted_out_ever)
+    # At first sight, a status out of the audience says that something happened before anybody looked.
     are_events = status_changed & (seen_before | status.isin(OUT_OF_AUDIENCE_STATUSES) | came_back)
     present = present.assign(after_opt_out=present["email"].isin(opted_out_ever) | was_opted_out)
 

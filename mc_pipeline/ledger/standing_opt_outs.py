@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, or_, select, tuple_, update
 
+from mc_pipeline.chunks import chunks_of
 from mc_pipeline.ledger.changed_addresses import open_changes, present_addresses
 from mc_pipeline.ledger.database import Database
 from mc_pipeline.ledger.leases import lease_name, lock
@@ -73,7 +74,7 @@ class StandingOptOuts:
         latest = _latest(said)
         news: list[StandingOptOut] = []
         # Others write between the parts of a long blacklist.
-        for keys in chunks(sorted(latest), _AT_A_TIME):
+        for keys in chunks_of(_AT_A_TIME, sorted(latest)):
             news += self._say({key: latest[key] for key in keys}, list_ids)
         return news
 
@@ -243,7 +244,7 @@ class StandingOptOuts:
             unsubscribe_due.c.version == bindparam("known"),
         )
         versions = {address_key(email): version for email, version in looked_at.items()}
-        for part in chunks(sorted(versions), _AT_A_TIME):
+        for part in chunks_of(_AT_A_TIME, sorted(versions)):
             with self._database.write() as connection:
                 for chunk in chunks(part):
                     under_way = select(intent.c.email).where(

@@ -1,16 +1,15 @@
 """INSERT statements that know what to do about a row that is already there, for both databases."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
+from mc_pipeline.chunks import Item, chunks_of
+
 # Below SQLite's limit of 32,766 bound values in one statement, and short enough to be planned once.
 CHUNK = 500
-
-Item = TypeVar("Item")
 
 
 def insert_new(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
@@ -53,11 +52,9 @@ def insert_or_renew(
     )
 
 
-def chunks(items: Iterable[Item], size: int = CHUNK) -> Iterator[list[Item]]:
-    """The items in lists of at most ``size``."""
-    iterator = iter(items)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
+def chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """The items in lists that fit one statement."""
+    return chunks_of(CHUNK, items)
 
 
 def _insert(connection: Connection, table: Table) -> Any:

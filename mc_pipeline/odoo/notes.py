@@ -26,6 +26,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mc_pipeline.chunks import chunks_of
 from mc_pipeline.odoo.client import OdooClient
 from mc_pipeline.odoo.errors import OdooError, OdooModelMissingError, Retry
 
@@ -72,8 +73,7 @@ class NoteWriter:
         # The right to write one model says nothing about another: never both in one call.
         for model in dict.fromkeys(note.record.model for note in notes):
             places = [place for place, note in enumerate(notes) if note.record.model == model]
-            for start in range(0, len(places), PAGE):
-                page = places[start : start + PAGE]
+            for page in chunks_of(PAGE, places):
                 reasons |= zip(page, self._written([notes[place] for place in page]), strict=True)
         return [reasons[place] for place in range(len(notes))]
 
@@ -148,8 +148,8 @@ def records_with(client: OdooClient, addresses: Iterable[str]) -> dict[str, list
 
 def _with_address(client: OdooClient, model: str, addresses: Sequence[str]) -> dict[str, list[RecordInOdoo]]:
     found: dict[str, list[RecordInOdoo]] = {}
-    for start in range(0, len(addresses), 2 * PAGE):
-        domain: list[Any] = [("email_normalized", "in", list(addresses[start : start + 2 * PAGE]))]
+    for some in chunks_of(2 * PAGE, addresses):
+        domain: list[Any] = [("email_normalized", "in", some)]
         for row in client.search_read(model, domain, ["email_normalized"]):
             found.setdefault(row["email_normalized"], []).append(RecordInOdoo(model, row["id"]))
     return found

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from mc_pipeline.chunks import chunks_of
 from mc_pipeline.masking import mask_email
 from mc_pipeline.odoo.changes import CLOCKS_DIFFER_BY, OVERLAP, odoo_time
 from mc_pipeline.odoo.client import Domain, OdooClient, Record
@@ -73,10 +74,8 @@ def list_opt_outs_since(client: OdooClient, since: datetime | None) -> list[Said
     )
     addresses: dict[int, str] = {}
     contacts = sorted({row["contact_id"] for row in rows if row["contact_id"]})
-    for start in range(0, len(contacts), PAGE):
-        page = client.search_read(
-            "mailing.contact", [("id", "in", contacts[start : start + PAGE])], ["email_normalized"]
-        )
+    for some in chunks_of(PAGE, contacts):
+        page = client.search_read("mailing.contact", [("id", "in", some)], ["email_normalized"])
         addresses.update((row["id"], row["email_normalized"]) for row in page if row["email_normalized"])
     return [
         SaidInOdoo(
@@ -116,8 +115,8 @@ def cleared_now(client: OdooClient, field: str, partner_ids: Collection[int]) ->
     everywhere = client.with_companies(client.user_company_ids)
     rows: list[Record] = []
     wanted = sorted(set(partner_ids))
-    for start in range(0, len(wanted), PAGE):
-        domain: list[Any] = [("id", "in", wanted[start : start + PAGE]), (field, "=", False)]
+    for some in chunks_of(PAGE, wanted):
+        domain: list[Any] = [("id", "in", some), (field, "=", False)]
         rows += everywhere.search_read("res.partner", domain, ["email_normalized", "write_date"])
     ticked = _ticked(everywhere, field, {row["email_normalized"] for row in rows if row["email_normalized"]})
     return {
@@ -129,7 +128,7 @@ def cleared_now(client: OdooClient, field: str, partner_ids: Collection[int]) ->
 
 def _ticked(client: OdooClient, field: str, addresses: Collection[str]) -> set[str]:
     found: set[str] = set()
-    for page in _pages(sorted(addresses)):
+    for page in chunks_of(PAGE, sorted(addresses)):
         rows = client.search_read(
             "res.partner", [("email_normalized", "in", page), (field, "=", True)], ["email_normalized"]
         )
@@ -145,8 +144,8 @@ def addresses_of_partners(client: OdooClient, partner_ids: Collection[int]) -> d
     everywhere = client.with_companies(client.user_company_ids)
     found: dict[int, str] = {}
     wanted = sorted(set(partner_ids))
-    for start in range(0, len(wanted), PAGE):
-        domain = [("id", "in", wanted[start : start + PAGE])]
+    for some in chunks_of(PAGE, wanted):
+        domain = [("id", "in", some)]
         for row in everywhere.search_read("res.partner", domain, ["email_normalized"]):
             found[row["id"]] = str(row["email_normalized"] or "").lower()
     return found
@@ -162,8 +161,7 @@ def merged_into(client: OdooClient, partner_ids: Collection[int]) -> dict[int, i
     everywhere = client.with_companies(client.user_company_ids)
     wanted = sorted(set(partner_ids))
     found: dict[int, int] = {}
-    for start in range(0, len(wanted), _MERGED_AT_A_TIME):
-        page = wanted[start : start + _MERGED_AT_A_TIME]
+    for page in chunks_of(_MERGED_AT_A_TIME, wanted):
         terms: list[Any] = [("body", "ilike", f"(ID {partner_id})") for partner_id in page]
         # Odoo posts it as a notification; what people write is a comment.
         of_odoo = [("model", "=", "res.partner"), ("message_type", "=", "notification")]
@@ -189,7 +187,7 @@ def read_blacklist_of(client: OdooClient, addresses: Collection[str]) -> pd.Data
     Columns blacklist_id, email, active, write_date (UTC), as in the table odoo_blacklist.
     """
     rows: list[Record] = []
-    for page in _pages(sorted(set(addresses))):
+    for page in chunks_of(PAGE, sorted(set(addresses))):
         rows += client.search_read(
             "mail.blacklist", _one_of("email", page), ["email", "active", "write_date"], order="id"
         )
@@ -212,7 +210,7 @@ def read_partners_of(client: OdooClient, company_id: int, addresses: Collection[
         companies = with_companies_above(client, company_id)
         client, company = seeing_partners(client, companies), partners_of(companies)
     partners: list[Record] = []
-    for page in _pages(sorted(set(addresses))):
+    for page in chunks_of(PAGE, sorted(set(addresses))):
         partners += client.search_read(
             "res.partner",
             ["&", *_one_of("email_normalized", page), *company],
@@ -257,11 +255,6 @@ def _written_since(
         if len(page) < PAGE:
             return
         last = page[-1]["id"]
-
-
-def _pages(addresses: Sequence[str]) -> Iterator[list[str]]:
-    for start in range(0, len(addresses), PAGE):
-        yield list(addresses[start : start + PAGE])
 
 
 def _time(value: Any) -> datetime | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from mc_pipeline.chunks import chunks_of
 from mc_pipeline.masking import mask_email
 from mc_pipeline.odoo.client import OdooClient, Record
 from mc_pipeline.odoo.errors import OdooError, OdooRecordMissingError, OdooValidationError, Retry
@@ -85,9 +86,7 @@ def lift(client: OdooClient, rows: Iterable[BlacklistRow]) -> list[OptOutResult]
 
     Raises OdooAccessError, OdooConnectionError.
     """
-    wanted = list(rows)
-    pages = [wanted[start : start + PAGE] for start in range(0, len(wanted), PAGE)]
-    return [result for page in pages for result in _lift_page(client, page)]
+    return [result for page in chunks_of(PAGE, rows) for result in _lift_page(client, page)]
 
 
 def opt_out_of_list(client: OdooClient, list_id: int, addresses: Iterable[str]) -> list[OptOutResult]:
@@ -394,8 +393,7 @@ def _is_out(contacts: Sequence[_Listed] | None) -> bool:
 
 
 def _pages(addresses: Iterable[str]) -> list[list[str]]:
-    different = list(dict.fromkeys(address.strip() for address in addresses))
-    return [different[start : start + PAGE] for start in range(0, len(different), PAGE)]
+    return list(chunks_of(PAGE, dict.fromkeys(address.strip() for address in addresses)))
 
 
 def _time(value: Any) -> datetime | None:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+from mc_pipeline.chunks import chunks_of
 from mc_pipeline.odoo.changes import Reading, Stale
 from mc_pipeline.odoo.client import OdooClient, Record
 from mc_pipeline.odoo.companies import seeing_partners, with_companies_above
@@ -229,4 +230,4 @@ def _line_domains(
         return [[company, ("order_id.state", "in", _STATES)]]
     field, named = ("id", line_ids) if line_ids is not None else ("order_id", order_ids)
     wanted = sorted(set(named or ()))
-    return [[company, (field, "in", wanted[start : start + 1000])] for start in range(0, len(wanted), 1000)]
+    return [[company, (field, "in", some)] for some in chunks_of(1000, wanted)]

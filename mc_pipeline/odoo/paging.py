@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from mc_pipeline.chunks import chunks_of
 from mc_pipeline.odoo.client import Domain, OdooClient, Record
 from mc_pipeline.odoo.errors import OdooAccessError
 
@@ -86,7 +87,7 @@ def _pages(
     page_size: int,
     connections: int,
 ) -> list[tuple[list[Record], set[int]]]:
-    pages = [record_ids[start : start + page_size] for start in range(0, len(record_ids), page_size)]
+    pages = list(chunks_of(page_size, record_ids))
     if connections <= 1 or len(pages) <= 1:
         return [_page(client, model, page, fields) for page in pages]
     executor = ThreadPoolExecutor(max_workers=connections, thread_name_prefix="odoo-read")

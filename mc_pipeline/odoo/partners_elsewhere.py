@@ -5,11 +5,12 @@ table incomplete.
 """
 
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
+from mc_pipeline.chunks import chunks_of
 from mc_pipeline.odoo.client import OdooClient, Record
 from mc_pipeline.odoo.companies import names_of_companies, with_companies_above
 from mc_pipeline.odoo.errors import OdooAccessError
@@ -83,7 +84,7 @@ def other_companies_of(client: OdooClient, company: int, partner_ids: Collection
     own = with_companies_above(client, company)
     theirs = {
         record["id"]: record["company_id"]
-        for wanted in _pages(sorted(set(partner_ids)), PAGE)
+        for wanted in chunks_of(PAGE, sorted(set(partner_ids)))
         for record in everywhere.search_read("res.partner", [("id", "in", wanted)], ["company_id"])
         if record["company_id"] not in (False, *own)
     }
@@ -108,7 +109,7 @@ def fates_of(
     own = with_companies_above(client, company)
     wanted = sorted(set(partner_ids))
     there: dict[int, Record] = {}
-    for page in _pages(wanted, PAGE):
+    for page in chunks_of(PAGE, wanted):
         there.update(
             (record["id"], record)
             for record in everywhere.search_read("res.partner", [("id", "in", page)], ["company_id"])
@@ -152,7 +153,7 @@ def _told_apart(
     """
     there: dict[int, Record] = {}
     hidden: set[int] = set()
-    due = deque(_pages(partner_ids, _ASKED_AT_A_TIME))
+    due = deque(chunks_of(_ASKED_AT_A_TIME, partner_ids))
     left = SPARE_CALLS
     while due and left:
         part = due.popleft()
@@ -185,7 +186,7 @@ def _survivors(
                 found |= merged_into(client, due)
                 asked |= due
             survivors = {_last_of(found, partner) for partner in gone} - asked
-            for page in _pages(sorted(survivors), PAGE):
+            for page in chunks_of(PAGE, sorted(survivors)):
                 survivors.difference_update(client.search("res.partner", [("id", "in", page)]))
             due = survivors
             if not due:
@@ -201,8 +202,3 @@ def _last_of(found: Mapping[int, int], partner: int) -> int:
         partner = found[partner]
         passed.add(partner)
     return partner
-
-
-def _pages(partner_ids: Sequence[int], size: int) -> Iterator[list[Any]]:
-    for start in range(0, len(partner_ids), size):
-        yield list(partner_ids[start : start + size])

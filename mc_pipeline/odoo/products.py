@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from mc_pipeline.chunks import chunks_of
 from mc_pipeline.odoo.client import OdooClient, Record
 from mc_pipeline.odoo.fields import available_fields, optional_model_fields
 from mc_pipeline.odoo.paging import read_all
@@ -40,8 +41,8 @@ def read_products(client: OdooClient, company_id: int, product_ids: Iterable[int
     fields = available_fields(limited, "product.product", _FIELDS, [_ATTRIBUTES])
     wanted = sorted(set(product_ids))
     reads = [
-        read_all(limited, "product.product", [("id", "in", wanted[start : start + _AT_ONCE])], fields)
-        for start in range(0, len(wanted), _AT_ONCE)
+        read_all(limited, "product.product", [("id", "in", some)], fields)
+        for some in chunks_of(_AT_ONCE, wanted)
     ]
     records = [record for each in reads for record in each.records]
     values = _attribute_values(limited, records)
@@ -68,8 +69,8 @@ def _attribute_values(client: OdooClient, records: Sequence[Record]) -> dict[int
         return {}
     return {
         value["id"]: str(value["name"] or "")
-        for start in range(0, len(wanted), _AT_ONCE)
-        for value in client.read(_ATTRIBUTE_VALUES, wanted[start : start + _AT_ONCE], ["name"])
+        for some in chunks_of(_AT_ONCE, wanted)
+        for value in client.read(_ATTRIBUTE_VALUES, some, ["name"])
     }
 
 

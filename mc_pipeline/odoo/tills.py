@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mc_pipeline.chunks import chunks_of
 from mc_pipeline.odoo.client import OdooClient
 from mc_pipeline.odoo.errors import OdooAccessError, OdooModelMissingError
 
@@ -95,7 +96,7 @@ def closing_documents(client: OdooClient, company_id: int, tills: Tills) -> froz
 def _tied_to_sales(client: OdooClient, moves: Sequence[int]) -> Iterator[int]:
     if "sale_line_ids" not in client.fields_get("account.move.line"):
         return
-    for start in range(0, len(moves), _AT_ONCE):
-        some = [("move_id", "in", list(moves[start : start + _AT_ONCE])), ("sale_line_ids", "!=", False)]
-        for line in client.search_read("account.move.line", some, ["move_id"]):
+    for some in chunks_of(_AT_ONCE, moves):
+        domain = [("move_id", "in", some), ("sale_line_ids", "!=", False)]
+        for line in client.search_read("account.move.line", domain, ["move_id"]):
             yield int(line["move_id"])

@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Protocol, TypeVar, assert_never
 
+from mc_pipeline.chunks import chunks_of
 from mc_pipeline.digests import subscriber_hash
 from mc_pipeline.domain.plan.refusal_causes import (
     EXISTS_UNSEEN_TRIED_AGAIN_AFTER,
@@ -170,7 +171,7 @@ class MemberWrites:
         return self._run(
             partial(self._create_chunk, chunk)
             for _, rows in _grouped(writes, lambda write: write.list_id)
-            for chunk in chunked(rows)
+            for chunk in chunks_of(CHUNK, rows)
         )
 
     def change(self, writes: Sequence[Write]) -> list[Result]:
@@ -183,7 +184,7 @@ class MemberWrites:
         direct = [write for write in writes if write.operation in REACHING]
         others = [write for write in writes if write.operation not in REACHING]
         return self._run(partial(self._change_one, write) for write in direct) + self._run(
-            partial(self._change_by_batch, chunk) for chunk in chunked(others)
+            partial(self._change_by_batch, chunk) for chunk in chunks_of(CHUNK, others)
         )
 
     def permit(self, writes: Sequence[Write]) -> list[Result]:
@@ -229,7 +230,7 @@ class MemberWrites:
                 except MailchimpError as error:
                     yield partial(self._given_up, rows, error, tag=tag)
                     continue
-                for chunk in chunked(rows):
+                for chunk in chunks_of(CHUNK, rows):
                     yield partial(self._tag_chunk, list_id, segment, chunk, adds=operation == Operation.TAG)
 
         results = {result.key: result for result in self._run(tasks())}
@@ -244,7 +245,7 @@ class MemberWrites:
     def tag_silently(self, writes: Sequence[Write]) -> list[Result]:
         """Add and remove tags by /batches without starting automations (``is_syncing``): the first load."""
         of_member = [rows for _, rows in _grouped(writes, lambda write: (write.list_id, write.email))]
-        return self._run(partial(self._tag_by_batch, chunk) for chunk in chunked(of_member))
+        return self._run(partial(self._tag_by_batch, chunk) for chunk in chunks_of(CHUNK, of_member))
 
     def _run(
         self, tasks: Iterable[Callable[[], list[Result]]], *, workers: int | None = None
@@ -350,7 +351,7 @@ class MemberWrites:
         if not again:
             return results
         kept = [result for result in results if result.key not in again]
-        for chunk in chunked(list(again.values())):
+        for chunk in chunks_of(CHUNK, list(again.values())):
             written = send([write for write, _ in chunk])
             done = {result.key for result in written if result.outcome == OutcomeKind.APPLIED}
             refusals = {write.key: answer for write, answer in chunk}
@@ -855,12 +856,6 @@ def _permissions(write: Write) -> list[str]:
 def _consented_at(write: Write) -> datetime | None:
     moment = write.body.get("timestamp_opt")
     return datetime.fromisoformat(moment) if moment else None
-
-
-def chunked(rows: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    """Cut into parts that fit one call."""
-    for start in range(0, len(rows), CHUNK):
-        yield rows[start : start + CHUNK]
 
 
 def _grouped(writes: Sequence[Write], key: Callable[[Write], Any]) -> list[tuple[Any, list[Write]]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from mc_pipeline.chunks import chunks_of
 from mc_pipeline.domain.consent.opt_outs_into_odoo import Decision
 from mc_pipeline.ledger import IntentId
 from mc_pipeline.ledger.odoo_opt_outs import OdooOptOut, OdooOptOutIntent, OdooOptOutOutcome
@@ -144,8 +145,7 @@ class OdooOptOutWrites:
 
         Returns what is to be said of the people whose write broke, and why it did.
         """
-        for start in range(0, len(tasks), PAGE):
-            page = tasks[start : start + PAGE]
+        for page in chunks_of(PAGE, tasks):
             self._writer.lease.check()
             ids = self._ledger.odoo_opt_outs.record(
                 self._writer.company, self._writer.fence, self._writer.run_id, [task.intent for task in page]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, MutableMappin
 from dataclasses import dataclass
 from functools import partial
 
+from mc_pipeline.chunks import chunks_of
 from mc_pipeline.domain.store.changes import Step
 from mc_pipeline.ledger import IntentId, Outcome, StoreIntent
 from mc_pipeline.mailchimp import batches
@@ -13,7 +14,7 @@ from mc_pipeline.mailchimp.parallel import run_concurrently
 from mc_pipeline.mailchimp.store_writing import send, store_operation
 from mc_pipeline.masking import mask_text
 from mc_pipeline.push.batching import carry_out
-from mc_pipeline.push.member_writes import DIRECT_WRITES, answer_of_error, chunked
+from mc_pipeline.push.member_writes import CHUNK, DIRECT_WRITES, answer_of_error
 from mc_pipeline.push.writer import MailchimpWriter
 from mc_pipeline.vocabulary import DONE, OutcomeKind, StoreOperation
 
@@ -94,7 +95,7 @@ class StoreWrites:
             if len(pending) <= DIRECT_WRITES:
                 self._run((partial(self._directly, change, at) for change, at in pending), results)
                 return
-            self._run((partial(self._by_batch, chunk) for chunk in chunked(pending)), results)
+            self._run((partial(self._by_batch, chunk) for chunk in chunks_of(CHUNK, pending)), results)
             pending = [
                 (change, at + 1)
                 for change, at in pending

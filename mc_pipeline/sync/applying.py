@@ -57,7 +57,7 @@ def apply_plan(
     record = plans.get(identity)
     if record is None:
         raise SyncError(
-            f"Plan {identity} is not in the ledger: materialise audience_plan again, then this asset.",
+            f"Plan {identity} is not in the ledger: materialize audience_plan again, then this asset.",
             allow_retries=False,
         )
     newest = systems.ledger.reads.latest(company.key, schemas.MAILCHIMP_MEMBERS.name)

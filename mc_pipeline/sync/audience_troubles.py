@@ -50,7 +50,8 @@ def troubles_of_push(
     """Return what is open after a push, one trouble for each cause and place.
 
     Args:
-        open_refusals: what Mailchimp refused and is not settled (``rejections.open_refusals``).
+        open_refusals: what Mailchimp refused and is not settled
+            (``domain.contacts.rejections.open_refusals``).
         unusable: audiences that took nothing, by name, and why.
         problems: merge fields that cannot be written, by audience and tag.
         faults: audiences and tags at which writing ended.

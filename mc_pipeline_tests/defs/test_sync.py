@@ -3,8 +3,10 @@
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
+import pytest
 
 from mc_pipeline.defs.jobs import OPT_OUTS, SYNC_COMPANY
+from mc_pipeline.sync.errors import SyncError
 from mc_pipeline_tests.world import TWO_AUDIENCES, World
 
 ORDERED = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
@@ -243,13 +245,11 @@ def test_a_read_that_lost_half_of_odoo_takes_nobody_away(world: World):
 
 
 def test_a_run_of_a_company_that_left_the_settings_says_so(world: World):
-    with world.systems() as systems:
-        try:
-            systems.company("gone")
-        except dg.Failure as failure:
-            said = failure.description or ""
-    assert "has no company 'gone'" in said
-    assert "acme" in said
+    with world.systems() as systems, pytest.raises(SyncError) as failed:
+        systems.company("gone")
+    assert "has no company 'gone'" in failed.value.message
+    assert "acme" in failed.value.message
+    assert not failed.value.allow_retries
 
 
 def test_an_old_order_does_not_count_twice_and_dates_are_days_of_the_company(world: World):

@@ -1,7 +1,7 @@
 """The rows of the audience plan: their columns, keys, order and digest.
 
-What goes into the plan is decided in ``changes*.py``; here is only what makes a row a row. Two plans with the
-same rows have the same id, whatever order the inputs came in.
+What goes into the plan is decided by the neighbouring modules; here is only what makes a row a row. Two plans
+with the same rows have the same id, whatever order the inputs came in.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """What to write so that a store holds what it should: desired documents minus those that it has (RULES 9).
 
 Steps of one thing follow each other; of several things they may go in any order. Orders that a store holds
-and that are due in none any more: ``held_orders``. Orders that are not written just now: ``waiting``.
+and that are due in none any more: ``held_orders``. Orders that are not written just now: ``not_written``.
 """
 
 import json

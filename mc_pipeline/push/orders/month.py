@@ -4,6 +4,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import pandas as pd
 
+from mc_pipeline.chunks import chunks_of
 from mc_pipeline.domain.store.held_orders import Departure
 from mc_pipeline.mailchimp.errors import MailchimpError
 from mc_pipeline.push.orders.attributions import with_loss
@@ -36,8 +37,8 @@ class MonthPush:
         for store_id in sorted({departure.store_id for departure in leaving} - self._run.unusable):
             of_store = [departure for departure in leaving if departure.store_id == store_id]
             try:
-                for start in range(0, len(of_store), SLICE):
-                    self._departures.take_out(month, of_store[start : start + SLICE], due)
+                for some in chunks_of(SLICE, of_store):
+                    self._departures.take_out(month, some, due)
             except MailchimpError as error:
                 self._run.fails(store_id, error, month)
         for name, of_due in due.groupby("store_id", sort=True):

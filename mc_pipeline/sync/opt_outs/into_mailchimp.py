@@ -42,7 +42,15 @@ from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.opt_outs.changed_addresses import standing_with_former_addresses
 from mc_pipeline.sync.opt_outs.erased import addresses_of, forget_carried
 from mc_pipeline.sync.systems import Systems
-from mc_pipeline.vocabulary import DONE, REACHABLE_STATUSES, EventKind, EventSource, Origin, OutcomeKind
+from mc_pipeline.vocabulary import (
+    DONE,
+    REACHABLE_STATUSES,
+    EventKind,
+    EventSource,
+    MemberStatus,
+    Origin,
+    OutcomeKind,
+)
 
 PAGES_FROM = 200
 """Addresses from which on pages of the audience are read in place of single members."""
@@ -50,7 +58,10 @@ PAGES_FROM = 200
 AT_A_TIME = 2_000
 """Members of an audience that are unsubscribed while the lease is held; others get their turn in between."""
 
+
 _WORKERS = 4
+_READ_IN_TURN = (MemberStatus.SUBSCRIBED, MemberStatus.PENDING, MemberStatus.TRANSACTIONAL)
+"""The reachable statuses: of a member who is met in two of them, the later page counts."""
 _FIELDS = tuple(name for name in MEMBER_FIELDS if name not in ("tags", "tags_count"))
 
 
@@ -212,7 +223,7 @@ def _members(client: MailchimpClient, list_id: str, emails: Sequence[str]) -> _S
     wanted = set(emails)
     by_email: dict[str, dict[str, Any]] = {}
     doubtful = False
-    for status in REACHABLE_STATUSES:
+    for status in _READ_IN_TURN:
         pages = MemberPages(client, list_id, status, _FIELDS)
         for records in pages:
             for record in records:

@@ -11,6 +11,7 @@ from functools import partial
 
 import pandas as pd
 
+from mc_pipeline.chunks import chunks_of
 from mc_pipeline.domain.consent.opt_outs_into_odoo import (
     Decision,
     decide_odoo_opt_outs,
@@ -79,10 +80,9 @@ def carry_into_odoo(systems: Systems, company: CompanySettings, lease: Lease, ru
     for subject, words in ask_odoo(systems, company).troubles.items():
         troubles[words if words in troubles else f"{subject}: {words}"] = None
     due = systems.ledger.due_in_odoo.due(company.key)
-    emails = list(due)
     parts: list[pd.DataFrame] = []
-    for start in range(0, len(emails), _PAGE):
-        page = {email: due[email] for email in emails[start : start + _PAGE]}
+    for some in chunks_of(_PAGE, list(due)):
+        page = {email: due[email] for email in some}
         try:
             parts.append(_carry(systems, company, writes, page, troubles).rows)
         except LeaseLostError:
