@@ -6,7 +6,7 @@ from typing import Any
 
 
 def canonical_json(value: Any) -> str:
-    """One text per value: sorted keys, no spaces, letters as they are.
+    """Write equal values as equal text: sorted keys, no spaces, no escaped letters.
 
     Raises ``TypeError`` for what JSON does not know (Decimal, datetime): convert it first.
     """
@@ -14,7 +14,7 @@ def canonical_json(value: Any) -> str:
 
 
 def body_digest(body_json: str) -> str:
-    """What was sent, known again: SHA-256 in hex of the canonical JSON of a body.
+    """A digest by which a body is recognised: SHA-256 in hex of its canonical JSON.
 
     A body that was refused is not sent again until this changes.
     """

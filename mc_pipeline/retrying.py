@@ -1,4 +1,4 @@
-"""How patiently a call to another system is repeated; which calls may be is for its client to say."""
+"""The retry policy of both clients: how often and how long a call is repeated; each decides which may be."""
 
 import random
 from collections.abc import Callable

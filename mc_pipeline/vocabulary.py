@@ -65,7 +65,7 @@ class OdooAction(Word):
 
     OPT_OUT = "opt_out"
     LIFT = "lift"
-    """An opt-out that we made is taken back, because the person subscribed again."""
+    """An opt-out that we made is removed, because the person subscribed again."""
     NONE = "none"
     """Nothing: a human decides."""
 
@@ -92,7 +92,7 @@ class OutcomeKind(Word):
     HELD_BACK = "held_back"
     """Not sent, on purpose."""
     NOT_SENT = "not_sent"
-    """Surely not applied: it never reached the other side, or was read back as not done."""
+    """Certainly not applied: it never reached the other side, or was read back as not done."""
     UNKNOWN = "unknown"
     """Nobody knows yet: it is read back before anything else is written."""
     LOST = "lost"
@@ -105,7 +105,7 @@ class MemberStatus(Word):
     SUBSCRIBED = "subscribed"
     UNSUBSCRIBED = "unsubscribed"
     CLEANED = "cleaned"
-    """The address bounced for good."""
+    """The address hard bounced."""
     PENDING = "pending"
     """Asked to confirm by mail."""
     TRANSACTIONAL = "transactional"
@@ -136,7 +136,7 @@ class Origin(Word):
     PERSON = "person"
     ADMIN = "admin"
     UNKNOWN = "unknown"
-    """Restricts like the person's own act, and never lifts."""
+    """Restricts like the person's own act, and never removes an opt-out."""
 
 
 class EventSource(Word):
@@ -146,7 +146,7 @@ class EventSource(Word):
     """Read for opt-outs."""
     WEBHOOK = "webhook"
     OBSERVATION = "observation"
-    """An audience was read whole."""
+    """An audience was read completely."""
     WRITE = "write"
     """By the answer to a write of ours."""
     NOT_KEPT = ""
@@ -172,14 +172,14 @@ DATA_OPERATIONS: Final = frozenset({Operation.CREATE, Operation.UPDATE, Operatio
 REACHING_OPERATIONS: Final = frozenset(
     {Operation.CREATE, Operation.UPGRADE, Operation.PERMIT, Operation.CHANGE_EMAIL}
 )
-"""Writes that make somebody a member, or reachable: Mailchimp refuses them of who may not come back."""
+"""Writes that make somebody a member, or reachable: refused for people who may not come back."""
 
 DONE: Final = frozenset({OutcomeKind.APPLIED, OutcomeKind.UNCHANGED})
-"""Things are as the write wanted them."""
+"""The other system is as the write wanted it."""
 
 OPTED_OUT_EVENTS: Final = frozenset({EventKind.OPT_OUT, EventKind.CLEAN, EventKind.COMPLAINT})
-"""Unsubscribed, bounced for good, complained: evidence of consent is void after one of these, in every
-audience of every company (rule 5.6). Archived is not opted out, a soft bounce is nothing."""
+"""Unsubscribed, hard bounced, complained: evidence of consent is void after one of these, in every
+audience of every company (rule 5.6). Archived is not opted out, and a soft bounce does not count."""
 
 OPTED_OUT_STATUSES: Final = frozenset({MemberStatus.UNSUBSCRIBED, MemberStatus.CLEANED})
 """Nobody with one of these may be mailed."""
@@ -211,4 +211,4 @@ EVENT_OF_STATUS: Final[Mapping[str, EventKind]] = {
     MemberStatus.PENDING: EventKind.PENDING,
     MemberStatus.TRANSACTIONAL: EventKind.TRANSACTIONAL,
 }
-"""The event that arriving at a status is."""
+"""The event that is recorded when a member gets a status."""

@@ -156,11 +156,11 @@ def test_the_hooks_run_what_lint_runs_without_a_download() -> None:
     assert tools == asked
 
 
-def test_make_has_the_commands_that_people_are_told_of() -> None:
+def test_make_has_the_commands_that_the_readme_names() -> None:
     assert {"help", "demo", "check", "test", "test-long", "dev", "lint"} <= _make_targets()
-    told = set(re.findall(r"\bmake ([a-z]+(?:-[a-z]+)*)\b", (ROOT / "README.md").read_text()))
-    assert {"demo", "test"} <= told, "the README names the two commands"
-    assert told <= _make_targets()
+    named = set(re.findall(r"\bmake ([a-z]+(?:-[a-z]+)*)\b", (ROOT / "README.md").read_text()))
+    assert {"demo", "test"} <= named, "the README names the two commands"
+    assert named <= _make_targets()
 
 
 def test_ci_runs_what_people_run() -> None:

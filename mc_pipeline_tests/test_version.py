@@ -45,8 +45,10 @@ def test_the_command_shows_it():
 
 
 def test_the_change_log_tells_what_it_brought():
-    told = re.findall(r"^## \[?([0-9.]+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert told[0] == __version__
+    versions = re.findall(
+        r"^## \[?([0-9.]+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert versions[0] == __version__
 
 
 def test_mailchimp_is_told_who_asks():

@@ -1,4 +1,4 @@
-"""``mc-pipeline approve``: a person releases a plan, or a read that shrank."""
+"""``mc-pipeline approve``: a person approves what waits: a plan, orders, old opt-outs, a smaller read."""
 
 import getpass
 from collections.abc import Sequence
@@ -24,10 +24,10 @@ from mc_pipeline.sync.known_ledger import what_to_do
 )
 @click.option("--by", default=None, help="Who; by default the name of the logged-in user.")
 def approve(plan_id: str | None, read: str | None, reason: str, by: str | None) -> None:
-    """Release PLAN_ID; without one, list what waits: plans, and old opt-outs.
+    """Approve PLAN_ID; without one, list what waits for an approval, and what each approval does.
 
-    The approval of a plan holds for 24 hours: the next sync pushes what the plan showed. Old opt-outs, of
-    people who opted out of an audience before it was first read, are released once.
+    The approval of a plan, or of a store's orders, holds for 24 hours: the next sync applies what was shown.
+    Old opt-outs, of people who opted out of an audience before it was first read, are approved once.
     """
     if plan_id and read:
         raise click.UsageError("give a plan or --read, not both")

@@ -60,12 +60,12 @@ def _show_history(console: Console, past: list[HistoryEntry]) -> None:
     console.print("History", style="bold")
     for entry in past:
         place = f"{entry.company} / {entry.audience}" if entry.audience else entry.company
-        told = f"{entry.what.replace('_', ' ')} {entry.outcome}".strip()
+        heading = f"{entry.what.replace('_', ' ')} {entry.outcome}".strip()
         detail = entry.detail
         if entry.event is not None:
-            told, detail = what_happened(entry.event), how_it_is_known(entry.event)
+            heading, detail = what_happened(entry.event), how_it_is_known(entry.event)
         moment = f"{entry.at:%Y-%m-%d %H:%M:%S} UTC"
-        console.print(Text(f" {moment}  {place}  {mask_email(entry.email)}  {told}"))
+        console.print(Text(f" {moment}  {place}  {mask_email(entry.email)}  {heading}"))
         if detail:
             console.print(Padding(Text(mask_text(detail), style="dim"), (0, 0, 0, 4)))
 

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--end", "company", metavar="COMPANY", help="End the leases of COMPANY that a dead run left.")
 def leases(company: str | None) -> None:
-    """Show the leases and the runs under way: since when, and whether they are alive.
+    """Show leases and runs in progress: since when, and whether they are alive.
 
     A lease lets one run at a time write for a company; it ends with its run, or three minutes after the run's
-    last sign of life. Ending one by hand is safe: should its run live after all, nothing more of it is taken.
+    last sign of life. Ending one by hand is safe: if its run is alive after all, its further writes are
+    refused.
 
     Exit code: 0, or 1 when a lease is not ended because its run is alive.
     """
@@ -34,7 +35,7 @@ def leases(company: str | None) -> None:
         held, runs = ledger.leases.held(), ledger.runs.unfinished()
         beats = ledger.runs.known([lease.owner for lease in held])
         for lease in held:
-            click.echo(_told(lease, beats, ledger.now()))
+            click.echo(_line(lease, beats, ledger.now()))
         for run in runs:
             of = f" of {run.company}" if run.company else ""
             click.echo(
@@ -72,7 +73,7 @@ def _end(ledger: "Ledger", company: str) -> int:
     return 1 if refused else 0
 
 
-def _told(lease: "LeaseState", beats: "Mapping[str, RunBeat]", now: datetime) -> str:
+def _line(lease: "LeaseState", beats: "Mapping[str, RunBeat]", now: datetime) -> str:
     beat = beats.get(lease.owner)
     sign = _sign_of(beat, now) if beat else "it has no heartbeat"
     return (

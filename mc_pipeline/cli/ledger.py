@@ -10,7 +10,7 @@ from mc_pipeline.cli.home import dagster_home
 
 @click.group()
 def ledger() -> None:
-    """Back up the ledger, or accept one whose history is not whole."""
+    """Back up the ledger, or accept one whose history is incomplete."""
 
 
 @ledger.command()
@@ -18,7 +18,7 @@ def ledger() -> None:
 def backup(file: Path) -> None:
     """Copy the ledger to FILE while syncs continue; a second file beside it keeps who was erased.
 
-    Copying the ledger's own file with other programs gives an old or torn copy.
+    Copying the ledger's own file with other programs gives an outdated or damaged copy.
     """
     from mc_pipeline.ledger.backup import back_up
 

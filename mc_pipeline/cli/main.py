@@ -14,7 +14,7 @@ from mc_pipeline import __version__
 from mc_pipeline.masking import mask_text
 
 _HELP = {
-    "approve": "Approve a plan, or old opt-outs, that wait for a person.",
+    "approve": "List what waits for an approval, or approve it.",
     "demo": "Run the whole job on sandbox servers, with invented people.",
     "doctor": "Check settings, rights and audiences; changes nothing.",
     "explain": "Explain why a person is, or is not, in an audience.",
@@ -24,7 +24,7 @@ _HELP = {
     "sandbox": "Run sandbox servers of Odoo and Mailchimp.",
     "status": "Show what is broken, waits or was not checked.",
     "sync": "Sync companies: read both systems, apply opt-outs, plan, push.",
-    "webhooks": "Receive opt-outs at once, and who made them.",
+    "webhooks": "Receive opt-outs at once, with who made them.",
 }
 """The short help of each command. Its module has its name, and is loaded when it is called."""
 
@@ -69,7 +69,7 @@ def _nothing_collected() -> Iterator[None]:
 @click.group(cls=CommandsOnDemand, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mc-pipeline")
 def commands() -> None:
-    """Keeps each Odoo company's Mailchimp audience right.
+    """Keeps each Odoo company's Mailchimp audiences in sync.
 
     MC_PIPELINE_CONFIG names companies.yaml; DAGSTER_HOME is where runs, tables and the ledger are kept
     (.dagster_home in the working directory when it is not set). Both, and the secrets that companies.yaml

@@ -45,19 +45,19 @@ _ORDERS = {"name": "order", "order_id": "id in Odoo", "month": "month", "store_i
 
 @click.command()
 @click.argument("company")
-@click.option("--month", metavar="YYYY-MM", help="Of this month only.")
+@click.option("--month", metavar="YYYY-MM", help="Only this month.")
 @click.option("--orders", is_flag=True, help="Show the orders that differ; a CSV file has every order.")
 @click.option(
     "--csv", "csv_file", type=click.Path(dir_okay=False, path_type=Path), help="Write a CSV file too."
 )
 def reconcile(company: str, month: str | None, orders: bool, csv_file: Path | None) -> None:
-    """Show Odoo's kept revenue of COMPANY beside what Mailchimp holds.
+    """Compare Odoo's kept revenue of COMPANY with what Mailchimp holds.
 
-    As the last sync found them, by month of the order, without tax. The CSV file has the steps from there to
-    the books as well; it is for its owner only, and safe to open in a spreadsheet.
+    As of the last sync, by month of the order, without tax. The CSV file also has the steps to the general
+    ledger; only its owner can read it, and it is safe to open in a spreadsheet.
 
-    Exit code: 0 nothing differs, 1 an order differs, or something of the stores waits, is broken or was not
-    looked at; 2 nothing to show.
+    Exit code: 0 nothing differs, 1 an order differs, or something that the figures depend on waits, is broken
+    or was not checked, 2 nothing to show.
     """
     from mc_pipeline.cli.summary import show_open
     from mc_pipeline.defs.revenue.report import orders_differ
@@ -131,7 +131,7 @@ def _write(file: Path, rows: "pd.DataFrame", found: "Reconciliation") -> None:
 
 
 def _show_months(console: Console, months: "pd.DataFrame", found: "Reconciliation") -> None:
-    """Show the months that have an order; those of the books alone are in the CSV file."""
+    """Show the months that have an order; those with bookings alone are in the CSV file."""
     shown = months[(months["orders"] > 0) | (months["orders_held"] > 0)]
     grid = Grid(box=None, padding=(0, 1))
     for name, heading in _MONTHS.items():

@@ -20,9 +20,9 @@ _POLL_SECONDS = 0.5
 
 @click.command()
 @click.option("--with-dagster", is_flag=True, help="Open the Dagster UI on the sandbox too.")
-@click.option("--odoo-port", type=int, help=f"{_ODOO_PORT}, or a free one, when not given.")
-@click.option("--mailchimp-port", type=int, help=f"{_MAILCHIMP_PORT}, or a free one, when not given.")
-@click.option("--dagster-port", type=int, help=f"{_DAGSTER_PORT}, or a free one, when not given.")
+@click.option("--odoo-port", type=int, help=f"{_ODOO_PORT} by default, or a free one.")
+@click.option("--mailchimp-port", type=int, help=f"{_MAILCHIMP_PORT} by default, or a free one.")
+@click.option("--dagster-port", type=int, help=f"{_DAGSTER_PORT} by default, or a free one.")
 @click.option(
     "--partners",
     type=click.IntRange(min=300),
@@ -37,10 +37,10 @@ def sandbox(
     dagster_port: int | None,
     partners: int,
 ) -> None:
-    """Serve stand-ins of Odoo and Mailchimp with invented people, until interrupted.
+    """Run sandbox servers of Odoo and Mailchimp with invented people, until interrupted.
 
-    Both have a page to look at the data and to act as a person. Nothing leaves this machine, nothing of a
-    real installation is used, and everything is forgotten at the end.
+    Both have pages where you can look at the data and act as a person. Nothing leaves this machine, no real
+    installation is used, and all data is gone at the end.
     """
     console = Console()
     stopped = threading.Event()

@@ -50,12 +50,11 @@ class Standing:
 
 @click.command()
 @click.argument("companies", nargs=-1, metavar="[COMPANY...]")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print the state as JSON, for machines.")
 def status(companies: tuple[str, ...], as_json: bool) -> None:
-    """Say how companies stand: what is broken, what waits for a person, what was not looked at.
+    """Show the state of companies: what is broken, what waits for a person, what was not checked.
 
-    As the last run of each left it; no request is sent to Odoo or Mailchimp. Without
-    COMPANY, of all.
+    As of the last run of each; no request is sent to Odoo or Mailchimp. Without COMPANY: of all companies.
 
     Exit code: 0 nothing is broken and nothing waits, 1 something is broken, 3 something waits for a person;
     of several companies, the worst.
@@ -87,21 +86,21 @@ def standing_of(company: str, ledger: "Ledger") -> Standing:
     stored = stored_status(company)
     read_at = stored.observed_at if stored is not None else None
     synced_at = stored.facts.get(SYNCED_AT) if stored is not None else None
-    told = rows_of(stored) if stored is not None else []
-    waited = frozenset[str]().union(*(approval_ids(row) for row in told))
+    stored_rows = rows_of(stored) if stored is not None else []
+    waited = frozenset[str]().union(*(approval_ids(row) for row in stored_rows))
     approved = _approved_since(company, ledger, waited, read_at)
-    rows = [row for row in told if not approval_ids(row) or approval_ids(row) - approved]
+    rows = [row for row in stored_rows if not approval_ids(row) or approval_ids(row) - approved]
     last = ledger.runs.last(company)
     alive = tuple(ledger.runs.alive(company))
     is_alive = last is not None and last.run_id in {run.run_id for run in alive}
-    is_untold = last is not None and (read_at is None or last.started_at > read_at)
+    is_unreported = last is not None and (read_at is None or last.started_at > read_at)
     return Standing(
         company=company,
         state=NEVER_RUN if stored is None else state_of(rows),
         read_at=read_at,
         synced_at=datetime.fromisoformat(synced_at) if synced_at else None,
         under_way=alive,
-        unfinished=last if is_untold and not is_alive else None,
+        unfinished=last if is_unreported and not is_alive else None,
         rows=tuple(rows),
         approved=tuple(sorted(approved)),
     )

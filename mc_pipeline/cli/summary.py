@@ -144,7 +144,7 @@ def show_opt_outs(console: Console, company: CompanySettings) -> None:
 def show_open(console: Console, rows: Sequence[StatusRow]) -> None:
     """Show what is open, one line for each, and below it what to do."""
     for row in rows:
-        console.print(f"{_KINDS[row.kind]} {escape(row.told)}", highlight=False)
+        console.print(f"{_KINDS[row.kind]} {escape(row.sentence_with_age)}", highlight=False)
         if row.what_to_do:
             console.print(f"    {escape(row.what_to_do)}", highlight=False)
 

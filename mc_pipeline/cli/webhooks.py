@@ -100,13 +100,12 @@ def opt_outs_runner(settings: Settings) -> Callable[[str], None]:
 @click.argument("companies", nargs=-1, required=True, metavar="COMPANY...")
 @click.option("--url", required=True, help="The receiver's public address: https://host/path.")
 def register(companies: tuple[str, ...], url: str) -> None:
-    """Make two webhooks for every audience of COMPANY: one reports changes by people, one by administrators.
+    """Create two webhooks for every audience of COMPANY: for changes by people, and by administrators.
 
-    The receiver must be running: Mailchimp asks it first. Those that are there already are kept. Mailchimp
-    prints the signing secret of a new one once: put the printed lines into the receiver's environment and
-    start it again.
+    The receiver must be running: Mailchimp asks it first. Existing webhooks are kept. The signing secret of a
+    new one is printed once: put the printed lines into the receiver's environment and start it again.
 
-    Exit code: 0 all are there, 1 one is there with other settings.
+    Exit code: 0 all exist, 1 one exists with other settings.
     """
     from mc_pipeline.webhooks.hooks import checked_base
     from mc_pipeline.webhooks.registration import register as register_hook
@@ -178,9 +177,9 @@ def list_webhooks(companies: tuple[str, ...]) -> None:
 @webhooks.command()
 @click.argument("companies", nargs=-1, required=True, metavar="COMPANY...")
 def remove(companies: tuple[str, ...]) -> None:
-    """Delete our webhooks of every audience of COMPANY; those of others stay.
+    """Delete the pipeline's webhooks of every audience of COMPANY; others stay.
 
-    Ours are known by MC_PIPELINE_WEBHOOK_SECRET: remove them before it is changed.
+    The pipeline recognises its own by MC_PIPELINE_WEBHOOK_SECRET: remove them before you change it.
     """
     from mc_pipeline.webhooks.registration import remove as remove_hooks
 

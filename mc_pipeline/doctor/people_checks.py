@@ -113,9 +113,9 @@ def check_companies(company: CompanyInOdoo) -> Iterator[Result]:
             f"{_links(company, differing['partner_id'])}"
         )
     new = rows[rows["company_known_by"] != MEMORY]
-    told = _counted(new.loc[new["is_company"], "company_known_by"].map(_KNOWN_BY))
-    if told:
-        yield ok(f"companies among the {len(new):,} others: {told}")
+    counts = _counted(new.loc[new["is_company"], "company_known_by"].map(_KNOWN_BY))
+    if counts:
+        yield ok(f"companies among the {len(new):,} others: {counts}")
 
 
 _KNOWN_BY = {
@@ -130,12 +130,12 @@ def _links(company: CompanyInOdoo, partner_ids: Iterable[int]) -> str:
     """The first few of these partners, each with the address of its form in Odoo."""
     numbers = sorted(partner_ids)
     address = company.systems.settings.odoo.url.rstrip("/")
-    told = [
+    named = [
         f"{number} ({address}/web#id={number}&model=res.partner&view_type=form)"
         for number in numbers[:_FIRST]
     ]
     more = f" and {len(numbers) - _FIRST:,} more" if len(numbers) > _FIRST else ""
-    return f"{', '.join(told)}{more}"
+    return f"{', '.join(named)}{more}"
 
 
 def _counted(values: Iterable[str]) -> str:

@@ -73,7 +73,7 @@ class CheckupSystems(Systems):
             return None
 
     def close(self) -> None:
-        """Give back every connection."""
+        """Close every connection."""
         if self._odoo_user is not None:
             self._odoo_user.close()
         super().close()

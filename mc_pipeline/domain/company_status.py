@@ -118,7 +118,7 @@ class StatusRow(Finding):
     of_this_run: bool
 
     @property
-    def told(self) -> str:
+    def sentence_with_age(self) -> str:
         """The sentence, and how old it is when this run did not look."""
         if self.of_this_run:
             return self.sentence
@@ -292,19 +292,19 @@ def plain_words(sentence: str) -> str:
 def _row(reports: Sequence[Report], run_id: str, began_at: datetime | None) -> StatusRow:
     """One row of several reports: what the worst of the present ones says, and all steps that met it."""
     present = [each for each in reports if each.run_id == run_id] or list(reports)
-    told = min(present, key=lambda each: (KINDS.index(each.kind), -len(each.sentence), each.step))
+    worst = min(present, key=lambda each: (KINDS.index(each.kind), -len(each.sentence), each.step))
     since = min(each.since for each in reports)
     seen_at = max(each.seen_at for each in present)
     of_this_run = any(each.run_id == run_id for each in reports)
     is_first = since >= began_at if began_at is not None else since == seen_at
     return StatusRow(
-        kind=told.kind,
-        part=told.part,
-        place=told.place,
-        code=told.code,
-        sentence=told.sentence,
-        what_to_do=told.what_to_do or next((each.what_to_do for each in present if each.what_to_do), ""),
-        owner=told.owner,
+        kind=worst.kind,
+        part=worst.part,
+        place=worst.place,
+        code=worst.code,
+        sentence=worst.sentence,
+        what_to_do=worst.what_to_do or next((each.what_to_do for each in present if each.what_to_do), ""),
+        owner=worst.owner,
         step=", ".join(sorted({each.step for each in present})),
         since=since,
         seen_at=seen_at,
@@ -313,10 +313,10 @@ def _row(reports: Sequence[Report], run_id: str, began_at: datetime | None) -> S
     )
 
 
-def without_what_is_told(waiting: Mapping[str, Finding], reports: Iterable[Report]) -> list[Finding]:
+def not_yet_reported(waiting: Mapping[str, Finding], reports: Iterable[Report]) -> list[Finding]:
     """Return what waits, by the id that releases it, unless a report of something that waits names the id."""
-    told = " ".join(f"{each.sentence} {each.what_to_do}" for each in reports if each.kind == WAITS)
-    return [finding for plan_id, finding in waiting.items() if plan_id not in told]
+    reported = " ".join(f"{each.sentence} {each.what_to_do}" for each in reports if each.kind == WAITS)
+    return [finding for plan_id, finding in waiting.items() if plan_id not in reported]
 
 
 def approval_ids(row: StatusRow) -> frozenset[str]:

@@ -174,8 +174,8 @@ def _is_void(
         at = since.get(str(item["address"]).strip().lower())
     if at is None:
         return False
-    told = item.get("consented_at")
-    if not told:
+    date = item.get("consented_at")
+    if not date:
         return True
-    consented_at = datetime.fromisoformat(told)
+    consented_at = datetime.fromisoformat(date)
     return (consented_at if consented_at.tzinfo else consented_at.replace(tzinfo=UTC)) <= at

@@ -321,9 +321,9 @@ def add_events(connection: Connection, events: Sequence[ConsentEvent]) -> None:
         news += _unknown(connection, chunk)
         insert_new(connection, consent_event, [_row(event) for event in chunk])
     keep_used_evidence(connection, news)
-    told = [event for event in news if event.list_id and event.origin != Origin.OURS]
-    returns = [event for event in told if event.event == EventKind.SUBSCRIBE]
-    asking = [event for event in told if event.event in OPTED_OUT_EVENTS] + returns
+    not_ours = [event for event in news if event.list_id and event.origin != Origin.OURS]
+    returns = [event for event in not_ours if event.event == EventKind.SUBSCRIBE]
+    asking = [event for event in not_ours if event.event in OPTED_OUT_EVENTS] + returns
     if asking:
         now = max(event.seen_at for event in asking)
         add_due(connection, [(event.company, event.email) for event in asking if "@" in event.email], now)
@@ -344,17 +344,17 @@ def of_former_address(event: ConsentEvent, company: str, former: str) -> Consent
 
 def _of_former_addresses(connection: Connection, events: Sequence[ConsentEvent]) -> list[ConsentEvent]:
     """The same events of the addresses that Odoo has of these people, while nobody else has them there."""
-    told = [
+    concerning_odoo = [
         event for event in events if event.list_id and event.origin != Origin.OURS and event.event in _CARRIED
     ]
-    if not told:
+    if not concerning_odoo:
         return []
-    lists = sorted({event.list_id for event in told})
+    lists = sorted({event.list_id for event in concerning_odoo})
     changes = open_changes(connection, rename.c.list_id.in_(lists))
     taken = is_anybodys(connection, changes)
     return [
         of_former_address(event, change.company, change.former)
-        for event in told
+        for event in concerning_odoo
         for change in changes
         if (change.list_id, change.email) == (event.list_id, address_key(event.email))
         and event.occurred_at >= change.changed_at - CLOCKS_DIFFER

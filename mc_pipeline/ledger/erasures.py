@@ -249,7 +249,7 @@ class Erasures:
     def forget_again(self, pseudonym_of: Callable[[str], str | None]) -> int:
         """Forget what was recorded about erased people after their erasure; return how many people.
 
-        ``pseudonym_of`` knows the erased: their pseudonym, None for everybody else. What has to be carried
+        ``pseudonym_of`` knows the erased: their pseudonym, None for everybody else. What has to be applied
         yet (an opt-out in either direction) keeps the address until that is done, and nothing else does.
 
         Whose erasure is not complete is left to it: until its end it needs what the ledger knows of them.
@@ -340,8 +340,8 @@ def _partners_at(connection: Connection, key: str) -> set[int]:
 def _partners_of(connection: Connection, pseudonym: str) -> set[int]:
     """The partners that a tombstone names."""
     query = select(erasure.c.partner_ids_json).where(erasure.c.pseudonym == pseudonym)
-    told = connection.execute(query).scalar()
-    return set(json.loads(told)) if told else set()
+    partner_ids = connection.execute(query).scalar()
+    return set(json.loads(partner_ids)) if partner_ids else set()
 
 
 def _forget_partners(connection: Connection, table: Table, partners: Collection[int]) -> int:

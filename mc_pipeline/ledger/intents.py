@@ -411,7 +411,7 @@ def _settled_now(
     rows: Mapping[int, RowMapping], outcomes: Sequence[tuple[IntentId, Outcome]], now: datetime
 ) -> Iterable[SettledWrite]:
     """The outcomes that are news, in the order given."""
-    told: dict[int, str] = {}
+    in_this_call: dict[int, str] = {}
     for number, outcome in outcomes:
         row = rows[number]
         about = f"intent {number} ({row['operation']} of {mask_email(row['email'])})"
@@ -419,12 +419,12 @@ def _settled_now(
             raise IntentError(
                 f"{about}: outcome {outcome.outcome!r} is not one of {', '.join(sorted(OUTCOMES))}"
             )
-        settled = told.get(number) or (row["outcome"] if row["settled_at"] else None)
+        settled = in_this_call.get(number) or (row["outcome"] if row["settled_at"] else None)
         if settled is not None and settled != OutcomeKind.UNKNOWN:
             if settled != outcome.outcome:
                 raise IntentError(f"{about} is settled as {settled}; it cannot become {outcome.outcome}")
             continue
-        told[number] = outcome.outcome
+        in_this_call[number] = outcome.outcome
         yield SettledWrite(
             intent_id=number,
             company=row["company"],

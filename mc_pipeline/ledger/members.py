@@ -193,7 +193,7 @@ class Members:
         rows = checked(observed)
         with self._database.read() as connection:
             news = _compared(connection, rows, observed_at, emails=rows["email"])
-            return _changes(connection, news.told, observed_at)
+            return _changes(connection, news.events, observed_at)
 
     def observe_some(
         self,
@@ -467,7 +467,7 @@ class Members:
             addresses = _linked_addresses(connection, {address_key(each) for each in (email, *also)})
             entries = [
                 *_writes(connection, addresses),
-                *_told(connection, addresses),
+                *_consent_history(connection, addresses),
                 *_renames(connection, addresses),
             ]
         return sorted(entries, key=lambda entry: entry.at)
@@ -503,10 +503,10 @@ class Members:
         with self._database.write() as connection:
             lock_members(connection, [list_id])
             if record_change(connection, company, list_id, old, new, at, contact_id=contact_id):
-                told = inheritance(
+                inherited = inheritance(
                     company, audience, list_id, new, at, self._database.now(), EventSource.WEBHOOK
                 )
-                add_events(connection, inherited_events(connection, told, old))
+                add_events(connection, inherited_events(connection, inherited, old))
                 keep_under_new_address(connection, company, list_id, old, new)
 
     def at_another_address(self, observed: "pd.DataFrame") -> set[str]:
@@ -619,15 +619,16 @@ def _learn_contacts(connection: Connection, present: "pd.DataFrame", complete: C
 
     Another contact than the known one counts in a complete read alone: that has shown the known one nowhere.
     """
-    told = present[present["known"] & present["contact_id"].notna()]
-    unknown = told["known_contact_id"].isna()
-    another = (told["known_contact_id"] != told["contact_id"]) & told["list_id"].isin(list(complete))
+    identified = present[present["known"] & present["contact_id"].notna()]
+    unknown = identified["known_contact_id"].isna()
+    another = identified["known_contact_id"] != identified["contact_id"]
+    another &= identified["list_id"].isin(list(complete))
     statement = (
         update(member)
         .where(member.c.list_id == bindparam("key_list"), member.c.email == bindparam("key_email"))
         .values(contact_id=bindparam("contact"))
     )
-    for chunk in chunks(told[unknown | another].itertuples(index=False)):
+    for chunk in chunks(identified[unknown | another].itertuples(index=False)):
         connection.execute(
             statement,
             [{"key_list": row.list_id, "key_email": row.email, "contact": row.contact_id} for row in chunk],
@@ -658,7 +659,7 @@ def _take_over(
     find: Find | None,
 ) -> list[ConsentEvent]:
     """Record what a comparison found: new members, other statuses, and their events."""
-    changes = _changes(connection, news.told, observed_at)
+    changes = _changes(connection, news.events, observed_at)
     findings = find(changes) if find is not None else {}
     events = [
         event_of(change, company, observed_at, source, findings.get((change.list_id, change.email)))
@@ -726,16 +727,16 @@ def _known(
     )
 
 
-def _changes(connection: Connection, told: "pd.DataFrame", observed_at: datetime) -> list[StatusChange]:
-    explained = _explained_by_us(connection, told, observed_at)
+def _changes(connection: Connection, events: "pd.DataFrame", observed_at: datetime) -> list[StatusChange]:
+    explained = _explained_by_us(connection, events, observed_at)
     return [
         change_of(row, observed_at, ours=(row.list_id, row.email) in explained)
-        for row in told.itertuples(index=False)
+        for row in events.itertuples(index=False)
     ]
 
 
 def _explained_by_us(
-    connection: Connection, told: "pd.DataFrame", observed_at: datetime
+    connection: Connection, events: "pd.DataFrame", observed_at: datetime
 ) -> set[tuple[str, str]]:
     """The changes that a write of ours with unknown outcome has made.
 
@@ -743,7 +744,7 @@ def _explained_by_us(
     done by somebody else. So was what Mailchimp dates earlier than our write.
     """
     explained: set[tuple[str, str]] = set()
-    for list_id, rows in told.groupby("list_id"):
+    for list_id, rows in events.groupby("list_id"):
         by_email = {row.email: row for row in rows.itertuples(index=False)}
         for chunk in chunks(by_email):
             query = select(
@@ -870,7 +871,7 @@ def _writes(connection: Connection, addresses: Sequence[str]) -> Iterable[Histor
         )
 
 
-def _told(connection: Connection, addresses: Sequence[str]) -> Iterable[HistoryEntry]:
+def _consent_history(connection: Connection, addresses: Sequence[str]) -> Iterable[HistoryEntry]:
     for event in events_where(connection, consent_event.c.email.in_(addresses)):
         yield HistoryEntry(
             at=event.occurred_at,

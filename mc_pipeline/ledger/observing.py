@@ -76,7 +76,7 @@ class Comparison:
     changed      the rows of ``present`` whose record changes
     first_seen   the rows of ``present`` that have no record yet
     to_fill      the rows of ``present`` where we wrote and never learned what Mailchimp made of it
-    told         the rows of ``present`` that are consent events, with ``status_from`` and ``after_opt_out``
+    events       the rows of ``present`` that are consent events, with ``status_from`` and ``after_opt_out``
     absent       known members that a complete read did not find: list_id, email
     """
 
@@ -84,7 +84,7 @@ class Comparison:
     changed: "pd.DataFrame"
     first_seen: "pd.DataFrame"
     to_fill: "pd.DataFrame"
-    told: "pd.DataFrame"
+    events: "pd.DataFrame"
     absent: "pd.DataFrame"
 
 
@@ -99,8 +99,9 @@ def checked(observed: "pd.DataFrame") -> "pd.DataFrame":
         )
     rows = observed.loc[:, list(OBSERVED_COLUMNS)].copy()
     rows["unsubscribe_reason"] = observed.get("unsubscribe_reason")
-    told = observed.get("contact_id", pd.Series(None, index=observed.index, dtype=object)).astype(object)
-    rows["contact_id"] = told.where(told.notna() & (told != ""), None)
+    nobody = pd.Series(None, index=observed.index, dtype=object)
+    contact_ids = observed.get("contact_id", nobody).astype(object)
+    rows["contact_id"] = contact_ids.where(contact_ids.notna() & (contact_ids != ""), None)
     rows["permissions_json"] = observed.get("permissions_json")
     if len(rows) and rows["last_changed"].notna().any():
         if not isinstance(rows["last_changed"].dtype, pd.DatetimeTZDtype):
@@ -168,7 +169,7 @@ def compare(
     )
     came_back = (status == MemberStatus.SUBSCRIBED) & present["email"].isin(opted_out_ever)
     # At first sight, a status out of the audience says that something happened before anybody looked.
-    told = status_changed & (seen_before | status.isin(OUT_OF_AUDIENCE_STATUSES) | came_back)
+    are_events = status_changed & (seen_before | status.isin(OUT_OF_AUDIENCE_STATUSES) | came_back)
     present = present.assign(after_opt_out=present["email"].isin(opted_out_ever) | was_opted_out)
 
     candidates = known[known["last_status"].notna() & ~overtaken & ~known["vanished"].astype(bool)]
@@ -179,13 +180,13 @@ def compare(
         changed=present[present["known"] & news],
         first_seen=present[~present["known"]],
         to_fill=present[present["known"] & present["awaits_answer"]],
-        told=present[told],
+        events=present[are_events],
         absent=absent[absent["list_id"].isin(complete)],
     )
 
 
 def change_of(row: Any, observed_at: datetime, *, ours: bool) -> StatusChange:
-    """The status change that a row of ``Comparison.told`` is."""
+    """The status change that a row of ``Comparison.events`` is."""
     return StatusChange(
         audience=row.audience,
         list_id=row.list_id,

@@ -268,7 +268,7 @@ class Plans:
         ``in_part``: what waits for an approval was left out, so that it can still be approved.
 
         It finishes the first load of the company's opened audiences, but for those ``still_loading`` (list
-        ids): a later plan has the rest of their writes. Which those are: ``domain.plan.first_loads``.
+        ids): a later plan has the rest of their writes. Which those are: ``domain.plan.first_load_ends``.
         """
         with self._database.write() as connection:
             now = self._database.now()

@@ -219,8 +219,8 @@ def _refused_for_good(before: MemberRecord, write: SettledWrite) -> ConsentEvent
     email = write.email
     if write.operation == Operation.CHANGE_EMAIL:
         # Mailchimp's text begins with the address that it refuses: as a rule the new one.
-        told = address_key(write.detail.split(maxsplit=1)[0]) if write.detail.strip() else ""
-        email = write.email if told == write.email else address_key(write.body["email_address"])
+        refused = address_key(write.detail.split(maxsplit=1)[0]) if write.detail.strip() else ""
+        email = write.email if refused == write.email else address_key(write.body["email_address"])
     return ConsentEvent(
         company=write.company,
         audience=write.audience,

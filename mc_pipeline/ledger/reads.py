@@ -7,7 +7,7 @@ the comparison itself is a rule and lives in ``mc_pipeline.domain``.
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import RowMapping, func, or_, select, update
+from sqlalchemy import RowMapping, or_, select, update
 
 from mc_pipeline.ledger.database import Database
 from mc_pipeline.ledger.errors import ObservationError
@@ -123,13 +123,6 @@ class Reads:
                 .values(approved)
             )
             return _observation({**row, **approved})
-
-    def latest_observation(self, company: str) -> datetime | None:
-        """When anything of the company was last observed: a plan made before that is out of date."""
-        query = select(func.max(observation.c.observed_at)).where(observation.c.company == company)
-        with self._database.read() as connection:
-            moment: datetime | None = connection.execute(query).scalar()
-            return moment
 
 
 def _observation(row: RowMapping | dict[str, object]) -> Observation:

@@ -26,7 +26,7 @@ from mc_pipeline.ledger.store_records import (
     after_outcome,
     as_read,
     digest,
-    told,
+    with_facts_of,
 )
 from mc_pipeline.vocabulary import OutcomeKind, StoreOperation
 
@@ -175,7 +175,10 @@ class StoreIntents:
                     else document == row["after_json"]
                 )
                 before = records.get(row)
-                records.put(after_outcome(before, row, "applied", "", now) if applied else told(before, row))
+                after = (
+                    after_outcome(before, row, "applied", "", now) if applied else with_facts_of(before, row)
+                )
+                records.put(after)
                 outcomes.append(
                     (
                         row["id"],

@@ -132,7 +132,7 @@ def _accepted(record: StoreRecord, write: Mapping[str, Any]) -> StoreRecord:
     return replace(record, **_about(record, write), present=True, sent_json=write["after_json"])
 
 
-def told(record: StoreRecord, write: Mapping[str, Any]) -> StoreRecord:
+def with_facts_of(record: StoreRecord, write: Mapping[str, Any]) -> StoreRecord:
     """The record with what a write says of the order, whatever became of it."""
     return replace(record, **_about(record, write))
 

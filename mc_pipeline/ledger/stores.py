@@ -192,10 +192,10 @@ class Stores:
             store_order.c.sent_json.contains(f'"{_CANCELLED}"', autoescape=True),
         )
         with self._database.read() as connection:
-            told = [
+            dated = [
                 (row.order_id, json.loads(row.sent_json).get(_CANCELLED)) for row in connection.execute(query)
             ]
-        return {order_id: datetime.fromisoformat(since) for order_id, since in told if since}
+        return {order_id: datetime.fromisoformat(since) for order_id, since in dated if since}
 
     def customers(self, store_id: str, emails: Iterable[str]) -> dict[str, StoreRecord]:
         """Records of a store's customers by address, the newest of each."""

@@ -16,7 +16,7 @@ from mc_pipeline.odoo.errors import (
     OdooServerError,
 )
 from mc_pipeline.odoo.pace import Pace
-from mc_pipeline.odoo.retrying import USUAL_RETRY, RetryPolicy
+from mc_pipeline.odoo.retry import USUAL_RETRY, RetryPolicy
 from mc_pipeline.odoo.session import ConnectionSettings, Fields, OdooSession, TransportName
 
 __all__ = [

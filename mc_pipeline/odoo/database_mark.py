@@ -20,5 +20,5 @@ def database_mark(client: OdooClient) -> str:
     first = client.search_read(_MODEL, [], ["create_date"], limit=1, order="id")
     if not first:
         return ""
-    told = f"{first[0]['id']} {first[0]['create_date']}"
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+    first_record = f"{first[0]['id']} {first[0]['create_date']}"
+    return hashlib.sha256(first_record.encode()).hexdigest()[:16]

@@ -20,7 +20,7 @@ UNTITLED = "Order line"
 """The text of a line for which Odoo gives no text and no product name."""
 
 _AT_ONCE = 1000
-_NOT_TOLD = (OdooAccessError, OdooFieldMissingError, OdooServerError, OdooValidationError)
+_NOT_SHOWN = (OdooAccessError, OdooFieldMissingError, OdooServerError, OdooValidationError)
 
 
 def texts_of_lines(client: OdooClient, lines: Sequence[Record]) -> tuple[dict[int, str], int]:
@@ -36,22 +36,22 @@ def texts_of_lines(client: OdooClient, lines: Sequence[Record]) -> tuple[dict[in
     one_line_of = {line["product_id"]: line["id"] for line in reversed(nameless) if line["product_id"]}
     names: dict[int, str] = {}
     if "label" in client.fields_get("sale.order.line"):
-        labels = _told(client, "sale.order.line", sorted(one_line_of.values()), "label")
+        labels = _texts_of(client, "sale.order.line", sorted(one_line_of.values()), "label")
         names = {product: labels[line] for product, line in one_line_of.items() if line in labels}
-    names |= _told(client, "product.product", sorted(one_line_of.keys() - names.keys()), "display_name")
+    names |= _texts_of(client, "product.product", sorted(one_line_of.keys() - names.keys()), "display_name")
     texts = {line["id"]: names.get(line["product_id"], UNTITLED) for line in nameless}
     return texts, sum(bool(line["product_id"]) and line["product_id"] not in names for line in nameless)
 
 
-def _told(client: OdooClient, model: str, ids: Sequence[int], field: str) -> dict[int, str]:
+def _texts_of(client: OdooClient, model: str, ids: Sequence[int], field: str) -> dict[int, str]:
     """A text field by id, without those that are empty or that Odoo does not return."""
-    told: dict[int, str] = {}
+    texts: dict[int, str] = {}
     for start in range(0, len(ids), _AT_ONCE):
         try:
             # A search leaves out what rules hide, where a read of it would fail.
             some = [("id", "in", list(ids[start : start + _AT_ONCE]))]
             records = client.search_read(model, some, [field])
-        except _NOT_TOLD:
+        except _NOT_SHOWN:
             continue
-        told |= {record["id"]: str(record[field]).strip() for record in records if record[field]}
-    return {record: text for record, text in told.items() if text}
+        texts |= {record["id"]: str(record[field]).strip() for record in records if record[field]}
+    return {record: text for record, text in texts.items() if text}

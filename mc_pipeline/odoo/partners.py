@@ -63,8 +63,7 @@ class PartnersRead(OdooRead):
 
     ``has_company_types``: users say in Odoo who is a company (until 19.0). Without it ``is_company`` and
     ``commercial_partner_id`` of the rows are Odoo's own still, for ``domain.contacts.company_records`` to
-    judge.
-    ``database`` is a mark of the database that stays the same when it is renamed, moved or upgraded.
+    judge. ``database`` is a mark of the database that stays the same when it is renamed, moved or upgraded.
     """
 
     has_company_types: bool = True

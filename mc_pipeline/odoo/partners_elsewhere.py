@@ -114,11 +114,11 @@ def fates_of(
             (record["id"], record)
             for record in everywhere.search_read("res.partner", [("id", "in", page)], ["company_id"])
         )
-    found, hidden, not_told = _told_apart(everywhere, [each for each in wanted if each not in there])
+    found, hidden, not_told_apart = _told_apart(everywhere, [each for each in wanted if each not in there])
     there.update(found)
-    gone = set(wanted) - there.keys() - hidden - not_told
+    gone = set(wanted) - there.keys() - hidden - not_told_apart
     fates = {partner: PartnerFate(fate="hidden") for partner in hidden}
-    fates |= {partner: PartnerFate(fate="hidden", told_apart=False) for partner in not_told}
+    fates |= {partner: PartnerFate(fate="hidden", told_apart=False) for partner in not_told_apart}
     others = {
         partner: int(record["company_id"])
         for partner, record in there.items()

@@ -23,7 +23,7 @@ from mc_pipeline.odoo.json2 import FIRST_VERSION as FIRST_JSON2
 from mc_pipeline.odoo.json2 import Json2Transport, may_be_api_key
 from mc_pipeline.odoo.json_rpc import JsonRpcTransport
 from mc_pipeline.odoo.pace import Pace, shared_pace
-from mc_pipeline.odoo.retrying import RetryPolicy
+from mc_pipeline.odoo.retry import RetryPolicy
 
 Fields = Mapping[str, Mapping[str, Any]]
 TransportName = Literal["jsonrpc", "json2"]

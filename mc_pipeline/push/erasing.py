@@ -16,8 +16,8 @@ class StoreErasureError(Exception):
 def erase_from_store(writes: StoreWrites, store_id: str, email: str) -> int:
     """Delete what the store holds of the person with this address; return how many orders that were.
 
-    Done again after an interruption it deletes the rest. The revenue of these orders is no more in Mailchimp;
-    the reconciliation shows it as one sum.
+    Done again after an interruption it deletes the rest. The revenue of these orders is then missing in
+    Mailchimp; the reconciliation shows it as one sum.
 
     Raises:
         StoreErasureError, MailchimpError: not all could be deleted; what was done is recorded.

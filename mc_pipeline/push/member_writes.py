@@ -87,7 +87,7 @@ class WriteLike(Protocol):
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one write.
+    """The result of one write.
 
     ``outcome`` is ``applied``, ``unchanged``, ``rejected``, ``deferred``, ``not_sent`` or ``unknown``.
     ``cause`` and ``field`` say whose fault a refusal is; of an applied one, which field is missing and why.
@@ -167,7 +167,7 @@ class MemberWrites:
         return self._client
 
     def create(self, writes: Sequence[Write]) -> list[Result]:
-        """Create members, 500 a call; who exists already is left as they are (``unchanged``)."""
+        """Create members, 500 a call; existing members are left as they are (``unchanged``)."""
         return self._run(
             partial(self._create_chunk, chunk)
             for _, rows in _grouped(writes, lambda write: write.list_id)
@@ -218,8 +218,8 @@ class MemberWrites:
     def tag_by_segment(self, writes: Sequence[Write]) -> list[Result]:
         """Add or remove one tag per write through its static segment, 500 members a call.
 
-        Starts the automations that people built on a tag; not for the first load. Whom Mailchimp passes over
-        (it says nothing of them) is tagged one by one, in a batch.
+        Starts the automations that people built on a tag; not for the first load. People whom Mailchimp
+        passes over (it says nothing about them) are tagged one by one, in a batch.
         """
 
         def tasks() -> Iterator[Callable[[], list[Result]]]:
@@ -441,7 +441,7 @@ class MemberWrites:
         return results + (again(others) if others else [])
 
     def _unsubscribe_who_is_out(self, writes: Sequence[Write], intents: Sequence[IntentId]) -> None:
-        """After the outcome of a write that may have made somebody reachable: unsubscribe who is out by then.
+        """After writes that may have made somebody reachable: unsubscribe people who are out by then.
 
         Whatever fails here is due on the path of the opt-outs as well.
         """

@@ -67,7 +67,7 @@ class OptOutNotes:
             return ""
         because = "; ".join(dict.fromkeys(self._missing[:1] + self._missing[-1:]))
         return (
-            f"{len(self._missing):,} of {self._wanted:,} opt-outs are carried without the note in Odoo that "
+            f"{len(self._missing):,} of {self._wanted:,} opt-outs are applied without the note in Odoo that "
             f"says why: {because}"
         )
 
@@ -88,8 +88,8 @@ class OptOutNotes:
 
     def _written(self, carried: Sequence[CarriedOptOut]) -> dict[str, str]:
         if self._words is None:
-            name = _told_or_nothing(company_name, self._client) or self._company
-            self._words = _told_or_nothing(language_of_user, self._client), name
+            name = _answer_or_nothing(company_name, self._client) or self._company
+            self._words = _answer_or_nothing(language_of_user, self._client), name
         without_row = [each.address for each in carried if each.blacklist_id is None]
         of_contacts = records_with(self._seeing_partners(), without_row) if without_row else {}
         addresses: list[str] = []
@@ -112,20 +112,20 @@ class OptOutNotes:
         on_contacts = [note.record.model != _BLACKLIST for note in notes]
         if any(on_contacts) and self._writer_on_contacts is None:
             self._writer_on_contacts = NoteWriter(self._seeing_partners())
-        told: dict[bool, Iterator[str]] = {}
+        answers: dict[bool, Iterator[str]] = {}
         for which, writer in ((False, self._writer), (True, self._writer_on_contacts)):
             chosen = [
                 note for note, is_contact in zip(notes, on_contacts, strict=True) if is_contact == which
             ]
-            told[which] = iter(writer.write(chosen) if writer is not None and chosen else [])
-        return [next(told[which]) for which in on_contacts]
+            answers[which] = iter(writer.write(chosen) if writer is not None and chosen else [])
+        return [next(answers[which]) for which in on_contacts]
 
     def _body(self, carried: CarriedOptOut, language: str, company: str) -> str:
         kind = kind_of_note(carried.event, carried.origin)
         return note_html(OptOutNote(kind, carried.audience, company, carried.occurred_at), language)
 
 
-def _told_or_nothing(ask: Callable[[OdooClient], str], client: OdooClient) -> str:
+def _answer_or_nothing(ask: Callable[[OdooClient], str], client: OdooClient) -> str:
     """What Odoo says, and nothing where it refuses: the note does without. Raises OdooError if it broke."""
     try:
         return ask(client)

@@ -1,8 +1,8 @@
 """Applies opt-outs to Odoo, and removes our own: intent before, outcome after, a thousand people at a time.
 
-An answer of Odoo's that was lost is found by reading back, at once or first thing in the next run. Anyone who
-could not be opted out is due again in the next run: the events stay in the ledger. When all of it is done, a
-note beside each says why (rule 5.3); a note that fails holds nothing back.
+An answer of Odoo's that was lost is found by reading back, at once or at the start of the next run. Anyone
+who could not be opted out is due again in the next run: the events stay in the ledger. When all of it is
+done, a note beside each says why (rule 5.3); a note that fails holds nothing back.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from mc_pipeline.chunks import chunks_of
-from mc_pipeline.domain.consent.odoo_opt_outs import Decision
+from mc_pipeline.domain.consent.opt_outs_into_odoo import Decision
 from mc_pipeline.ledger import IntentId
 from mc_pipeline.ledger.odoo_opt_outs import OdooOptOut, OdooOptOutIntent, OdooOptOutOutcome
 from mc_pipeline.odoo.client import OdooClient
@@ -51,7 +51,7 @@ class CompanySources:
 
 @dataclass(frozen=True)
 class CarriedOut:
-    """What came of decisions: rows of the odoo_opt_outs table, and why Odoo could not be written, if so.
+    """The result of decisions: rows of the odoo_opt_outs table, and why Odoo could not be written, if so.
 
     The ``detail`` of a row says where there is no note in Odoo, and why.
     """

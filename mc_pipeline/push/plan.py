@@ -34,7 +34,7 @@ PHASES: tuple[tuple[Operation, ...], ...] = (
 _WITH_FIELDS = (Operation.CREATE, Operation.UPDATE, Operation.CHANGE_EMAIL)
 _OF_EVERYBODY = frozenset({Cause.REQUIRED_FIELD, Cause.CONTACT_LIMIT})
 _NEWCOMERS_TRIED = 5
-"""New people who are tried while nobody else is let in."""
+"""New people who are tried while Mailchimp refuses everybody else."""
 
 NOT_TRIED_AGAIN = "not tried again in this run"
 NEVER_TRIED = "not tried yet, like others whom Mailchimp refused for the same reason"
@@ -127,12 +127,12 @@ def push_plan(
             outcome[orphaned] = OutcomeKind.HELD_BACK
             detail[orphaned] = MEMBER_NOT_CREATED
             due &= ~orphaned
-    told = {
+    left_out = {
         index: "; ".join(part for part in (f"without {said}", str(detail[index])) if part)
         for index, said in without.items()
         if outcome[index] == OutcomeKind.APPLIED
     }
-    detail.update(pd.Series(told, dtype=object))
+    detail.update(pd.Series(left_out, dtype=object))
     return plan.assign(outcome=outcome, detail=detail)
 
 

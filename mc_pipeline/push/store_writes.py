@@ -52,7 +52,7 @@ class StoreChange:
 
 @dataclass(frozen=True)
 class StoreResult:
-    """What came of a change; ``outcome`` is that of the last step that was tried.
+    """The result of a change; ``outcome`` is that of the last step that was tried.
 
     ``to_read``: what Mailchimp said does not go with what the ledger knows; reading it back says how it is.
     ``not_found``: something that the request names is not in the store, and Mailchimp does not say what.

@@ -112,8 +112,8 @@ def end_first_loads(
 
     Returns whose first load is over, and what Mailchimp answered where it could not be said, by store id.
 
-    A store waits for its audience: as long as that is not loaded, most of its people are no members yet, and
-    their orders of years are still to come.
+    A store waits for its audience: while that is not loaded, most of its people are not members yet, and
+    years of their orders are still to come.
     """
     ended: list[str] = []
     failures: dict[str, MailchimpError] = {}

@@ -1,4 +1,4 @@
-"""What every write of a run needs, handed on as one."""
+"""What every write of a run needs, passed as one object."""
 
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -16,7 +16,7 @@ class Writer(Generic[Client]):
 
     Attributes:
         client: speaks to the system.
-        ledger: takes down each intent before it is sent, and its outcome after it.
+        ledger: records each intent before it is sent, and its outcome after it.
         lease: the company's, checked before each request.
         run_id: the run that the intents are recorded for.
         workers: how many requests go at a time; to Odoo always one.

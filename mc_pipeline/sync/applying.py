@@ -9,11 +9,11 @@ import pandas as pd
 
 from mc_pipeline.domain.contacts.merge_fields import MERGE_FIELD_SOURCES
 from mc_pipeline.domain.contacts.rejections import open_refusals
-from mc_pipeline.domain.plan.first_loads import still_loading
+from mc_pipeline.domain.plan.archiving import waiting_for_creations
+from mc_pipeline.domain.plan.first_load_ends import still_loading
 from mc_pipeline.domain.plan.guards import GuardReport, push_refusal
 from mc_pipeline.domain.plan.refusal_causes import OUTSIDE_THE_PERSON
 from mc_pipeline.domain.plan.refused_rows import rows_refused_before
-from mc_pipeline.domain.plan.stopped import waiting_for_creations
 from mc_pipeline.domain.plan.waiting_rows import with_waiting
 from mc_pipeline.ledger import Lease
 from mc_pipeline.ledger.troubles import Trouble
@@ -46,7 +46,7 @@ def apply_plan(
     run_id: str,
     log: logging.Logger,
 ) -> "Pushed":
-    """Push a plan but for what waits; an audience that cannot take its merge fields holds up no other.
+    """Push a plan, except for what waits; an audience that cannot take its merge fields delays no other.
 
     Raises:
         SyncError: nothing of the plan may be applied; nothing was written.
@@ -112,7 +112,7 @@ def apply_plan(
         refused_before=refused_before,
     )
     outcome = with_waiting(rows, pushed, judged.why_rows_wait, identity)
-    # Who is not let in for a cause outside of them is still to come, and so are those who were not tried.
+    # People whom Mailchimp refuses for a cause outside of them are still to come, as are those not tried.
     refused = systems.ledger.members.refused(lists)
     outside = refused[refused["rejection_cause"].isin(list(OUTSIDE_THE_PERSON))]
     to_come = (outcome["operation"] == "create") & (outcome["outcome"] == "deferred")
@@ -134,7 +134,7 @@ def apply_plan(
                 intent.list_id for intent in systems.ledger.intents.open(company.key, path=lease.path)
             },
         )
-        # What a person opens while this push runs has its first load still to come.
+        # An audience that a person releases while this push runs has its first load still to come.
         | (lists - judged.opened_audiences),
     )
     return Pushed(
@@ -149,7 +149,7 @@ def apply_plan(
 
 @dataclass(frozen=True)
 class Pushed:
-    """What came of a push, and what was in the way.
+    """The result of a push, and what prevented parts of it.
 
     Attributes:
         rows: the plan's rows with ``outcome`` and ``detail``; ``waits`` where an approval is missing.

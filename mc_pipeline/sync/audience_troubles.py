@@ -1,7 +1,7 @@
 """What a push to the audiences reports as open: audiences, merge fields and tags that hold people back.
 
-One report for each cause and place, however many people wait because of it. What is a person's own is no
-trouble of the run: it is listed in ``set_aside``.
+One report for each cause and place, however many people wait because of it. A problem of a single
+person is not a problem of the run: it is listed in ``set_aside``.
 """
 
 from collections.abc import Mapping, Sequence

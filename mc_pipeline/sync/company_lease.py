@@ -17,8 +17,8 @@ _POLL_SECONDS = 2.0
 def company_lease(systems: Systems, company: str, run_id: str, log: logging.Logger) -> Iterator[Lease]:
     """Hold the company's lease as this run.
 
-    A run that is alive renews its lease, a crashed one does not: when the expiry stands still, it is waited
-    for, otherwise the step fails at once.
+    A run that is alive renews its lease, a crashed one does not: while the expiry stays the same, wait for
+    it; otherwise the step fails at once.
 
     Raises:
         SyncError: another run is syncing the company.

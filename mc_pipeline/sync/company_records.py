@@ -31,8 +31,8 @@ def read_and_judge(
     were erased nothing is remembered: by this run, or by one that holds them in memory, see
     ``Systems.forget_again``.
 
-    A field or a tag that ``company_if`` names and Odoo does not have stops nobody from reading partners, for
-    opt-outs are compared with them; ``require_company_if`` refuses to decide about contacts on such a table.
+    A field or a tag that ``company_if`` names and Odoo does not have does not stop the read, because opt-outs
+    are compared with the partners; ``require_company_if`` refuses to decide about contacts on such a table.
 
     Args:
         systems: both systems and the ledger.

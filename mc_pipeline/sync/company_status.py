@@ -12,8 +12,8 @@ from mc_pipeline.domain.company_status import (
     StatusRow,
     as_report,
     found_in_run,
+    not_yet_reported,
     status_rows,
-    without_what_is_told,
 )
 from mc_pipeline.ledger import Ledger
 from mc_pipeline.ledger.troubles import OpenTrouble, Trouble, TroubleKind
@@ -54,7 +54,7 @@ def status_of(company: str, run_id: str, ledger: Ledger) -> list[StatusRow]:
     reports = [_as_report(each) for each in ledger.troubles.open(company)]
     for plan_id, plan in _waiting_plans(company, ledger).items():
         finding, made_at = plan
-        if without_what_is_told({plan_id: finding}, reports):
+        if not_yet_reported({plan_id: finding}, reports):
             by = run_id if began_at is not None and made_at >= began_at else ""
             reports.append(as_report(finding, step="audience_plan", run_id=by, at=made_at))
     return status_rows(reports, run_id, began_at)
@@ -83,7 +83,7 @@ def rows_of(table: Table) -> list[StatusRow]:
 
 
 def _keep(company: str, run_id: str, events: RunEvents, ledger: Ledger) -> None:
-    """Keep what the run shows, by step: what is gone is known when the step runs again."""
+    """Keep what the run shows, by step: a problem counts as gone once the step has run again."""
     known = ledger.troubles.open(company)
     reported = {(each.step, each.trouble.kind.value) for each in known if each.run_id == run_id}
     told_before = {each.step for each in known}

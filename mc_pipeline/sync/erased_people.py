@@ -153,14 +153,15 @@ class ErasedPeople:
             texts = pa.Array.from_pandas(rows[column.name], type=pa.string())
             holds = pc.fill_null(pc.match_substring(texts, "@"), False).to_numpy(zero_copy_only=False)
             if holds.any():
-                told = rows.loc[holds, column.name]
-                gone.loc[holds] |= told.isin([text for text in told.unique() if self._is_told_in(text)])
+                texts_held = rows.loc[holds, column.name]
+                theirs = [text for text in texts_held.unique() if self._is_named_in(text)]
+                gone.loc[holds] |= texts_held.isin(theirs)
         if name in ABOUT_PARTNERS and "partner_id" in rows.columns and self.erased_at:
             just_now = {partner for partner, at in self.erased_at.items() if at >= observed_at}
             gone |= rows["partner_id"].isin(just_now).fillna(False).astype(bool)
         return gone
 
-    def _is_told_in(self, text: Any) -> bool:
+    def _is_named_in(self, text: Any) -> bool:
         from mc_pipeline.domain.erasure import addresses_in
 
         return isinstance(text, str) and any(map(self.includes, addresses_in(text)))
@@ -170,7 +171,7 @@ def _as_of_somebody_erased(orders: "pd.DataFrame", theirs: "pd.Series") -> "pd.D
     """Keep the orders, which are revenue, as those of somebody who was erased: due in no store."""
     from mc_pipeline.domain.store.orders import ERASED, EXCLUDED
 
-    told = {
+    values = {
         "email": None,
         "audience": None,
         "list_id": None,
@@ -178,5 +179,5 @@ def _as_of_somebody_erased(orders: "pd.DataFrame", theirs: "pd.Series") -> "pd.D
         "excluded_because": ERASED,
         "excluded_detail": EXCLUDED[ERASED],
     }
-    columns = {name: orders[name].mask(theirs, value) for name, value in told.items() if name in orders}
+    columns = {name: orders[name].mask(theirs, value) for name, value in values.items() if name in orders}
     return orders.assign(**columns)

@@ -1,7 +1,7 @@
 """Takes people out of every audience, table and record that we keep (rule 10.1).
 
-Odoo is not changed: its administrator decides there, and an opt-out in Odoo's blacklist stays. Whoever was
-erased is dropped from every later read, so that they do not come back while Odoo still has them.
+Odoo is not changed: its administrator decides there, and an opt-out in Odoo's blacklist stays. Erased people
+are dropped from every later read, so that they do not come back while Odoo still has them.
 
 Runs may be under way meanwhile, and the erasure does not wait for them to end. First it sets a tombstone:
 from then on every step leaves the person out of what it loads, stores and sends. Then it waits for those that
@@ -40,7 +40,7 @@ class ErasureRequest:
         emails: addresses of people whom Odoo no longer has.
         reason: why; it is kept.
         requested_by: who wants it; it is kept.
-        dry_run: only look what would be done where.
+        dry_run: only list what would be done, and where.
     """
 
     partner_ids: Sequence[int]

@@ -18,7 +18,7 @@ def find_gone_partners(
 ) -> "tuple[pd.DataFrame, list[Trouble]]":
     """List members whose partner is gone from the company, with what Odoo says became of it (rule 6.1).
 
-    Nobody where the partners were not read whole: who is missing there may only not have been read. Where
+    Nobody if the partners were not read completely: a missing one may only not have been read. Where
     Odoo cannot be asked now, they stay as they are and are listed as such; that, and merges that could not
     be looked for, are what is reported.
     """
@@ -35,7 +35,7 @@ def find_gone_partners(
         if asked:
             fates = fates_of(systems.odoo(company), company.odoo_company_id, asked, known)
     except OdooError as error:
-        # Nothing is known of any of them: who was listed as gone stays on the list, as not looked at.
+        # Nothing is known of any of them: those listed as gone stay on the list, as not checked.
         fates = dict.fromkeys(asked, PartnerFate(fate="hidden", told_apart=False))
         troubles.append(fates_not_asked(len(asked), error.message, company.key))
     gone = {

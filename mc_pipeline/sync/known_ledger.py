@@ -1,8 +1,8 @@
 """Whether the ledger is the one that the stored tables were made with.
 
-Without its history the ledger would know nobody who opted out, was withdrawn or was asked already. So a new,
-another or an older one beside full tables writes nothing but opt-outs, until a person puts the right one back
-or accepts this one. Opt-outs continue (RULES 5.1): with any ledger they only restrict. A row of Odoo's
+Without its history the ledger would not know who opted out, withdrew consent or was asked already. So a new,
+another or an older one beside full tables writes nothing but opt-outs, until a person restores the correct
+one or accepts this one. Opt-outs continue (RULES 5.1): with any ledger they only restrict. A row of Odoo's
 blacklist is removed only if the ledger knows that the pipeline made it, and what is read for the first time
 waits for a person.
 """

@@ -1,4 +1,4 @@
-"""Reads the audiences of a company, each separately: one that cannot be read holds up no other (rule 1.2).
+"""Reads the audiences of a company, each separately: one that cannot be read delays no other (rule 1.2).
 
 What is known of each audience besides its members goes along with the table ``mailchimp_members``, so that
 the later steps of a run ask Mailchimp for none of it, and all of them know the same audiences as unread. What
@@ -51,7 +51,7 @@ class KnownAudience:
         described: as Mailchimp describes it; None: it was not read.
         merge_field_types: merge tag to Mailchimp's type.
         because: why it was not read, or not completely, masked; empty: it was.
-        gone: it is not read because Mailchimp has it no more (``ledger.audience_reads``).
+        gone: it is not read because Mailchimp no longer has it (``ledger.audience_reads``).
     """
 
     name: str
@@ -63,7 +63,7 @@ class KnownAudience:
 
     @property
     def sentence(self) -> str:
-        """What is the matter with an audience that was not read, why, and what to do."""
+        """Say what is wrong with an audience that was not read, why, and what to do."""
         if self.gone:
             return (
                 f"{self.name} ({self.list_id}) is no longer in Mailchimp: nothing is written there. "
@@ -88,10 +88,10 @@ class Audiences:
         """Read them from the facts of the table; one that it does not know counts as unread."""
         from mc_pipeline.mailchimp.lists import Audience
 
-        told = {each["list_id"]: each for each in json.loads(members.facts.get(_AUDIENCES, "[]"))}
+        stored = {each["list_id"]: each for each in json.loads(members.facts.get(_AUDIENCES, "[]"))}
         found = []
         for name, audience in company.audiences.items():
-            known = told.get(audience.list_id)
+            known = stored.get(audience.list_id)
             if known is None:
                 found.append(KnownAudience(name, audience.list_id, because=_NOT_AMONG_THEM))
                 continue
@@ -264,7 +264,7 @@ def confirm_absences(
 
 
 def troubles_of_audiences(company: CompanySettings, audiences: Audiences) -> list[Trouble]:
-    """What is in doubt of the audiences as they were read, an audience each, and of all of them together."""
+    """What is in doubt about each audience as it was read, and about all of them together."""
     found = [
         Trouble(
             kind=TroubleKind.BROKEN,
@@ -371,9 +371,9 @@ def _origins_of_returns(
     subscribed = rows[rows["status"] == "subscribed"]
     back = subscribed[subscribed["email"].isin(systems.ledger.consent.ever_opted_out())]
     changes = systems.ledger.members.changes(back, members.observed_at)
-    told = {
+    reported = {
         member: acts
         for audience in company.audiences.values()
         for member, acts in Deliveries.waiting(systems.ledger, audience.list_id).acts().items()
     }
-    return Origins(systems.mailchimp(company), systems.ledger).find(changes, told, {})
+    return Origins(systems.mailchimp(company), systems.ledger).find(changes, reported, {})

@@ -14,7 +14,7 @@ import pandas as pd
 
 from mc_pipeline.domain.consent.evidence import BOOLEAN_FIELD
 from mc_pipeline.domain.consent.held_addresses import HeldAddresses
-from mc_pipeline.domain.consent.odoo_opt_outs import CONFLICTS
+from mc_pipeline.domain.consent.opt_outs_into_odoo import CONFLICTS
 from mc_pipeline.domain.contacts.contacts import decide
 from mc_pipeline.domain.contacts.explanation import ExplanationStep, explain_contact, explain_partner
 from mc_pipeline.domain.contacts.gone_partners import (
@@ -62,15 +62,15 @@ SHOWN_SOURCES = frozenset(
 _MASK = "•••"
 _STANDS = {
     BLACKLISTED: "on Odoo's blacklist",
-    OPTED_OUT_OF_COMPANY: "opted out of the company's lists and fields",
-    EVIDENCE_WITHDRAWN: "took consent back in Odoo",
-    OPTED_OUT_MEANWHILE: "opted out while a write of ours was under way",
+    OPTED_OUT_OF_COMPANY: "opted out of the company's mailing lists and fields",
+    EVIDENCE_WITHDRAWN: "withdrew consent in Odoo",
+    OPTED_OUT_MEANWHILE: "opted out while the pipeline was writing",
 }
 _VERDICTS = {
     "never read": "Nothing is known yet",
     "not found": "Belongs in no audience: no partner of this company has the address",
     **{reason: f"Belongs in no audience: {words}" for reason, words in GONE.items()},
-    HIDDEN: "Nothing is known now: Odoo does not show the contact to its user",
+    HIDDEN: "Nothing is known now: the Odoo user is not allowed to see the contact",
     OTHER_COMPANY: "Belongs in no audience: the contact belongs to another company in Odoo",
 }
 
@@ -117,7 +117,7 @@ def tell_story(
         ("Last push", _pushed(company, tables, address)),
         ("Kept by the pipeline", _kept(ledger, company, address)),
         ("Consent and opt-outs of the person", _said(ledger, company, address)),
-        ("To decide, or still to be found out", _open(ledger, company, address)),
+        ("To be decided, or still unknown", _open(ledger, company, address)),
         ("Marketing permissions", _permissions(ledger, company, address)),
     )
     chapters = tuple(Chapter(title, tuple(steps)) for title, steps in titled)
@@ -170,15 +170,15 @@ class _Tables:
         return table.rows[about]
 
     def when_read(self) -> str:
-        told = []
+        sentences = []
         for name, system in (("odoo_partners", "Odoo"), ("mailchimp_members", "Mailchimp")):
             table = self[name]
             if table is None:
-                told.append(f"{system} was never read: run mc-pipeline sync {self._company} --plan.")
+                sentences.append(f"{system} was never read: run mc-pipeline sync {self._company} --plan.")
             else:
                 partly = "" if table.complete else f" (not completely: {mask_text(table.incomplete_because)})"
-                told.append(f"{system} was read {moment(table.observed_at)}{partly}.")
-        return " ".join(told)
+                sentences.append(f"{system} was read {moment(table.observed_at)}{partly}.")
+        return " ".join(sentences)
 
 
 def moment(time: datetime | pd.Timestamp | None) -> str:
@@ -248,18 +248,18 @@ def _decided(
         for partner in partners.rows.loc[typed == address, "partner_id"]:
             yield from explain_partner(decision, int(partner))
             steps = []
-    told = [step.sentence for step in steps]
+    sentences = [step.sentence for step in steps]
     yield from steps
     if steps and steps[0].outcome == "not found":
         yield from _belongs_elsewhere(ledger, partners, address)
     for row in _records(tables.rows("set_aside", address, "person_email")):
         sentence = f"Partner {row['partner_id']} {row['detail']}. {row['fix']}"
-        if sentence not in told:
+        if sentence not in sentences:
             yield ExplanationStep("set aside", str(row["reason"]), sentence)
 
 
 def _belongs_elsewhere(ledger: Ledger, partners: Table, address: str) -> Iterator[ExplanationStep]:
-    """Tell of a customer of orders here who belongs to another company, which may have read the address."""
+    """List a customer of orders here who belongs to another company, which may have read the address."""
     elsewhere = customers_elsewhere_in(partners)
     holders = {row.partner_id for row in ledger.partner_addresses.of([address]) if row.left_at is None}
     rows = list_customers_elsewhere({number: elsewhere[number] for number in holders & elsewhere.keys()})
@@ -270,8 +270,8 @@ def _belongs_elsewhere(ledger: Ledger, partners: Table, address: str) -> Iterato
 
 def _blacklisted(tables: _Tables, address: str) -> Iterator[ExplanationStep]:
     for row in _records(tables.rows("odoo_blacklist", address)):
-        state = "opted out" if row["active"] else "lifted"
-        said = "Opted out of all marketing" if row["active"] else "Opted out, and lifted since"
+        state = "opted out" if row["active"] else "removed"
+        said = "Opted out of all marketing" if row["active"] else "Opted out, and removed since"
         sentence = f"{said}; row {row['blacklist_id']}, changed {moment(row['write_date'])}."
         yield ExplanationStep("blacklist", state, sentence)
 
@@ -339,7 +339,7 @@ def _state_of_plan(ledger: Ledger, company: str, plan_id: str) -> ExplanationSte
     waiting = {each.plan_id for each in ledger.plans.waiting(company)}
     applied = "" if record is None or record.applied_at is None else f"Applied {moment(record.applied_at)}"
     if plan_id in waiting:
-        rest = f"{applied} but for what waits for" if applied else "Waits for"
+        rest = f"{applied}, except for what waits for approval" if applied else "Waits for approval"
         return ExplanationStep("plan", plan_id, f"{rest}: mc-pipeline approve {plan_id}")
     if applied:
         return ExplanationStep("plan", plan_id, f"{applied}.")
@@ -357,29 +357,29 @@ def _pushed(company: CompanySettings, tables: _Tables, address: str) -> Iterator
 
 
 def _kept(ledger: Ledger, company: CompanySettings, address: str) -> Iterator[ExplanationStep]:
-    """Tell the ledger's record of the member in every audience of the company."""
+    """List the ledger's record of the member in every audience of the company."""
     refused_for_good = ledger.consent.refused_for_good([address])
     for row in _records(ledger.members.of_email(address)):
         if row["company"] != company.key:
             continue
-        told = []
+        facts = []
         if row["created_by_us"]:
-            told.append(f"Created by us as {row['created_status']}, {moment(row['created_at'])}")
+            facts.append(f"Created by the pipeline as {row['created_status']}, {moment(row['created_at'])}")
         elif _is_there(row["last_status"]):
-            told.append("Not created by us")
+            facts.append("Not created by the pipeline")
         if row["archived_by_us"]:
-            told.append("archived by us")
+            facts.append("archived by the pipeline")
         if row["ever_subscribed"]:
-            told.append("was subscribed")
+            facts.append("was subscribed")
         if row["opted_out"]:
-            told.append("opted out once, so no consent of Odoo counts any more")
+            facts.append("opted out once, so consent in Odoo no longer counts")
         if row["absent_reads"]:
-            told.append(f"missed by {row['absent_reads']} complete reads")
+            facts.append(f"missed by {row['absent_reads']} complete reads")
         if row["vanished"]:
-            told.append("removed from Mailchimp for good")
-        if told:
-            status = row["last_status"] if _is_there(row["last_status"]) else "no member"
-            yield ExplanationStep(row["audience"], status, f"{'; '.join(told)}.")
+            facts.append("permanently deleted in Mailchimp")
+        if facts:
+            status = row["last_status"] if _is_there(row["last_status"]) else "not a member"
+            yield ExplanationStep(row["audience"], status, f"{'; '.join(facts)}.")
         if _is_there(row["rejection_key"]):
             words = ": ".join(
                 str(each) for each in (row["rejection_title"], row["rejection_detail"]) if _is_there(each)
@@ -398,7 +398,7 @@ def _kept(ledger: Ledger, company: CompanySettings, address: str) -> Iterator[Ex
 
 
 def _said(ledger: Ledger, company: CompanySettings, address: str) -> Iterator[ExplanationStep]:
-    """Tell on what the person was subscribed, what stands against them, and under which other addresses."""
+    """List the consent that the person was subscribed on, their opt-outs, and their other addresses."""
     people, others = _others_of_the_person(ledger, address)
     audience_of = {audience.list_id: key for key, audience in company.audiences.items()}
     theirs = {address, *others}
@@ -425,17 +425,18 @@ def _said(ledger: Ledger, company: CompanySettings, address: str) -> Iterator[Ex
             f"{_sentence(what)} Since {moment(out.said_at)}.",
         )
     if others:
-        told = ", ".join(mask_email(each) for each in sorted(others))
+        masked = ", ".join(mask_email(each) for each in sorted(others))
         partners = ", ".join(map(str, sorted(people)))
         yield ExplanationStep(
             "other addresses",
             str(len(others)),
-            f"Partner {partners} has or had these as well: {told}. What was said under them counts here too.",
+            f"Partner {partners} has or had these as well: {masked}. Opt-outs and consent under them "
+            "count here too.",
         )
 
 
 def _open(ledger: Ledger, company: CompanySettings, address: str) -> Iterator[ExplanationStep]:
-    """Tell what both systems say against each other, and what Mailchimp is still to be asked."""
+    """List where both systems disagree, and what Mailchimp is still to be asked."""
     for due in ledger.due_in_odoo.of(company.key, CONFLICT):
         if due.email == address:
             yield ExplanationStep("conflict", due.conflict.replace("_", " "), CONFLICTS[due.conflict])
@@ -444,13 +445,13 @@ def _open(ledger: Ledger, company: CompanySettings, address: str) -> Iterator[Ex
             if question.email == address:
                 sentence = (
                     f"Changed {moment(question.changed_at)} and {question.status} as before: whether they "
-                    "opted out in between is asked by the next run. Nobody is subscribed on it meanwhile."
+                    "opted out in between is asked by the next run. Until then they are not subscribed."
                 )
                 yield ExplanationStep(key, "in question", sentence)
 
 
 def _permissions(ledger: Ledger, company: CompanySettings, address: str) -> Iterator[ExplanationStep]:
-    """Tell which marketing permissions were given on which evidence, seen, and taken back."""
+    """List which marketing permissions were given on which evidence, seen, and withdrawn."""
     names = {audience.list_id: key for key, audience in company.audiences.items()}
     asked = {
         text.casefold(): text
@@ -459,30 +460,30 @@ def _permissions(ledger: Ledger, company: CompanySettings, address: str) -> Iter
         for text in audience.consent.marketing_permissions
     }
     for each in ledger.permissions.of_email(company.key, address):
-        told = []
+        facts = []
         if each.given_at is not None and each.lost_at is None:
-            told.append(f"given by us {moment(each.given_at)}{_on_evidence(each)}")
+            facts.append(f"given by the pipeline {moment(each.given_at)}{_on_evidence(each)}")
         elif each.given_at is None:
-            told.append("seen in Mailchimp, not given by us")
+            facts.append("seen in Mailchimp, not given by the pipeline")
         if each.withdrawn_at is not None:
-            told.append(
-                f"taken back, as seen {moment(each.withdrawn_at)}: it is not given again in any audience of "
+            facts.append(
+                f"withdrawn, as seen {moment(each.withdrawn_at)}: it is not given again in any audience of "
                 "the company, unless on consent dated later"
             )
         if each.lost_at is not None:
-            told.append(
-                f"sent by us{_on_evidence(each)}, and the answer was lost: nobody knows whether it was "
-                "given, so it is not sent again, unless on consent dated later; look at the member in "
-                "Mailchimp"
+            facts.append(
+                f"sent by the pipeline{_on_evidence(each)}, and the answer was lost: it is unknown "
+                "whether it was given, so it is not sent again, unless on consent dated later; look at the "
+                "member in Mailchimp"
             )
-        state = "given" if each.enabled else "not known" if each.lost_at is not None else "taken back"
+        state = "given" if each.enabled else "unknown" if each.lost_at is not None else "withdrawn"
         name = asked.get(each.permission, each.permission)
         yield ExplanationStep(
-            f"{name} in {names.get(each.list_id, each.list_id)}", state, _sentence("; ".join(told))
+            f"{name} in {names.get(each.list_id, each.list_id)}", state, _sentence("; ".join(facts))
         )
     for row in _records(ledger.members.of_email(address)):
         if row["company"] == company.key and row["permitted"]:
-            sentence = "An earlier version of mc-pipeline gave what the settings named then: given once only."
+            sentence = "An earlier version of mc-pipeline gave the permissions that the settings named then."
             yield ExplanationStep(str(row["audience"]), "given", sentence)
 
 
@@ -501,11 +502,11 @@ def _operation(row: Mapping[str, Any]) -> str:
 
 
 def _change(row: Mapping[str, Any], company: CompanySettings) -> str:
-    """Tell before and after, with everything masked that could name or place the person."""
+    """Say what changes, before and after; whatever could name or place the person is masked."""
     audience = company.audiences.get(row["audience"])
     sources = dict(audience.merge_fields) if audience else {}
     before, after = _flat(row["before_json"]), _flat(row["after_json"])
-    told = []
+    changes = []
     for name, value in after.items():
         kind, _, tag = name.partition(" ")
         if name == "email_address":
@@ -516,10 +517,10 @@ def _change(row: Mapping[str, Any], company: CompanySettings) -> str:
             old, new = _shown(before.get(name)), _shown(value)
         if row["operation"] == "create":
             if name not in ("email_address", "status"):
-                told.append(f"{tag or name} {new}")
+                changes.append(f"{tag or name} {new}")
         else:
-            told.append(f"{tag or name} {old} → {new}")
-    return f"{', '.join(told)}." if told else ""
+            changes.append(f"{tag or name} {old} → {new}")
+    return f"{', '.join(changes)}." if changes else ""
 
 
 def _flat(text: str | None) -> dict[str, Any]:

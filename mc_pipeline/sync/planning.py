@@ -65,14 +65,14 @@ class PlanTables:
 def plan_inputs(
     ledger: Ledger, company: CompanySettings, tables: PlanTables, *, last_event: int, made_at: datetime
 ) -> PlanInputs:
-    """Gather everything that a plan is decided from: for the sync, and for whoever explains what it does.
+    """Gather everything that a plan is decided from: for the sync, and for ``explain``.
 
     Args:
         ledger: the ledger.
         company: the company's settings.
         tables: what was read of both systems.
         last_event: number of the newest consent event that the plan may know.
-        made_at: when the plan is made (UTC): what is carried into Odoo later is not the plan's to know.
+        made_at: when the plan is made (UTC): what is applied to Odoo later is not part of it.
     """
     lists = [audience.list_id for audience in company.audiences.values()]
     known = Audiences.of(tables.members, company)
@@ -229,7 +229,7 @@ def identity_of(systems: Systems, company: CompanySettings, plan: Table) -> str:
 
 
 def mailed_by(systems: Systems, plan_id: str) -> str:
-    """Say whom a saved plan would have mailed by welcome automations; empty when nobody."""
+    """Say whom welcome automations would mail because of a saved plan; empty if nobody."""
     record = systems.ledger.plans.get(plan_id)
     return "" if record is None else str(record.counts.get(GREETINGS, ""))
 
@@ -256,7 +256,7 @@ def _automations(client: "MailchimpClient", list_id: str) -> list[str]:
 def blacklisted_emails(
     ledger: Ledger, company: CompanySettings, blacklist: Table, *, until: datetime
 ) -> frozenset[str]:
-    """Return who is opted out in Odoo: as it was read, and by what was carried there or heard until then."""
+    """Return who is opted out in Odoo: as it was read, and by what was applied or heard until then."""
     standing = ledger.standing_opt_outs.of(company.key, until=until)
     return opted_out_in_odoo(
         blacklist.rows.loc[blacklist.rows["active"], "email"],

@@ -44,7 +44,7 @@ _UNSEEN, _WAITS = "stores_not_looked_at", "waits"
 
 @dataclass(frozen=True)
 class Reconciliation:
-    """One company's reconciliation: rows of ``revenue_reconciliation`` and of the bridge to the books.
+    """One company's reconciliation: rows of ``revenue_reconciliation`` and of the bridge.
 
     ``not_looked_at``: stores that were not compared, each with the reason. ``waits``: what of the company
     waits for a person.
@@ -105,12 +105,12 @@ class Reconciliation:
 
     @property
     def not_explained(self) -> pd.DataFrame:
-        """The months in which the books hold something that no step leads to."""
+        """The months in which the general ledger holds something that no step leads to."""
         gap = self.bridge["not_explained"].round(self.decimal_places)
         return self.bridge.loc[gap != 0, ["month", "not_explained", "books"]]
 
     def months_with_books(self) -> pd.DataFrame:
-        """By month: the reconciliation, then the steps to the books; for a spreadsheet."""
+        """By month: the reconciliation, then the steps to the general ledger; for a spreadsheet."""
         both = self.months.merge(
             self.bridge.drop(columns="kept").rename(
                 columns=lambda name: _STEP_COLUMNS.get(name, f"step_{name}")

@@ -1,6 +1,6 @@
-"""Brings products and orders into the stores of a company: one step of a run each, under its lease.
+"""Sends products and orders to the stores of a company: one step of a run each, under its lease.
 
-What is wrong with a store, a month or a product is recorded in the ledger, and holds up nothing else.
+What is wrong with a store, a month or a product is recorded in the ledger, and delays nothing else.
 """
 
 import logging
@@ -42,13 +42,13 @@ _WORKERS = 4
 
 @dataclass(frozen=True)
 class PushedProducts:
-    """What came of bringing products into the stores.
+    """The result of sending products to the stores.
 
     Attributes:
         rows: of the table ``product_push``.
         settled: how many writes of an interrupted run were settled.
         left_alone: stores that were not looked at, or could not be written.
-        troubles: what is wrong, as the ledger was told.
+        troubles: what is wrong, as reported to the ledger.
     """
 
     rows: pd.DataFrame
@@ -59,7 +59,7 @@ class PushedProducts:
 
 @dataclass(frozen=True)
 class PushedOrders:
-    """What came of bringing orders into the stores.
+    """The result of sending orders to the stores.
 
     Attributes:
         rows: of the table ``order_push``.
@@ -67,7 +67,7 @@ class PushedOrders:
         requests: the writes by batch, with their months (``StoreIntents.progress``).
         loaded: ids of the stores whose first load ended.
         left_alone: stores that were not looked at, or could not be opened.
-        troubles: what is wrong, as the ledger was told.
+        troubles: what is wrong, as reported to the ledger.
     """
 
     rows: pd.DataFrame
@@ -88,7 +88,7 @@ def push_products_of(
     products: pd.DataFrame,
     closed: Sequence[StoreLeftAlone],
 ) -> PushedProducts:
-    """Bring the products into the stores that their orders name; make the stores first.
+    """Send the products to the stores whose orders name them; create missing stores first.
 
     Args:
         systems: of this run.
@@ -135,7 +135,7 @@ def push_orders_of(
     odoo_orders: pd.DataFrame,
     closed: Sequence[StoreLeftAlone],
 ) -> PushedOrders:
-    """Bring the orders into the stores, and end the first load of those that hold all of theirs.
+    """Send the orders to the stores, and end the first load of those that hold all of theirs.
 
     Args:
         systems: of this run.
@@ -178,10 +178,10 @@ def push_orders_of(
     broken = broken_stores(failed, company)
     about_stores = {**begun.failures, **not_asked, **not_ended, **failed}
     failures = [StoreFailure(name, "", error) for name, error in about_stores.items()] + [*push.failures]
-    told = _told_with_the_products(systems, company)
+    reported_before = _reported_with_the_products(systems, company)
     found = [
-        *of_failures([each for each in failures if each.month or each.store_id not in told]),
-        *of_left_alone([*closed, *(each for each in broken if each.store_id in told)], "written"),
+        *of_failures([each for each in failures if each.month or each.store_id not in reported_before]),
+        *of_left_alone([*closed, *(each for each in broken if each.store_id in reported_before)], "written"),
         *of_orders(rows),
         *of_lowered(push.waiting),
     ]
@@ -223,7 +223,7 @@ def _open(
     return {name: store for name, store in named.items() if name not in failed}, failed
 
 
-def _told_with_the_products(systems: Systems, company: CompanySettings) -> set[str]:
+def _reported_with_the_products(systems: Systems, company: CompanySettings) -> set[str]:
     """Return the stores that the products' push reported as broken."""
     return {
         each.trouble.place

@@ -1,4 +1,4 @@
-"""What a run tells of the stores: which is broken, which waits, which was not looked at, and what to do.
+"""What a run reports about the stores: which is broken, which waits, which was not checked, and what to do.
 
 The sentences count orders and name stores, months and products; Mailchimp's words are masked.
 """

@@ -1,6 +1,6 @@
 """The stores of a company as one run sees them: which there are, and which of them are left alone.
 
-What a step found out of them goes along with its table as facts, as far as later steps have to know it.
+What a step found out about them is stored with its table as facts, if later steps have to know it.
 """
 
 import json
@@ -46,13 +46,13 @@ class StoreLeftAlone:
 def stores_left_alone(
     systems: Systems, company: CompanySettings, members: Table, plan: Table
 ) -> list[StoreLeftAlone]:
-    """Return the stores into which nothing goes before anybody looks at them.
+    """Return the stores to which this run writes nothing.
 
     Of audiences that were not read (rules 1.2 and 9.1), and of audiences whose first load nobody approved yet
     (rule 7.6).
 
     Args:
-        systems: the ledger tells the audiences whose first load was approved.
+        systems: its ledger knows the audiences whose first load was approved.
         company: the company.
         members: the table mailchimp_members.
         plan: the table audience_plan.
@@ -114,7 +114,7 @@ def members_of(systems: Systems, company: CompanySettings) -> pd.DataFrame:
     """Return who is in the company's audiences by now, no matter who made them members: ``list_id``,
     ``email``.
 
-    In whatever status but archived, and nobody under an address that its owner changed in Mailchimp. Of an
+    In any status but archived, and nobody under an address that its owner changed in Mailchimp. Of an
     audience that the settings name no longer nobody is known: it is not read any more. Nor is anybody of one
     that was never approved, whose store gets nothing (rule 7.6).
     """

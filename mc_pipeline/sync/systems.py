@@ -95,7 +95,7 @@ class Systems:
         return self.erased_by_now()
 
     def erased_by_now(self) -> ErasedPeople:
-        """Who was erased until this moment; the same object as long as that is nobody else."""
+        """Who was erased until this moment; the same object until somebody else is erased."""
         version = self.ledger.erasures.version()
         if self._erased is None or self._erased[0] != version:
             self._erased = (version, ErasedPeople.of(self.ledger))
@@ -142,7 +142,7 @@ class Systems:
     def mailchimp(self, company: CompanySettings, *, impatient: bool = False) -> "MailchimpClient":
         """Return the client of the company's Mailchimp user; its connections are shared by all processes.
 
-        ``impatient``: one that says soon what does not work; for opt-outs, where the next audience waits.
+        ``impatient``: one that gives up soon; for opt-outs, where the next audience waits.
         """
         account = self.settings.mailchimp[company.mailchimp]
         key = (company.mailchimp, impatient)
@@ -181,7 +181,7 @@ class Systems:
         return self._audiences[list_id]
 
     def close(self) -> None:
-        """Give back every connection."""
+        """Close every connection."""
         for client in (*self._odoo.values(), *self._mailchimp.values()):
             client.close()
         if "ledger" in self.__dict__:

@@ -111,7 +111,7 @@ def whole_file(path: UPath, *, if_still: State | None = None) -> Iterator[IO[byt
             yield file
         return
     target = Path(path.path)
-    with _told(target.parent):
+    with _naming_the_folder(target.parent):
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _put_in_place(target, if_still) as file:
             yield file
@@ -131,7 +131,7 @@ _NOT_WRITABLE = {
 
 
 @contextmanager
-def _told(folder: Path) -> Iterator[None]:
+def _naming_the_folder(folder: Path) -> Iterator[None]:
     """Say of a folder that cannot be written which it is, and what to do."""
     try:
         yield

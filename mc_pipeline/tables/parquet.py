@@ -61,7 +61,7 @@ class ErasedByNow(Protocol):
     """Says who was erased, whenever it is asked."""
 
     def erased_by_now(self) -> Erased:
-        """Who was erased until this moment; the same object as long as that is nobody else."""
+        """Who was erased until this moment; the same object until somebody else is erased."""
         ...
 
     def forget_again(self) -> None:

@@ -53,8 +53,8 @@ class Delivery:
     def fired_at(self) -> datetime | None:
         """The reported time, read as UTC; None if there is none that can be read."""
         try:
-            told = datetime.fromisoformat(self.fired_at_raw)
-            return told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)
+            fired_at = datetime.fromisoformat(self.fired_at_raw)
+            return fired_at.replace(tzinfo=UTC) if fired_at.tzinfo is None else fired_at.astimezone(UTC)
         except (ValueError, OverflowError):
             # Before the year 1 or after 9999 in UTC there are no times.
             return None

@@ -97,8 +97,8 @@ def _hooks_of(
                     source=source,
                     path=hmac.new(secret, text, hashlib.sha256).hexdigest(),
                 )
-                told = environment.get(hook.signing_variable, "").split(",")
-                secrets = tuple(each.strip() for each in told if each.strip())
+                given = environment.get(hook.signing_variable, "").split(",")
+                secrets = tuple(each.strip() for each in given if each.strip())
                 yield Hook(**{**vars(hook), "signing_secrets": secrets})
 
 

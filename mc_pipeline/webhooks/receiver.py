@@ -149,8 +149,8 @@ def _hook_of(request: Request, hooks: Sequence[Hook]) -> Hook | None:
     """Find the webhook by the last part of the path; a proxy may put its own parts before it."""
     if request.method not in ("GET", "HEAD", "POST"):
         return None
-    told = request.scope["path"].rpartition("/")[2].encode("utf-8", "replace")
-    found = [hook for hook in hooks if hmac.compare_digest(hook.path.encode(), told)]
+    path = request.scope["path"].rpartition("/")[2].encode("utf-8", "replace")
+    found = [hook for hook in hooks if hmac.compare_digest(hook.path.encode(), path)]
     return found[0] if found else None
 
 

@@ -58,7 +58,7 @@ class Finished:
     output: str
 
     @property
-    def told(self) -> str:
+    def in_one_line(self) -> str:
         """The output in one line: tables wrap where the terminal ends."""
         return " ".join(self.output.split())
 

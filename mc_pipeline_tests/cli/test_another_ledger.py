@@ -100,15 +100,15 @@ def is_refused(shop: Shop, why: str) -> None:
     refused = mc_pipeline("sync", "acme")
     assert refused.exit_code == 1
     for said in (why, "restore the correct ledger", "mc-pipeline ledger accept", "only opt-outs are applied"):
-        assert said in refused.told
+        assert said in refused.in_one_line
     assert "Traceback" not in refused.output
     assert shop.world.mailchimp.journal.writes == []
     assert shop.status("new") is None
     doctor = mc_pipeline("doctor", "acme")
     assert doctor.exit_code == 1
-    assert why in doctor.told
+    assert why in doctor.in_one_line
     approved = mc_pipeline("approve", "0000000000000000")
-    assert (approved.exit_code, why in approved.told) == (1, True)
+    assert (approved.exit_code, why in approved.in_one_line) == (1, True)
 
 
 def test_a_ledger_that_is_gone_is_refused_until_somebody_accepts_an_empty_one(shop: Shop) -> None:
@@ -124,7 +124,7 @@ def test_a_ledger_that_is_gone_is_refused_until_somebody_accepts_an_empty_one(sh
     shop.customer("early", consented_at=before)
     accepted = mc_pipeline("ledger", "accept", "--reason", "the disk is lost")
     assert accepted.exit_code == 0, accepted.output
-    assert "nobody subscribed" in accepted.told
+    assert "nobody subscribed" in accepted.in_one_line
     shop.customer("late", consented_at=datetime.now(UTC) + timedelta(minutes=1))
     assert shop.sync() == 0
     assert [shop.status(name) for name in ("new", "early", "late")] == [
@@ -133,7 +133,7 @@ def test_a_ledger_that_is_gone_is_refused_until_somebody_accepts_an_empty_one(sh
         "subscribed",
     ]
     assert shop.status("ann") == "unsubscribed"
-    assert mc_pipeline("ledger", "accept", "--reason", "again").told.startswith("This is the ledger")
+    assert mc_pipeline("ledger", "accept", "--reason", "again").in_one_line.startswith("This is the ledger")
 
 
 def test_a_ledger_of_before_is_refused_and_the_right_one_is_taken_without_a_word(
@@ -167,7 +167,7 @@ def test_tables_from_before_there_were_marks_are_those_of_a_ledger_that_knows_so
     assert "is not the one" in difference(shop), "also when it knows something by now"
 
 
-def test_a_damaged_mark_stops_nothing_and_is_made_anew(shop: Shop) -> None:
+def test_a_damaged_mark_stops_nothing_and_is_made_again(shop: Shop) -> None:
     mark = shop.file.parent / "tables" / "ledger.json"
     right = mark.read_bytes()
     mark.write_text("{half")
@@ -208,7 +208,7 @@ def test_a_backup_is_whole_while_others_hold_the_ledger_open_and_a_plain_copy_is
     assert knows_dan(copy)
     assert not knows_dan(plain), "this is why there is a command"
     again = mc_pipeline("ledger", "backup", str(copy))
-    assert (again.exit_code, "is there already" in again.told) == (1, True)
+    assert (again.exit_code, "is there already" in again.in_one_line) == (1, True)
     shop.put_back(copy)
     assert difference(shop) == ""
     shop.put_back(plain)

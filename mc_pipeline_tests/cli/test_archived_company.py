@@ -62,11 +62,11 @@ def test_its_own_run_says_in_one_sentence_what_to_do_and_the_others_go_on(closed
     world.odoo.blacklist("grace@example.com")
     finished = mc_pipeline("sync", "closed", "acme", "--opt-outs")
     assert finished.exit_code == 1
-    assert finished.told.count("Broken: ") == 1
+    assert finished.in_one_line.count("Broken: ") == 1
     assert (
         f"company {company} is archived in Odoo: unarchive it there (Settings / Companies), or correct "
         "odoo_company_id, or remove the company from companies.yaml"
-    ) in finished.told
+    ) in finished.in_one_line
     assert world.mailchimp.status("retail1", "grace@example.com") == "unsubscribed"
 
 

@@ -34,7 +34,7 @@ def test_what_comes_during_a_run_is_one_more_run() -> None:
     assert ran == ["acme", "acme"]
 
 
-def test_a_company_whose_opt_outs_are_under_way_waits_and_holds_up_no_other() -> None:
+def test_a_company_whose_opt_outs_are_under_way_waits_and_delays_no_other() -> None:
     ran: list[str] = []
     busy = {"acme"}
     other_done, acme_done = threading.Event(), threading.Event()
@@ -82,7 +82,7 @@ def test_opt_outs_wait_for_opt_outs_that_are_alive_and_never_for_a_sync(tmp_path
         assert not is_busy("acme"), "it was killed"
 
 
-def test_as_long_as_nobody_knows_who_writes_nothing_runs() -> None:
+def test_as_long_as_it_is_unknown_who_writes_nothing_runs() -> None:
     answers = [True, True, False]
     ran = threading.Event()
 

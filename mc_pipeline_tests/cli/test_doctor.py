@@ -103,7 +103,7 @@ def test_a_healthy_set_up_has_no_problem_and_nothing_is_written(clinic: World):
     clinic.mailchimp.journal.clear()
     finished = mc_pipeline("doctor")
     assert finished.exit_code == 0, finished.output
-    assert "0 problems, 0 warnings" in finished.told
+    assert "0 problems, 0 warnings" in finished.in_one_line
     for expected in (
         "Odoo 19.0",
         "key accepted",
@@ -117,7 +117,7 @@ def test_a_healthy_set_up_has_no_problem_and_nothing_is_written(clinic: World):
         "over JSON-RPC",
         "none in use: odoo.secret is a password",
     ):
-        assert expected in finished.told
+        assert expected in finished.in_one_line
     assert writes(clinic) == []
     assert clinic.mailchimp.journal.requests
 
@@ -270,10 +270,10 @@ def test_a_field_that_was_renamed_since_it_was_used_is_named_with_its_new_tag(cl
         used = list_merge_fields(systems.mailchimp(systems.company("acme")), "retail1")
         systems.ledger.field_definitions.observe("retail1", used, wanted=["FNAME"], used=["FNAME"])
     clinic.mailchimp.change_merge_field("retail1", "FNAME", tag="FIRST")
-    (told,) = [each for each in found() if each["check"] == "merge fields" and each["status"] == "problem"]
-    assert told["found"] == "merge field FNAME"
-    assert "was renamed FIRST in Mailchimp" in told["fix"]
-    assert "write FIRST in the place of FNAME" in told["fix"]
+    (finding,) = [each for each in found() if each["check"] == "merge fields" and each["status"] == "problem"]
+    assert finding["found"] == "merge field FNAME"
+    assert "was renamed FIRST in Mailchimp" in finding["fix"]
+    assert "write FIRST in the place of FNAME" in finding["fix"]
     clinic.mailchimp.change_merge_field("retail1", "FIRST", tag="FNAME")
     assert {each["status"] for each in found() if each["check"] == "merge fields"} == {"ok"}
 
@@ -307,9 +307,10 @@ def test_problems_end_with_exit_code_1_and_stand_in_the_table_with_their_fix(cli
     finished = mc_pipeline("doctor", "acme")
     assert finished.exit_code == 1
     assert (
-        "✗ audience no audience nowhere1 → Correct companies.acme.audiences.retail.list_id" in finished.told
+        "✗ audience no audience nowhere1 → Correct companies.acme.audiences.retail.list_id"
+        in finished.in_one_line
     )
-    assert "1 problems" in finished.told
+    assert "1 problems" in finished.in_one_line
 
 
 @pytest.mark.parametrize(
@@ -378,17 +379,17 @@ def test_what_is_other_than_wanted_is_a_warning_and_no_problem(
 
 
 @pytest.mark.parametrize(("days", "status"), [(9, "warning"), (80, "ok")])
-def test_an_api_key_is_told_with_the_days_that_are_left(
+def test_an_api_key_is_reported_with_the_days_that_are_left(
     clinic: World, monkeypatch: pytest.MonkeyPatch, days: int, status: str
 ):
     uid = clinic.odoo.add_user(f"bot{days}", "admin", groups=ALL_GROUPS)
     ends = datetime.now(UTC) + timedelta(days=days, hours=1)
     monkeypatch.setenv("ODOO_SECRET", clinic.odoo.add_api_key(uid, name="sync", expires=ends))
     configure(clinic, user=f"bot{days}")
-    (told,) = [each for each in found() if each["check"] == "API key" and each["where"] == "Odoo"]
-    assert told["status"] == status
-    assert told["found"] == f"sync ends on {ends:%Y-%m-%d}, in {days} days"
-    assert ("odoo.secret" in told["fix"]) == (status == "warning")
+    (finding,) = [each for each in found() if each["check"] == "API key" and each["where"] == "Odoo"]
+    assert finding["status"] == status
+    assert finding["found"] == f"sync ends on {ends:%Y-%m-%d}, in {days} days"
+    assert ("odoo.secret" in finding["fix"]) == (status == "warning")
 
 
 def test_evidence_of_consent_is_counted_by_what_it_is_worth(clinic: World):
@@ -400,9 +401,9 @@ def test_evidence_of_consent_is_counted_by_what_it_is_worth(clinic: World):
     odoo.subscribe(mixed, "out1@example.org", opt_out=True)
     odoo.subscribe(mixed, "out2@example.org", opt_out=True)
     configure(clinic, user="complete", audiences=one_audience(consent="{mailing_list: Mixed}"))
-    (told,) = [each for each in found() if each["check"] == "consent"]
-    assert told["status"] == "ok"
-    assert told["found"].endswith("3 dated, 1 undated, 2 opted out")
+    (finding,) = [each for each in found() if each["check"] == "consent"]
+    assert finding["status"] == "ok"
+    assert finding["found"].endswith("3 dated, 1 undated, 2 opted out")
 
 
 def test_people_are_counted_by_audience_and_others_by_reason_as_a_sync_decides(tmp_path):
@@ -426,7 +427,7 @@ def test_people_are_counted_by_audience_and_others_by_reason_as_a_sync_decides(t
         assert people[1].startswith(f"left out: {len(reasons)} partners")
 
 
-def test_who_was_erased_is_not_counted_and_a_missing_erasure_key_is_a_problem_of_its_own(
+def test_somebody_who_was_erased_is_not_counted_and_a_missing_erasure_key_is_a_problem_of_its_own(
     tmp_path, monkeypatch: pytest.MonkeyPatch
 ):
     pseudonyms = Pseudonyms("a key that stays the same for ever and ever")
@@ -440,17 +441,17 @@ def test_who_was_erased_is_not_counted_and_a_missing_erasure_key_is_a_problem_of
                 pseudonyms.of("gone@example.com"), pseudonyms.key_id, [], reason="asked", by="tester"
             )
         monkeypatch.delenv(ERASURE_KEY_VARIABLE, raising=False)
-        (told,) = [each for each in found() if each["status"] == "problem"]
-        assert (told["check"], told["found"]) == ("erased people", "not usable")
-        assert f"{ERASURE_KEY_VARIABLE} is not set" in told["fix"]
+        (finding,) = [each for each in found() if each["status"] == "problem"]
+        assert (finding["check"], finding["found"]) == ("erased people", "not usable")
+        assert f"{ERASURE_KEY_VARIABLE} is not set" in finding["fix"]
         monkeypatch.setenv(ERASURE_KEY_VARIABLE, "a key that stays the same for ever and ever")
-        told_of = {each["check"]: each["found"] for each in reversed(found())}
-        assert told_of["erased people"] == "1 erased addresses are recognised and left out"
-        assert told_of["people"] == "retail: 1 people, if they are new: 1 transactional"
+        found_of = {each["check"]: each["found"] for each in reversed(found())}
+        assert found_of["erased people"] == "1 erased addresses are recognised and left out"
+        assert found_of["people"] == "retail: 1 people, if they are new: 1 transactional"
 
 
-def test_who_is_judged_by_what_odoo_said_before_its_upgrade_is_listed(tmp_path):
-    def told(check: str = "companies") -> list[str]:
+def test_somebody_who_is_judged_by_what_odoo_said_before_its_upgrade_is_listed(tmp_path):
+    def found_by(check: str = "companies") -> list[str]:
         return [each["found"] for each in found() if each["check"] == check]
 
     with serve_world(tmp_path) as world:
@@ -459,34 +460,36 @@ def test_who_is_judged_by_what_odoo_said_before_its_upgrade_is_listed(tmp_path):
         settings = one_audience(when="{company_type: company}") + "    company_if: {any_tag: B2B}\n"
         world.odoo.add_tag("B2B")
         configure(world, audiences=settings)
-        assert told() == [
+        assert found_by() == [
             "Odoo says who is a company; none is remembered yet for its upgrade to 20: sync once before that"
         ]
-        assert told("company_if") == ["tag B2B; without effect until Odoo is upgraded: it has company types"]
+        assert found_by("company_if") == [
+            "tag B2B; without effect until Odoo is upgraded: it has company types"
+        ]
         world.sync()
-        (known,) = told()
+        (known,) = found_by()
         assert known.startswith("Odoo says who is a company; ")
         assert known.endswith(" partners are remembered for its upgrade to 20")
         world.odoo.upgrade((19, 4))
         world.odoo.add_partner(name="New", vat="GB1")
-        by_memory, otherwise, others = told()
+        by_memory, otherwise, others = found_by()
         assert "partners are judged by what Odoo said before its upgrade: " in by_memory
         assert by_memory.count(world.odoo.url) == 5
         link = f"{world.odoo.url}/web#id={bare}&model=res.partner&view_type=form"
         assert otherwise.endswith(f"{bare} ({link})")
         assert others == "companies among the 1 others: 1 with a tax id"
-        assert told("company_if") == ["tag B2B"]
-        assert told("people")[0] == "retail: 1 people, if they are new: 1 transactional"
+        assert found_by("company_if") == ["tag B2B"]
+        assert found_by("people")[0] == "retail: 1 people, if they are new: 1 transactional"
 
 
 def test_an_upgraded_odoo_of_which_nothing_is_remembered_is_a_warning(tmp_path):
     with serve_world(tmp_path) as world:
         world.odoo.upgrade((19, 4))
         configure(world, audiences=one_audience())
-        (told,) = [each for each in found() if each["check"] == "companies"]
-        assert told["status"] == "warning"
-        assert "nothing is known of partners from before its upgrade" in told["found"]
-        assert "companies.acme.company_if" in told["fix"]
+        (finding,) = [each for each in found() if each["check"] == "companies"]
+        assert finding["status"] == "warning"
+        assert "nothing is known of partners from before its upgrade" in finding["found"]
+        assert "companies.acme.company_if" in finding["fix"]
 
 
 @pytest.mark.parametrize(
@@ -506,10 +509,10 @@ def test_company_if_that_names_nothing_of_odoo_is_a_problem(
     clinic: World, company_if: str, found_said: str, fix_said: str
 ):
     configure(clinic, user="complete", audiences=f"{one_audience()}    company_if: {company_if}\n")
-    (told,) = [each for each in found() if each["check"] == "company_if"]
-    assert told["status"] == "problem"
-    assert found_said in told["found"]
-    assert fix_said in told["fix"]
+    (finding,) = [each for each in found() if each["check"] == "company_if"]
+    assert finding["status"] == "problem"
+    assert found_said in finding["found"]
+    assert fix_said in finding["fix"]
 
 
 def test_settings_that_cannot_be_used_are_problems_with_key_and_line(
@@ -518,26 +521,26 @@ def test_settings_that_cannot_be_used_are_problems_with_key_and_line(
     monkeypatch.delenv("MAILCHIMP_API_KEY")
     finished = mc_pipeline("doctor")
     assert finished.exit_code == 1
-    assert "mailchimp.main.api_key" in finished.told
-    assert "Line 3: The environment variable MAILCHIMP_API_KEY is not set" in finished.told
+    assert "mailchimp.main.api_key" in finished.in_one_line
+    assert "Line 3: The environment variable MAILCHIMP_API_KEY is not set" in finished.in_one_line
 
 
 def test_an_unknown_company_is_told_apart(clinic: World):
     finished = mc_pipeline("doctor", "acmee")
     assert finished.exit_code == 2
-    assert "companies.yaml has no company 'acmee'; it has acme" in finished.told
+    assert "companies.yaml has no company 'acmee'; it has acme" in finished.in_one_line
 
 
 def test_no_secret_and_no_whole_address_is_shown(clinic: World):
     clinic.odoo.add_user("integration@example.com", "admin", groups=ALL_GROUPS)
     configure(clinic, user="integration@example.com")
-    told = mc_pipeline("doctor", "--json").output
-    assert "i•••@example.com" in told
-    assert "integration@example.com" not in told
-    assert "0123456789abcdef" not in told
+    printed = mc_pipeline("doctor", "--json").output
+    assert "i•••@example.com" in printed
+    assert "integration@example.com" not in printed
+    assert "0123456789abcdef" not in printed
 
 
-def test_it_reads_a_sample_however_many_partners_there_are_unless_told_to_count_people(
+def test_it_reads_a_sample_however_many_partners_there_are_unless_asked_to_count_people(
     clinic: World, monkeypatch: pytest.MonkeyPatch
 ):
     clinic.odoo.journal.clear()
@@ -552,4 +555,4 @@ def test_it_reads_a_sample_however_many_partners_there_are_unless_told_to_count_
     (people,) = [each for each in findings if each["check"] == "people"]
     assert people["status"] == "not checked"
     assert "add --people to count them" in people["found"]
-    assert "people, if they are new" in mc_pipeline("doctor", "--people").told
+    assert "people, if they are new" in mc_pipeline("doctor", "--people").in_one_line

@@ -59,10 +59,10 @@ def test_an_odoo_without_email_marketing_is_told_to_install_it(tmp_path, groups,
         configure(world, user="sync", audiences=ONE_AUDIENCE)
         findings = found()
     modules = [each for each in findings if each["check"] == "modules"]
-    (told,) = [each for each in modules if each["status"] == status]
-    assert told["found"].startswith("Email Marketing (mass_mailing) is not installed")
-    assert said in told["found"]
-    assert "Install it in Odoo" in told["fix"]
+    (finding,) = [each for each in modules if each["status"] == status]
+    assert finding["found"].startswith("Email Marketing (mass_mailing) is not installed")
+    assert said in finding["found"]
+    assert "Install it in Odoo" in finding["fix"]
     assert [each["check"] for each in findings if each["status"] == "problem"] == (
         ["modules"] if status == "problem" else []
     )

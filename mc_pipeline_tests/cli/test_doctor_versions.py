@@ -54,7 +54,7 @@ def test_a_version_that_was_only_read_about_is_named_and_said_so(systems, versio
     assert result.fix.startswith(said) is not tested
 
 
-def test_limits_on_calls_are_told(systems):
+def test_limits_on_calls_are_reported(systems):
     with SandboxOdoo((19, 0)).serve() as odoo:
         _, limits = check_connection(systems(odoo.url, ", connections: 1, calls_per_second: 500"))
     assert limits.found == (

@@ -63,7 +63,7 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
         yield ledger
 
 
-def test_consent_its_withdrawal_and_the_other_addresses_are_told_under_the_present_one(ledger: Ledger):
+def test_consent_its_withdrawal_and_the_other_addresses_are_reported_under_the_present_one(ledger: Ledger):
     chapters = {each.title: each.steps for each in tell_story(ledger, company(), NEW).chapters}
     assert chapters["Consent and opt-outs of the person"] == (
         ExplanationStep(

@@ -1,4 +1,4 @@
-"""A person's marketing permissions in plain words: given on what, taken back when, or not known."""
+"""A person's marketing permissions in plain words: given on what, withdrawn when, or unknown."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -49,7 +49,7 @@ def give(ledger: Ledger, outcome: str) -> None:
         ledger.intents.settle("acme", lease.fence, [(number, Outcome(outcome=outcome))])
 
 
-def told(ledger: Ledger) -> ExplanationStep:
+def permission_step(ledger: Ledger) -> ExplanationStep:
     chapters = {
         each.title: each.steps for each in tell_story(ledger, company(permissions=["Email"]), ANN).chapters
     }
@@ -57,29 +57,29 @@ def told(ledger: Ledger) -> ExplanationStep:
     return step
 
 
-def test_one_that_was_given_is_told_with_its_evidence(ledger: Ledger):
+def test_a_permission_that_was_given_is_shown_with_its_evidence(ledger: Ledger):
     give(ledger, "applied")
-    assert told(ledger) == ExplanationStep(
+    assert permission_step(ledger) == ExplanationStep(
         "Email in retail",
         "given",
-        "Given by us 2026-03-02 06:00 UTC, on consent in Newsletter of 2026-03-01 06:00 UTC.",
+        "Given by the pipeline 2026-03-02 06:00 UTC, on consent in Newsletter of 2026-03-01 06:00 UTC.",
     )
 
 
-def test_one_that_was_taken_back_is_told_with_what_would_give_it_again(ledger: Ledger, clock: Clock):
+def test_a_withdrawn_permission_is_shown_with_what_would_give_it_again(ledger: Ledger, clock: Clock):
     give(ledger, "applied")
     clock.moment += timedelta(hours=3)
     rows = observed((ANN, "subscribed"), list_id=RETAIL, permissions_json='{"Email":false}')
     ledger.members.observe("acme", rows, False, clock.moment, list_ids=[RETAIL])
-    step = told(ledger)
-    assert step.outcome == "taken back"
-    assert "taken back, as seen 2026-03-02 09:00 UTC" in step.sentence
+    step = permission_step(ledger)
+    assert step.outcome == "withdrawn"
+    assert "withdrawn, as seen 2026-03-02 09:00 UTC" in step.sentence
     assert "not given again in any audience of the company, unless on consent dated later" in step.sentence
 
 
-def test_one_whose_answer_was_lost_is_told_as_not_known(ledger: Ledger):
+def test_a_permission_whose_answer_was_lost_is_shown_as_unknown(ledger: Ledger):
     give(ledger, "lost")
-    step = told(ledger)
-    assert step.outcome == "not known"
-    assert "the answer was lost: nobody knows whether it was given, so it is not sent again" in step.sentence
+    step = permission_step(ledger)
+    assert step.outcome == "unknown"
+    assert "the answer was lost: it is unknown whether it was given, so it is not sent again" in step.sentence
     assert "look at the member in Mailchimp" in step.sentence

@@ -27,8 +27,8 @@ def story(world: World, email: str = ADA) -> Story:
         return tell_story(systems.ledger, systems.settings.companies["acme"], email)
 
 
-def steps(told: Story, title: str) -> list[ExplanationStep]:
-    return [step for chapter in told.chapters if chapter.title == title for step in chapter.steps]
+def steps(explained: Story, title: str) -> list[ExplanationStep]:
+    return [step for chapter in explained.chapters if chapter.title == title for step in chapter.steps]
 
 
 def customer(world: World, email: str = ADA) -> None:
@@ -54,13 +54,15 @@ def test_an_opt_out_of_the_company_alone_keeps_them_out_of_its_other_audience(ow
     own.sync()
     assert own.mailchimp.status("retail1", ADA) is None
     assert planned(own) == []
-    told = story(own)
-    assert told.verdict.startswith("Belongs in retail, is not there")
-    assert [(step.step, step.outcome) for step in steps(told, "Left as it is")] == [("retail", "blacklisted")]
-    assert steps(told, "On Odoo's blacklist") == []
+    explained = story(own)
+    assert explained.verdict.startswith("Belongs in retail, is not there")
+    assert [(step.step, step.outcome) for step in steps(explained, "Left as it is")] == [
+        ("retail", "blacklisted")
+    ]
+    assert steps(explained, "On Odoo's blacklist") == []
 
 
-def test_consent_that_a_double_opt_in_does_not_take_is_told_as_the_plan_has_it(own: World):
+def test_consent_that_a_double_opt_in_does_not_take_is_reported_as_the_plan_has_it(own: World):
     own.mailchimp.add_audience("double1", "Double", double_optin=True)
     news = own.odoo.add_mailing_list("Acme News")
     consent = f"consent: {{mailing_list: {news}, upgrade: true}}"
@@ -72,11 +74,11 @@ def test_consent_that_a_double_opt_in_does_not_take_is_told_as_the_plan_has_it(o
     own.odoo.subscribe(news, ADA)
     own.sync()
     assert own.mailchimp.status("double1", ADA) == "transactional"
-    told = story(own)
-    (left,) = steps(told, "Left as it is")
+    explained = story(own)
+    (left,) = steps(explained, "Left as it is")
     assert (left.step, left.outcome) == ("retail", "not subscribed")
     assert left.sentence.endswith("not subscribed: the audience asks people to confirm.")
-    (status,) = (step for step in steps(told, "Decided from Odoo") if step.step == "status if new")
+    (status,) = (step for step in steps(explained, "Decided from Odoo") if step.step == "status if new")
     assert status.outcome == "transactional"
     assert "no confirmation is sent" in status.sentence
 
@@ -93,7 +95,7 @@ def test_nobody_is_asked_to_confirm_by_a_first_load_and_explain_knows(own: World
     own.run(push=False)
     (row,) = own.table("audience_plan").rows.query("operation == 'create'").to_dict("records")
     assert row["status"] == "transactional"
-    told = story(own)
-    assert next(step.outcome for step in steps(told, "Last plan")) == "create as transactional"
-    (status,) = (step for step in steps(told, "Decided from Odoo") if step.step == "status if new")
+    explained = story(own)
+    assert next(step.outcome for step in steps(explained, "Last plan")) == "create as transactional"
+    (status,) = (step for step in steps(explained, "Decided from Odoo") if step.step == "status if new")
     assert status.outcome == "pending"

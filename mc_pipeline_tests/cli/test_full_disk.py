@@ -129,8 +129,12 @@ def test_a_home_that_cannot_be_written_ends_a_command_with_one_sentence(
     ended = mc_pipeline(*command)
     assert ended.exit_code == 1, ended.output
     assert "Traceback" not in ended.output
-    assert str(disk.folder) in ended.told
-    assert "free some space" in ended.told or "the right to write" in ended.told or "rights" in ended.told
+    assert str(disk.folder) in ended.in_one_line
+    assert (
+        "free some space" in ended.in_one_line
+        or "the right to write" in ended.in_one_line
+        or "rights" in ended.in_one_line
+    )
 
 
 @pytest.mark.parametrize(
@@ -144,7 +148,9 @@ def test_a_home_that_cannot_be_written_ends_a_command_with_one_sentence(
         (ValueError("anything else"), ""),
     ],
 )
-def test_what_is_about_a_folder_is_told_and_what_is_not_stays_a_fault(error: Exception, said: str) -> None:
+def test_what_is_about_a_folder_is_reported_and_what_is_not_stays_a_fault(
+    error: Exception, said: str
+) -> None:
     wrapped = RuntimeError("of a library")
     wrapped.__cause__ = error
     assert storage_trouble(error).startswith(said) if said else not storage_trouble(error)

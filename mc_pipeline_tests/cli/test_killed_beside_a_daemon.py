@@ -78,7 +78,7 @@ def seconds_until(happened: Callable[[], bool]) -> float:
     os.environ.get("MC_PIPELINE_TESTS_KILLS") != "all", reason="takes minutes: MC_PIPELINE_TESTS_KILLS=all"
 )
 @pytest.mark.timeout(1800)
-def test_opt_outs_are_carried_beside_a_killed_sync_and_it_is_ended(home: World) -> None:
+def test_opt_outs_are_applied_beside_a_killed_sync_and_it_is_ended(home: World) -> None:
     is_there = stands_still_at(home.mailchimp.faults, "GET", "/abuse-reports")
     with daemon(home.folder), dagster_instance() as instance:
         with command(home.folder, "sync", "acme") as killed:

@@ -84,7 +84,7 @@ def waits_at(world: World, place: str) -> Callable[[], bool]:
 
 
 @pytest.mark.parametrize("place", KILLS)
-def test_opt_outs_after_a_kill_are_carried(
+def test_opt_outs_after_a_kill_are_applied(
     home: World, place: str, record_property: Callable[[str, object], None]
 ) -> None:
     number = list(PLACES).index(place)

@@ -53,7 +53,7 @@ def test_a_lease_of_a_dead_run_is_ended_and_what_that_run_writes_later_is_refuse
     beat("silent", ago=timedelta(minutes=4))
     with Ledger.open() as ledger, ledger.leases.hold("acme", "silent", HOUR) as lease:
         ended = mc_pipeline("leases", "--end", "acme")
-        assert (ended.exit_code, ended.told) == (
+        assert (ended.exit_code, ended.in_one_line) == (
             0,
             "The lease of acme for changes is ended; run silent had it.",
         )
@@ -69,8 +69,8 @@ def test_a_lease_of_a_run_that_may_be_alive_is_kept_with_what_to_do(known: bool)
         refused = mc_pipeline("leases", "--end", "acme")
         lease.renew()
     assert refused.exit_code == 1
-    assert "is not ended: run living was last alive" in refused.told
-    assert "End that run first" in refused.told
+    assert "is not ended: run living was last alive" in refused.in_one_line
+    assert "End that run first" in refused.in_one_line
 
 
 def test_a_lease_of_a_run_that_ended_without_giving_it_back_is_ended() -> None:

@@ -61,7 +61,7 @@ BROKEN: dict[str, tuple[Callable[[World], Callable[[], object]], str]] = {
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_an_audience_that_cannot_be_read_is_an_error_and_the_others_are_carried(heard: World, broken: str):
+def test_an_audience_that_cannot_be_read_is_an_error_and_the_others_are_applied(heard: World, broken: str):
     break_it, words = BROKEN[broken]
     heard.mailchimp.unsubscribe("second1", ANN)
     heard.mailchimp.unsubscribe("third1", BOB)
@@ -69,7 +69,10 @@ def test_an_audience_that_cannot_be_read_is_an_error_and_the_others_are_carried(
     mend = break_it(heard)
     finished = mc_pipeline("sync", "acme", "--opt-outs")
     assert finished.exit_code == 1, finished.output
-    assert f"Opt-outs cannot be read in first: Mailchimp GET /lists/first1/members: {words}" in finished.told
+    assert (
+        f"Opt-outs cannot be read in first: Mailchimp GET /lists/first1/members: {words}"
+        in finished.in_one_line
+    )
     assert "Traceback" not in finished.output
     assert "@example.com" not in finished.output
     assert heard.odoo.database.blacklisted() == {ANN, BOB, CLEO}
@@ -83,7 +86,7 @@ def test_an_audience_that_cannot_be_read_is_an_error_and_the_others_are_carried(
         assert statuses(heard, email) == ["unsubscribed"] * 3
 
 
-def test_complaints_that_cannot_be_read_hold_up_no_other_opt_out(heard: World):
+def test_complaints_that_cannot_be_read_delay_no_other_opt_out(heard: World):
     heard.mailchimp.unsubscribe("second1", ANN)
     heard.mailchimp.bounce_hard("third1", BOB)
     heard.odoo.blacklist(CLEO)
@@ -91,7 +94,10 @@ def test_complaints_that_cannot_be_read_hold_up_no_other_opt_out(heard: World):
     finished = mc_pipeline("sync", "acme", "--opt-outs")
     assert finished.exit_code == 1, finished.output
     for audience, list_id in zip(("first", "second", "third"), LISTS, strict=True):
-        assert f"{audience}, complaints: Mailchimp GET /lists/{list_id}/abuse-reports: 503" in finished.told
+        assert (
+            f"{audience}, complaints: Mailchimp GET /lists/{list_id}/abuse-reports: 503"
+            in finished.in_one_line
+        )
     assert heard.odoo.database.blacklisted() == {ANN, BOB, CLEO}
     assert statuses(heard, ANN) == ["unsubscribed"] * 3
     assert statuses(heard, BOB) == ["unsubscribed", "unsubscribed", "cleaned"]

@@ -48,7 +48,7 @@ def approved(tmp_path) -> Iterator[World]:
             world.odoo.subscribe(news, person(number))
         waits = mc_pipeline("sync", "acme")
         assert waits.exit_code == 3, waits.output
-        plan = re.search(r"mc-pipeline approve ([0-9a-f]{12})", waits.told)
+        plan = re.search(r"mc-pipeline approve ([0-9a-f]{12})", waits.in_one_line)
         assert plan
         assert mc_pipeline("approve", plan[1]).exit_code == 0
         yield world
@@ -76,7 +76,7 @@ def tick(world: World, instance: dg.DagsterInstance) -> None:
 
 
 @pytest.mark.timeout(3600)
-def test_an_unsubscribe_and_a_blacklist_row_are_carried_while_people_are_loaded(approved: World):
+def test_an_unsubscribe_and_a_blacklist_row_are_applied_while_people_are_loaded(approved: World):
     world, mailchimp = approved, approved.mailchimp
     # Of the calls that create 500 people each, one is answered and the others are not, until they may be.
     held_up = mailchimp.faults.add(

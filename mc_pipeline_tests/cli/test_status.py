@@ -44,7 +44,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield world
 
 
-def told(finished: Finished, kind: str) -> list[str]:
+def lines_of(finished: Finished, kind: str) -> list[str]:
     """The lines of a kind, each as it was written, up to what to do."""
     lines = re.findall(rf"^{kind}: (.*?)(?=^    \S)", finished.output, re.MULTILINE | re.DOTALL)
     return [" ".join(line.split()) for line in lines]
@@ -58,14 +58,14 @@ def stands(company: str = "acme") -> dict[str, Any]:
 def test_trouble_in_several_parts_at_once_is_one_line_each_everywhere(shop: World):
     never = mc_pipeline("status", "acme")
     assert never.exit_code == 0
-    assert "acme: no run has reported its state yet: mc-pipeline sync acme --plan" in never.told
+    assert "acme: no run has reported its state yet: mc-pipeline sync acme --plan" in never.in_one_line
 
     shop.mailchimp.faults.add(Fault("html_403", match_path_regex="/lists/wholesale1", times=None))
     shop.mailchimp.faults.add(Fault("html_403", match_path_regex="retail1/abuse-reports", times=None))
     finished = mc_pipeline("sync", "acme")
     shop.mailchimp.faults.clear()
     assert finished.exit_code == 1
-    broken, waiting = told(finished, "Broken"), told(finished, "Waits")
+    broken, waiting = lines_of(finished, "Broken"), lines_of(finished, "Waits")
     assert len(broken) == 2, finished.output
     assert any("wholesale (wholesale1) could not be read" in line for line in broken)
     assert any("retail: complaints cannot be read" in line for line in broken)
@@ -75,9 +75,11 @@ def test_trouble_in_several_parts_at_once_is_one_line_each_everywhere(shop: Worl
 
     status = mc_pipeline("status", "acme")
     assert status.exit_code == 1
-    assert re.search(r"acme: 2 things are broken, 2 wait for you, \d{4}-\d\d-\d\d \d\d:\d\d ", status.told)
-    assert told(status, "Broken") == broken
-    assert told(status, "Waits") == waiting
+    assert re.search(
+        r"acme: 2 things are broken, 2 wait for you, \d{4}-\d\d-\d\d \d\d:\d\d ", status.in_one_line
+    )
+    assert lines_of(status, "Broken") == broken
+    assert lines_of(status, "Waits") == waiting
 
     found = stands()
     assert (found["company"], found["state"], found["under_way"]) == ("acme", "broken", [])
@@ -100,30 +102,30 @@ def test_opt_outs_alone_are_no_failure_for_what_a_sync_left_open_elsewhere(shop:
     shop.mailchimp.faults.clear()
     finished = mc_pipeline("sync", "acme", "--opt-outs")
     assert finished.exit_code == 3, "old opt-outs wait"
-    assert told(finished, "Broken") == []
-    assert re.search(r"Open from earlier runs: \d \(mc-pipeline status acme\)", finished.told)
+    assert lines_of(finished, "Broken") == []
+    assert re.search(r"Open from earlier runs: \d \(mc-pipeline status acme\)", finished.in_one_line)
     rows = {row["place"]: row for row in stands()["rows"]}
     assert (rows["wholesale"]["kind"], rows["wholesale"]["of_this_run"]) == ("broken", False)
-    assert "(from the last run that looked, at " in mc_pipeline("status", "acme").told
+    assert "(from the last run that looked, at " in mc_pipeline("status", "acme").in_one_line
     assert mc_pipeline("status", "acme").exit_code == 1
 
 
 def test_a_run_under_way_and_one_that_was_killed_are_said(shop: World):
     with Ledger.open() as ledger:
         ledger.runs.begin("run-under-way", company="acme", job="sync_company", owner="here:1")
-        assert "sync_company is under way since" in mc_pipeline("status", "acme").told
+        assert "sync_company is under way since" in mc_pipeline("status", "acme").in_one_line
         assert [run["run_id"] for run in stands()["under_way"]] == ["run-under-way"]
         ledger.runs.end("run-under-way")
     killed = mc_pipeline("status", "acme")
-    assert "The last run (sync_company, " in killed.told
-    assert "was interrupted or killed; the next run continues from there." in killed.told
+    assert "The last run (sync_company, " in killed.in_one_line
+    assert "was interrupted or killed; the next run continues from there." in killed.in_one_line
     assert stands()["interrupted_run"] == "run-under-way"
 
 
-def test_without_a_company_all_are_told(shop: World):
+def test_without_a_company_all_are_reported(shop: World):
     finished = mc_pipeline("status")
     assert finished.exit_code == 1, "the worst of both"
-    assert "quiet: no run has reported its state yet" in finished.told
+    assert "quiet: no run has reported its state yet" in finished.in_one_line
     found = {each["company"]: each for each in json.loads(mc_pipeline("status", "--json").output)}
     assert (found["quiet"]["state"], found["quiet"]["rows"], found["quiet"]["read_at"]) == (
         NEVER_RUN,
@@ -133,7 +135,7 @@ def test_without_a_company_all_are_told(shop: World):
     assert mc_pipeline("status", "quiet").exit_code == 0
     unknown = mc_pipeline("status", "acmee")
     assert unknown.exit_code == 2
-    assert "companies.yaml has no company 'acmee'" in unknown.told
+    assert "companies.yaml has no company 'acmee'" in unknown.in_one_line
 
 
 @pytest.mark.parametrize(

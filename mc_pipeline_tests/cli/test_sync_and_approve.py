@@ -34,7 +34,7 @@ def right_settings(shop: World) -> None:
 
 
 def broken_lines(finished: Finished) -> list[str]:
-    return re.findall(r"Broken: .*?(?=Broken:|Waits:|acme: done|$)", finished.told)
+    return re.findall(r"Broken: .*?(?=Broken:|Waits:|acme: done|$)", finished.in_one_line)
 
 
 TROUBLE: dict[str, tuple[Callable[[World, pytest.MonkeyPatch], None], str]] = {
@@ -66,7 +66,7 @@ TROUBLE: dict[str, tuple[Callable[[World, pytest.MonkeyPatch], None], str]] = {
 
 
 @pytest.mark.parametrize("trouble", TROUBLE)
-def test_trouble_with_a_system_is_told_once_and_nothing_is_written(
+def test_trouble_with_a_system_is_reported_once_and_nothing_is_written(
     shop: World, monkeypatch: pytest.MonkeyPatch, trouble: str
 ):
     break_it, sentence = TROUBLE[trouble]
@@ -96,7 +96,7 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_asked(
 ):
     finished = mc_pipeline(*arguments)
     assert finished.exit_code == 2
-    assert sentence in finished.told
+    assert sentence in finished.in_one_line
     assert shop.odoo.journal.requests == []
     assert shop.mailchimp.journal.requests == []
 
@@ -113,18 +113,21 @@ def test_settings_that_cannot_be_used_are_one_line_each(shop: World, monkeypatch
     monkeypatch.delenv("MAILCHIMP_API_KEY")
     finished = mc_pipeline("sync", "acme")
     assert finished.exit_code == 1
-    assert "odoo.secret: the environment variable ODOO_SECRET is not set" in finished.told
-    assert "mailchimp.main.api_key: the environment variable MAILCHIMP_API_KEY is not set" in finished.told
+    assert "odoo.secret: the environment variable ODOO_SECRET is not set" in finished.in_one_line
+    assert (
+        "mailchimp.main.api_key: the environment variable MAILCHIMP_API_KEY is not set"
+        in finished.in_one_line
+    )
     assert "Traceback" not in finished.output
 
 
 def test_approving_is_refused_for_what_is_not_there(shop: World):
     unknown = mc_pipeline("approve", "000000000000")
     assert unknown.exit_code == 1
-    assert "Error: there is no plan 000000000000" in unknown.told
+    assert "Error: there is no plan 000000000000" in unknown.in_one_line
     never_read = mc_pipeline("approve", "--read", "acme/odoo_invoices")
     assert never_read.exit_code == 1
-    assert "no read of table odoo_invoices of company acme is recorded" in never_read.told
+    assert "no read of table odoo_invoices of company acme is recorded" in never_read.in_one_line
 
 
 def test_a_first_load_waits_for_approval_and_is_then_pushed(shop: World):
@@ -140,8 +143,8 @@ def test_a_first_load_waits_for_approval_and_is_then_pushed(shop: World):
     assert plan_id
     approved = mc_pipeline("approve", plan_id[1], "--by", "grace", "--reason", "first load seen")
     assert approved.exit_code == 0
-    assert f"Plan {plan_id[1]} of acme is approved by grace" in approved.told
-    assert "No plan and no old opt-out waits for approval." in mc_pipeline("approve").told
+    assert f"Plan {plan_id[1]} of acme is approved by grace" in approved.in_one_line
+    assert "No plan and no old opt-out waits for approval." in mc_pipeline("approve").in_one_line
 
     done = mc_pipeline("sync", "acme")
     assert done.exit_code == 0, done.output
@@ -149,7 +152,7 @@ def test_a_first_load_waits_for_approval_and_is_then_pushed(shop: World):
     assert shop.mailchimp.status("retail1", "mary@example.com") == "unsubscribed"
     again = mc_pipeline("approve", plan_id[1])
     assert again.exit_code == 1
-    assert "there is nothing left to approve" in again.told
+    assert "there is nothing left to approve" in again.in_one_line
 
 
 def test_an_audience_that_cannot_be_read_is_said_and_everything_else_is_done(shop: World):
@@ -162,7 +165,7 @@ def test_an_audience_that_cannot_be_read_is_said_and_everything_else_is_done(sho
     (unread,) = broken_lines(finished)
     assert "wholesale (wholesale1) could not be read" in unread
     assert "IP address is blocked" in unread
-    assert "acme: done" in finished.told
+    assert "acme: done" in finished.in_one_line
     assert shop.mailchimp.status("retail1", "joan@example.com") == "transactional"
     assert mc_pipeline("sync", "acme").exit_code == 0
 
@@ -174,7 +177,7 @@ def test_a_read_that_shrank_is_released_by_name(shop: World):
         )
     approved = mc_pipeline("approve", "--read", "acme/odoo_orders", "--by", "grace")
     assert approved.exit_code == 0
-    assert "The read of odoo_orders of acme with 1 rows is approved by grace." in approved.told
+    assert "The read of odoo_orders of acme with 1 rows is approved by grace." in approved.in_one_line
     with Ledger.open() as ledger:
         accepted = ledger.reads.last_complete("acme", "odoo_orders")
     assert accepted is not None

@@ -56,7 +56,7 @@ def test_each_trouble_is_one_line_at_the_terminal_in_the_table_and_as_json(shop:
         buy(shop, partner, 100.0)
     waits = mc_pipeline("sync", "acme")
     assert waits.exit_code == 3
-    (plan_id,) = set(re.findall(r"mc-pipeline approve (\w+)", waits.told))
+    (plan_id,) = set(re.findall(r"mc-pipeline approve (\w+)", waits.in_one_line))
     assert mc_pipeline("approve", plan_id, "--by", "grace", "--reason", "first load seen").exit_code == 0
     finished = mc_pipeline("sync", "acme")
     assert finished.exit_code == 0, finished.output
@@ -87,18 +87,24 @@ def test_each_trouble_is_one_line_at_the_terminal_in_the_table_and_as_json(shop:
     status = mc_pipeline("status", "acme")
     assert status.exit_code == 1
     assert (lines(status, "Broken"), lines(status, "Waits")) == (broken, waiting)
-    (told,) = json.loads(mc_pipeline("status", "acme", "--json").output)
-    assert told["state"] == "broken"
-    by_kind = {kind: [row for row in told["rows"] if row["kind"] == kind] for kind in ("broken", "waits")}
+    (company_status,) = json.loads(mc_pipeline("status", "acme", "--json").output)
+    assert company_status["state"] == "broken"
+    by_kind = {
+        kind: [row for row in company_status["rows"] if row["kind"] == kind] for kind in ("broken", "waits")
+    }
     assert {kind: len(rows) for kind, rows in by_kind.items()} == {"broken": 3, "waits": 1}
     assert all(row["what_to_do"] for rows in by_kind.values() for row in rows)
-    assert all(row["owner"] for row in told["rows"])
-    assert shop.table("company_status").rows["sentence"].tolist() == [row["sentence"] for row in told["rows"]]
+    assert all(row["owner"] for row in company_status["rows"])
+    assert shop.table("company_status").rows["sentence"].tolist() == [
+        row["sentence"] for row in company_status["rows"]
+    ]
 
     shop.mailchimp.faults.clear()
     spent.type = "number"
     (plan_id,) = set(
-        re.findall(r"mc-pipeline approve (\w+)", " ".join(row["what_to_do"] for row in told["rows"]))
+        re.findall(
+            r"mc-pipeline approve (\w+)", " ".join(row["what_to_do"] for row in company_status["rows"])
+        )
     )
     assert mc_pipeline("approve", plan_id, "--by", "grace", "--reason", "closed").exit_code == 0
     finished = mc_pipeline("sync", "acme")

@@ -81,7 +81,7 @@ def test_each_audience_gets_a_webhook_for_people_and_one_for_administrators(worl
         assert each.url.rpartition("/")[2] not in output
 
 
-def test_registering_again_makes_nothing_and_tells_no_secret(world: World) -> None:
+def test_registering_again_makes_nothing_and_shows_no_secret(world: World) -> None:
     with receiver(world) as url:
         first = mc_pipeline("webhooks", "register", "acme", "--url", url)
         before = {
@@ -90,7 +90,7 @@ def test_registering_again_makes_nothing_and_tells_no_secret(world: World) -> No
         world.mailchimp.journal.clear()
         again = mc_pipeline("webhooks", "register", "acme", "--url", f"{url}/")
     assert (first.exit_code, again.exit_code) == (0, 0)
-    assert again.told.count("there already") == 4
+    assert again.in_one_line.count("there already") == 4
     assert signing_lines(again.output) == {}
     assert world.mailchimp.journal.writes == []
     after = {
@@ -107,15 +107,15 @@ def test_one_that_was_changed_by_hand_is_named_and_left(world: World) -> None:
         world.mailchimp.journal.clear()
         again = mc_pipeline("webhooks", "register", "acme", "--url", url)
     assert again.exit_code == 1
-    assert "sources.api is true. Remove it, and register it again" in again.told
+    assert "sources.api is true. Remove it, and register it again" in again.in_one_line
     assert world.mailchimp.journal.writes == []
-    assert "sources.api is true" in mc_pipeline("webhooks", "list").told
+    assert "sources.api is true" in mc_pipeline("webhooks", "list").in_one_line
 
 
 def test_without_a_receiver_nothing_is_made_and_what_to_do_is_said(world: World) -> None:
     refused = mc_pipeline("webhooks", "register", "acme", "--url", "http://127.0.0.1:9/hooks")
     assert refused.exit_code == 1
-    assert "start mc-pipeline webhooks serve first" in refused.told
+    assert "start mc-pipeline webhooks serve first" in refused.in_one_line
     assert "Traceback" not in refused.output
     assert world.mailchimp.audience("wholesale1").webhooks == {}
     for hook in hooks_of(list(world.settings.companies.values()), os.environ):
@@ -149,7 +149,7 @@ def test_the_list_shows_whose_they_are_and_no_secret(world: World, monkeypatch: 
 
 
 def test_what_is_not_registered_is_listed_as_missing(world: World) -> None:
-    assert mc_pipeline("webhooks", "list").told.count("not registered") == 4
+    assert mc_pipeline("webhooks", "list").in_one_line.count("not registered") == 4
 
 
 def test_removing_takes_ours_and_leaves_those_of_others(world: World) -> None:
@@ -159,7 +159,7 @@ def test_removing_takes_ours_and_leaves_those_of_others(world: World) -> None:
         body = {"url": "https://elsewhere.example/", "sources": {"user": True, "admin": True, "api": False}}
         systems.mailchimp(systems.company("acme")).lists.create_list_webhook("retail1", body)
     removed = mc_pipeline("webhooks", "remove", "acme")
-    assert removed.told == "acme / wholesale: 2 removed acme / retail: 2 removed"
+    assert removed.in_one_line == "acme / wholesale: 2 removed acme / retail: 2 removed"
     assert [each.url for each in world.mailchimp.audience("retail1").webhooks.values()] == [
         "https://elsewhere.example/"
     ]
@@ -180,8 +180,8 @@ def test_without_a_secret_it_says_how_to_make_one(
     monkeypatch.setenv(SECRET_VARIABLE, secret)
     refused = mc_pipeline("webhooks", *command)
     assert refused.exit_code == 1
-    assert complaint in refused.told
-    assert "openssl rand -hex 32" in refused.told
+    assert complaint in refused.in_one_line
+    assert "openssl rand -hex 32" in refused.in_one_line
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_without_a_secret_it_says_how_to_make_one(
 def test_an_address_that_will_not_do_is_refused(world: World, url: str) -> None:
     refused = mc_pipeline("webhooks", "register", "acme", "--url", url)
     assert refused.exit_code == 1
-    assert "give https://host/path" in refused.told
+    assert "give https://host/path" in refused.in_one_line
 
 
 def test_a_click_on_unsubscribe_reaches_the_inbox_signed(
@@ -219,7 +219,7 @@ def test_a_port_that_is_taken_is_named(world: World) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         refused = mc_pipeline("webhooks", "serve", "--port", str(taken.getsockname()[1]))
     assert refused.exit_code == 1
-    assert "cannot be listened on" in refused.told
+    assert "cannot be listened on" in refused.in_one_line
 
 
 def test_the_receivers_output_holds_no_address_and_no_secret(world: World) -> None:

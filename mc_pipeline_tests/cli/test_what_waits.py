@@ -43,19 +43,19 @@ def shop(tmp_path) -> Iterator[World]:
 
 
 def plan_of(finished: Finished) -> str:
-    found = re.search(r"mc-pipeline approve ([0-9a-f]{12})", finished.told)
+    found = re.search(r"mc-pipeline approve ([0-9a-f]{12})", finished.in_one_line)
     assert found, finished.output
     return found[1]
 
 
-def test_opt_outs_that_wait_are_never_told_as_carried(shop: World):
+def test_opt_outs_that_wait_are_never_reported_as_applied(shop: World):
     finished = mc_pipeline("sync", "acme", "--opt-outs")
     assert finished.exit_code == 3, finished.output
     assert "! 2 Mailchimp opt-outs and resubscribes: 0 applied to Odoo, 2 wait for approval" in (
-        finished.told
+        finished.in_one_line
     )
-    assert OLD in finished.told
-    assert "because of Mailchimp" not in finished.told
+    assert OLD in finished.in_one_line
+    assert "because of Mailchimp" not in finished.in_one_line
     assert shop.odoo.database.blacklisted() == set()
 
 
@@ -63,12 +63,12 @@ def test_opt_outs_that_wait_are_never_told_as_carried(shop: World):
 def test_a_first_load_and_old_opt_outs_are_released_side_by_side(shop: World):
     waits = mc_pipeline("sync", "acme")
     assert waits.exit_code == 3
-    assert "Needs approval: retail: first load." in waits.told
-    assert f"{MAILED} {OLD} Approve the plan" in waits.told
-    assert "welcome automation: connected: 4 people would be mailed" in waits.told
+    assert "Needs approval: retail: first load." in waits.in_one_line
+    assert f"{MAILED} {OLD} Approve the plan" in waits.in_one_line
+    assert "welcome automation: connected: 4 people would be mailed" in waits.in_one_line
     assert shop.mailchimp.mails == []
 
-    listed = mc_pipeline("approve").told
+    listed = mc_pipeline("approve").in_one_line
     plan = plan_of(waits)
     assert f"{plan} acme " in listed
     assert MAILED in listed
@@ -79,14 +79,14 @@ def test_a_first_load_and_old_opt_outs_are_released_side_by_side(shop: World):
 
     assert mc_pipeline("approve", plan).exit_code == 0
     status = mc_pipeline("status", "acme")
-    assert f"Approved since then: {plan}. Apply it: mc-pipeline sync acme" in status.told
-    assert "Needs approval" not in status.told
+    assert f"Approved since then: {plan}. Apply it: mc-pipeline sync acme" in status.in_one_line
+    assert "Needs approval" not in status.in_one_line
     assert status.exit_code == 3, "old opt-outs still wait"
     done = mc_pipeline("sync", "acme")
     assert done.exit_code == 3, "the plan is pushed, and old opt-outs still wait"
-    assert "acme: done" in done.told
-    assert OLD in done.told
-    assert "Needs approval" not in done.told
+    assert "acme: done" in done.in_one_line
+    assert OLD in done.in_one_line
+    assert "Needs approval" not in done.in_one_line
     assert sorted(mail.email for mail in shop.mailchimp.mails) == sorted(JOINING), "as the plan had said"
     assert mc_pipeline("sync", "acme", "--plan").exit_code == 0, "a plan carries no opt-out"
 
@@ -94,9 +94,9 @@ def test_a_first_load_and_old_opt_outs_are_released_side_by_side(shop: World):
     assert mc_pipeline("status", "acme").exit_code == 0, "nothing waits for a person any more"
     finished = mc_pipeline("sync", "acme", "--opt-outs")
     assert finished.exit_code == 0, finished.output
-    assert "✓ 2 Mailchimp opt-outs and resubscribes: 2 applied to Odoo" in finished.told
+    assert "✓ 2 Mailchimp opt-outs and resubscribes: 2 applied to Odoo" in finished.in_one_line
     assert shop.odoo.database.blacklisted() == set(OPTED_OUT)
-    assert "No plan and no old opt-out waits for approval." in mc_pipeline("approve").told
+    assert "No plan and no old opt-out waits for approval." in mc_pipeline("approve").in_one_line
 
 
 STORE = """
@@ -119,15 +119,15 @@ def test_orders_that_a_store_would_lose_wait_and_are_released_by_their_own_id(sh
         shop.odoo.cancel_order(order_id)
     waits = mc_pipeline("sync", "acme")
     assert waits.exit_code == 3, waits.output
-    found = re.search(r"mc-pipeline approve (orders-[\w-]+)", waits.told)
+    found = re.search(r"mc-pipeline approve (orders-[\w-]+)", waits.in_one_line)
     assert found, waits.output
     assert {order["order_total"] for order in orders.values()} == {100.0}
     assert f"{found[1]} acme 4 of 4 orders of store acme-retail would be lowered or deleted" in (
-        mc_pipeline("approve").told
+        mc_pipeline("approve").in_one_line
     )
 
     assert mc_pipeline("approve", found[1]).exit_code == 0
-    assert f"Approved since then: {found[1]}." in mc_pipeline("status", "acme").told
+    assert f"Approved since then: {found[1]}." in mc_pipeline("status", "acme").in_one_line
     assert mc_pipeline("sync", "acme").exit_code == 0
     assert {order["order_total"] for order in orders.values()} == {0.0}
 
@@ -144,5 +144,6 @@ def test_a_later_plan_says_too_whom_it_would_have_mailed(shop: World):
     finished = mc_pipeline("sync", "acme", "--plan")
     assert finished.exit_code == 0
     assert (
-        "within the guards. retail: welcome automation connected: 1 person would be mailed." in finished.told
+        "within the guards. retail: welcome automation connected: 1 person would be mailed."
+        in finished.in_one_line
     )

@@ -83,7 +83,7 @@ PARTNERS = "/json/2/res.partner"
          "werkzeug.exceptions.UnprocessableEntity", "missing a required argument: 'group_ext_id'"),
     ],
 )  # fmt: skip
-def test_a_refusal_is_told_by_status_and_exception(ask, path, body, status, name, message):
+def test_a_refusal_is_reported_by_status_and_exception(ask, path, body, status, name, message):
     answer = ask(path, body)
     content = answer.json()
     assert (answer.status_code, content["name"], content["message"]) == (status, name, message)
@@ -186,11 +186,11 @@ def test_creating_always_gives_a_list(ask):
 
 
 @pytest.mark.parametrize("path", ["/web/version", "/json/version"])
-def test_the_version_is_told_without_a_login(odoo_with_json2, ask, path):
+def test_the_version_is_reported_without_a_login(odoo_with_json2, ask, path):
     answer = ask(path, raw="", method="GET", Authorization=None, X_Odoo_Database=None, Content_Type=None)
-    told = answer.json()
-    assert set(told) == {"version_info", "version"}
-    assert version_of(told["version"]) == odoo_with_json2.client.version
+    answered = answer.json()
+    assert set(answered) == {"version_info", "version"}
+    assert version_of(answered["version"]) == odoo_with_json2.client.version
     online = odoo_with_json2.client.version[1] > 0
-    assert told["version"].startswith("saas~") is online
-    assert str(told["version_info"][0]).startswith("saas~") is online
+    assert answered["version"].startswith("saas~") is online
+    assert str(answered["version_info"][0]).startswith("saas~") is online

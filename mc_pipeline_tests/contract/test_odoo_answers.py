@@ -198,14 +198,14 @@ def test_groups_of_the_user_can_be_asked(odoo):
     assert odoo.client.has_group("base.group_portal") is False
 
 
-def test_the_keys_of_the_user_are_told_with_their_end(odoo):
+def test_the_keys_of_the_user_are_reported_with_their_end(odoo):
     keys = read_api_keys(odoo.client)
     assert bool(keys) == bool(odoo.api_key)
     if odoo.client.version < (18, 0):
         assert {key.ends_at for key in keys} <= {None}
 
 
-def test_rights_are_told_without_making_use_of_them(odoo, mark):
+def test_rights_are_reported_without_making_use_of_them(odoo, mark):
     operations: list[Operation] = ["read", "create", "write", "unlink"]
     assert [may(odoo.client, "mail.blacklist", each) for each in operations] == [True] * 4
     assert [may(odoo.client, "res.partner", each) for each in operations] == [True] * 4

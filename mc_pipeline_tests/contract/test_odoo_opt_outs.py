@@ -95,7 +95,7 @@ def test_letters_beyond_ascii_keep_their_case_and_are_a_row_of_their_own(odoo, m
     assert len({result.blacklist_id for result in results}) == 2
 
 
-def test_a_row_of_ours_is_lifted_as_long_as_nobody_touched_it(odoo, mark):
+def test_a_row_of_ours_is_removed_as_long_as_nobody_touched_it(odoo, mark):
     address = f"{mark}@example.com"
     (made,) = blacklist(odoo.client, [address])
     other = replace(row_of(made), write_date=None)  # as if somebody had written it since
@@ -108,7 +108,7 @@ def test_a_row_of_ours_is_lifted_as_long_as_nobody_touched_it(odoo, mark):
     assert (again.outcome, again.blacklist_id) == ("applied", made.blacklist_id)
 
 
-def test_a_row_that_somebody_deleted_needs_no_lifting(odoo, mark):
+def test_a_row_that_somebody_deleted_needs_no_removal(odoo, mark):
     (made,) = blacklist(odoo.client, [f"{mark}@example.com"])
     odoo.client.execute("mail.blacklist", "unlink", [made.blacklist_id])
     assert outcomes(lift(odoo.client, [row_of(made)])) == {f"{mark}@example.com": "unchanged"}

@@ -101,7 +101,7 @@ def test_archived_partners_are_there_and_other_companies_are_not(odoo, mark):
     assert set(rows["company_id"].dropna()) <= {odoo.company}
 
 
-def test_a_lifted_blacklist_row_opts_nobody_out(odoo, mark):
+def test_a_removed_blacklist_row_opts_nobody_out(odoo, mark):
     address = f"jane@{mark}.example.com"
     partner = odoo.create("res.partner", name=mark, email=f"Jane@{mark}.Example.com")
     row = odoo.create("mail.blacklist", email=address)

@@ -165,9 +165,9 @@ def test_trouble_of_parts_lets_every_step_run_and_reddens_the_last_one_alone(ste
     said = shown(result)["status"]
     assert str(said).startswith("acme: 2 things are broken, 1 waits for you, ")
     (event,) = [event for event in result.all_events if event.is_step_failure]
-    told = event.step_failure_data.user_failure_data
-    assert told is not None
-    assert str(told.description).splitlines() == [
+    failure = event.step_failure_data.user_failure_data
+    assert failure is not None
+    assert str(failure.description).splitlines() == [
         said,
         "The audience retail cannot take its fields. Correct the fields of retail in Mailchimp.",
         "The tag VIP cannot take its fields. Correct the fields of VIP in Mailchimp.",
@@ -192,7 +192,7 @@ def test_steps_that_fail_for_one_reason_are_one_row_with_what_they_hold_up(steps
     assert row.step == "alone, read"
 
 
-def test_a_fault_of_the_program_is_told_as_that_and_a_full_disk_is_not(steps: Steps):
+def test_a_fault_of_the_program_is_reported_as_that_and_a_full_disk_is_not(steps: Steps):
     def misses_a_column(context: dg.AssetExecutionContext, systems: Systems) -> None:
         raise KeyError("email of ada@example.com")
 
@@ -207,7 +207,7 @@ def test_a_fault_of_the_program_is_told_as_that_and_a_full_disk_is_not(steps: St
     ]
 
 
-def test_a_blocking_check_that_fails_is_told_in_its_words(steps: Steps):
+def test_a_blocking_check_that_fails_is_shown_in_its_words(steps: Steps):
     steps.leaks = True
     result = steps.run()
     assert failed(result) == ["plan_checks", COMPANY_STATUS]
@@ -270,16 +270,16 @@ def test_without_a_ledger_the_status_is_stored_all_the_same(steps: Steps, tmp_pa
     assert open_now()[1].sentence == f"{FAULT}. Held up by it: plan, push."
 
 
-def test_a_table_that_cannot_be_stored_is_told_by_the_run(steps: Steps, tmp_path: Path):
+def test_a_table_that_cannot_be_stored_is_reported_by_the_run(steps: Steps, tmp_path: Path):
     (tmp_path / "mc_pipeline" / "tables").mkdir(parents=True)
     (tmp_path / "mc_pipeline" / "tables" / COMPANY_STATUS).write_text("a file where the folder should be")
     steps.bodies["read"] = reports(trouble("retail"))
     result = steps.run()
     (event,) = [event for event in result.all_events if event.is_step_failure]
-    told = event.step_failure_data.user_failure_data
-    assert told is not None
-    assert "The audience retail cannot take its fields." in str(told.description)
-    assert "The status of the company cannot be stored: " in str(told.description)
+    failure = event.step_failure_data.user_failure_data
+    assert failure is not None
+    assert "The audience retail cannot take its fields." in str(failure.description)
+    assert "The status of the company cannot be stored: " in str(failure.description)
 
 
 def test_a_run_of_the_world_reports_the_reads_of_odoo_and_the_opt_outs(world: World):

@@ -93,7 +93,7 @@ def files(where: str) -> list[Path]:
     ("where", "damage"),
     [("months", Path.unlink), ("months", other_bytes), ("tables", cut), ("tables", emptied)],
 )
-def test_whatever_becomes_of_stored_files_the_next_sync_makes_them_anew(
+def test_whatever_becomes_of_stored_files_the_next_sync_makes_them_again(
     shop: World, where: str, damage: Callable[[Path], None]
 ) -> None:
     before, since = tables(shop), len(shop.mailchimp.journal.writes)

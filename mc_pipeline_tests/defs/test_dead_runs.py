@@ -226,7 +226,7 @@ def test_a_run_that_said_good_bye_and_died_before_dagster_heard_is_ended_later(
     assert [each.run_id for each in end_dead_runs(instance, ledger, LOG)] == [run_id]
 
 
-def test_an_end_that_dagster_refuses_holds_up_no_other_and_is_tried_again(
+def test_an_end_that_dagster_refuses_delays_no_other_and_is_tried_again(
     instance: dg.DagsterInstance, ledger: Ledger, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second = a_run(instance), a_run(instance)
@@ -302,8 +302,8 @@ def test_a_sensor_ends_dead_runs_where_all_others_are_switched_off(world: World)
     run_id = a_run(world.instance)
     with Ledger.open(clock=lambda: datetime.now(UTC) - timedelta(minutes=4)) as ledger:
         begin(ledger, run_id)
-    told = sensor(dg.build_sensor_context(instance=world.instance))
-    assert isinstance(told, dg.SkipReason)
-    assert told.skip_message is not None
-    assert f"Run {run_id[:8]} (sync_company of acme) is ended" in told.skip_message
+    skipped = sensor(dg.build_sensor_context(instance=world.instance))
+    assert isinstance(skipped, dg.SkipReason)
+    assert skipped.skip_message is not None
+    assert f"Run {run_id[:8]} (sync_company of acme) is ended" in skipped.skip_message
     assert status(world.instance, run_id) == FAILURE

@@ -204,7 +204,7 @@ def test_without_the_key_nothing_is_erased_and_nobody_is_read(world: World, monk
     assert "Set the former key" in "\n".join(world.failures(result))
 
 
-def test_the_run_that_was_told_addresses_is_deleted(world: World, with_key):
+def test_the_run_that_was_given_addresses_is_deleted(world: World, with_key):
     customer(world, "ann@example.com", "Ann Smith")
     result = erase(world, emails=["ann@example.com"], dry_run=False)
     run = world.instance.get_run_by_id(result.run_id)

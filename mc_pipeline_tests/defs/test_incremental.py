@@ -63,7 +63,7 @@ def records_read(world: World, model: str) -> int:
     )
 
 
-def test_a_run_told_to_reads_only_what_changed_and_tables_say_so(world: World):
+def test_a_run_asked_to_reads_only_what_changed_and_tables_say_so(world: World):
     partners = customers(world, 40)
     assert "all 4" in how(read(world, changes=False), "odoo_partners")
     world.odoo.edit_partner(partners[7], name="Grace Hopper")
@@ -85,7 +85,7 @@ def test_a_run_told_to_reads_only_what_changed_and_tables_say_so(world: World):
 
 
 @pytest.mark.parametrize("undo", ["nothing stored", "damaged", "incomplete", "another user"])
-def test_without_a_read_to_build_upon_everything_is_read_and_the_reason_told(
+def test_without_a_read_to_build_upon_everything_is_read_and_the_reason_reported(
     world: World, undo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     partners = customers(world, 12)

@@ -66,7 +66,9 @@ def opened(world: World) -> World:
     return world
 
 
-def test_an_unsubscribe_reaches_odoo_and_every_audience_in_one_run_and_a_return_lifts_it(opened: World):
+def test_an_unsubscribe_reaches_odoo_and_every_audience_in_one_run_and_a_return_removes_the_entry(
+    opened: World,
+):
     world = opened
     People(world.mailchimp.state).unsubscribe("retail1", ADA)
     result = run(world)
@@ -131,7 +133,7 @@ def test_old_opt_outs_wait_once_and_new_ones_never(world: World):
     assert is_out(world, "nobody@example.com"), "the comparison of everything finds that its address appeared"
 
 
-def test_an_odoo_that_may_not_be_written_holds_up_nothing_else(opened: World):
+def test_an_odoo_that_may_not_be_written_delays_nothing_else(opened: World):
     world = opened
     world.odoo.blacklist(GRACE)
     world.mailchimp.add_member("retail1", GRACE, "subscribed")

@@ -60,7 +60,7 @@ def test_an_opt_out_is_a_row_with_its_origin(world: World):
     )
 
 
-def test_an_audience_that_cannot_be_read_holds_up_no_other_and_is_said(world: World):
+def test_an_audience_that_cannot_be_read_delays_no_other_and_is_reported(world: World):
     people = members(world, ANN)
     world.mailchimp.add_member("wholesale1", BOB, last_changed=LONG_AGO)
     assert poll(world).success
@@ -164,7 +164,7 @@ def test_what_cannot_be_looked_at_turns_the_sensor_red_after_some_ticks(world: W
     assert json.loads(look(world, cursor).cursor or "")["failed"] == {}
 
 
-def test_who_is_due_in_an_audience_that_cannot_be_asked_requests_no_run_until_it_can(world: World):
+def test_somebody_who_is_due_in_an_audience_that_cannot_be_asked_requests_no_run_until_it_can(world: World):
     members(world, ANN)
     assert poll(world).success
     world.odoo.blacklist(ANN)

@@ -126,14 +126,16 @@ def test_v3_members_whose_contact_is_gone_stop_qualifying_and_the_list_says_what
         assert tags("retail1", f"{name}@example.com") == ["B2C", "VIP"], name
     with world.systems() as systems:
         acme = world.settings.companies["acme"]
-        told = {
+        stories = {
             name: tell_story(systems.ledger, acme, f"{name}@example.com").verdict
             for name in ("merged", "deleted", "moved", "hidden")
         }
-    assert told["merged"].startswith("Belongs in no audience: the contact was merged in Odoo")
-    assert told["deleted"].startswith("Belongs in no audience: the contact was deleted in Odoo")
-    assert told["moved"].startswith("Belongs in no audience: the contact belongs to another company")
-    assert told["hidden"].startswith("Nothing is known now: Odoo does not show the contact")
+    assert stories["merged"].startswith("Belongs in no audience: the contact was merged in Odoo")
+    assert stories["deleted"].startswith("Belongs in no audience: the contact was deleted in Odoo")
+    assert stories["moved"].startswith("Belongs in no audience: the contact belongs to another company")
+    assert stories["hidden"].startswith(
+        "Nothing is known now: the Odoo user is not allowed to see the contact"
+    )
 
     (order,) = world.odoo.search("sale.order", [("partner_id", "=", at["moved"])])
     assert excluded(world)[order] == ("other_company", "customer belongs to company Lumen")
@@ -221,15 +223,15 @@ def test_explain_says_that_a_customer_belongs_to_another_company(world: World):
     for key in ("lumen", "acme"):
         world.sync(key)
     with world.systems() as systems:
-        told = tell_story(systems.ledger, systems.settings.companies["acme"], "ada@example.com")
-    assert told.verdict == "Belongs in no audience: the contact belongs to another company in Odoo."
-    said = [step.sentence for step in told.chapters[0].steps if step.outcome == "other_company"]
+        story = tell_story(systems.ledger, systems.settings.companies["acme"], "ada@example.com")
+    assert story.verdict == "Belongs in no audience: the contact belongs to another company in Odoo."
+    said = [step.sentence for step in story.chapters[0].steps if step.outcome == "other_company"]
     assert [sentence.partition(":")[0] for sentence in said] == [
         f"Partner {theirs} is the customer of an order here, and belongs to company Lumen"
     ]
 
 
-def test_a_table_of_an_earlier_version_tells_of_no_customers_elsewhere(world: World):
+def test_a_table_of_an_earlier_version_reports_no_customers_elsewhere(world: World):
     customer(world, "ada@example.com")
     world.run(push=False)
     table = world.table("odoo_partners")

@@ -116,9 +116,9 @@ def test_mailchimp_follows_odoo_to_the_cent_through_refunds_and_cancellations(sh
     assert [checks[name].passed for name in (HOLDS, LEFT_OUT, BOOKS)] == [True, True, True]
     assert shop.differences() == {}
     assert (shop.kept(), shop.revenue()) == (131.7, 130.6)
-    told = metadata(result)
-    assert (told["orders_that_differ"], told["in_no_store"], told["mailchimp"]) == (0, 1.1, 130.6)
-    assert told["report"].count("data:image/svg+xml;base64,") == 1
+    shown = metadata(result)
+    assert (shown["orders_that_differ"], shown["in_no_store"], shown["mailchimp"]) == (0, 1.1, 130.6)
+    assert shown["report"].count("data:image/svg+xml;base64,") == 1
 
     shop.odoo.credit_invoice(invoice, quantity=0.5)
     shop.odoo.cancel_order(cancelled)
@@ -136,10 +136,10 @@ def test_mailchimp_follows_odoo_to_the_cent_through_refunds_and_cancellations(sh
     waiting = open_trouble("acme-store", "store", TroubleKind.WAITS)
     with Ledger.open() as ledger:
         ledger.troubles.report("acme", "order_push", "run", [waiting])
-    told = shop.command()
-    assert told.exit_code == 1
-    assert "Nothing differs in what was checked." in told.output
-    assert "Waits: The store acme-store waits." in " ".join(told.output.split())
+    shown = shop.command()
+    assert shown.exit_code == 1
+    assert "Nothing differs in what was checked." in shown.output
+    assert "Waits: The store acme-store waits." in " ".join(shown.output.split())
     with Ledger.open() as ledger:
         ledger.troubles.report("acme", "order_push", "run", [open_trouble("VIP", "tag", TroubleKind.BROKEN)])
     assert shop.command().exit_code == 0, "no figure depends on a tag"
@@ -180,7 +180,7 @@ def test_what_somebody_changed_in_mailchimp_is_found_and_put_right_by_the_next_s
     assert deleted in shop.held()
 
 
-def test_an_order_that_mailchimp_refuses_is_told_with_its_words(shop: Shop):
+def test_an_order_that_mailchimp_refuses_is_reported_with_its_words(shop: Shop):
     shop.order("ada@example.com", "Book", 50.0)
     shop.sync()
     refused = f"o{shop.order('grace@example.com', 'Pen', 20.0)}"

@@ -12,7 +12,7 @@ ORDERED = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
 HOLDS = "revenue_reconciliation/stores_match_odoo"
 
 
-def test_money_that_was_given_back_is_never_counted_whatever_became_of_its_person(world: World):
+def test_money_that_was_refunded_is_never_counted_whatever_became_of_its_person(world: World):
     odoo, mailchimp = world.odoo, world.mailchimp
     world.configure(
         "  acme:\n    odoo_company_id: 1\n    mailchimp: main\n    timezone: Europe/Paris\n"
@@ -139,7 +139,7 @@ def in_another_currency(world: World) -> None:
         systems.mailchimp(systems.company("acme")).ecommerce.add_store(body)
 
 
-def test_a_store_that_cannot_be_opened_holds_up_no_other_and_is_told_by_name(world: World):
+def test_a_store_that_cannot_be_opened_delays_no_other_and_is_reported_by_name(world: World):
     two_stores(world)
     in_another_currency(world)
     result = world.sync(in_trouble=True)

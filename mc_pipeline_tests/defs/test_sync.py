@@ -126,7 +126,7 @@ def test_one_company_never_sees_the_customers_of_another(world: World):
     assert set(world.mailchimp.statuses("second1")) == {f"of{second}@example.com"}
 
 
-def test_whoever_unsubscribed_bounced_or_was_archived_stays_so_while_their_name_is_kept(world: World):
+def test_anyone_who_unsubscribed_bounced_or_was_archived_stays_so_while_their_name_is_kept(world: World):
     before = {}
     for status in ("unsubscribed", "cleaned", "archived", "pending", "subscribed", "transactional"):
         email = f"{status}@example.com"
@@ -196,7 +196,7 @@ def test_clicking_the_push_alone_applies_a_plan_once_and_never_an_old_one(world:
     assert world.mailchimp.journal.writes == []
 
 
-def test_a_wrong_list_id_is_said_and_holds_up_no_other_audience(world: World):
+def test_a_wrong_list_id_is_reported_and_delays_no_other_audience(world: World):
     company = world.odoo.add_partner(name="Globex", is_company=True, email="info@globex.example.com")
     customer(world, "buyer@globex.example.com", parent_id=company)
     customer(world, "ada@example.com")

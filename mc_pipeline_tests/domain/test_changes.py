@@ -8,8 +8,8 @@ import pytest
 
 from mc_pipeline.digests import body_digest
 from mc_pipeline.domain.completeness import AudienceInDoubt
+from mc_pipeline.domain.plan.archiving import waiting_for_creations
 from mc_pipeline.domain.plan.plan import NOT_QUALIFYING_TAG, PLAN_COLUMNS, Completeness
-from mc_pipeline.domain.plan.stopped import waiting_for_creations
 from mc_pipeline.ledger import ConsentEvent
 from mc_pipeline.ledger.changed_addresses import ChangedAddress
 from mc_pipeline_tests.domain.audience_model import (
@@ -190,7 +190,7 @@ class TestNotTakenBack:
         assert words in detail
         assert "only the person can sign up again" in detail
 
-    def test_who_signed_up_again_gets_fields_like_everybody(self):
+    def test_somebody_who_signed_up_again_gets_fields_like_everybody(self):
         world = World(
             [Person(ADA)],
             one_member(Member("subscribed", fields={}), None),
@@ -737,7 +737,7 @@ class TestUnreadAudience:
         plan = World([CONSENTING], completeness=doubtful(UNREAD)).plan()
         assert plan["held_back_because"].tolist() == [UNKNOWN]
 
-    def test_who_was_a_member_of_an_unread_audience_is_left_alone(self):
+    def test_somebody_who_was_a_member_of_an_unread_audience_is_left_alone(self):
         """Nothing was read, so nothing is missing: neither created nor listed as removed by somebody."""
         ours = Audiences({}, {(WHOLESALE, ADA): THERE})
         decided = World([Person(ADA, audience="wholesale")], ours, completeness=doubtful(UNREAD)).decide()
@@ -805,7 +805,7 @@ class TestUnreadAudience:
         assert plan["held_back_because"].tolist() == [UNKNOWN]
 
     @pytest.mark.parametrize("audience", [UNREAD, GONE])
-    def test_who_was_archived_by_hand_in_an_unread_audience_is_subscribed_nowhere(self, audience):
+    def test_somebody_who_was_archived_by_hand_in_an_unread_audience_is_subscribed_nowhere(self, audience):
         ours = Audiences({}, {(WHOLESALE, ADA): Record(last_status="archived")})
         plan = World([CONSENTING], ours, completeness=doubtful(audience)).plan()
         assert brief(plan) == [("create", ADA, "transactional")]

@@ -44,7 +44,7 @@ def permits(world: World) -> list[list[str]]:
     return [json.loads(body)["marketing_permissions"] for body in rows["after_json"]]
 
 
-def test_whom_we_subscribed_on_evidence_gets_the_permission():
+def test_a_member_subscribed_on_evidence_gets_the_permission():
     assert permits(world()) == [["Email"]]
 
 
@@ -134,7 +134,7 @@ def test_each_purpose_is_judged_by_itself():
     assert permits(two) == [["Direct Mail"]]
 
 
-def test_whoever_moves_to_another_audience_is_not_given_it_again():
+def test_anyone_who_moves_to_another_audience_is_not_given_it_again():
     """Once in the whole company: it was given, and taken back, in the audience that Ann leaves."""
     moving = world()
     moving.apply(moving.plan())

@@ -30,7 +30,7 @@ def person(commercial: int, parent: int | None = None, tax_id: str = "") -> Reme
     return RememberedPartner(False, commercial, parent, tax_id)
 
 
-def told(record: CompanyRecord) -> tuple[bool, int, str]:
+def in_short(record: CompanyRecord) -> tuple[bool, int, str]:
     return record.is_company, record.commercial_partner_id, record.known_by
 
 
@@ -124,7 +124,7 @@ def told(record: CompanyRecord) -> tuple[bool, int, str]:
 def test_3_1_a_partner_is_what_it_was_until_its_own_tax_id_or_parent_changes(
     partners, memory, number, right
 ) -> None:
-    assert told(judge_company_records(partners, memory)[number]) == right
+    assert in_short(judge_company_records(partners, memory)[number]) == right
 
 
 def test_3_1_it_is_told_who_would_be_judged_otherwise_without_memory() -> None:
@@ -186,7 +186,7 @@ def test_3_1_an_upgrade_of_odoo_changes_nobody_who_was_known(tree, data) -> None
     # Record rules of the upgraded Odoo may hide somebody in between.
     shown = data.draw(st.sets(st.sampled_from(sorted(parents)), min_size=1))
     judged = judge_company_records(after(parents, tax_ids, shown), memory)
-    assert {number: told(each) for number, each in judged.items()} == {
+    assert {number: in_short(each) for number, each in judged.items()} == {
         number: (memory[number].is_company, memory[number].commercial_partner_id, MEMORY) for number in shown
     }
 

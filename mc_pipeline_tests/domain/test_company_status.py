@@ -18,9 +18,9 @@ from mc_pipeline.domain.company_status import (
     failure_sentences,
     first_line,
     found_in_run,
+    not_yet_reported,
     state_of,
     status_rows,
-    without_what_is_told,
     worst_of,
 )
 
@@ -114,9 +114,9 @@ def test_what_is_new_was_first_found_in_this_run(
     assert (row.new, row.of_this_run) == (is_new, is_of_this_run)
 
 
-def test_what_this_run_did_not_look_at_is_told_with_its_age():
+def test_what_this_run_did_not_look_at_is_reported_with_its_age():
     (row,) = rows(report(run_id=EARLIER, since=BEFORE, seen_at=BEFORE))
-    assert row.told == (
+    assert row.sentence_with_age == (
         "The audience retail cannot take its fields. (from the last run that looked, at 2026-11-28 19:50 UTC)"
     )
 
@@ -161,7 +161,7 @@ def test_two_faults_are_two_rows(other: Report):
     assert len(rows(report("retail"), other)) == 2
 
 
-def test_of_two_things_that_wait_none_is_told_within_the_other():
+def test_of_two_things_that_wait_none_is_reported_within_the_other():
     old = report("retail", kind=WAITS, code="old_opt_outs", sentence="2 people opted out long ago.")
     plan = report("plan", kind=WAITS, part="step", sentence="2 people opted out long ago. And a plan waits.")
     assert {row.place for row in rows(old, plan)} == {"retail", "plan"}
@@ -215,7 +215,7 @@ def test_a_step_may_name_its_cause_and_what_to_do():
     assert unnamed.what_to_do == "The next run tries again. If it fails again: mc-pipeline doctor acme."
 
 
-def test_a_blocking_check_is_told_in_its_own_words_and_not_as_a_step_that_failed():
+def test_a_blocking_check_is_reported_in_its_own_words_and_not_as_a_step_that_failed():
     blocked = FailedStep(step="audience_plan_checks", sentence="1 blocking asset check failed")
     (finding,) = found_in_run("acme", events(blocked, checks=(check(),)), ())["audience_plan_checks"]
     assert finding == Finding(
@@ -285,19 +285,19 @@ def test_a_run_is_red_for_what_it_found_broken_itself_and_for_nothing_else():
     ]
 
 
-def test_a_plan_that_somebody_tells_of_is_not_told_again():
+def test_a_plan_that_another_step_reports_is_not_reported_again():
     waiting = {
         plan: Finding(
             kind=WAITS, part="plan", place=plan, code="approval", sentence="", what_to_do="", owner=""
         )
         for plan in ("0123456789ab", "ba9876543210")
     }
-    told = report(kind=WAITS, sentence="12 people wait: mc-pipeline approve 0123456789ab")
+    plan_waits = report(kind=WAITS, sentence="12 people wait: mc-pipeline approve 0123456789ab")
     broken = report(kind=BROKEN, sentence="ba9876543210 cannot be read")
-    assert [each.place for each in without_what_is_told(waiting, [told, broken])] == ["ba9876543210"]
+    assert [each.place for each in not_yet_reported(waiting, [plan_waits, broken])] == ["ba9876543210"]
 
 
-def test_what_waits_of_a_plan_is_told_by_its_push_when_that_runs():
+def test_what_waits_of_a_plan_is_reported_by_its_push_when_that_runs():
     waits, leaks = check("within_guards", waits=True), check()
     found = found_in_run("acme", events(checks=(waits,)), {("audience_push", WAITS)})
     assert found["audience_plan_checks"] == []
@@ -319,7 +319,7 @@ def test_a_store_that_two_steps_did_not_look_at_is_one_row():
     ]
 
 
-def test_a_step_that_fails_beside_what_waits_is_told_too():
+def test_a_step_that_fails_beside_what_waits_is_reported_too():
     broke = failed("audience_plan_checks", "the ledger is locked")
     found = found_in_run("acme", events(broke, checks=(check("within_guards", waits=True),)), set())
     assert sorted(each.kind for each in found["audience_plan_checks"]) == [BROKEN, WAITS]

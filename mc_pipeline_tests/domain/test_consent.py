@@ -313,7 +313,7 @@ def test_one_blacklisted_partner_among_several_with_the_address_is_enough() -> N
     assert contact(built(partners, [order(1, 2)]), ADA)["status_for_new"] == ""
 
 
-def test_who_is_left_out_without_evidence_is_listed_and_stays_a_contact() -> None:
+def test_somebody_who_is_left_out_without_evidence_is_listed_and_stays_a_contact() -> None:
     settings = {"all": {"consent": {"mailing_list": "Newsletter", "without_evidence": "leave_out"}}}
     result = built([partner(1, ADA), partner(2, evidence=[subscription("person2@example.com")])],
                    [order(1, 1), order(2, 2)], company(settings))  # fmt: skip

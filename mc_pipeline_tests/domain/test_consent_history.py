@@ -24,7 +24,7 @@ class Event:
 
 
 @pytest.mark.parametrize(
-    ("event", "told", "known"),
+    ("event", "words", "known"),
     [
         (
             Event("opt_out", "person", "subscribed", "unsubscribed"),
@@ -116,6 +116,6 @@ class Event:
         (Event("something_new", "unknown", source=""), "something new by whom is unknown", ""),
     ],
 )
-def test_an_event_is_told_in_words(event: Event, told: str, known: str) -> None:
-    assert what_happened(event) == told
+def test_an_event_is_put_into_words(event: Event, words: str, known: str) -> None:
+    assert what_happened(event) == words
     assert how_it_is_known(event) == known

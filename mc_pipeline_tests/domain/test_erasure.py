@@ -56,7 +56,7 @@ def test_a_pseudonym_holds_nothing_of_the_address(email):
         ("{}", set()),
     ],
 )
-def test_every_address_that_a_text_tells_is_found(text, expected):
+def test_every_address_that_a_text_contains_is_found(text, expected):
     assert expected <= set(addresses_in(text))
     assert bool(expected) == bool(set(addresses_in(text)))
 

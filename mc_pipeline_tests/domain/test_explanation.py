@@ -61,7 +61,9 @@ def test_every_failed_condition_of_every_rule_is_named() -> None:
         (partner(1, active=False), "archived"),
     ],
 )
-def test_who_is_left_out_is_told_the_reason_that_the_table_gives(row: dict[str, Any], outcome: str) -> None:
+def test_somebody_who_is_left_out_sees_the_reason_that_the_table_gives(
+    row: dict[str, Any], outcome: str
+) -> None:
     decision = decided([row], [order(1, 1)])
     explained = explain_partner(decision, 1)
     assert ("set aside", outcome) in [(step.step, step.outcome) for step in explained]
@@ -96,15 +98,15 @@ def test_no_sentence_carries_personal_data() -> None:
     assert "secret" not in " ".join(step.sentence + step.outcome for step in explained).lower()
 
 
-def test_3_1_a_company_known_from_before_the_upgrade_of_odoo_is_told_as_such() -> None:
+def test_3_1_a_company_known_from_before_the_upgrade_of_odoo_is_reported_as_such() -> None:
     memory = {"company_known_by": "memory", "differs_without_memory": True}
     partners = [
         company_partner(1, None, **memory),
         partner(2, SHARED, parent_id=1, **{**memory, "differs_without_memory": False}),
     ]
     explained = explain_contact(decided(partners, [order(1, 2)], company(B2B_AND_B2C)), SHARED)
-    told = {step.sentence: step.outcome for step in explained if step.step == "company or person"}
-    assert told == {
+    outcomes = {step.sentence: step.outcome for step in explained if step.step == "company or person"}
+    assert outcomes == {
         "Partner 2 is a person whose commercial partner is 1, known from before the upgrade of Odoo: its tax "
         "id and parent are as they were.": "person",
         "Partner 1 is a company, known from before the upgrade of Odoo: its tax id and parent are as they "
@@ -119,7 +121,7 @@ def test_3_1_a_company_known_from_before_the_upgrade_of_odoo_is_told_as_such() -
         ("company_if", "by company_if of the settings"),
     ],
 )
-def test_3_1_by_what_a_new_partner_is_a_company_is_told(known_by: str, because: str) -> None:
+def test_3_1_by_what_a_new_partner_is_a_company_is_reported(known_by: str, because: str) -> None:
     explained = explain_contact(
         decided([company_partner(1, company_known_by=known_by)], [order(1, 1)]), "person1@example.com"
     )

@@ -27,7 +27,7 @@ def said(plan_rows, *, connected=(), automations=None, first_load=()):
         (rows("create", 9, status="subscribed", held_back_because="Odoo was not read completely"), None),
     ],
 )
-def test_a_welcome_automation_mails_whoever_becomes_subscribed(part, expected):
+def test_a_welcome_automation_mails_anyone_who_becomes_subscribed(part, expected):
     found = said(plan(part), connected={"retail"})
     assert found == ({} if expected is None else {"retail": expected})
 

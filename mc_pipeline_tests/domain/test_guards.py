@@ -157,7 +157,7 @@ def test_a_store_is_not_filled_before_a_person_approves_though_its_audience_is_a
     assert report.sentence == "Needs approval: retail: first load."
 
 
-def test_a_guard_that_tripped_in_an_audience_is_not_told_again_of_all_of_them():
+def test_a_guard_that_tripped_in_an_audience_is_not_reported_again_of_all_of_them():
     removed = plan(rows("archive", 9), rows("create", 30, status="transactional", cause="new_contact"))
     report = evaluate_guards(removed, SIZES, GUARDS, opened_audiences=OPENED)
     assert [(guard.name, guard.audience) for guard in report.tripped] == [

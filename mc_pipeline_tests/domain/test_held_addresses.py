@@ -126,7 +126,7 @@ _NIGHTS = st.lists(st.dictionaries(st.integers(1, 4), _EMAILS, min_size=1), min_
 
 
 @given(nights=_NIGHTS, who=st.integers(1, 4), night=st.integers(0, 5))
-def test_6_3_whoever_opted_out_is_out_under_the_last_address_whatever_others_did(
+def test_6_3_anyone_who_opted_out_is_out_under_the_last_address_whatever_others_did(
     nights: list[dict[int, str]], who: int, night: int
 ) -> None:
     """The opt-out of a person, at a moment when they had an address by themselves or with others."""

@@ -1,4 +1,4 @@
-"""From kept revenue to the books: every kind of gap has its own column, and nothing else is left."""
+"""From kept revenue to the general ledger: every kind of gap has its own column, and nothing else is left."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -149,7 +149,7 @@ def test_goods_booked_elsewhere_than_on_income_are_not_in_the_books():
     assert "books" not in found
 
 
-def test_entries_without_a_document_are_told_by_where_they_come_from():
+def test_entries_without_a_document_are_reported_by_where_they_come_from():
     entries = [("2024-06", "point_of_sale", 300.0), ("2024-08", "other_entries", -5.0)]
     found = bridged(*one_order(), [], entries)
     assert found["2024-06"]["point_of_sale"] == 300.0

@@ -17,7 +17,7 @@ from mc_pipeline.domain.consent.opt_out_notes import (
 WHEN = datetime(2026, 11, 30, 14, 5, 59, tzinfo=UTC)
 
 
-def told(kind: NoteKind, language: str = "en_US", **other: object) -> str:
+def english(kind: NoteKind, language: str = "en_US", **other: object) -> str:
     values = {"audience": "retail", "company": "ACME UK", "occurred_at": WHEN, **other}
     return sentence(OptOutNote(kind, **values), language)  # type: ignore[arg-type]
 
@@ -76,7 +76,7 @@ def test_an_event_and_its_origin_are_a_kind_of_note(event: str, origin: str, kin
     ],
 )
 def test_the_note_says_which_audience_which_kind_and_when(kind: NoteKind, text: str):
-    assert told(kind) == text
+    assert english(kind) == text
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_the_note_says_which_audience_which_kind_and_when(kind: NoteKind, text: 
     ],
 )  # fmt: skip
 def test_the_note_is_in_the_language_of_the_odoo_user_or_in_english(language: str, begins: str):
-    assert told(NoteKind.UNSUBSCRIBED, language).startswith(begins)
+    assert english(NoteKind.UNSUBSCRIBED, language).startswith(begins)
 
 
 @pytest.mark.parametrize("language", SENTENCES)
@@ -104,7 +104,7 @@ def test_every_language_has_a_sentence_of_its_own_for_every_kind(language: str):
 
 def test_a_time_of_another_zone_is_said_in_utc():
     tokyo = WHEN.astimezone(timezone(timedelta(hours=9)))
-    assert "2026-11-30 14:05 UTC" in told(NoteKind.BOUNCED, occurred_at=tokyo)
+    assert "2026-11-30 14:05 UTC" in english(NoteKind.BOUNCED, occurred_at=tokyo)
 
 
 def test_names_with_the_special_letters_of_html_are_shown_as_they_are():

@@ -27,7 +27,7 @@ def test_each_person_counts_once_by_what_came_of_it(action, outcome, counts):
     assert (numbers.carried, numbers.waiting, numbers.missing) == counts
 
 
-def test_the_sentence_tells_what_waits_and_what_is_missing():
+def test_the_sentence_says_what_waits_and_what_is_missing():
     outcomes = ["held_back"] * 26 + ["applied"] * 4 + ["deferred"]
     rows = pd.DataFrame({"action": "opt_out", "outcome": outcomes})
     assert carried_numbers(rows).said == "4 applied to Odoo, 26 wait for approval, 1 not in Odoo yet"

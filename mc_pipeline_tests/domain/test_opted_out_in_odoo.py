@@ -41,25 +41,25 @@ def is_out(*carried: Carried, active: bool = False, standing: bool = False, unti
     return bool(found)
 
 
-def test_whoever_is_in_the_blacklist_or_was_said_to_be_out_since_is_out():
+def test_anyone_who_is_in_the_blacklist_or_was_said_to_be_out_since_is_out():
     assert is_out(active=True)
     assert is_out(standing=True)
     assert not is_out()
 
 
 @pytest.mark.parametrize(("at", "out"), [(BEFORE, False), (AFTER, True)])
-def test_what_was_carried_for_everybody_counts_until_the_blacklist_shows_it(at: datetime, out: bool):
+def test_what_was_applied_for_everybody_counts_until_the_blacklist_shows_it(at: datetime, out: bool):
     assert is_out(Carried(at)) is out
     assert not is_out(Carried(at, settled=False))
 
 
 @pytest.mark.parametrize("at", [BEFORE, AFTER])
-def test_what_was_carried_for_this_company_alone_never_shows_in_the_blacklist_and_counts(at: datetime):
+def test_what_was_applied_for_this_company_alone_never_shows_in_the_blacklist_and_counts(at: datetime):
     assert is_out(Carried(at, scope="company"))
     assert not is_out(Carried(at, scope="company", company="other"))
 
 
-def test_the_last_act_counts_and_what_is_carried_after_the_plan_is_made_does_not():
+def test_the_last_act_counts_and_what_is_applied_after_the_plan_is_made_does_not():
     out, back = Carried(BEFORE, scope="company"), Carried(AFTER, "lift", scope="company")
     assert not is_out(out, back)
     assert is_out(out, back, until=READ)

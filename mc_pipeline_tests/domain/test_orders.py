@@ -522,7 +522,7 @@ def test_8_3_an_order_whose_delivery_was_sold_by_a_credit_note_has_nothing_left_
         ([document(1, INVOICE, ([11], 1500.0, 0.0)), document(2, INVOICE, ([11], -500.0, 0.0))], 1000.0),
     ],
 )
-def test_8_1_what_an_invoice_holds_below_zero_is_given_back(documents, left):
+def test_8_1_what_an_invoice_holds_below_zero_is_refunded(documents, left):
     result = kept([sale(1, GOODS)], [GOODS], *documents)
     assert result["kept_untaxed"] == left
 

@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from mc_pipeline.domain.consent.origin import Act, act_of_activity, act_of_webhook, origin_of, tells_the_same
+from mc_pipeline.domain.consent.origin import (
+    Act,
+    act_of_activity,
+    act_of_webhook,
+    origin_of,
+    reports_the_same,
+)
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
@@ -122,13 +128,13 @@ def test_an_origin_is_what_the_last_act_proves(change: Change, acts: list[Act], 
     assert found.because
 
 
-def test_the_order_in_which_acts_are_told_does_not_matter() -> None:
+def test_the_order_in_which_acts_are_reported_does_not_matter() -> None:
     acts = [entry("unsub", minutes(-9), is_admin_unsubscribed=True), hook("subscribe", "user")]
     assert origin_of(Change(BACK), acts) == origin_of(Change(BACK), acts[::-1])
 
 
 @pytest.mark.parametrize("kind", ["profile", "upemail", "campaign", "sms_subscribe"])
-def test_a_webhook_about_something_else_tells_of_no_act(kind: str) -> None:
+def test_a_webhook_about_something_else_reports_no_act(kind: str) -> None:
     assert act_of_webhook(kind, "", "user", fired_at=NOON, received_at=NOON) is None
 
 
@@ -142,7 +148,7 @@ def test_a_webhook_about_something_else_tells_of_no_act(kind: str) -> None:
         {},
     ],
 )
-def test_an_activity_that_says_nothing_certain_about_a_status_tells_of_no_act(fields: dict[str, Any]) -> None:
+def test_an_activity_that_says_nothing_certain_about_a_status_reports_no_act(fields: dict[str, Any]) -> None:
     assert act_of_activity(fields) is None
 
 
@@ -173,5 +179,5 @@ def test_a_delivery_and_an_event_are_the_same_happening_when_their_times_allow_i
 ) -> None:
     act = act_of_webhook("unsubscribe", "unsub", "user", fired_at=fired_at, received_at=NOON)
     assert act is not None
-    assert tells_the_same(act, OUT, occurred_at) is same
-    assert not tells_the_same(act, "archived", occurred_at)
+    assert reports_the_same(act, OUT, occurred_at) is same
+    assert not reports_the_same(act, "archived", occurred_at)

@@ -9,7 +9,6 @@ from mc_pipeline.domain.contacts.people import (
     judge_partners,
     orders_bound_to_customer,
     orders_by_invoice_address,
-    total_of,
 )
 from mc_pipeline.domain.errors import RuleError
 from mc_pipeline_tests.domain.odoo_rows import (
@@ -120,8 +119,9 @@ def test_2_2_the_total_is_what_was_kept_after_credit_notes_and_a_fully_refunded_
 def test_2_2_before_credit_notes_are_read_the_total_is_what_was_ordered() -> None:
     partners = judge_partners(partners_table([partner(1)]))
     orders = orders_table([order(1, 1, 100, kept_untaxed_company=40.0)])
-    assert total_of(attribute_orders(partners, orders)) == 40
-    assert total_of(attribute_orders(partners, orders.drop(columns="kept_untaxed_company"))) == 100
+    assert attribute_orders(partners, orders)["kept_units"].sum() == 40 * 10_000
+    in_full = attribute_orders(partners, orders.drop(columns="kept_untaxed_company"))
+    assert in_full["kept_units"].sum() == 100 * 10_000
 
 
 def test_2_2_an_order_credited_with_more_than_it_asked_takes_nothing_from_another() -> None:
@@ -269,7 +269,7 @@ OWN_COMPANY = [
 
 
 @pytest.mark.parametrize(("values", "reason"), NEVER)
-def test_2_4_who_is_no_customer_by_nature_is_no_contact_even_with_an_order(
+def test_2_4_somebody_who_is_no_customer_by_nature_is_no_contact_even_with_an_order(
     values: dict[str, Any], reason: str
 ) -> None:
     result = built([*OWN_COMPANY, partner(1, **values)], [order(1, 1)])

@@ -178,7 +178,7 @@ def test_amounts_in_another_currency_are_not_added_to_euros():
     assert by_month(rows, 2)["mailchimp_goods"].tolist() == [0.0]
 
 
-def test_what_the_last_push_said_of_an_order_that_differs_is_told_without_addresses():
+def test_what_the_last_push_said_of_an_order_that_differs_is_reported_without_addresses():
     said = {
         "store_id": "s", "audience": "retail", "order_id": 1, "foreign_order_id": "o1", "month": "2024-06",
         "operation": "create", "because": "", "outcome": "rejected",
@@ -381,8 +381,8 @@ def test_what_stays_in_a_store_though_due_no_more_is_a_difference_unless_it_is_r
     assert rows["differs_because"].tolist() == ["", NOT_DUE if differently else LEFT_ALONE]
     assert differs(rows).any() == differently
     (month,) = by_month(rows, 2).to_dict("records")
-    told = (month["left_alone"], month["difference"], month["orders_differing"])
-    assert told == ((0.0, 105.0, 1) if differently else (105.0, 0.0, 0))
+    figures = (month["left_alone"], month["difference"], month["orders_differing"])
+    assert figures == ((0.0, 105.0, 1) if differently else (105.0, 0.0, 0))
 
 
 def test_what_is_due_and_missing_is_a_difference_whatever_the_push_waits_for():

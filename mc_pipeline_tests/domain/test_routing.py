@@ -211,7 +211,7 @@ def test_3_2_the_audience_that_is_marked_restrictive_wins(
     assert (joint.audience, joint.conflict) == (audience, conflict)
 
 
-def test_3_2_it_is_told_why_the_restrictive_audience_wins() -> None:
+def test_3_2_it_is_reported_why_the_restrictive_audience_wins() -> None:
     partners = [company_partner(1, None), partner(2, SHARED, parent_id=1), partner(3, SHARED)]
     orders = [order(1, 2), order(2, 3)]
     marked = {key: {"when": rule, "restrictive": key == "retail"} for key, rule in B2B_AND_B2C.items()}

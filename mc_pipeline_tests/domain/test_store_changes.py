@@ -343,7 +343,7 @@ CANCELLED = {**without_revenue(BOTH), "cancelled_at_foreign": "2026-02-01T00:00:
         ({}, BOTH, False),
     ],
 )
-def test_an_order_was_given_back_when_the_store_holds_more_of_any_part_than_is_kept(held, kept, given_back):
+def test_an_order_was_refunded_when_the_store_holds_more_of_any_part_than_is_kept(held, kept, given_back):
     assert is_given_back(held, kept) is given_back
 
 

@@ -223,10 +223,10 @@ def test_lines_without_a_product_are_each_a_product_by_their_text():
     """Possible from Odoo 19.4 on: two texts never fall together, one text is the same thing everywhere."""
     said = ["Work by the hour", "Work  by the\nhour ", 'A "quoted" text', "Server set-up"]
     lines = [line(11 + n, 1, 1.0, product_id=None, name=text) for n, text in enumerate(said)]
-    told = json.loads(one(*lines)["lines_json"])
-    assert not any("title" in each for each in told), "a text may hold a person's name"
-    identities = [each["product_id"] for each in told]
-    assert [each["product_variant_id"] for each in told] == identities
+    lines_sent = json.loads(one(*lines)["lines_json"])
+    assert not any("title" in each for each in lines_sent), "a text may hold a person's name"
+    identities = [each["product_id"] for each in lines_sent]
+    assert [each["product_variant_id"] for each in lines_sent] == identities
     assert identities[0] == identities[1]
     assert len(set(identities)) == 3
     for identity in identities:

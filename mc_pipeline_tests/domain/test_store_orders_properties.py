@@ -232,7 +232,7 @@ def line_id(order: int, part: str) -> int:
     return (order + 1) * 10 + (9 if part == ADVANCE else PARTS.index(part))
 
 
-def told_to_the_store(story: Story) -> Any:
+def sent_to_the_store(story: Story) -> Any:
     orders, lines = [], []
     for number, order in enumerate(story.orders):
         own = [
@@ -296,7 +296,7 @@ def _settled_in(story: Story, each: Document) -> int:
 @settings(max_examples=20)
 @given(stories())
 def test_a_store_holds_what_the_moves_left_and_never_less_than_nothing(story: Story):
-    rows = told_to_the_store(story)
+    rows = sent_to_the_store(story)
     found: dict[str, int] = defaultdict(int)
     expected: dict[str, int] = defaultdict(int)
     for order, left in zip(story.orders, left_of(story), strict=True):

@@ -81,7 +81,7 @@ def test_accounts_do_not_share_connections(ledger: Ledger) -> None:
         assert sum(ledger.connections.held("second").values()) == 1
 
 
-def test_idle_connections_are_given_back(ledger: Ledger) -> None:
+def test_idle_connections_are_returned(ledger: Ledger) -> None:
     slots = ledger.connections.slots("main", 4, "run-1", times=QUICK)
     with slots.slot(), slots.slot():
         pass
@@ -234,9 +234,9 @@ def test_processes_together_never_hold_more_than_the_maximum(ledger_url: str) ->
             while not all(output.done() for output in outputs):
                 most = max(most, sum(watching.connections.held("main").values()))
                 done.wait(0.005)
-            told = [output.result()[0] for output in outputs]
+            marks = [output.result()[0] for output in outputs]
         assert [process.returncode for process in processes] == [0, 0]
-        assert [text.count("+") for text in told] == [20, 20]
+        assert [text.count("+") for text in marks] == [20, 20]
         assert 1 <= most <= 3
         assert watching.connections.held("main") == {}
 

@@ -67,18 +67,18 @@ def use(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_is_told_with_what_to_do_and_left_as_it_is(tmp_path: Path, damage: str) -> None:
+def test_damage_is_reported_with_what_to_do_and_left_as_it_is(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "ledger.db"
     use(path)
     change, said = DAMAGES[damage]
     change(path)
     with pytest.raises(LedgerError) as refusal:
         use(path)
-    told = str(refusal.value)
-    assert said in told
-    assert str(path) in told
-    assert BACKUP in told or "newer version" in told
-    assert "MC_PIPELINE_DATABASE_URL" not in told, "it is not the address that is wrong"
+    message = str(refusal.value)
+    assert said in message
+    assert str(path) in message
+    assert BACKUP in message or "newer version" in message
+    assert "MC_PIPELINE_DATABASE_URL" not in message, "it is not the address that is wrong"
     with pytest.raises(LedgerError, match=r"\S"):
         use(path)
 

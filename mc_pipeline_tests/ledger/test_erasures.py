@@ -48,10 +48,10 @@ def test_no_table_with_an_address_is_forgotten():
         assert {*personal.addresses, *personal.about} >= ADDRESS_COLUMNS & set(columns.keys())
         if personal.is_state:
             continue
-        told = {column.name for column in columns if isinstance(column.type, Text)}
+        text_columns = {column.name for column in columns if isinstance(column.type, Text)}
         kept = {
             column
-            for column in told - set(personal.about) - set(personal.addresses)
+            for column in text_columns - set(personal.about) - set(personal.addresses)
             if column.endswith("_json") or column.startswith("name_")
         }
         assert kept == set(), f"{name} keeps {kept}"
@@ -87,7 +87,7 @@ def test_nothing_of_the_person_stays_and_the_history_does(ledger, lease):
     assert ledger.erasures.traces("ann@example.com") == {}
 
 
-def test_an_event_told_again_after_an_erasure_can_be_erased_again(ledger):
+def test_an_event_reported_again_after_an_erasure_can_be_erased_again(ledger):
     for _ in range(2):
         ledger.consent.record([opt_out()])
         ledger.erasures.forget("ann@example.com", "erased:1")
@@ -169,7 +169,7 @@ def test_what_is_recorded_after_an_erasure_is_forgotten_again(ledger):
     assert ledger.erasures.forget_again(pseudonyms.get) == 0
 
 
-def test_what_has_to_be_carried_keeps_the_address_and_the_rest_does_not(ledger):
+def test_what_has_to_be_applied_keeps_the_address_and_the_rest_does_not(ledger):
     ledger.consent.record([opt_out()])
     ledger.standing_opt_outs.say(
         [StandingOptOut(company="acme", email="ann@example.com", cause=BLACKLISTED, said_at=START)], ["list1"]

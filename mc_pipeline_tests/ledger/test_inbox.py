@@ -82,7 +82,7 @@ def test_a_delivery_is_committed_before_it_is_answered(ledger: Ledger, ledger_ur
         assert another_process.inbox.count_waiting(["list1"]) == 1
 
 
-def test_whoever_is_erased_is_not_in_the_inbox(ledger: Ledger) -> None:
+def test_anyone_who_is_erased_is_not_in_the_inbox(ledger: Ledger) -> None:
     ledger.inbox.keep(a_delivery())
     ledger.inbox.keep(a_delivery(type="upemail", email="old@example.com", new_email="ann@example.com"))
     ledger.inbox.keep(a_delivery(contact_id="c2", email="bob@example.com"))

@@ -246,7 +246,7 @@ def test_tags_are_those_that_we_added_and_did_not_remove(ledger: Ledger, lease: 
     assert the_record(ledger)["tags"] == []
 
 
-def test_archived_by_us_is_told_from_archived_already(ledger: Ledger, lease: Lease) -> None:
+def test_archived_by_us_is_distinguished_from_archived_already(ledger: Ledger, lease: Lease) -> None:
     send(ledger, lease, an_intent())
     send(ledger, lease, an_intent("archive"), "unchanged")
     assert not the_record(ledger)["archived_by_us"]
@@ -309,8 +309,8 @@ def test_a_changed_email_moves_the_record_and_keeps_its_history(
     assert (record["created_by_us"], record["tags"], record["partner_id"]) == (True, ["VIP"], 7)
     assert json.loads(record["sent_json"]) == {"merge_fields": {"FNAME": "Ann", "LNAME": "Other"}}
     for address in ("ann@example.com", "anna@example.com"):
-        told = [(entry.email, entry.what) for entry in ledger.members.history(address)]
-        assert told == [
+        happened = [(entry.email, entry.what) for entry in ledger.members.history(address)]
+        assert happened == [
             ("ann@example.com", "create"),
             ("ann@example.com", "tag"),
             ("ann@example.com", "change_email"),

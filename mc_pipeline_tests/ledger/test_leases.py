@@ -123,7 +123,7 @@ def test_waking_up_late_does_not_free_the_lease_of_the_successor(ledger: Ledger,
         ledger.intents.record("acme", awake.fence, "run-2", [an_intent()])
 
 
-def test_a_lease_that_was_given_back_allows_no_more_writes(ledger: Ledger) -> None:
+def test_a_lease_that_was_released_allows_no_more_writes(ledger: Ledger) -> None:
     with ledger.leases.hold("acme", "run-1") as lease:
         pass
     with pytest.raises(LeaseLostError, match="released"):

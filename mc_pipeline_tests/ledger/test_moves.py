@@ -34,7 +34,7 @@ def changes(ledger: Ledger) -> list[tuple[str, str]]:
     return [(each.former, each.email) for each in ledger.changed_addresses.open("acme")]
 
 
-def told(ledger: Ledger, email: str) -> list[tuple[str, str]]:
+def events_of(ledger: Ledger, email: str) -> list[tuple[str, str]]:
     return [(event.event, event.origin) for event in ledger.consent.events(email=email)]
 
 
@@ -45,7 +45,7 @@ def test_the_record_goes_along_and_the_former_address_has_not_vanished(ledger: L
     assert changes(ledger) == [(ANN, NEW)]
     assert ledger.members.absent("acme").empty
     assert the_record(ledger, NEW)["last_status"] == "subscribed"
-    assert told(ledger, NEW) == told(ledger, ANN) == []
+    assert events_of(ledger, NEW) == events_of(ledger, ANN) == []
 
 
 def test_addresses_passed_round_at_once_keep_each_contact_with_its_record(
@@ -76,9 +76,9 @@ def test_another_contact_at_the_former_address_is_a_record_of_its_own(ledger: Le
     read(ledger, clock, (ANN, "c1", "subscribed"))
     read(ledger, clock, (NEW, "c1", "subscribed"), (ANN, "c9", "subscribed"))
     read(ledger, clock, (NEW, "c1", "subscribed"), (ANN, "c9", "unsubscribed"))
-    assert told(ledger, NEW) == []
+    assert events_of(ledger, NEW) == []
     read(ledger, clock, (NEW, "c1", "cleaned"), (ANN, "c9", "unsubscribed"))
-    assert told(ledger, ANN) == [("opt_out", "unknown")], "the bounce is the other contact's"
+    assert events_of(ledger, ANN) == [("opt_out", "unknown")], "the bounce is the other contact's"
 
 
 @pytest.mark.parametrize("at_once", [True, False])
@@ -90,7 +90,7 @@ def test_who_had_the_former_address_and_is_gone_holds_no_opt_out_back(
     if not at_once:
         read(ledger, clock, (NEW, "c1", "subscribed"))
     read(ledger, clock, (NEW, "c1", "unsubscribed"))
-    assert told(ledger, ANN) == [("opt_out", "unknown")]
+    assert events_of(ledger, ANN) == [("opt_out", "unknown")]
 
 
 @pytest.mark.parametrize(
@@ -112,8 +112,8 @@ def test_a_record_at_the_former_address_is_another_members_unless_it_is_stale(
     with ledger._database.write() as connection:
         connection.execute(update(member).where(member.c.email == ANN).values(left))
     ledger.consent.record([replace(_event(NEW, "opt_out", "person", hours=4), list_id="list1")])
-    assert told(ledger, NEW) == [("opt_out", "person")]
-    assert told(ledger, ANN) == ([("opt_out", "person")] if is_carried else [])
+    assert events_of(ledger, NEW) == [("opt_out", "person")]
+    assert events_of(ledger, ANN) == ([("opt_out", "person")] if is_carried else [])
 
 
 @pytest.mark.parametrize("status", ["unsubscribed", "cleaned"])
@@ -126,7 +126,7 @@ def test_an_opt_out_of_the_present_address_is_one_of_the_former(
         read(ledger, clock, (NEW, "c1", "subscribed"))
     read(ledger, clock, (NEW, "c1", status))
     event = {"unsubscribed": "opt_out", "cleaned": "clean"}[status]
-    assert told(ledger, NEW) == told(ledger, ANN) == [(event, "unknown")]
+    assert events_of(ledger, NEW) == events_of(ledger, ANN) == [(event, "unknown")]
     assert set(ledger.due_in_odoo.due("acme")) == {ANN, NEW}
 
 
@@ -139,8 +139,8 @@ def test_an_opt_out_that_stands_is_inherited_and_one_that_was_taken_back_is_not(
     ledger.consent.record([_event(BEN, "subscribe", "person", hours=3)])
     clock.pass_time(hours=3)
     read(ledger, clock, (NEW, "c1", "subscribed"), (NEWER, "c2", "subscribed"))
-    assert told(ledger, NEW) == [("opt_out", "unknown")]
-    assert told(ledger, NEWER) == []
+    assert events_of(ledger, NEW) == [("opt_out", "unknown")]
+    assert events_of(ledger, NEWER) == []
 
 
 @pytest.mark.parametrize("by_webhook", [True, False])
@@ -170,7 +170,7 @@ def test_an_opt_out_that_we_made_is_inherited_as_ours_and_asks_for_nothing_in_od
         ledger.members.record_change_of_address("acme", "list1", BEN, NEW, clock(), contact_id="c2")
     else:
         read(ledger, clock, (NEW, "c2", "subscribed"))
-    assert told(ledger, NEW) == [("opt_out", inherited)]
+    assert events_of(ledger, NEW) == [("opt_out", inherited)]
     assert ledger.consent.ever_opted_out([NEW]) == {NEW}
     assert set(ledger.due_in_odoo.due("acme")) & {NEW} == due
     assert {event.email for event in ledger.consent.opt_outs_and_returns()} & {NEW} == due
@@ -217,10 +217,10 @@ def test_our_own_rename_is_none(ledger: Ledger, clock: Clock, lease: Lease, sett
 
 def test_a_webhook_and_a_read_tell_one_change(ledger: Ledger, clock: Clock) -> None:
     read(ledger, clock, (ANN, "c1", "subscribed"))
-    told_at = clock.pass_time(minutes=5)
+    reported_at = clock.pass_time(minutes=5)
     read(ledger, clock, (NEW, "c1", "subscribed"))
     for contact in (None, "c1"):
-        ledger.members.record_change_of_address("acme", "list1", ANN, NEW, told_at, contact_id=contact)
+        ledger.members.record_change_of_address("acme", "list1", ANN, NEW, reported_at, contact_id=contact)
     assert changes(ledger) == [(ANN, NEW)]
     assert [entry.what for entry in ledger.members.history(ANN)] == ["address changed in Mailchimp"]
 
@@ -266,7 +266,7 @@ def test_what_ended_concerns_nobody_any_more(ledger: Ledger, clock: Clock) -> No
     read(ledger, clock, (NEW, "c1", "subscribed"))
     ledger.changed_addresses.end([each.id for each in ledger.changed_addresses.open("acme")])
     read(ledger, clock, (NEW, "c1", "unsubscribed"))
-    assert told(ledger, ANN) == []
+    assert events_of(ledger, ANN) == []
     assert changes(ledger) == []
 
 

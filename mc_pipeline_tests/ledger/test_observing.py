@@ -31,14 +31,23 @@ def test_a_changed_status_is_an_event_of_unknown_origin(
         "acme", observed(("ann@example.com", status), at=changed_at), True, seen_at
     )
     assert summary.events == {event: 1}
-    [told] = ledger.consent.events(email="ann@example.com")
-    assert (told.event, told.origin, told.status_from, told.status_to) == (
+    [event_recorded] = ledger.consent.events(email="ann@example.com")
+    assert (
+        event_recorded.event,
+        event_recorded.origin,
+        event_recorded.status_from,
+        event_recorded.status_to,
+    ) == (
         event,
         "unknown",
         "subscribed",
         status,
     )
-    assert (told.occurred_at, told.seen_at, told.audience) == (changed_at, seen_at, "retail")
+    assert (event_recorded.occurred_at, event_recorded.seen_at, event_recorded.audience) == (
+        changed_at,
+        seen_at,
+        "retail",
+    )
 
 
 @pytest.mark.parametrize(
@@ -49,10 +58,15 @@ def test_the_first_sight_of_an_old_audience_tells_who_opted_out_before(
 ) -> None:
     old = START - timedelta(days=900)
     ledger.members.observe("acme", observed(("ann@example.com", status), at=old), True, clock())
-    [told] = ledger.consent.events(email="ann@example.com")
-    assert (told.event, told.origin, told.status_from, told.occurred_at) == (event, "unknown", "", old)
-    assert told.evidence is not None
-    assert told.evidence["first_seen"] is True
+    [event_recorded] = ledger.consent.events(email="ann@example.com")
+    assert (
+        event_recorded.event,
+        event_recorded.origin,
+        event_recorded.status_from,
+        event_recorded.occurred_at,
+    ) == (event, "unknown", "", old)
+    assert event_recorded.evidence is not None
+    assert event_recorded.evidence["first_seen"] is True
 
 
 @pytest.mark.parametrize("status", ["subscribed", "transactional", "pending"])
@@ -71,15 +85,15 @@ def test_the_first_sight_of_anybody_else_tells_nothing(ledger: Ledger, clock: Cl
         ("N/A", "opt_out"),
     ],
 )
-def test_a_complaint_is_told_from_an_opt_out_by_its_reason(
+def test_a_complaint_is_distinguished_from_an_opt_out_by_its_reason(
     ledger: Ledger, clock: Clock, reason: str, event: str
 ) -> None:
     rows = observed(("ann@example.com", "unsubscribed"), unsubscribe_reason=reason)
     ledger.members.observe("acme", rows, True, clock())
-    [told] = ledger.consent.events(email="ann@example.com")
-    assert told.event == event
-    assert told.evidence is not None
-    assert told.evidence["unsubscribe_reason"] == reason
+    [event_recorded] = ledger.consent.events(email="ann@example.com")
+    assert event_recorded.event == event
+    assert event_recorded.evidence is not None
+    assert event_recorded.evidence["unsubscribe_reason"] == reason
     assert ledger.consent.ever_opted_out() == {"ann@example.com"}
 
 
@@ -229,7 +243,7 @@ def test_absent_without_confirmation_never_vanishes(ledger: Ledger, clock: Clock
     assert not the_record(ledger)["vanished"]
 
 
-def test_who_is_found_again_is_no_longer_absent(ledger: Ledger, clock: Clock) -> None:
+def test_somebody_who_is_found_again_is_no_longer_absent(ledger: Ledger, clock: Clock) -> None:
     ledger.members.observe("acme", observed(("ann@example.com", "subscribed")), True, clock())
     for _ in range(2):
         ledger.members.observe("acme", observed(), True, clock.pass_time(days=1), list_ids=["list1"])

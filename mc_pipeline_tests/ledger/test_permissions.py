@@ -156,7 +156,7 @@ def test_a_lost_answer_is_listed_until_the_member_is_seen_with_it(
     assert known(ledger).enabled
 
 
-def test_whoever_unsubscribed_is_not_listed(ledger: Ledger, lease: Lease, clock: Clock) -> None:
+def test_anyone_who_unsubscribed_is_not_listed(ledger: Ledger, lease: Lease, clock: Clock) -> None:
     see(ledger, lease, START, Email=False)
     give(ledger, lease, "lost")
     rows = observed((ANN, "unsubscribed"), at=clock.pass_time(hours=1))

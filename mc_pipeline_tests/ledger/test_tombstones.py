@@ -71,7 +71,7 @@ def test_what_an_older_copy_holds_of_them_is_forgotten_by_the_next_run(path, clo
         assert not ledger.erasures.is_any_due(clock() + timedelta(seconds=1))
 
 
-def test_a_lost_file_is_made_anew_from_the_ledger(path, beside, clock):
+def test_a_lost_file_is_made_again_from_the_ledger(path, beside, clock):
     with opened(path, clock) as ledger:
         erase(ledger)
         known = ledger.erasures.tombstones()

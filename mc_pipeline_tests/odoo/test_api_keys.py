@@ -43,7 +43,7 @@ def test_from_20_on_only_keys_of_the_scope_rpc_are_keys():
 
 
 @pytest.mark.parametrize(("version", "names_roles"), [((19, 0), False), ((19, 4), False), ((20, 0), True)])
-def test_how_to_make_a_key_is_told_by_version(version, names_roles):
+def test_how_to_make_a_key_is_reported_by_version(version, names_roles):
     advice = new_key_advice(version)
     assert "Add API Key" in advice
     assert ("Regular User 90 days" in advice and "scope RPC" in advice) is names_roles

@@ -116,11 +116,11 @@ def test_2_2_on_17_nobody_is_told_to_add_a_company_above_that_is_archived(group_
         above = with_companies_above(client, group.shop)
         assert "Allowed Companies" in unseen_because(client, above)
         group.odoo.write("res.company", group.branch, {"active": False})
-        told = unseen_because(client, above)
+        because = unseen_because(client, above)
     with logged_in(group.odoo, companies=(group.shop,)) as client:
         assert unseen_because(client, above) == ""
     # whether it is archived shows only where the user may read that company
-    assert told == "" or "If it is archived, nobody can" in told
+    assert because == "" or "If it is archived, nobody can" in because
 
 
 def test_2_2_a_company_does_not_have_the_partners_of_its_branches(group: Group) -> None:

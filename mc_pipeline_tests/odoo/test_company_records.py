@@ -125,7 +125,7 @@ def remembered(rows: pd.DataFrame) -> dict[int, RememberedPartner]:
     return {number: RememberedPartner(**values) for number, values in to_remember(rows).items()}
 
 
-def told_by(version: tuple[int, int]) -> dict[str, tuple[str, str]]:
+def decided_with(version: tuple[int, int]) -> dict[str, tuple[str, str]]:
     with odoo_of(version) as (sandbox, numbers), logged_in(sandbox) as client:
         read = read_partners(client, 1)
         assert read.has_company_types
@@ -134,11 +134,11 @@ def told_by(version: tuple[int, int]) -> dict[str, tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def on_19() -> dict[str, tuple[str, str]]:
-    return told_by((19, 0))
+    return decided_with((19, 0))
 
 
 def test_v6_17_18_and_19_give_the_same_decisions(on_19):
-    assert {version: told_by(version) for version in BEFORE} == dict.fromkeys(BEFORE, on_19)
+    assert {version: decided_with(version) for version in BEFORE} == dict.fromkeys(BEFORE, on_19)
     assert {name: audience for name, (audience, _) in on_19.items()} == {
         "Ann Buyer": "trade_gb",
         "Bob Buyer": "trade_gb",
@@ -185,11 +185,11 @@ ALSO_WITHOUT_FIELD = {
 def test_v6_entered_anew_the_same_people_differ_only_by_nature(on_19, version):
     with odoo_of(version) as (sandbox, numbers), logged_in(sandbox) as client:
         read = read_partners(client, 1)
-    told = decided(with_company_records(read.rows, {}, None, {}), numbers)
+    without_memory = decided(with_company_records(read.rows, {}, None, {}), numbers)
     different = {*DIFFERENT_BY_NATURE, *(ALSO_WITHOUT_FIELD if version >= (19, 4) else ())}
-    assert {name for name in on_19 if told[name] != on_19[name]} == different
+    assert {name for name in on_19 if without_memory[name] != on_19[name]} == different
     # A private person never has their own name as the name of a company.
-    assert '"COMPANY":""' in told["Carla Person"][1]
+    assert '"COMPANY":""' in without_memory["Carla Person"][1]
 
 
 @pytest.mark.parametrize("by", ["tag", "field"])

@@ -186,7 +186,7 @@ def test_a_server_that_never_answers_ends_in_a_timeout():
     assert len(server.requests) == 2
 
 
-def test_https_against_a_server_that_speaks_http_is_told():
+def test_https_against_a_server_that_speaks_http_is_reported():
     with serve(VERSION) as server, pytest.raises(OdooConnectionError, match="does not speak HTTPS"):
         connect(OdooAt(server.url.replace("http:", "https:")), [1], retry=Patience(attempts=1).policy)
 

@@ -77,7 +77,7 @@ def test_odoo_under_a_sub_path_is_reached(under_path, api, ending):
 
 
 @pytest.mark.parametrize("api", TRANSPORTS)
-def test_the_path_that_was_forgotten_is_told(under_path, api):
+def test_the_path_that_was_forgotten_is_reported(under_path, api):
     odoo, url = under_path
     with pytest.raises(OdooError, match=r"HTTP 404, page “The shop”.*odoo\.url"):
         log_in(odoo, url, api)
@@ -239,7 +239,7 @@ def test_a_private_authority_named_in_the_environment_is_trusted(
 
 @pytest.mark.parametrize("api", TRANSPORTS)
 @pytest.mark.parametrize("named", ["", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
-def test_a_certificate_that_is_not_trusted_is_told_with_the_fix(
+def test_a_certificate_that_is_not_trusted_is_reported_with_the_fix(
     with_private_certificate, authority, monkeypatch, api, named
 ):
     odoo, url = with_private_certificate
@@ -256,7 +256,7 @@ def test_a_certificate_that_is_not_trusted_is_told_with_the_fix(
 
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
-def test_a_file_of_certificates_that_is_not_there_is_told(
+def test_a_file_of_certificates_that_is_not_there_is_reported(
     with_private_certificate, authority, monkeypatch, variable
 ):
     odoo, url = with_private_certificate
@@ -265,14 +265,14 @@ def test_a_file_of_certificates_that_is_not_there_is_told(
         log_in(odoo, url, "jsonrpc")
 
 
-def test_a_certificate_for_another_host_is_told(with_private_certificate, authority, monkeypatch):
+def test_a_certificate_for_another_host_is_reported(with_private_certificate, authority, monkeypatch):
     odoo, url = with_private_certificate
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority / "ca.pem"))
     with pytest.raises(OdooConnectionError, match=r"for another host name: set odoo\.url to the name"):
         log_in(odoo, url.replace("127.0.0.1", "localhost"), "jsonrpc")
 
 
-def test_a_certificate_that_has_expired_is_told(authority, monkeypatch):
+def test_a_certificate_that_has_expired_is_reported(authority, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority / "ca.pem"))
     odoo = SandboxOdoo((19, 0))
     with (

@@ -19,15 +19,15 @@ def test_a_user_who_may_write_its_own_partner_alone_may_not_write_partners(versi
         odoo.add_user("bot", "secret")
         odoo.add_user("manager", "secret", groups=("partner_manager",))
         with logged_in(odoo, "bot", "secret") as client:
-            told = [may(client, "res.partner", each) for each in ("read", "create", "write", "unlink")]
-            assert told == [True, False, False, False]
+            allowed = [may(client, "res.partner", each) for each in ("read", "create", "write", "unlink")]
+            assert allowed == [True, False, False, False]
         with logged_in(odoo, "manager", "secret") as client:
-            told = [may(client, "res.partner", each) for each in ("read", "create", "write", "unlink")]
-            assert told == [True, True, True, True]
+            allowed = [may(client, "res.partner", each) for each in ("read", "create", "write", "unlink")]
+            assert allowed == [True, True, True, True]
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=str)
-def test_a_right_on_a_model_without_records_is_told_too(version):
+def test_a_right_on_a_model_without_records_is_reported_too(version):
     with SandboxOdoo(version).serve() as odoo:
         odoo.add_user("bot", "secret", groups=("email_marketing",))
         odoo.add_user("plain", "secret")

@@ -162,7 +162,7 @@ def test_entries_of_closings_from_before_an_upgrade_stay_the_tills(shop):
     }
 
 
-def test_who_may_not_see_the_tills_still_knows_marked_closings_and_is_told(twenty):
+def test_somebody_who_may_not_see_the_tills_still_knows_marked_closings_and_is_told(twenty):
     uid = twenty.add_user("bot", "secret", groups=("sales_all", "accounting"))
     twenty.deny(uid, "pos.config")
     twenty.close_till(twenty.add_till("Shop"), 1000.0, 50.0)

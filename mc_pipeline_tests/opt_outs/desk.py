@@ -94,7 +94,7 @@ class Desk:
     def events(self, email: str | None = None) -> list[ConsentEvent]:
         return self.ledger.consent.events(email=email)
 
-    def told(self, email: str = ANN) -> list[tuple[str, str, str]]:
+    def recorded(self, email: str = ANN) -> list[tuple[str, str, str]]:
         """The history of an address: event, origin, source."""
         return [(event.event, event.origin, event.source) for event in self.events(email)]
 

@@ -37,13 +37,13 @@ def test_a_late_delivery_tells_whose_act_it_was_and_makes_no_second_event(
     desk.people.unsubscribe(LIST, ANN)
     happened = datetime.fromtimestamp(desk.mailchimp.state.now(), UTC)
     desk.poll()
-    assert desk.told() == [("opt_out", "unknown", "poll")]
+    assert desk.recorded() == [("opt_out", "unknown", "poll")]
     late(desk, "unsubscribe", ANN, source, happened)
     assert desk.poll().events == []
-    assert desk.told() == [("opt_out", origin, "poll")]
+    assert desk.recorded() == [("opt_out", origin, "poll")]
 
 
-def test_what_is_told_as_the_acts_of_two_stays_unknown(desk: Desk) -> None:
+def test_what_is_reported_as_the_acts_of_two_stays_unknown(desk: Desk) -> None:
     subscribed(desk, ANN)
     desk.people.unsubscribe(LIST, ANN)
     happened = datetime.fromtimestamp(desk.mailchimp.state.now(), UTC)
@@ -51,7 +51,7 @@ def test_what_is_told_as_the_acts_of_two_stays_unknown(desk: Desk) -> None:
     for source in ("user", "admin"):
         late(desk, "unsubscribe", ANN, source, happened)
     desk.poll()
-    assert desk.told() == [("opt_out", "unknown", "poll")]
+    assert desk.recorded() == [("opt_out", "unknown", "poll")]
 
 
 def test_an_opt_out_follows_its_person_to_the_address_they_took(desk: Desk) -> None:
@@ -102,7 +102,7 @@ def test_many_changes_of_address_wait_for_later_hearings_and_hold_up_no_opt_out(
         with desk.polling() as polling:
             polling.take_deliveries(AUDIENCE, LIST)
         assert desk.requests_since(number).total() <= 4 + 1
-        assert desk.told(BOB) == [("opt_out", "person", "webhook")]
+        assert desk.recorded(BOB) == [("opt_out", "person", "webhook")]
         waiting.append(desk.ledger.inbox.count_waiting([LIST]))
     assert waiting == [6, 2, 0]
     changes = desk.ledger.changed_addresses.open(COMPANY)
@@ -132,7 +132,7 @@ def test_with_the_receiver_down_polling_alone_ends_in_the_same_state(desk: Desk)
             desk.deliver(kind, ANN, "user", contact_id=f"{ANN}-{number}")
         desk.poll()
         desk.mailchimp.advance(timedelta(minutes=10))
-    with_webhooks, without = ([event for event, *_ in desk.told(email)] for email in (ANN, BOB))
+    with_webhooks, without = ([event for event, *_ in desk.recorded(email)] for email in (ANN, BOB))
     assert with_webhooks == without == ["opt_out", "subscribe", "clean"]
     assert {event.origin for event in desk.events(BOB)} <= {"unknown", "person"}
     records = [desk.ledger.members.of_email(email).iloc[0] for email in (ANN, BOB)]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mc_pipeline.domain.consent.odoo_opt_outs import Decision
+from mc_pipeline.domain.consent.opt_outs_into_odoo import Decision
 from mc_pipeline.ledger.leases import OPT_OUTS
 from mc_pipeline.push.odoo_opt_outs import CarriedOut, CompanySources, OdooOptOutWrites
 from mc_pipeline.push.writer import Writer
@@ -173,22 +173,22 @@ def _no_language(office: Office) -> None:
 
 
 @pytest.mark.parametrize("trouble", [_no_right, _no_chatter, _broken, _no_language])
-def test_a_note_that_fails_is_told_once_and_the_opt_out_is_carried(office: Office, trouble: Any):
+def test_a_note_that_fails_is_reported_once_and_the_opt_out_is_applied(office: Office, trouble: Any):
     office.said("opt_out")
     office.said("opt_out", GRACE)
     decided = office.decisions("acme", "everywhere", {})
     trouble(office)
-    done, told = carry_out(office, decided)
+    done, without_note = carry_out(office, decided)
     assert office.is_out(ADA)
     assert office.is_out(GRACE)
     assert done.trouble == ""
     assert done.rows["outcome"].tolist() == ["applied", "applied"]
     assert all("no note in Odoo says why: " in detail for detail in done.rows["detail"])
-    assert told.startswith("2 of 2 opt-outs are carried without the note in Odoo that says why: ")
-    assert "@" not in told
+    assert without_note.startswith("2 of 2 opt-outs are applied without the note in Odoo that says why: ")
+    assert "@" not in without_note
     before = office.writes()
-    done, told = carry_out(office, office.decisions("acme", "everywhere", {}))
-    assert (told, office.writes()) == ("", before), "neither told nor tried again"
+    done, without_note = carry_out(office, office.decisions("acme", "everywhere", {}))
+    assert (without_note, office.writes()) == ("", before), "neither told nor tried again"
 
 
 def test_an_odoo_that_does_not_tell_the_companys_name_gets_its_key_in_the_settings(office: Office):
@@ -205,9 +205,9 @@ def test_a_fault_of_ours_in_a_note_holds_nothing_back(office: Office, monkeypatc
 
     monkeypatch.setattr("mc_pipeline.push.odoo_notes.note_html", note_html)
     office.said("opt_out")
-    done, told = carry_out(office, office.decisions("acme", "everywhere", {}))
+    done, without_note = carry_out(office, office.decisions("acme", "everywhere", {}))
     assert done.rows["outcome"].tolist() == ["applied"]
-    assert "KeyError in the note" in told
+    assert "KeyError in the note" in without_note
     assert office.is_out()
 
 
@@ -223,9 +223,9 @@ def test_rows_that_somebody_may_not_write_about_cost_the_others_no_note(office: 
         return original(model, method, *args, **kwargs)
 
     office.client.execute = execute  # type: ignore[method-assign]
-    done, told = carry_out(office, office.decisions("acme", "everywhere", {}))
+    done, without_note = carry_out(office, office.decisions("acme", "everywhere", {}))
     assert [bool(detail) for detail in done.rows["detail"]] == [False, True]
-    assert told.startswith("1 of 2 ")
+    assert without_note.startswith("1 of 2 ")
     assert len(notes_of_row(office, ADA)) == 1
 
 

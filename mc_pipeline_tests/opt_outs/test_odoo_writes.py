@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from mc_pipeline.domain.consent.odoo_opt_outs import Decision, decide_odoo_opt_outs
+from mc_pipeline.domain.consent.opt_outs_into_odoo import Decision, decide_odoo_opt_outs
 from mc_pipeline.ledger import ConsentEvent, Ledger
 from mc_pipeline.ledger.leases import OPT_OUTS
 from mc_pipeline.odoo.blacklist import read_blacklist
@@ -148,8 +148,8 @@ def test_an_opt_out_that_we_did_not_make_becomes_a_row(office: Office, event: st
     assert office.is_out()
     (done,) = office.ledger.odoo_opt_outs.done()
     assert (done.outcome, done.made_by_us, done.event) == ("applied", True, event)
-    told = [each for each in office.ledger.consent.events(email=ADA) if each.list_id == ""]
-    assert [(each.event, each.origin) for each in told] == [("odoo_opt_out", "ours")]
+    outcomes = [each for each in office.ledger.consent.events(email=ADA) if each.list_id == ""]
+    assert [(each.event, each.origin) for each in outcomes] == [("odoo_opt_out", "ours")]
     quiet(office)
 
 
@@ -164,7 +164,7 @@ def test_our_own_unsubscribe_and_what_is_no_opt_out_make_no_row(office: Office, 
     assert office.writes() == 0
 
 
-def test_who_comes_back_is_lifted_once_and_may_go_again(office: Office):
+def test_somebody_who_comes_back_is_taken_off_the_blacklist_once_and_may_go_again(office: Office):
     office.said("opt_out")
     office.run()
     office.said("subscribe")
@@ -177,7 +177,7 @@ def test_who_comes_back_is_lifted_once_and_may_go_again(office: Office):
 
 
 @pytest.mark.parametrize("origin", ["unknown", "admin"])
-def test_a_return_that_is_not_proven_lifts_nothing(office: Office, origin: str):
+def test_a_return_that_is_not_proven_removes_nothing(office: Office, origin: str):
     office.said("opt_out")
     office.run()
     office.said("subscribe", origin=origin)
@@ -285,7 +285,7 @@ def test_two_companies_write_once_and_do_not_fight(office: Office):
     quiet(office, "acme", "second")
 
 
-def test_an_opt_out_of_another_company_speaks_against_a_lift_before_it_is_carried_over(office: Office):
+def test_an_opt_out_of_another_company_speaks_against_a_removal_before_it_is_applied(office: Office):
     office.said("opt_out", company="acme")
     office.run("acme")
     office.said("subscribe", company="acme")
@@ -317,8 +317,8 @@ def test_whatever_breaks_from_the_write_on_the_next_run_ends_the_same(
     office.run()
     assert office.is_out() == (action == "opt_out")
     assert office.ledger.odoo_opt_outs.open("acme") == []
-    told = [each.event for each in office.ledger.consent.events(email=ADA) if each.list_id == ""]
-    assert told == ["odoo_opt_out", "odoo_lift"][: 1 if action == "opt_out" else 2]
+    outcomes = [each.event for each in office.ledger.consent.events(email=ADA) if each.list_id == ""]
+    assert outcomes == ["odoo_opt_out", "odoo_lift"][: 1 if action == "opt_out" else 2]
     quiet(office)
     if action == "opt_out":
         office.said("subscribe")
@@ -366,7 +366,7 @@ def test_a_company_of_its_own_leaves_lists_and_fields_and_never_the_blacklist(of
     assert office.writes() == before, "no consent is made up"
 
 
-def test_thousands_at_once_are_carried_over_in_few_calls(office: Office):
+def test_thousands_at_once_are_applied_in_few_calls(office: Office):
     emails = [f"person{number}@example.com" for number in range(1200)]
     with office.odoo._as_person("import", "res.partner") as env:
         office.odoo.model("res.partner").create_records(
@@ -406,21 +406,21 @@ def test_2_2_an_opt_out_of_a_branch_unticks_the_field_of_the_parents_customer(
         customer = office.odoo.add_partner(name="Ada", email=ADA, company_id=1, x_news=True)
         office.odoo.add_partner(name="Ada at the branch", email=ADA, company_id=branch)
         office.said("opt_out")
-        told = office.run(sources=CompanySources(boolean_fields=("x_news",)))
+        outcomes = office.run(sources=CompanySources(boolean_fields=("x_news",)))
         ticked = office.odoo.read("res.partner", customer, "x_news")["x_news"]
         notes = office.odoo.notes("res.partner", customer)
         if version == (17, 0) and not has_parent:
-            assert told == {ADA: ("opt_out", "rejected", "")}
+            assert outcomes == {ADA: ("opt_out", "rejected", "")}
             assert ticked
             assert notes == []
             assert office.ledger.odoo_opt_outs.open("acme") == []
         else:
-            assert told == {ADA: ("opt_out", "applied", "")}
+            assert outcomes == {ADA: ("opt_out", "applied", "")}
             assert not ticked
             assert len(notes) == 1
 
 
-def test_2_2_why_a_field_of_the_parents_customers_cannot_be_unticked_is_told(tmp_path: Path):
+def test_2_2_why_a_field_of_the_parents_customers_cannot_be_unticked_is_reported(tmp_path: Path):
     with ExitStack() as stack:
         office = Office(tmp_path / "ledger.db", stack, (17, 0))
         office.odoo.model("res.partner").add_field(Field("x_news", "boolean"))

@@ -37,7 +37,7 @@ def test_the_first_read_tells_the_full_present_state_and_nothing_of_who_is_conte
 
 
 @pytest.mark.parametrize(
-    ("act", "told"),
+    ("act", "reported"),
     [
         (lambda people: people.unsubscribe(LIST, ANN), ("opt_out", "unknown", "poll")),
         (lambda people: people.unsubscribe(LIST, ANN, "Too many"), ("opt_out", "person", "poll")),
@@ -48,7 +48,7 @@ def test_the_first_read_tells_the_full_present_state_and_nothing_of_who_is_conte
     ],
 )
 def test_what_happens_is_one_event_whoever_reads_first_and_however_often(
-    desk: Desk, act: Callable[..., None], told: tuple[str, str, str]
+    desk: Desk, act: Callable[..., None], reported: tuple[str, str, str]
 ) -> None:
     audience(desk, ANN, BOB)
     desk.poll()
@@ -57,7 +57,7 @@ def test_what_happens_is_one_event_whoever_reads_first_and_however_often(
     assert len(desk.poll().events) == 1
     assert desk.observe() == {}
     assert not desk.poll().events
-    assert desk.told() == [told]
+    assert desk.recorded() == [reported]
 
 
 def test_an_event_that_a_whole_read_recorded_is_none_for_the_next_poll(desk: Desk) -> None:
@@ -67,7 +67,7 @@ def test_an_event_that_a_whole_read_recorded_is_none_for_the_next_poll(desk: Des
     desk.people.unsubscribe(LIST, ANN)
     assert desk.observe() == {"opt_out": 1}
     assert not desk.poll().events
-    assert len(desk.told()) == 1
+    assert len(desk.recorded()) == 1
 
 
 def test_a_member_edited_after_an_opt_out_is_still_told(desk: Desk) -> None:
@@ -80,7 +80,7 @@ def test_a_member_edited_after_an_opt_out_is_still_told(desk: Desk) -> None:
     assert [event.event for event in desk.poll().events] == ["opt_out"]
 
 
-def test_who_came_back_by_the_form_is_known_by_the_activity_feed(desk: Desk) -> None:
+def test_somebody_who_came_back_by_the_form_is_known_by_the_activity_feed(desk: Desk) -> None:
     audience(desk, ANN)
     desk.poll()
     desk.people.unsubscribe(LIST, ANN)
@@ -88,10 +88,10 @@ def test_who_came_back_by_the_form_is_known_by_the_activity_feed(desk: Desk) -> 
     desk.mailchimp.advance(timedelta(minutes=5))
     desk.people.sign_up(LIST, ANN)
     desk.poll()
-    assert desk.told()[1:] == [("subscribe", "person", "poll")]
+    assert desk.recorded()[1:] == [("subscribe", "person", "poll")]
 
 
-def test_who_was_brought_back_by_others_is_not_the_persons_own_act(desk: Desk) -> None:
+def test_somebody_who_was_brought_back_by_others_is_not_the_persons_own_act(desk: Desk) -> None:
     audience(desk, ANN)
     desk.poll()
     desk.people.unsubscribe_by_admin(LIST, ANN)
@@ -99,10 +99,10 @@ def test_who_was_brought_back_by_others_is_not_the_persons_own_act(desk: Desk) -
     desk.mailchimp.advance(timedelta(minutes=5))
     desk.people.subscribe_by_admin(LIST, ANN)
     desk.poll()
-    assert desk.told()[1:] == [("subscribe", "unknown", "poll")]
+    assert desk.recorded()[1:] == [("subscribe", "unknown", "poll")]
 
 
-def test_who_opted_out_elsewhere_and_signs_up_to_a_further_audience_is_told(desk: Desk) -> None:
+def test_somebody_who_opted_out_elsewhere_and_signs_up_to_a_further_audience_is_reported(desk: Desk) -> None:
     desk.mailchimp.add_member(OTHER_LIST, ANN, "unsubscribed", last_changed=LONG_AGO)
     audience(desk, BOB)
     desk.poll(OTHER_LIST)
@@ -170,8 +170,8 @@ def test_an_opt_out_that_we_sent_and_never_heard_of_is_ours(desk: Desk) -> None:
     desk.client.lists.update_list_member(LIST, ANN, {"status": "unsubscribed"})
     desk.people.unsubscribe(LIST, BOB, "Too many")
     desk.poll()
-    assert [origin for _, origin, _ in desk.told(ANN)] == ["ours"]
-    assert [origin for _, origin, _ in desk.told(BOB)] == ["person"]
+    assert [origin for _, origin, _ in desk.recorded(ANN)] == ["ours"]
+    assert [origin for _, origin, _ in desk.recorded(BOB)] == ["person"]
 
 
 # --- complaints ---------------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ def test_an_old_complaint_counts_although_the_member_was_archived_since(desk: De
     desk.mailchimp.advance(timedelta(hours=2))
     desk.people.archive(LIST, ANN)
     desk.poll()
-    assert sorted(desk.told()) == [("archive", "unknown", "poll"), ("complaint", "person", "poll")]
+    assert sorted(desk.recorded()) == [("archive", "unknown", "poll"), ("complaint", "person", "poll")]
     assert not desk.poll().events
 
 
@@ -192,7 +192,7 @@ def test_a_complaint_is_no_second_event_beside_the_opt_out_that_it_made(desk: De
     desk.poll()
     desk.people.complain(LIST, ANN)
     desk.observe()
-    assert [event for event, _, _ in desk.told()] == ["complaint"]
+    assert [event for event, _, _ in desk.recorded()] == ["complaint"]
     assert not desk.poll().events
 
 
@@ -213,8 +213,8 @@ def test_a_read_that_fails_half_way_leaves_the_cursor_and_the_next_one_tells_eve
         desk.poll()
     assert desk.read_until() == cursor
     desk.poll()
-    assert [event for event, _, _ in desk.told(ANN)] == ["opt_out"]
-    assert [event for event, _, _ in desk.told(BOB)] == ["archive"]
+    assert [event for event, _, _ in desk.recorded(ANN)] == ["opt_out"]
+    assert [event for event, _, _ in desk.recorded(BOB)] == ["archive"]
     moved = desk.read_until()
     assert moved is not None
     assert cursor is not None
@@ -245,7 +245,7 @@ def test_a_complaint_is_heard_when_the_members_cannot_be_read(desk: Desk) -> Non
     desk.mailchimp.faults.add(Fault("html_503", match_path_regex="/members", times=None))
     with pytest.raises(MailchimpError):
         desk.poll()
-    assert [event for event, _, _ in desk.told()] == ["complaint"]
+    assert [event for event, _, _ in desk.recorded()] == ["complaint"]
 
 
 def test_an_opt_out_that_a_webhook_told_is_taken_when_mailchimp_cannot_be_asked(desk: Desk) -> None:
@@ -256,11 +256,11 @@ def test_an_opt_out_that_a_webhook_told_is_taken_when_mailchimp_cannot_be_asked(
     desk.mailchimp.faults.add(Fault("html_503", times=None))
     with pytest.raises(MailchimpError):
         desk.poll()
-    assert desk.told() == [("opt_out", "person", "webhook")]
+    assert desk.recorded() == [("opt_out", "person", "webhook")]
     # It waits in the inbox until the member is read, and is no second event then.
     desk.mailchimp.faults.clear()
     desk.poll()
-    assert {event for event, _, _ in desk.told()} == {"opt_out"}
+    assert {event for event, _, _ in desk.recorded()} == {"opt_out"}
     assert desk.ledger.inbox.waiting([LIST]) == []
 
 
@@ -294,9 +294,9 @@ def test_an_activity_feed_that_cannot_be_read_leaves_the_change_for_the_next_run
     desk.mailchimp.faults.add(Fault("json_500", match_path_regex="activity-feed", times=2))
     with pytest.raises(MailchimpError):
         desk.poll()
-    assert len(desk.told()) == 1
+    assert len(desk.recorded()) == 1
     desk.poll()
-    assert desk.told()[1:] == [("subscribe", "person", "poll")]
+    assert desk.recorded()[1:] == [("subscribe", "person", "poll")]
 
 
 @pytest.mark.parametrize("skew", [timedelta(minutes=-7), timedelta(minutes=7), timedelta(hours=3)])
@@ -347,10 +347,10 @@ def test_a_window_that_never_stands_still_is_doubtful_and_keeps_the_cursor(desk:
     with desk.polling() as polling:
         original = polling._origins.find
 
-        def find(changes, told, complaints):  # type: ignore[no-untyped-def]
+        def find(changes, reported, complaints):  # type: ignore[no-untyped-def]
             desk.mailchimp.advance(timedelta(minutes=2))
             desk.people.archive(LIST, next(iter(desk.mailchimp.audience(LIST).by_status["cleaned"])))
-            return original(changes, told, complaints)
+            return original(changes, reported, complaints)
 
         polling._origins.find = find  # type: ignore[method-assign]
         poll = polling.poll(AUDIENCE, LIST)
@@ -371,8 +371,8 @@ def test_webhooks_tell_the_person_from_the_administrator(desk: Desk) -> None:
     desk.deliver("unsubscribe", ANN, "user")
     desk.deliver("unsubscribe", BOB, "admin")
     desk.poll()
-    assert desk.told(ANN) == [("opt_out", "person", "poll")]
-    assert desk.told(BOB) == [("opt_out", "admin", "poll")]
+    assert desk.recorded(ANN) == [("opt_out", "person", "poll")]
+    assert desk.recorded(BOB) == [("opt_out", "admin", "poll")]
     assert not desk.poll().events
 
 
@@ -392,7 +392,7 @@ def test_a_late_delivery_of_what_is_known_adds_nothing(desk: Desk) -> None:
             received_at=happened + timedelta(minutes=minutes),
         )
     assert not desk.poll().events
-    assert len(desk.told()) == 1
+    assert len(desk.recorded()) == 1
 
 
 def test_an_opt_out_taken_back_between_two_reads_is_known_by_its_webhooks(desk: Desk) -> None:
@@ -405,7 +405,7 @@ def test_an_opt_out_taken_back_between_two_reads_is_known_by_its_webhooks(desk: 
     desk.people.sign_up(LIST, ANN)
     desk.deliver("subscribe", ANN, "user")
     desk.poll()
-    assert desk.told() == [("opt_out", "person", "webhook"), ("subscribe", "person", "webhook")]
+    assert desk.recorded() == [("opt_out", "person", "webhook"), ("subscribe", "person", "webhook")]
     assert desk.ledger.members.of_email(ANN)["opted_out"].tolist() == [True]
     assert desk.ledger.inbox.count_waiting([LIST]) == 0
 
@@ -417,7 +417,7 @@ def test_deliveries_can_be_taken_at_once_and_the_next_poll_finds_nothing_new(des
     desk.deliver("unsubscribe", ANN, "user")
     with desk.polling() as polling:
         polling.take_deliveries(AUDIENCE, LIST)
-    assert desk.told() == [("opt_out", "person", "webhook")]
+    assert desk.recorded() == [("opt_out", "person", "webhook")]
     assert not desk.poll().events
 
 

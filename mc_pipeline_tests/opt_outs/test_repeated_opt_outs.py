@@ -41,12 +41,12 @@ def feeds(desk: Desk, since: int) -> int:
 
 def quiet(desk: Desk) -> None:
     """Three more hearings tell nothing and ask about nobody, also when the overlap has passed."""
-    before, told = desk.mailchimp.journal.last_number, len(desk.events())
+    before, recorded = desk.mailchimp.journal.last_number, len(desk.events())
     for minutes in (0, 1, 15):
         desk.mailchimp.advance(timedelta(minutes=minutes))
         assert not desk.poll().events
     assert feeds(desk, before) == 0
-    assert len(desk.events()) == told
+    assert len(desk.events()) == recorded
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def quiet(desk: Desk) -> None:
     ],
 )
 @pytest.mark.parametrize("minutes_since_the_last_read", [0, 20])
-def test_who_signed_up_and_left_again_between_two_reads_opted_out_anew(
+def test_somebody_who_signed_up_and_left_again_between_two_reads_opted_out_again(
     desk: Desk, leave: Callable[..., None], origin: str, minutes_since_the_last_read: int
 ) -> None:
     desk.mailchimp.add_member(LIST, ANN, "subscribed", last_changed=LONG_AGO)
@@ -125,7 +125,7 @@ def test_our_own_unsubscribe_is_no_opt_out_of_somebody_else(desk: Desk, skew: ti
     later(desk)
     _ours(desk, ANN, "update", {"merge_fields": {"FNAME": "Ann"}})
     assert not desk.poll().events
-    assert desk.told() == [("opt_out", "ours", "write")]
+    assert desk.recorded() == [("opt_out", "ours", "write")]
     quiet(desk)
 
 
@@ -139,7 +139,7 @@ def test_who_comes_and_goes_after_our_own_unsubscribe_opted_out(desk: Desk) -> N
     desk.people.unsubscribe(LIST, ANN)
     later(desk)
     desk.poll()
-    assert desk.told() == [
+    assert desk.recorded() == [
         ("opt_out", "ours", "write"),
         ("subscribe", "person", "poll"),
         ("opt_out", "person", "poll"),
@@ -168,7 +168,7 @@ def test_who_left_and_came_back_between_two_reads_opted_out_in_between(known: De
     known.people.sign_up(LIST, BOB)
     later(known)
     known.poll()
-    assert known.told(BOB) == [("opt_out", "person", "poll"), ("subscribe", "person", "poll")]
+    assert known.recorded(BOB) == [("opt_out", "person", "poll"), ("subscribe", "person", "poll")]
     assert known.ledger.members.of_email(BOB)["opted_out"].tolist() == [True]
     quiet(known)
 
@@ -181,7 +181,7 @@ def test_edits_of_subscribed_members_ask_nothing(known: Desk) -> None:
     assert feeds(known, before) == 0
 
 
-def test_an_address_that_bounced_came_back_and_bounced_again_is_told(desk: Desk) -> None:
+def test_an_address_that_bounced_came_back_and_bounced_again_is_reported(desk: Desk) -> None:
     desk.mailchimp.add_member(LIST, ANN, "subscribed", last_changed=LONG_AGO)
     desk.poll()
     desk.people.bounce_hard(LIST, ANN)
@@ -192,7 +192,7 @@ def test_an_address_that_bounced_came_back_and_bounced_again_is_told(desk: Desk)
     desk.people.bounce_hard(LIST, ANN)
     later(desk)
     desk.poll()
-    assert [event for event, _, _ in desk.told()] == ["clean", "subscribe", "clean"]
+    assert [event for event, _, _ in desk.recorded()] == ["clean", "subscribe", "clean"]
     quiet(desk)
 
 
@@ -202,11 +202,11 @@ def test_a_second_complaint_is_one_event(known: Desk) -> None:
     known.people.complain(LIST, ANN)
     later(known)
     known.poll()
-    assert known.told()[1:] == [("complaint", "person", "poll")]
+    assert known.recorded()[1:] == [("complaint", "person", "poll")]
     quiet(known)
 
 
-def test_an_opt_out_that_the_feed_does_not_show_is_told_at_the_latest_moment(known: Desk) -> None:
+def test_an_opt_out_that_the_feed_does_not_show_is_reported_at_the_latest_moment(known: Desk) -> None:
     known.people.sign_up(LIST, ANN)
     later(known)
     known.people.unsubscribe(LIST, ANN)
@@ -234,7 +234,7 @@ def test_a_silent_feed_makes_no_opt_out_of_a_change_that_is_none(desk: Desk) -> 
     before = desk.mailchimp.journal.last_number
     assert not desk.poll().events
     assert feeds(desk, before) == 1
-    assert len(desk.told()) == 1
+    assert len(desk.recorded()) == 1
     quiet(desk)
 
 
@@ -254,16 +254,16 @@ def test_few_are_asked_about_at_a_time_and_the_rest_by_the_next_hearings(desk: D
         desk.people.unsubscribe(LIST, email)
     later(desk)
     cursor = desk.read_until()
-    told, left = 0, []
+    recorded, left = 0, []
     for _ in range(3):
         before = desk.mailchimp.journal.last_number
         with desk.polling() as polling:
             polling._questions._asked_at_most = 2
             poll = polling.poll(AUDIENCE, LIST)
         assert feeds(desk, before) == 2
-        told += sum(event.event == "opt_out" for event in poll.events)
+        recorded += sum(event.event == "opt_out" for event in poll.events)
         left.append(poll.doubts.get(SAME_STATUS, "").partition(" ")[0])
-    assert (told, left) == (6, ["4", "2", ""])
+    assert (recorded, left) == (6, ["4", "2", ""])
     moved = desk.read_until()
     assert cursor is not None
     assert moved is not None
@@ -271,7 +271,7 @@ def test_few_are_asked_about_at_a_time_and_the_rest_by_the_next_hearings(desk: D
     quiet(desk)
 
 
-def test_a_feed_that_cannot_be_read_is_asked_for_again_and_holds_up_nothing(known: Desk) -> None:
+def test_a_feed_that_cannot_be_read_is_asked_for_again_and_delays_nothing(known: Desk) -> None:
     known.people.sign_up(LIST, ANN)
     later(known)
     known.people.unsubscribe(LIST, ANN)
@@ -289,7 +289,7 @@ def test_a_feed_that_cannot_be_read_is_asked_for_again_and_holds_up_nothing(know
     quiet(known)
 
 
-def test_who_is_erased_is_asked_about_no_more(known: Desk) -> None:
+def test_somebody_who_is_erased_is_asked_about_no_more(known: Desk) -> None:
     known.people.sign_up(LIST, ANN)
     later(known)
     known.people.unsubscribe(LIST, ANN)

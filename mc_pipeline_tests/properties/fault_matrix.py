@@ -348,8 +348,8 @@ def _check_reason(run: Run, world: SmallWorld) -> None:
     if failure is None or isinstance(failure, BlockedError):
         return
     assert isinstance(failure, dg.Failure | OdooError | MailchimpError | LedgerError), repr(failure)
-    told = str(failure.description if isinstance(failure, dg.Failure) else failure)
-    assert re.search("Odoo|odoo|Mailchimp|mailchimp", told), told
+    message = str(failure.description if isinstance(failure, dg.Failure) else failure)
+    assert re.search("Odoo|odoo|Mailchimp|mailchimp", message), message
     shown = "".join(traceback.format_exception(failure)).lower()
     people = {str(row.get("email")).lower() for row in world.odoo.model("res.partner").table.rows.values()}
     given_away = {email for email in people if "@" in email and email in shown}

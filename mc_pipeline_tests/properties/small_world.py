@@ -21,7 +21,7 @@ import dagster as dg
 import requests
 
 from mc_pipeline.defs.consent.erasure import ErasePerson, erase_people
-from mc_pipeline.domain.consent.odoo_opt_outs import LIFTED_IN_ODOO
+from mc_pipeline.domain.consent.opt_outs_into_odoo import LIFTED_IN_ODOO
 from mc_pipeline.ledger.changed_addresses import ChangedAddress
 from mc_pipeline.ledger.due_in_odoo import CONFLICT
 from mc_pipeline.sandbox.mailchimp import DEFAULT_KEY, SandboxMailchimp
@@ -409,9 +409,9 @@ class SmallWorld:
         address = self.odoo.read("res.partner", partner, "email_normalized")["email_normalized"]
         if not address:
             return False
-        told = [tell_truth(self.odoo, second_company=each) for each in (None, self.second_company)]
-        evidence = frozenset[EvidenceRecord]().union(*(each.evidence.get(address, ()) for each in told))
-        holders = frozenset(number for number, each in told[0].addresses.items() if each == address)
+        truths = [tell_truth(self.odoo, second_company=each) for each in (None, self.second_company)]
+        evidence = frozenset[EvidenceRecord]().union(*(each.evidence.get(address, ()) for each in truths))
+        holders = frozenset(number for number, each in truths[0].addresses.items() if each == address)
         # From the first attempt on nobody reads this person again, whatever becomes of it.
         self.erased.add(address)
         begun = self.mailchimp.journal.last_number + 1
@@ -500,7 +500,7 @@ class SmallWorld:
         """
         truth = tell_truth(self.odoo)
         known = set(truth.addresses.values())
-        told = standing_opt_outs(self.mailchimp.journal.entries, self.story)
+        out_since = standing_opt_outs(self.mailchimp.journal.entries, self.story)
         lifted = {
             entry.body["email"].strip().lower(): entry.at
             for entry in self.odoo.journal.entries
@@ -513,7 +513,7 @@ class SmallWorld:
                 for row in systems.ledger.due_in_odoo.of(company, CONFLICT)
                 if row.conflict == LIFTED_IN_ODOO
             }
-        for email, since in told.items():
+        for email, since in out_since.items():
             if email in known - truth.blacklisted:
                 assert lifted.get(email, since) > since, f"{email} is not opted out in Odoo"
                 assert email in conflicts, f"{email} was lifted in Odoo, and nobody is told"
@@ -713,12 +713,12 @@ def small_world(
         _variable(ERASURE_KEY_VARIABLE, "the same key on every machine"),
     ):
         config = Path(folder) / "companies.yaml"
-        told = {"odoo": odoo.url, "mailchimp": mailchimp.api_url, "company": company}
+        places = {"odoo": odoo.url, "mailchimp": mailchimp.api_url, "company": company}
         if with_every_consent:
-            config.write_text(CONSENT_SETTINGS.format(**told))
+            config.write_text(CONSENT_SETTINGS.format(**places))
         else:
-            text = textwrap.dedent(SETTINGS).format(**told)
-            config.write_text(text + (SECOND_SETTINGS.format(**told) if company else ""))
+            text = textwrap.dedent(SETTINGS).format(**places)
+            config.write_text(text + (SECOND_SETTINGS.format(**places) if company else ""))
         settings = load_settings(config, SECRETS)
         story = Story(
             lists=frozenset(lists),

@@ -550,7 +550,7 @@ def test_an_opt_out_may_go_before_any_approval():
     assert story.broken() == []
 
 
-def test_opt_outs_go_into_odoo_and_our_own_rows_are_lifted_for_who_came_back():
+def test_opt_outs_go_into_odoo_and_our_own_rows_are_removed_for_people_who_came_back():
     story = Forgery()
     story.story.blacklist = {4: FAY}
     story.call_odoo("mail.blacklist", "create", [{"email": FAY}])

@@ -107,7 +107,7 @@ def test_an_opt_out_from_before_an_erasure_still_restricts_the_partner():
 
 
 @pytest.mark.parametrize("odoo_knows", ["before", "after"])
-def test_an_opt_out_after_an_own_sign_up_is_carried_into_odoo_and_forgotten(odoo_knows):
+def test_an_opt_out_after_an_own_sign_up_is_applied_to_odoo_and_forgotten(odoo_knows):
     with small_world() as world:
         partner = erased(world)
         if odoo_knows == "before":
@@ -171,7 +171,7 @@ def test_who_was_lifted_in_odoo_may_sign_up_again():
         nothing_is_kept(world)
 
 
-def test_who_was_erased_and_signs_up_is_written_nothing_but_opt_outs():
+def test_somebody_who_was_erased_and_signs_up_gets_nothing_but_opt_outs():
     with small_world() as world:
         partner = erased(world)
         later(world)
@@ -187,7 +187,7 @@ def test_who_was_erased_and_signs_up_is_written_nothing_but_opt_outs():
 
 
 @pytest.mark.quick
-def test_an_opt_out_told_by_a_webhook_alone_is_carried():
+def test_an_opt_out_reported_by_a_webhook_alone_is_applied():
     with small_world() as world, world.webhooks():
         partner = erased(world)
         world.odoo.edit_partner(partner, email=X)
@@ -202,7 +202,7 @@ def test_an_opt_out_told_by_a_webhook_alone_is_carried():
         nothing_is_kept(world)
 
 
-def test_what_cannot_be_carried_yet_keeps_the_address_until_it_is():
+def test_what_cannot_be_applied_yet_keeps_the_address_until_it_is():
     from mc_pipeline.sandbox.faults import Fault
 
     with small_world() as world:

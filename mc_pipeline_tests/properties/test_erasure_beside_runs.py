@@ -65,7 +65,7 @@ def with_a_store(world: SmallWorld) -> None:
     world.settings = load_settings(config, SECRETS)
 
 
-def test_whoever_is_erased_at_some_moment_of_a_run_is_not_created_and_leaves_no_trace():
+def test_anyone_who_is_erased_at_some_moment_of_a_run_is_not_created_and_leaves_no_trace():
     """One new customer for each moment of each step, all of them with consent, and all in one run."""
     with small_world() as world:
         with_a_store(world)

@@ -74,7 +74,7 @@ def test_an_opt_out_follows_a_partner_that_was_merged() -> None:
         assert statuses(world)[NEW] == "unsubscribed"
 
 
-def test_consent_taken_back_under_a_new_address_is_carried_by_the_path_of_the_opt_outs_alone() -> None:
+def test_consent_taken_back_under_a_new_address_is_applied_by_the_path_of_the_opt_outs_alone() -> None:
     with small_world() as world:
         partner = customer(world, OLD)
         subscription = world.odoo.subscribe(world.newsletter, OLD)
@@ -122,7 +122,7 @@ def test_a_field_that_neither_odoo_nor_the_settings_have_any_more_asks_for_nothi
         assert world.mailchimp.status(SECOND, OLD) == "subscribed"
 
 
-def test_who_came_back_by_themselves_stays_whatever_is_edited_on_their_contact() -> None:
+def test_somebody_who_came_back_by_themselves_stays_whatever_is_edited_on_their_contact() -> None:
     with small_world(with_every_consent=True) as world, world.webhooks():
         second = world.settings.companies[SECOND_COMPANY].model_copy(update={"opt_out_scope": "company"})
         world.settings = world.settings.model_copy(
@@ -149,7 +149,7 @@ def test_who_came_back_by_themselves_stays_whatever_is_edited_on_their_contact()
         assert goes_on(lambda: world.odoo.edit_partner(partner, phone="1")) == "subscribed"
 
 
-def test_a_changed_address_that_cannot_be_asked_for_holds_up_no_other_opt_out() -> None:
+def test_a_changed_address_that_cannot_be_asked_for_delays_no_other_opt_out() -> None:
     carl = "carl@example.com"
     with small_world() as world:
         for email in (OLD, NEW, carl):

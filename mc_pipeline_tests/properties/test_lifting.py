@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from mc_pipeline.domain.consent.odoo_opt_outs import LIFTED_IN_ODOO, NOT_SUBSCRIBED_NOW
+from mc_pipeline.domain.consent.opt_outs_into_odoo import LIFTED_IN_ODOO, NOT_SUBSCRIBED_NOW
 from mc_pipeline.ledger.due_in_odoo import CONFLICT, DUE
 from mc_pipeline.sandbox.faults import Fault
 from mc_pipeline.sync.person import tell_story
@@ -29,7 +29,7 @@ def world() -> Iterator[SmallWorld]:
         world.run_until_done()
         for email in (ANN, BOB):
             world.mailchimp.unsubscribe(RETAIL, email)
-        told(world)
+        deliver(world)
         world.run_until_done()
         assert rows(world) == {ANN: True, BOB: True}
         yield world
@@ -42,14 +42,14 @@ def join(world: SmallWorld, email: str) -> None:
     world.mailchimp.add_member(RETAIL, email, "subscribed")
 
 
-def told(world: SmallWorld, seconds: int = 20) -> None:
+def deliver(world: SmallWorld, seconds: int = 20) -> None:
     """Webhooks are delivered, and a little time passes."""
     world.mailchimp.deliver_webhooks()
     world.mailchimp.advance(timedelta(seconds=seconds))
 
 
-def untold(world: SmallWorld) -> None:
-    """What webhooks wait to tell is lost, and a little time passes."""
+def lose_webhooks(world: SmallWorld) -> None:
+    """Webhooks that wait are lost, and a little time passes."""
     world.mailchimp.state.webhook_deliveries.clear()
     world.mailchimp.advance(timedelta(seconds=20))
 
@@ -99,21 +99,21 @@ LEAVING: dict[str, Callable[[SmallWorld, str], None]] = {
 
 
 @pytest.mark.parametrize("feed", [True, False], ids=["feed", "no feed"])
-def test_a_sign_up_followed_by_what_nobody_told_lifts_nothing(world: SmallWorld, feed: bool) -> None:
+def test_a_sign_up_followed_by_what_nobody_reported_removes_nothing(world: SmallWorld, feed: bool) -> None:
     for email in LEAVING:
         join(world, email)
     world.run_until_done()
     for email in LEAVING:
         world.mailchimp.unsubscribe(RETAIL, email)
-    told(world)
+    deliver(world)
     world.run_until_done()
     assert [rows(world)[email] for email in LEAVING] == [True] * len(LEAVING)
     for email in LEAVING:
         world.mailchimp.sign_up(RETAIL, email)
-    told(world)
+    deliver(world)
     for email, leave in LEAVING.items():
         leave(world, email)
-    untold(world)
+    lose_webhooks(world)
     if not feed:
         world.mailchimp.faults.add(Fault("html_503", match_path_regex="activity-feed", times=None))
     assert world.run(only_opt_outs=True).succeeded
@@ -129,7 +129,7 @@ def test_a_sign_up_followed_by_what_nobody_told_lifts_nothing(world: SmallWorld,
 @pytest.mark.quick
 def test_a_sign_up_that_holds_lifts_and_nobody_unsubscribes_them(world: SmallWorld) -> None:
     world.mailchimp.sign_up(RETAIL, ANN)
-    told(world)
+    deliver(world)
     world.run_until_done()
     assert rows(world) == {ANN: False, BOB: True}
     assert world.mailchimp.status(RETAIL, ANN) == "subscribed"
@@ -139,12 +139,12 @@ def test_a_sign_up_that_holds_lifts_and_nobody_unsubscribes_them(world: SmallWor
 
 def test_who_cannot_be_looked_at_stays_due_and_stops_nobody_else(world: SmallWorld) -> None:
     world.mailchimp.sign_up(RETAIL, ANN)
-    told(world)
+    deliver(world)
     carl = world.odoo.add_partner(name="Carl", email="carl@example.com", is_company=True)
     world.odoo.add_order(carl, 100.0, date_order=ORDERED)
     world.mailchimp.add_member(WHOLESALE, "carl@example.com", "subscribed")
     world.mailchimp.unsubscribe(WHOLESALE, "carl@example.com")
-    untold(world)
+    lose_webhooks(world)
 
     def member_is_not_to_be_read() -> None:
         world.mailchimp.faults.add(Fault("html_503", match_path_regex=MEMBER, times=None))
@@ -165,7 +165,7 @@ def test_who_cannot_be_looked_at_stays_due_and_stops_nobody_else(world: SmallWor
     check_quiet(world)
 
 
-def test_who_signs_up_and_leaves_unnoticed_after_odoo_lifted_the_row_is_opted_out_anew(
+def test_somebody_who_signs_up_and_leaves_unnoticed_after_odoo_removed_the_row_is_opted_out_again(
     world: SmallWorld,
 ) -> None:
     world.odoo.unblacklist(ANN)
@@ -173,9 +173,9 @@ def test_who_signs_up_and_leaves_unnoticed_after_odoo_lifted_the_row_is_opted_ou
     assert open_in_odoo(world) == {ANN: (CONFLICT, LIFTED_IN_ODOO)}
     check_quiet(world)
     world.mailchimp.sign_up(RETAIL, ANN)
-    untold(world)
+    lose_webhooks(world)
     world.mailchimp.unsubscribe(RETAIL, ANN)
-    untold(world)
+    lose_webhooks(world)
     world.run_until_done(only_opt_outs=True)
     assert rows(world)[ANN] is True
     assert open_in_odoo(world) == {}
@@ -189,7 +189,7 @@ def test_fields_that_we_write_after_odoo_lifted_the_row_are_no_new_opt_out(world
     world.run_until_done()
     assert world.member_fields(RETAIL, ANN)["FNAME"] == "Ann Elm"
     world.mailchimp.edit_field(RETAIL, ANN, "FNAME", "Annie")
-    untold(world)
+    lose_webhooks(world)
     world.run_until_done()
     assert rows(world)[ANN] is False
     assert open_in_odoo(world) == {ANN: (CONFLICT, LIFTED_IN_ODOO)}

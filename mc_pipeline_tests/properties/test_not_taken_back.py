@@ -48,7 +48,7 @@ def listed(run: Run, email: str) -> list[tuple[str, str]]:
     return list(zip(rows["reason"], rows["detail"], strict=True))
 
 
-def told(world: SmallWorld, email: str) -> list[tuple[str, str, str, str]]:
+def recorded(world: SmallWorld, email: str) -> list[tuple[str, str, str, str]]:
     with world._ledger_of_a_person() as systems:
         return [
             (event.event, event.origin, event.source, (event.evidence or {}).get("title", ""))
@@ -62,7 +62,7 @@ def test_a_forgotten_person_is_asked_about_once_whatever_changes_in_odoo(world: 
     partner = customer(world, ANN)
     forget(world, ANN)
     world.run_until_done()
-    assert told(world, ANN) == [("opt_out", "unknown", "write", "Forgotten Email Not Subscribed")]
+    assert recorded(world, ANN) == [("opt_out", "unknown", "write", "Forgotten Email Not Subscribed")]
     assert len(asked_to_make(world, ANN)) == 1
     world.odoo.edit_partner(partner, name="Ann Birk")
     world.odoo.subscribe(world.newsletter, ANN)
@@ -107,7 +107,7 @@ def test_an_upgrade_refused_for_compliance_is_an_opt_out_that_reaches_both_syste
     world.time_passes(timedelta(minutes=1))
     world.odoo.subscribe(world.newsletter, ANN)
     world.run_until_done()
-    assert told(world, ANN)[-1] == ("opt_out", "unknown", "write", "Member In Compliance State")
+    assert recorded(world, ANN)[-1] == ("opt_out", "unknown", "write", "Member In Compliance State")
     upgrades = [each for each in world.mailchimp.journal.writes if each.body == {"status": "subscribed"}]
     run = world.run_until_done()
     assert ANN in world.odoo.database.blacklisted()
@@ -145,7 +145,7 @@ def test_other_refusals_are_no_opt_outs(world: SmallWorld, refuse: str):
     getattr(world.mailchimp, refuse)(ANN)
     world.run_until_done()
     run = world.run_until_done()
-    assert told(world, ANN) == []
+    assert recorded(world, ANN) == []
     assert world.odoo.database.blacklisted() == set()
     assert [reason for reason, _ in listed(run, ANN)] == ["refused"]
 
@@ -159,8 +159,8 @@ def test_a_rename_to_a_forgotten_address_is_refused_once_and_the_new_address_has
     world.odoo.edit_partner(partner, email=BOB)
     world.run_until_done()
     world.run_until_done()
-    assert told(world, BOB) == [("opt_out", "unknown", "write", "Forgotten Email Not Subscribed")]
-    assert [each for each in told(world, ANN) if each[0] == "opt_out"] == []
+    assert recorded(world, BOB) == [("opt_out", "unknown", "write", "Forgotten Email Not Subscribed")]
+    assert [each for each in recorded(world, ANN) if each[0] == "opt_out"] == []
     tried = [
         each for each in world.mailchimp.journal.writes if each.method == "PATCH" and BOB in str(each.body)
     ]

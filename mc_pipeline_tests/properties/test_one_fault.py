@@ -48,7 +48,7 @@ class Place:
     people: tuple[str, ...] = ()
     mend: Callable[[SmallWorld], None] = lambda world: None
     situations: tuple[str, ...] = SITUATIONS
-    is_told: bool = True
+    is_reported: bool = True
 
 
 def _always(kind: str, path: str, method: str | None = None, body: str = "") -> Callable[[SmallWorld], None]:
@@ -184,7 +184,7 @@ PLACES = [
         state=NOTHING,
         writes=NOTHING,
         situations=(CHANGED_DAY,),
-        is_told=False,
+        is_reported=False,
     ),
 ]
 
@@ -233,7 +233,7 @@ def test_what_does_not_hang_on_the_broken_place_is_as_if_nothing_were_broken(
     differing = _differences(town.state, state_of(world))
     assert not elsewhere(differing, _concerned(place.state, world, people))
     said = [f"{each.trouble.sentence} {each.trouble.what_to_do}" for each in town.troubles()]
-    assert bool(said) is place.is_told, said
+    assert bool(said) is place.is_reported, said
     assert not [each for each in said if "@" in each]
 
     place.mend(world)

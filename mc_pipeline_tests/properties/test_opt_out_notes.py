@@ -39,7 +39,7 @@ def test_a_run_writes_the_reason_beside_the_row_and_the_next_one_writes_nothing(
 
 
 @pytest.mark.quick
-def test_an_unsubscribe_by_an_administrator_is_told_as_that():
+def test_an_unsubscribe_by_an_administrator_is_reported_as_that():
     with small_world() as world:
         settle(world)
         world.mailchimp.unsubscribe_by_admin(RETAIL, ANN)
@@ -62,10 +62,12 @@ def test_a_run_that_may_write_no_notes_succeeds_and_tells_it_once(
             assert world.run(only_opt_outs=only_opt_outs).succeeded
         assert run.succeeded
         assert notes(world) == []
-        told = [record.getMessage() for record in caplog.records if "without the note" in record.getMessage()]
-        assert len(told) == 1
-        assert told[0].startswith("1 of 1 opt-outs are carried without the note in Odoo that says why: ")
-        assert "@" not in told[0]
+        lines = [
+            record.getMessage() for record in caplog.records if "without the note" in record.getMessage()
+        ]
+        assert len(lines) == 1
+        assert lines[0].startswith("1 of 1 opt-outs are applied without the note in Odoo that says why: ")
+        assert "@" not in lines[0]
         (carried,) = run.tables["odoo_opt_outs"].rows.to_dict("records")
         assert carried["outcome"] == "applied"
         assert carried["detail"].startswith("no note in Odoo says why: ")

@@ -367,7 +367,7 @@ CELLS = [
         for cell in CELLS
     ],
 )
-def test_what_can_be_carried_is_and_the_rest_is_named_and_carried_after_the_trouble(
+def test_what_can_be_applied_is_and_the_rest_is_named_and_applied_after_the_trouble(
     cells: Cells, trouble: str, opt_out: str, beside: str
 ):
     cells.live_through(trouble, opt_out, beside)
@@ -446,10 +446,10 @@ def _check_named(failed: dict[tuple[str, str], str], what: Trouble, opt_outs: li
         expected["odoo_opt_outs", "opt_outs_are_carried"] = [what.words]
     assert failed.keys() == expected.keys(), failed
     for check, words in expected.items():
-        told = failed[check]
-        assert all(word in told for word in words), told
-        assert "@" not in told
-        assert "Traceback" not in told
+        description = failed[check]
+        assert all(word in description for word in words), description
+        assert "@" not in description
+        assert "Traceback" not in description
 
 
 def _where_out(world: SmallWorld, email: str) -> dict[str, bool]:

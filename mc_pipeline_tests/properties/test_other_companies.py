@@ -56,7 +56,7 @@ def test_an_audience_that_no_run_ever_heard_is_heard_before_anybody_is_subscribe
 
 
 @pytest.mark.quick
-def test_who_opted_out_since_the_other_company_was_synced_is_heard_too(world: SmallWorld):
+def test_somebody_who_opted_out_since_the_other_company_was_synced_is_heard_too(world: SmallWorld):
     world.settings = _keeping_to_itself(world)
     assert world.run(company=SECOND_COMPANY, only_opt_outs=True).succeeded
     world.mailchimp.unsubscribe(SECOND, ANN)

@@ -134,7 +134,7 @@ def test_a_required_field_holds_up_newcomers_until_it_is_put_right_in_mailchimp(
     assert not world.violations()
 
 
-def test_a_field_that_is_required_holds_up_no_update_of_a_member(world: SmallWorld):
+def test_a_field_that_is_required_delays_no_update_of_a_member(world: SmallWorld):
     loaded(world, ANN)
     world.mailchimp.add_merge_field(WHOLESALE, "LOYALTY", required=True)
     partner = world.odoo.model("res.partner").table.rows
@@ -276,7 +276,7 @@ def test_an_address_that_no_list_shows_is_asked_for_once_in_seven_days(world: Sm
     assert world.mailchimp.tags(RETAIL, BOB) == ["B2C"]
 
 
-def test_a_renamed_merge_tag_is_told_and_no_second_field_is_made(world: SmallWorld):
+def test_a_renamed_merge_tag_is_reported_and_no_second_field_is_made(world: SmallWorld):
     loaded(world, ANN)
     firm = next(
         number
@@ -303,7 +303,7 @@ def test_a_renamed_merge_tag_is_told_and_no_second_field_is_made(world: SmallWor
     world.check_nothing_is_left_to_do()
 
 
-def test_a_field_made_anew_as_another_type_holds_back_itself_alone(world: SmallWorld):
+def test_a_field_made_again_as_another_type_holds_back_itself_alone(world: SmallWorld):
     partners = {email: customer(world, email) for email in (ANN, BOB, CLEO)}
     firms = {name: customer(world, f"{name}@example.com", is_company=True) for name in ("old", "closing")}
     world.run_until_done()
@@ -342,7 +342,7 @@ def test_a_field_made_anew_as_another_type_holds_back_itself_alone(world: SmallW
     assert not world.violations()
 
 
-def test_a_full_list_of_merge_fields_is_told_once_and_the_rest_is_written(world: SmallWorld):
+def test_a_full_list_of_merge_fields_is_reported_once_and_the_rest_is_written(world: SmallWorld):
     for number in range(25):
         world.mailchimp.add_merge_field(RETAIL, f"X{number}")
     world.settings = with_fields(world, "retail", FNAME="name", SPENT="total_spent", ORDERS="order_count")

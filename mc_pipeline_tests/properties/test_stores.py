@@ -97,7 +97,7 @@ def answers_nothing(town: Town) -> None:
 
 
 @pytest.mark.parametrize("trouble", [creation_is_refused, of_another_audience, answers_nothing])
-def test_a_store_that_cannot_be_opened_holds_up_no_other_and_is_told_once(
+def test_a_store_that_cannot_be_opened_delays_no_other_and_is_reported_once(
     town: Town, trouble: Callable[[Town], None]
 ):
     trouble(town)
@@ -190,7 +190,7 @@ def test_an_older_ledger_put_back_and_a_lost_one_change_nothing_in_the_stores(to
         assert town.compared(run) == (set(), set())
 
 
-def test_an_order_of_somebody_archived_is_told_as_left_alone_after_a_lost_ledger(town: Town):
+def test_an_order_of_somebody_archived_is_reported_as_left_alone_after_a_lost_ledger(town: Town):
     town.sync()
     for file in town.world.folder.glob("ledger.db*"):
         file.unlink()

@@ -235,7 +235,7 @@ def test_where_no_audience_can_be_read_the_run_says_it_once(town: Town):
     assert town.gone() == frozenset()
 
 
-def test_an_audience_that_cannot_take_its_merge_fields_holds_up_no_other(town: Town):
+def test_an_audience_that_cannot_take_its_merge_fields_delays_no_other(town: Town):
     world = town.world
     before = world.mailchimp.journal.last_number
     # Read at first, like the other one; the push looks at its fields again.

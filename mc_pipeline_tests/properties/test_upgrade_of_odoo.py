@@ -76,7 +76,7 @@ def person(odoo: SandboxOdoo, name: str, **values) -> int:
     return buys(odoo, odoo.add_partner(name=name, email=email, **values))
 
 
-def told(run: Run) -> dict[str, tuple[str, str | None]]:
+def decided_of(run: Run) -> dict[str, tuple[str, str | None]]:
     """Audience and company of every contact."""
     rows = run.tables["contacts"].rows
     return dict(
@@ -122,8 +122,8 @@ def test_an_upgrade_to_20_of_2000_partners_moves_nobody_and_changes_no_company()
         world.mailchimp.journal.clear()
         after = world.run()
         assert after.succeeded, after.failure
-        assert told(after) == told(before)
-        assert len(told(after)) == 1200
+        assert decided_of(after) == decided_of(before)
+        assert len(decided_of(after)) == 1200
         assert after.tables["audience_plan"].rows.empty
         assert world.mailchimp.journal.writes == []
         rows = after.tables["odoo_partners"].rows
@@ -158,7 +158,7 @@ def small_town(people) -> Iterator[SmallWorld]:
         yield world
 
 
-def test_after_an_upgrade_only_whose_own_tax_id_or_parent_changes_is_judged_anew(small_town, people) -> None:
+def test_after_an_upgrade_only_whose_own_tax_id_or_parent_changes_is_judged_again(small_town, people) -> None:
     world, odoo = small_town, small_town.odoo
     first = world.run()
     assert first.tables["audience_plan"].rows.empty
@@ -230,7 +230,7 @@ def test_new_partners_are_companies_by_odoo_contacts_below_them_or_company_if(sm
     }
 
 
-def test_who_is_erased_is_not_remembered(small_town, people) -> None:
+def test_somebody_who_is_erased_is_not_remembered(small_town, people) -> None:
     world = small_town
     with world._ledger_of_a_person() as systems:
         (odoo,) = _databases(systems)

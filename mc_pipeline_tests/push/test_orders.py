@@ -461,7 +461,7 @@ def test_a_store_of_another_audience_is_left_alone_and_the_others_are_complete(d
 
 
 @pytest.mark.parametrize("kind", ["json_500", "html_403", "json_429"])
-def test_a_store_that_fails_holds_up_no_other_in_any_month(desk: StoreDesk, kind: Any):
+def test_a_store_that_fails_delays_no_other_in_any_month(desk: StoreDesk, kind: Any):
     orders = [
         Order(number, month=f"2026-0{number % 2 + 1}", store=(RETAIL, WHOLESALE)[number % 4 // 2])
         for number in range(1, 9)
@@ -642,7 +642,7 @@ def test_a_month_that_fails_stays_due_and_the_others_go_on(desk: StoreDesk):
     assert not desk.mailchimp.state.stores["acme-retail"].is_syncing
 
 
-def test_orders_whose_customers_could_not_be_sent_are_told_and_come_with_the_next_push(desk: StoreDesk):
+def test_orders_whose_customers_could_not_be_sent_are_reported_and_come_with_the_next_push(desk: StoreDesk):
     people = [f"person{number}@example.com" for number in range(20)]
     for email in people:
         desk.mailchimp.add_member(RETAIL.list_id, email, "transactional")

@@ -90,7 +90,7 @@ def test_a_member_that_mailchimp_refuses_is_left_until_they_change(desk: Desk):
     assert outcomes(desk.push([person(0), person(1, name="Grace")])) == {"person1@example.com": "rejected"}
 
 
-def test_who_signed_up_to_many_lists_is_tried_again_when_the_time_has_come(desk: Desk):
+def test_somebody_who_signed_up_to_many_lists_is_tried_again_when_the_time_has_come(desk: Desk):
     desk.mailchimp.refuse_signups("person1@example.com")
     people = [person(0), person(1)]
     assert outcomes(desk.push(people)) == {

@@ -191,8 +191,8 @@ def test_a_second_run_writes_the_same(golden: Golden):
 
 def test_each_month_is_shown_with_its_sums_and_told_anew_only_when_it_changed(golden: Golden):
     rows = golden.store_orders
-    told = golden.world.instance.get_materialized_partitions(dg.AssetKey("orders_by_month"))
-    assert told == {f"acme|{month}" for month in rows["month"].unique()}
+    partitions = golden.world.instance.get_materialized_partitions(dg.AssetKey("orders_by_month"))
+    assert partitions == {f"acme|{month}" for month in rows["month"].unique()}
     # Once while nobody was a member yet, once when they were, and not again by the run that changed nothing.
     latest, _ = golden.world.instance.fetch_materializations(
         dg.AssetRecordsFilter(

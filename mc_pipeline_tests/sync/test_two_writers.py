@@ -262,7 +262,7 @@ def test_a_call_that_may_have_been_carried_out_is_read_back_when_it_is_called_of
     assert record["created_by_us"]
 
 
-def test_who_was_archived_while_a_refused_call_waited_is_not_subscribed(desk: TwoWriters) -> None:
+def test_somebody_who_was_archived_while_a_refused_call_waited_is_not_subscribed(desk: TwoWriters) -> None:
     desk.write(creation(ANN, "transactional"))
     desk.mailchimp.faults.add(Fault("empty_429", match_method="PATCH"))
 
@@ -314,7 +314,7 @@ def test_who_comes_back_after_the_look_stays_due(desk: TwoWriters) -> None:
     assert desk.due() == [ANN]
 
 
-def test_who_is_out_by_an_event_alone_is_due_from_the_outcome_on(desk: TwoWriters) -> None:
+def test_somebody_who_is_out_by_an_event_alone_is_due_from_the_outcome_on(desk: TwoWriters) -> None:
     """The unsubscribing behind the outcome may fail or its process die: the path does it."""
 
     def opt_out_and_break() -> None:

@@ -170,13 +170,13 @@ class Without:
 
 
 @pytest.mark.parametrize("at_look", [1, 2])
-def test_whoever_is_erased_before_or_after_the_storing_is_not_in_the_file(folder, at_look):
+def test_anyone_who_is_erased_before_or_after_the_storing_is_not_in_the_file(folder, at_look):
     path = UPath(folder / "set_aside" / "acme.parquet")
     _, kept = store_table(schemas.SET_ASIDE, aside(ANN, JOANN), path, People(at_look))
     assert emails_in(path) == [JOANN] == kept.rows["email"].tolist()
 
 
-def test_whoever_was_erased_since_the_storing_is_not_loaded(folder):
+def test_anyone_who_was_erased_since_the_storing_is_not_loaded(folder):
     path = stored(folder, ANN, JOANN)
     assert load_table(schemas.SET_ASIDE, path, People(1)).rows["email"].tolist() == [JOANN]
     assert load_table(schemas.SET_ASIDE, path, People(2)).rows["email"].tolist() == [ANN, JOANN]

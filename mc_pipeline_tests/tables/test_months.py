@@ -149,7 +149,7 @@ def other_bytes(path: UPath) -> None:
 
 @pytest.mark.parametrize("damage", [other_bytes, UPath.unlink, lambda path: path.write_bytes(b"")])
 @pytest.mark.parametrize("of_the_listing", [True, False])
-def test_a_damaged_file_is_found_by_whoever_reads_and_made_anew_by_whoever_stores(
+def test_a_damaged_file_is_found_by_whoever_reads_and_made_again_by_whoever_stores(
     path, caplog, damage, of_the_listing
 ):
     table = Table(lines(MAY, JUNE), NOW)

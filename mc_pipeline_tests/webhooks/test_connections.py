@@ -114,7 +114,7 @@ def test_the_rest_of_a_body_that_was_answered_already_holds_no_connection(ledger
 
 @pytest.mark.parametrize("path", [HOOK.path, "nobody"])
 @pytest.mark.parametrize("first", ["Content-Length: 4\r\n", "content-length: 4\r\nX: y\r\n"])
-def test_a_body_whose_length_is_told_twice_is_refused_and_nothing_behind_it_is_read(
+def test_a_body_whose_length_is_reported_twice_is_refused_and_nothing_behind_it_is_read(
     ledger: Ledger, first: str, path: str
 ) -> None:
     body = form().decode()

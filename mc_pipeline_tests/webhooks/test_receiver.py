@@ -69,7 +69,7 @@ def receiver(served: Receiver) -> Receiver:
     return served
 
 
-def told(answer: requests.Response) -> tuple[int, bytes, dict[str, str]]:
+def answered(answer: requests.Response) -> tuple[int, bytes, dict[str, str]]:
     """All that an answer tells whoever asked, but the time."""
     headers = {name.lower(): value for name, value in answer.headers.items()}
     headers.pop("date")
@@ -79,7 +79,7 @@ def told(answer: requests.Response) -> tuple[int, bytes, dict[str, str]]:
 
 def test_a_signed_delivery_is_kept_with_its_source_and_its_time(receiver: Receiver) -> None:
     answer = receiver.post_signed(form())
-    assert told(answer) == (200, b"", {"content-length": "0"})
+    assert answered(answer) == (200, b"", {"content-length": "0"})
     (kept,) = receiver.ledger.inbox.waiting(["retail1"])
     assert (kept.source, kept.type, kept.email, kept.action) == (
         "user",
@@ -92,14 +92,14 @@ def test_a_signed_delivery_is_kept_with_its_source_and_its_time(receiver: Receiv
 
 
 @pytest.mark.parametrize(
-    "told", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-13-01 00:00:00", ""]
+    "answered", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-13-01 00:00:00", ""]
 )
 def test_a_signed_delivery_with_a_time_that_is_none_is_kept_without_one(
-    receiver: Receiver, told: str
+    receiver: Receiver, answered: str
 ) -> None:
-    assert receiver.post_signed(form(fired_at=told)).status_code == 200
+    assert receiver.post_signed(form(fired_at=answered)).status_code == 200
     (kept,) = receiver.ledger.inbox.waiting(["retail1"])
-    assert (kept.fired_at, kept.fired_at_raw) == (None, told)
+    assert (kept.fired_at, kept.fired_at_raw) == (None, answered)
 
 
 def test_each_of_several_secrets_is_good(receiver: Receiver) -> None:
@@ -144,7 +144,7 @@ def test_the_answer_to_whatever_is_not_genuine_is_one_and_the_same(receiver: Rec
         "other method": requests.put(f"{receiver.url}/{SIGNED.path}", data=good, headers=FORM, timeout=10),
         "deleting": requests.delete(f"{receiver.url}/{SIGNED.path}", timeout=10),
     }
-    assert {name: told(answer) for name, answer in answers.items()} == dict.fromkeys(
+    assert {name: answered(answer) for name, answer in answers.items()} == dict.fromkeys(
         answers, (404, b"", {"content-length": "0"})
     )
     assert receiver.kept == 0
@@ -191,13 +191,13 @@ def test_a_crash_before_the_answer_makes_mailchimp_repeat_and_the_delivery_is_on
 
         with receiving(receiver_app([UNSIGNED], keep_and_crash, utc_now)) as url:
             receiver = Receiver(url, ledger)
-            assert told(receiver.post(form())) == (503, b"", {"content-length": "0"})
+            assert answered(receiver.post(form())) == (503, b"", {"content-length": "0"})
             crashes.append(False)
             assert receiver.post(form()).status_code == 200
             assert receiver.kept == 1
 
 
-def test_new_deliveries_alone_are_told_to_whoever_acts_on_them(tmp_path: Path) -> None:
+def test_new_deliveries_alone_are_reported_to_whoever_acts_on_them(tmp_path: Path) -> None:
     heard: list[Hook] = []
     with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger:
         app = receiver_app([UNSIGNED], ledger.inbox.keep, utc_now, on_new=heard.append)

@@ -138,12 +138,14 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
         identity = identity_of(systems, company, audience_plan)
         verdict = f"{report.sentence} {mailed_by(systems, identity)}".strip()
         old_opt_outs = systems.ledger.old_opt_outs.waiting(company.key)
-        told = [verdict]
+        sentences = [verdict]
         if report.needs_approval:
-            told += [what_waits(each) for each in old_opt_outs]
-            told.append(f"Approve the plan with the job approve_plan, or: mc-pipeline approve {identity}.")
+            sentences += [what_waits(each) for each in old_opt_outs]
+            sentences.append(
+                f"Approve the plan with the job approve_plan, or: mc-pipeline approve {identity}."
+            )
             waiting = int((judged.why_rows_wait != "").sum())
-            told.append(
+            sentences.append(
                 f"Until then {waiting:,} of {len(audience_plan.rows):,} rows wait; the others are applied."
             )
         yield dg.AssetCheckResult(
@@ -151,7 +153,7 @@ def audience_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDe
             asset_key="audience_plan",
             passed=not report.needs_approval,
             severity=dg.AssetCheckSeverity.WARN,
-            description=" ".join(told),
+            description=" ".join(sentences),
             metadata={
                 "plan_id": identity,
                 "because": verdict,

@@ -151,7 +151,7 @@ def opt_outs_agree(systems: Systems, company: CompanySettings) -> dg.AssetCheckR
     """List what people have to decide, what Odoo does not take, and what waits for a release."""
     import pandas as pd
 
-    from mc_pipeline.domain.consent.odoo_opt_outs import CONFLICTS
+    from mc_pipeline.domain.consent.opt_outs_into_odoo import CONFLICTS
     from mc_pipeline.sync.opt_outs.following import people_not_followed
 
     open_rows = pd.DataFrame(
@@ -216,12 +216,13 @@ def opt_outs_are_usual(opt_outs: Table) -> dg.AssetCheckResult:
     """Compare the opt-outs of the last 24 hours with the average of the 28 days before."""
     numbers = OptOutNumbers(int(opt_outs.facts[LAST_DAY]), float(opt_outs.facts[USUAL]))
     first = bool(opt_outs.facts[FIRST_READ])
-    told = f"{numbers.last_day:,} opt-outs in the last 24 hours; the usual number is {numbers.usual:,.1f}."
+    last_day, usual = f"{numbers.last_day:,} opt-outs in the last 24 hours", f"{numbers.usual:,.1f}"
+    compared = f"{last_day}; the usual number is {usual}."
     return dg.AssetCheckResult(
         check_name=OPT_OUTS_ARE_USUAL,
         asset_key="mailchimp_opt_outs",
         passed=first or numbers.is_usual,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"{told} For the first read there is nothing to compare with." if first else told,
+        description=f"{compared} For the first read there is nothing to compare with." if first else compared,
         metadata={"opt_outs_in_24_hours": numbers.last_day, "usual_in_24_hours": numbers.usual},
     )

@@ -126,6 +126,6 @@ def erase_person() -> None:
 def forget_erasure_runs(context: dg.RunStatusSensorContext) -> None:
     """Delete the run if its config contains addresses and it erased them."""
     config: Any = context.dagster_run.run_config
-    told = config["ops"]["erase_people"]["config"]
-    if told.get("emails") and not told.get("dry_run", True):
+    given = config["ops"]["erase_people"]["config"]
+    if given.get("emails") and not given.get("dry_run", True):
         context.instance.delete_run(context.dagster_run.run_id)

@@ -1,4 +1,4 @@
-"""What finance reads of a reconciliation: chart, months, what is left out, and the way to the books."""
+"""What finance reads of a reconciliation: chart, months, what is left out, and the bridge."""
 
 from typing import TYPE_CHECKING
 
@@ -42,7 +42,7 @@ def report_markdown(reconciliation: "Reconciliation") -> str:
         f"{earlier:,} earlier months are in the CSV file." if earlier else "",
         "### Kept by Odoo and in no store" if len(left_out) else "",
         _grid(left_out, _LEFT_OUT, reconciliation.decimal_places) if len(left_out) else "",
-        "### From kept revenue to the books",
+        "### From kept revenue to the general ledger",
         f"Without tax, in {unit}. Orders are in the month of the order, documents in the month of their "
         "accounting date; all months are in the CSV file.",
         _bridge_grid(reconciliation, STEPS),

@@ -81,7 +81,9 @@ def _kinds() -> Sequence[str]:
 def _open_table(rows: Sequence[StatusRow]) -> dg.MetadataValue:
     import pandas as pd
 
-    shown = [{**{name: getattr(row, name) for name in _SHOWN}, "sentence": row.told} for row in rows]
+    shown = [
+        {**{name: getattr(row, name) for name in _SHOWN}, "sentence": row.sentence_with_age} for row in rows
+    ]
     return records_table(pd.DataFrame(shown, columns=list(_SHOWN), dtype=object))
 
 

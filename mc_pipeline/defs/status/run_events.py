@@ -79,12 +79,12 @@ def _failed_step(step: str, event: dg.DagsterEvent, assets: Iterable[str]) -> Fa
     error = data.error
     while error is not None and error.cause is not None:
         error = error.cause
-    told = data.user_failure_data
-    if told is not None and told.description:
-        sentence = told.description
+    failure = data.user_failure_data
+    if failure is not None and failure.description:
+        sentence = failure.description
     else:
         sentence = _sentence(step, error.message if error else "")
-    said = {name: _text(value) for name, value in (told.metadata if told else {}).items()}
+    said = {name: _text(value) for name, value in (failure.metadata if failure else {}).items()}
     return FailedStep(
         step=step,
         sentence=mask_text(" ".join(sentence.split())),
@@ -138,8 +138,8 @@ def _failed_checks(
 
 def _what_to_do(description: str, owner: str) -> str:
     """The part of a check's description that says what its owner does."""
-    told = description.partition(f"For {owner}: ")[2].strip()
-    return told[:1].upper() + told[1:]
+    advice = description.partition(f"For {owner}: ")[2].strip()
+    return advice[:1].upper() + advice[1:]
 
 
 def _made_from(job: dg.JobDefinition, asset: str) -> frozenset[str]:

@@ -51,24 +51,25 @@ def store_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefin
 
         left_alone = order_push.rows["because"].isin([KEPT_RIGHT, STAYS])
         rows = order_push.rows[~left_alone]
-        trouble = rows[~rows["outcome"].isin(DONE)]
-        told = troubles_of(order_push)
+        not_applied = rows[~rows["outcome"].isin(DONE)]
+        troubles = troubles_of(order_push)
         yield dg.AssetCheckResult(
             check_name=ORDERS_APPLIED,
             asset_key="order_push",
-            passed=trouble.empty and not told,
-            severity=_severity(told),
+            passed=not_applied.empty and not troubles,
+            severity=_severity(troubles),
             description=f"{len(rows):,} orders differed; all are applied."
-            if trouble.empty and not told
-            else _sentence(told) or f"{len(trouble):,} of {len(rows):,} orders that differ were not applied.",
+            if not_applied.empty and not troubles
+            else _sentence(troubles)
+            or f"{len(not_applied):,} of {len(rows):,} orders that differ were not applied.",
             metadata={
-                "not_applied": len(trouble),
+                "not_applied": len(not_applied),
                 "left_as_they_are": int(left_alone.sum()),
-                **_listed(told),
-                **unless_empty(by_outcome=counts_table(counts(trouble["outcome"]), "outcome")),
+                **_listed(troubles),
+                **unless_empty(by_outcome=counts_table(counts(not_applied["outcome"]), "outcome")),
                 **listed(
                     "which",
-                    trouble[["order_id", "store_id", "month", "operation", "outcome", "detail"]],
+                    not_applied[["order_id", "store_id", "month", "operation", "outcome", "detail"]],
                     LISTED_ROWS,
                     "order_id",
                     lambda order_id: order_link(systems.settings, order_id),
@@ -96,39 +97,40 @@ def store_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDefin
     ) -> Iterator[dg.AssetCheckResult]:
         from mc_pipeline.sync.stores import troubles_of
 
-        told = troubles_of(product_push)
+        troubles = troubles_of(product_push)
         yield dg.AssetCheckResult(
             check_name=PRODUCTS_APPLIED,
             asset_key="product_push",
-            passed=not told,
-            severity=_severity(told),
-            description=_sentence(told) or f"{len(product_push.rows):,} products differed; all are applied.",
-            metadata=_listed(told),
+            passed=not troubles,
+            severity=_severity(troubles),
+            description=_sentence(troubles)
+            or f"{len(product_push.rows):,} products differed; all are applied.",
+            metadata=_listed(troubles),
         )
 
     return [order_push_checks, product_push_checks]
 
 
-_Told = Sequence[tuple[str, str, str]]
+_Troubles = Sequence[tuple[str, str, str]]
 _BROKEN, _WAITS, _NOT_LOOKED_AT = "broken", "waits", "not_looked_at"
 
 
-def _severity(told: _Told) -> dg.AssetCheckSeverity:
+def _severity(troubles: _Troubles) -> dg.AssetCheckSeverity:
     """What is broken is an error; what waits, or was not looked at for something else, is a warning."""
-    broken = any(kind == _BROKEN for kind, _, _ in told)
+    broken = any(kind == _BROKEN for kind, _, _ in troubles)
     return dg.AssetCheckSeverity.ERROR if broken else dg.AssetCheckSeverity.WARN
 
 
-def _sentence(told: _Told) -> str:
+def _sentence(troubles: _Troubles) -> str:
     """The most severe trouble with what to do; empty if there is none."""
     order = (_BROKEN, _WAITS, _NOT_LOOKED_AT)
-    worst = sorted(told, key=lambda each: order.index(each[0]))
+    worst = sorted(troubles, key=lambda each: order.index(each[0]))
     return " ".join(f"{sentence.rstrip('.')}. {what_to_do}".strip() for _, sentence, what_to_do in worst)
 
 
-def _listed(told: _Told) -> dict[str, dg.MetadataValue]:
+def _listed(troubles: _Troubles) -> dict[str, dg.MetadataValue]:
     import pandas as pd
 
-    if not told:
+    if not troubles:
         return {}
-    return {"troubles": records_table(pd.DataFrame(list(told), columns=["kind", "what", "what to do"]))}
+    return {"troubles": records_table(pd.DataFrame(list(troubles), columns=["kind", "what", "what to do"]))}

@@ -31,8 +31,8 @@ def without_evidence_of_before(partners: pd.DataFrame, accepted_at: datetime | N
 
 
 def _is_newer(item: dict[str, Any], accepted_at: datetime) -> bool:
-    told = item.get("consented_at")
-    if not told:
+    date = item.get("consented_at")
+    if not date:
         return False
-    consented_at = datetime.fromisoformat(told)
+    consented_at = datetime.fromisoformat(date)
     return (consented_at if consented_at.tzinfo else consented_at.replace(tzinfo=UTC)) > accepted_at

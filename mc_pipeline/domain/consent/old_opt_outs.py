@@ -1,7 +1,10 @@
-"""What people read about old opt-outs that wait: those from before an audience was first read."""
+"""Opt-outs from before an audience was first read: which are that old, and what people read of them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Protocol
+
+from mc_pipeline.domain.consent.events import ConsentEventLike
 
 
 class WaitingLike(Protocol):
@@ -13,6 +16,15 @@ class WaitingLike(Protocol):
     def audience(self) -> str: ...
     @property
     def people(self) -> int: ...
+
+
+def is_old(event: ConsentEventLike, old_until: Mapping[str, datetime]) -> bool:
+    """Whether an opt-out waits for a person (rule 5.3).
+
+    ``old_until``: by list id, when an audience was first read, while nobody has released its old opt-outs.
+    """
+    first_read = old_until.get(event.list_id)
+    return first_read is not None and event.occurred_at <= first_read
 
 
 def what_waits(waiting: WaitingLike) -> str:

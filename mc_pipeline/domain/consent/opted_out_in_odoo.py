@@ -1,4 +1,4 @@
-"""Who is opted out in Odoo: as it was read, and by what was carried there since (rule 5.1)."""
+"""Who is opted out in Odoo: as it was read, and by what was applied there since (rule 5.1)."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -8,7 +8,7 @@ from mc_pipeline.vocabulary import OdooAction, OptOutScope
 
 
 class CarriedLike(Protocol):
-    """What was done in Odoo: an opt-out or its lifting, everywhere or in one company."""
+    """What was done in Odoo: an opt-out or its removal, everywhere or in one company."""
 
     @property
     def email(self) -> str: ...
@@ -35,8 +35,8 @@ def opted_out_in_odoo(
 ) -> frozenset[str]:
     """Return the addresses that are opted out in Odoo, for a company.
 
-    What was carried for the whole of Odoo shows in the blacklist from the next read on, so only later acts
-    count; what was carried for a company alone (``opt_out_scope: company``) never shows there.
+    What was applied for the whole of Odoo shows in the blacklist from the next read on, so only later acts
+    count; what was applied for a company alone (``opt_out_scope: company``) never shows there.
 
     Args:
         active: addresses with an active row in Odoo's blacklist, as it was read.
@@ -44,7 +44,7 @@ def opted_out_in_odoo(
         carried: what was done in Odoo, the oldest first.
         company: key of the company.
         read_at: when the blacklist was read (UTC).
-        until: leaves out what was carried later (UTC); None: nothing.
+        until: leaves out what was applied later (UTC); None: nothing.
     """
     latest = {
         done.email: done.action

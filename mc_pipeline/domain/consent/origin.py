@@ -105,7 +105,7 @@ def act_of_webhook(
     return Act(received_at, status, by, f"{known_from}, of uncertain time", is_complaint, is_dated=False)
 
 
-def tells_the_same(act: Act, status_to: str, occurred_at: datetime) -> bool:
+def reports_the_same(act: Act, status_to: str, occurred_at: datetime) -> bool:
     """Whether an event of the same member, with this status and time, is the action that a delivery
     reports."""
     if act.status != status_to:
@@ -158,7 +158,7 @@ def origin_of(change: ChangeLike, acts: Iterable[Act], *, not_before: datetime |
     """
     if change.ours:
         return OriginFound(Origin.OURS, "a write by this pipeline whose answer was lost")
-    told = sorted(
+    reported = sorted(
         (
             act
             for act in acts
@@ -166,9 +166,9 @@ def origin_of(change: ChangeLike, acts: Iterable[Act], *, not_before: datetime |
         ),
         key=lambda act: act.at,
     )
-    if told:
-        last = told[-1]
-        together = [act for act in told if last.at - act.at <= _SAME_ACT]
+    if reported:
+        last = reported[-1]
+        together = [act for act in reported if last.at - act.at <= _SAME_ACT]
         if any(act.status != change.status_to for act in together):
             return OriginFound(Origin.UNKNOWN, f"{last.known_from}: the last report leads to {last.status}")
         known = [act for act in together if act.by != Origin.UNKNOWN] or together

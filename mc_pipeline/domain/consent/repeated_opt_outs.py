@@ -74,8 +74,8 @@ def new_acts(
         status: of the member. Of one who is subscribed, older opt-outs than ``since`` are no news.
         clock_ahead: how far Mailchimp's clock is ahead of ours: our own writes may be dated by ours.
     """
-    told = sorted(acts, key=lambda act: act.at)
-    outs = [act for act in told if act.status in OPTED_OUT_STATUSES]
+    in_order = sorted(acts, key=lambda act: act.at)
+    outs = [act for act in in_order if act.status in OPTED_OUT_STATUSES]
     known_at, same = _known_opt_outs(events, outs, clock_ahead)
     last = max(known_at, default=since)
     after = max(last, since) if status not in OPTED_OUT_STATUSES else last
@@ -84,10 +84,12 @@ def new_acts(
         return []
     returns = [
         act
-        for act in told
-        if act.status == MemberStatus.SUBSCRIBED and act.at > after and not _is_told(act, events, clock_ahead)
+        for act in in_order
+        if act.status == MemberStatus.SUBSCRIBED
+        and act.at > after
+        and not _is_known(act, events, clock_ahead)
     ]
-    return sorted([*new, *(_certain_return(act, told) for act in returns)], key=lambda act: act.at)
+    return sorted([*new, *(_certain_return(act, in_order) for act in returns)], key=lambda act: act.at)
 
 
 def undecided_since(
@@ -165,7 +167,7 @@ def _when(event: ConsentEventLike, clock_ahead: timedelta) -> tuple[datetime, ti
     return event.occurred_at, CLOCKS_DIFFER if reported else timedelta()
 
 
-def _is_told(act: Act, events: Sequence[ConsentEventLike], clock_ahead: timedelta) -> bool:
+def _is_known(act: Act, events: Sequence[ConsentEventLike], clock_ahead: timedelta) -> bool:
     for event in events:
         if event.status_to == act.status:
             at, tolerance = _when(event, clock_ahead)
@@ -174,9 +176,9 @@ def _is_told(act: Act, events: Sequence[ConsentEventLike], clock_ahead: timedelt
     return False
 
 
-def _certain_return(act: Act, told: Sequence[Act]) -> Act:
+def _certain_return(act: Act, shown: Sequence[Act]) -> Act:
     """A return counts as the person's own only where nothing else happened at that moment."""
-    together = [each for each in told if abs(each.at - act.at) <= _SAME_ACT]
+    together = [each for each in shown if abs(each.at - act.at) <= _SAME_ACT]
     if any((each.status, each.by) != (act.status, act.by) for each in together):
         return replace(act, by=Origin.UNKNOWN)
     return act

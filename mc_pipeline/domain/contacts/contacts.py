@@ -35,7 +35,7 @@ from mc_pipeline.domain.contacts.routing import (
     meets_amount,
     route,
 )
-from mc_pipeline.domain.contacts.set_aside import describe_set_aside
+from mc_pipeline.domain.contacts.set_aside import are_suppliers, describe_set_aside, why_no_contact
 from mc_pipeline.domain.contacts.tags import TagCatalogue
 
 
@@ -150,7 +150,7 @@ def decide(inputs: ContactInputs) -> Decision:
     facts = RoutingFacts(rows.join(amounts, on="person_email"), judged)
     routes = route(facts, company.audiences, catalogue)
     _route_persons(persons, facts, routes, company)
-    persons["reason"] = _reasons(persons, company)
+    persons["reason"] = why_no_contact(persons, company)
     persons.loc[persons["reason"] != "", "audience"] = None
 
     statuses = _decide_statuses(persons, judged, company, inputs.double_optin_audiences)
@@ -194,7 +194,7 @@ def _gather_persons(
     persons["size"] = grouped.size()
     persons["bounces"] = grouped["message_bounce"].max()
     # As with employees: also through a partner that is archived or only a postal address.
-    suppliers = set(with_address.loc[_are_suppliers(with_address, judged), "person_email"])
+    suppliers = set(with_address.loc[are_suppliers(with_address, judged), "person_email"])
     persons["is_supplier"] = persons.index.isin(suppliers)
     persons["is_contact_person"] = grouped["is_contact_person"].any()
     persons["is_blacklisted"] = with_address.groupby("person_email")["is_blacklisted"].any()
@@ -209,13 +209,6 @@ def _gather_persons(
         persons[f"{column}_day"] = moments.dt.tz_convert(company.timezone).dt.tz_localize(None).dt.normalize()
     persons["qualifies"] = (persons["order_count"] > 0) | persons["is_contact_person"]
     return persons
-
-
-def _are_suppliers(partners: pd.DataFrame, judged: pd.DataFrame) -> pd.Series:
-    """Mark the partners that have vendor bills, or whose commercial partner has."""
-    supplier_rank = judged.set_index("partner_id")["supplier_rank"]
-    of_commercial = partners["commercial_partner_id"].map(supplier_rank).fillna(0)
-    return (partners["supplier_rank"] > 0) | (of_commercial > 0)
 
 
 def _route_persons(persons: pd.DataFrame, facts: RoutingFacts, routes: Routes, company: CompanyRules) -> None:
@@ -236,19 +229,6 @@ def _route_persons(persons: pd.DataFrame, facts: RoutingFacts, routes: Routes, c
     persons["conflict"] = pd.Series([one.conflict for one in found], index=persons.index, dtype=object)
     persons["outvoted"] = pd.Series([one.outvoted for one in found], index=persons.index, dtype=object)
     persons["wins_as"] = pd.Series([one.wins_as for one in found], index=persons.index, dtype=object)
-
-
-def _reasons(persons: pd.DataFrame, company: CompanyRules) -> pd.Series:
-    """Say why a person is no contact: the first reason that applies, empty for a contact."""
-    reasons: dict[str, Any] = {
-        "bounced": persons["bounces"] > company.maximum_bounces,
-        **{never: persons["never_as"] == never for never in persons["never_as"].dropna().unique()},
-        "supplier": persons["is_supplier"] & company.exclude_suppliers,
-        "no_order": ~persons["qualifies"],
-        "conflicting_routes": persons["conflict"].map(bool),
-        "no_audience": persons["audience"].isna(),
-    }
-    return first_reason(reasons, persons.index)
 
 
 def _decide_statuses(

@@ -123,16 +123,16 @@ def _company_steps(decision: Decision, address: str) -> Iterator[ExplanationStep
     partners = decision.partners.set_index("partner_id")
     known_by = texts(partners, "company_known_by")
     theirs = partners[(partners["person_email"] == address) & partners["is_person"]]
-    told = set()
+    explained = set()
     for partner, row in theirs.iterrows():
         commercial = row["commercial_partner_id"]
         if commercial not in partners.index:
             continue
         for number in dict.fromkeys((partner, commercial)):
             because = known_by[number]
-            if number in told or because in (None, ODOO):
+            if number in explained or because in (None, ODOO):
                 continue
-            told.add(number)
+            explained.add(number)
             kind = "company" if partners["is_company"][number] else "person"
             if because == MEMORY:
                 other = partners["commercial_partner_id"][number]

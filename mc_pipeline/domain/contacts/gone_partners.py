@@ -1,7 +1,7 @@
 """Members whose partner in Odoo is gone from the company, and customers who belong to another company.
 
 Both are rows of the set-aside table. A member whose partner is gone stopped qualifying (rule 6.1, see
-``changes_of_audience``); of one whose partner is only hidden nothing is known, and nothing happens.
+``plan.archiving``); of one whose partner is only hidden nothing is known, and nothing happens.
 """
 
 from collections.abc import Collection, Mapping

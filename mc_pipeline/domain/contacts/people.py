@@ -1,7 +1,8 @@
 """Who a person is: which partners are people, which of them share an address, and who an order belongs to.
 
 A person is one normalised e-mail within one company. All partners with that address are that person; one of
-them, the winner, speaks for the address.
+them, the winner, speaks for the address. Why a person is left out for another reason than what they are is
+in ``set_aside``.
 """
 
 from collections.abc import Collection, Mapping, Set
@@ -289,11 +290,6 @@ def sum_purchases(attributed: pd.DataFrame) -> pd.DataFrame:
             "last_order_date": orders["date_order"].max(),
         }
     )
-
-
-def total_of(attributed: pd.DataFrame) -> float:
-    """Add up orders, in company currency, without the noise of adding floats."""
-    return int(attributed["kept_units"].sum()) / _UNITS
 
 
 def rank_partners(judged: pd.DataFrame, attributed: pd.DataFrame) -> pd.DataFrame:

@@ -134,7 +134,7 @@ def _shown(bound: float | date) -> str:
 
 
 def meets_amount(amount: AmountRule, rows: pd.DataFrame) -> np.ndarray:
-    """Tell for every row whether its person's amount is within the bounds; no amount meets none.
+    """Say for every row whether its person's amount is within the bounds; no amount meets none.
 
     Raises:
         RuleError: the field is not one of ``AMOUNT_FIELDS``, or a bound is of another kind than the field.

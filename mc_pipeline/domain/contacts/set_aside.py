@@ -1,6 +1,7 @@
-"""What is said about a partner that is left out: what was found, and what to do about it.
+"""Why a person is left out (suppliers, too many bounces, no order, no audience), and what is said about it.
 
-Sentences name ids, settings and audiences, never a person.
+Who is never a contact (employees, internal users) is decided in ``people``, which audience a person is in by
+``routing``. Sentences name ids, settings and audiences, never a person.
 """
 
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from mc_pipeline.domain.company import CompanyRules
-from mc_pipeline.domain.contacts.people import NEVER
+from mc_pipeline.domain.contacts.people import NEVER, first_reason
 
 _NOTHING = "Nothing to do."
 
@@ -46,6 +47,29 @@ _MERGE = "Merge the contacts in Odoo (Contacts › Merge), or give each its own 
 
 
 _NEVER_THROUGH = frozenset(NEVER)
+
+
+def why_no_contact(persons: pd.DataFrame, company: CompanyRules) -> pd.Series:
+    """Say why a person is no contact: the first reason that applies, empty for a contact.
+
+    Each employee, internal user and so on (``people.NEVER``) comes with their reason in ``never_as``.
+    """
+    reasons: dict[str, Any] = {
+        "bounced": persons["bounces"] > company.maximum_bounces,
+        **{never: persons["never_as"] == never for never in persons["never_as"].dropna().unique()},
+        "supplier": persons["is_supplier"] & company.exclude_suppliers,
+        "no_order": ~persons["qualifies"],
+        "conflicting_routes": persons["conflict"].map(bool),
+        "no_audience": persons["audience"].isna(),
+    }
+    return first_reason(reasons, persons.index)
+
+
+def are_suppliers(partners: pd.DataFrame, judged: pd.DataFrame) -> pd.Series:
+    """Mark the partners that have vendor bills, or whose commercial partner has."""
+    supplier_rank = judged.set_index("partner_id")["supplier_rank"]
+    of_commercial = partners["commercial_partner_id"].map(supplier_rank).fillna(0)
+    return (partners["supplier_rank"] > 0) | (of_commercial > 0)
 
 
 def describe_set_aside(rows: pd.DataFrame, company: CompanyRules) -> tuple[pd.Series, pd.Series]:

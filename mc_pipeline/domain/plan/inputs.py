@@ -18,7 +18,7 @@ from mc_pipeline.domain.plan.permissions import LastWords
 class PlanInputs:
     """What is known of a company, its people and its audiences when a plan is made.
 
-    Nothing of it has a default: who leaves something out would plan for other people than the sync does.
+    Nothing has a default: a caller that left something out would plan differently from the sync.
 
     Attributes:
         contacts: the contacts table: who should be in which audience, with which fields, tags and status.
@@ -35,7 +35,7 @@ class PlanInputs:
         double_optin_list_ids: audiences that ask people to confirm.
         first_load_list_ids: audiences whose first load is not over: no confirmation mails go out.
         permission_list_ids: audiences that ask people for marketing permissions (GDPR).
-        subscribed_by_us: list id and address of members whom we subscribed on evidence of Odoo.
+        subscribed_by_us: list id and address of members whom we subscribed on evidence in Odoo.
         merge_field_types: list_id -> merge tag -> Mailchimp's type; makes comparisons exact for numbers kept
             as text and for dates.
         held_addresses: who has or had the addresses that opted out in Odoo, as the ledger keeps it.

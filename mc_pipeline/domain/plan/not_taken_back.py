@@ -7,7 +7,6 @@ sign-up form; then they are a member as Mailchimp says.
 
 from collections.abc import Mapping
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any, Protocol
 
 import pandas as pd
@@ -32,9 +31,6 @@ class RefusalLike(Protocol):
     def occurred_at(self) -> datetime: ...
     @property
     def evidence(self) -> dict[str, Any] | None: ...
-
-
-NOBODY: Mapping[str, RefusalLike] = MappingProxyType({})
 
 
 def why_not_taken_back(refusal: RefusalLike) -> str:
@@ -62,7 +58,7 @@ def contacts_not_taken_back(
     places = zip(contacts["audience"].map(dict(list_ids)), contacts["email"], strict=True)
     listed = [place[1] in refusals and place not in came_back for place in places]
     rows = contacts[pd.Series(listed, index=contacts.index, dtype=bool)]
-    told = [refusals[email] for email in rows["email"]]
+    theirs = [refusals[email] for email in rows["email"]]
     return pd.DataFrame(
         {
             "partner_id": rows["partner_id"],
@@ -72,7 +68,7 @@ def contacts_not_taken_back(
             "reason": NOT_TAKEN_BACK,
             "detail": [
                 f"{why_not_taken_back(each)} (audience {each.audience}, {each.occurred_at:%Y-%m-%d})"
-                for each in told
+                for each in theirs
             ],
             "fix": "Nothing to do: only the person can sign up again, this pipeline cannot.",
             "duplicate_of": pd.array([pd.NA] * len(rows), dtype="Int64"),

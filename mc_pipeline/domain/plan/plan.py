@@ -1,7 +1,7 @@
 """The plan: what should be minus what is, and who is left alone for which reason.
 
-Puts together what ``members``, ``renames``, ``stopped``, ``permissions`` and ``tags`` decide. Nothing is sent
-here, and no rule about sending (guards, age of the observation) is known here.
+Puts together what ``members``, ``renames``, ``archiving``, ``permissions`` and ``tags`` decide. Nothing is
+sent here, and no rule about sending (guards, age of the observation) is known here.
 """
 
 from collections.abc import Mapping, Set
@@ -23,6 +23,7 @@ from mc_pipeline.domain.consent.held_addresses import (
 )
 from mc_pipeline.domain.contacts.names import NOT_DECIDED, NameFields
 from mc_pipeline.domain.contacts.names_not_decided import names_not_decided, why_not_decided
+from mc_pipeline.domain.plan.archiving import find_stopped, hold_back_stopped, rows_for_stopped
 from mc_pipeline.domain.plan.inputs import PlanInputs
 from mc_pipeline.domain.plan.members import (
     decide_creations,
@@ -37,7 +38,6 @@ from mc_pipeline.domain.plan.not_taken_back import NOT_TAKEN_BACK, RefusalLike, 
 from mc_pipeline.domain.plan.permissions import rows_for_permissions
 from mc_pipeline.domain.plan.renames import find_renames
 from mc_pipeline.domain.plan.rows import NOT_QUALIFYING_TAG, PLAN_COLUMNS, assemble, empty_plan
-from mc_pipeline.domain.plan.stopped import find_stopped, hold_back_stopped, rows_for_stopped
 from mc_pipeline.domain.plan.tags import rows_for_tags
 from mc_pipeline.domain.plan.view import AudienceView, view_audiences
 from mc_pipeline.vocabulary import MemberStatus, Operation

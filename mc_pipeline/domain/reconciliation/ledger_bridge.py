@@ -1,4 +1,4 @@
-"""From the kept revenue of the orders to the revenue in the books, month by month, without a gap.
+"""From the kept revenue of the orders to the revenue in the general ledger, month by month, without a gap.
 
 Kept revenue is in the month of its order and at the order's rate; the general ledger has documents, in the
 month of their accounting date, at their own rate, some of them without an order. Each step between the two is
@@ -39,7 +39,7 @@ STEPS = {
     "not_explained": "not explained",
     "books": "= revenue of the month in the general ledger",
 }
-"""The steps from kept revenue to the books, in their order; those that start with = are sums."""
+"""The steps from kept revenue to the general ledger, in their order; those that start with = are sums."""
 
 _INVOICE_WITHOUT_ORDER = "the invoice, or a line of it, belongs to no single order"
 _NO_ORDER = 0
@@ -52,13 +52,12 @@ def bridge_to_ledger(
     ledger: pd.DataFrame,
     decimal_places: int,
 ) -> pd.DataFrame:
-    """Go from kept revenue to the books.
+    """Go from kept revenue to the general ledger.
 
     Args:
-        orders: rows of ``odoo_orders``.
-        lines: rows of ``odoo_order_lines``.
-        refunds: rows of ``odoo_refunds``.
-        ledger: what the books hold on income accounts: ``month``, ``kind`` (``DOCUMENTS``, ``TAXES`` of
+        orders: rows of ``odoo_orders``. lines: rows of ``odoo_order_lines``. refunds: rows of
+        ``odoo_refunds``. ledger: what the general ledger holds on income accounts: ``month``, ``kind``
+        (``DOCUMENTS``, ``TAXES`` of
             these, ``POINT_OF_SALE`` or ``OTHER_ENTRIES``), ``amount`` (company currency, above zero:
             revenue).
         decimal_places: of the company's currency.
@@ -123,7 +122,7 @@ _Steps = list[tuple[str, pd.Series]]
 def _booked_lines(
     refunds: pd.DataFrame, lines: pd.DataFrame, orders: pd.DataFrame, scale: int
 ) -> pd.DataFrame:
-    """Lines of posted documents: month and amount by the books, in smallest units, and the order."""
+    """Lines of posted documents: month and amount by the general ledger, in smallest units, and the order."""
     posted = refunds[(refunds["state"] == "posted") & refunds["move_type"].isin([INVOICE, CREDIT_NOTE])]
     own = posted[posted["line_id"].notna()]
     of_goods = book_documents(refunds, lines).lines.set_index("line_id")

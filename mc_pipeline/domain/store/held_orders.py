@@ -5,7 +5,7 @@ changed audience, was archived. Mailchimp goes on counting it as revenue, so it 
 
 - While the person whom it was sent for is in the store's audience, in any status but archived, it is kept
   right where it is, like every other order (``kept_right``).
-- Otherwise to write the order could bring that person back. It stays as it is, unless it was given back
+- Otherwise to write the order could bring that person back. It stays as it is, unless it was refunded
   (``is_given_back``): then it is deleted, which brings nobody back. Once the person is a member and the order
   is due again, it returns like every order that left.
 - Orders that are gone from Odoo, due in another store, or of erased people leave (``departures``).
@@ -198,7 +198,7 @@ def former_customers(due: pd.DataFrame, held: pd.DataFrame) -> dict[tuple[str, s
 
 
 def departure_of_given_back(row: Any, present: Document) -> Departure | None:
-    """Say whether an order of somebody who is no member leaves its store, as money was given back.
+    """Say whether an order of somebody who is no member leaves its store because it was refunded.
 
     An order of somebody who was archived or is gone would bring them back as a contact (rule 9.1), a deletion
     brings back nobody. Without a rate, nobody knows what is kept of it: it stays.

@@ -27,7 +27,7 @@ class Customers:
         self._run = run
 
     def make(self, month: Month, prepared: Sequence[Prepared]) -> list[Prepared]:
-        """Create the customers of orders to come; leave out the orders whose customer is not to be had."""
+        """Create the customers of orders to come; leave out the orders whose customer cannot be created."""
         wanted: dict[str, StoreChange] = {}
         failed: dict[str, StoreResult] = {}
         for each in prepared:
@@ -76,7 +76,7 @@ class Customers:
         return going
 
     def remove_idle(self, due: pd.DataFrame) -> None:
-        """Take customers out of the stores who have no order there any more, and are due to have none."""
+        """Remove customers from the stores where they no longer have an order, and are due to have none."""
         if not self._run.orders.complete:
             return
         self._run.look_at_open_writes()

@@ -1,4 +1,4 @@
-"""Orders leave their store: which do, and how, with what Mailchimp attributed them to kept."""
+"""Orders leave their store: which do, and how; what Mailchimp attributed them to is kept."""
 
 import json
 from collections.abc import Collection, Hashable, Sequence
@@ -37,7 +37,7 @@ class Departures:
         self._customers = customers
 
     def leaving(self, found: Sequence[Departure], staying: dict[str, Month]) -> list[Departure]:
-        """Return those that do leave, and say of the others, by month, why they do not."""
+        """Return those that leave, and list by month why the others do not."""
 
         def stay(departure: Departure, why: str) -> None:
             month = staying.setdefault(departure.month, Month(departure.month))
@@ -63,7 +63,7 @@ class Departures:
         return leaving
 
     def given_back(self, orders: pd.DataFrame, staying: dict[str, Month]) -> list[Departure]:
-        """Return which of these orders have to leave, as money was given back; the others stay, listed."""
+        """Return which of these orders have to leave because they were refunded; the others stay, listed."""
         found: list[Departure] = []
         for start in range(0, len(orders), SLICE):
             part = orders.iloc[start : start + SLICE]

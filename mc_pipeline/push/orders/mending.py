@@ -1,4 +1,4 @@
-"""Mends what an order was refused for where it is not the order: its customer or a product is not there.
+"""Corrects what an order was refused for if that is not the order: its customer or a product is not there.
 
 Somebody deleted them in Mailchimp, which deletes a customer's orders as well. Mailchimp's words are not
 asked for the cause: they differ from call to call. What the order names is read back, and what is not there
@@ -26,7 +26,7 @@ class Mending:
         self.deleted: set[tuple[str, int]] = set()
         """Store and order (id in Odoo) of orders that were deleted with their customer."""
         self.missing_customers: set[tuple[str, str]] = set()
-        """Store and id of customers that were there and are not: their people may be gone as well."""
+        """Store and id of customers that are gone: the members may be gone as well."""
 
     def mend(self, store_id: str, refused: Iterable[tuple[str, str, Mapping[str, Any]]]) -> frozenset[str]:
         """Correct what refused orders lack; return those that can be sent again.

@@ -76,7 +76,7 @@ class OrderPusher:
             months.push(month, leaving_by_month.get(name, []), by_month.get(name, nothing))
         pushed += self._bring_back_deleted(due, months)
         customers.remove_idle(due)
-        return self._told(pushed, guards)
+        return self._result(pushed, guards)
 
     def _judge(
         self, lowered: Mapping[str, Mapping[int, str]], leaving: Sequence[Departure], held: pd.DataFrame
@@ -112,12 +112,12 @@ class OrderPusher:
             months.push(pushed[-1], [], of_month)
         return pushed
 
-    def _told(self, months: Sequence[Month], guards: Sequence[LoweredOrders]) -> OrderPush:
+    def _result(self, months: Sequence[Month], guards: Sequence[LoweredOrders]) -> OrderPush:
         rows = pd.DataFrame([row for month in months for row in month.rows], columns=list(ROW))
         progress = []
         for month in months:
             if month.rows or month.trouble:
-                name, orders, done, failed, _ = told = month.progress()
-                progress.append(told)
+                name, orders, done, failed, _ = of_month = month.progress()
+                progress.append(of_month)
                 self._run.report(f"{name}: {done:,} of {orders:,} orders are done, {failed:,} failed.")
         return OrderPush(rows, pd.DataFrame(progress, columns=list(PROGRESS)), self._run.failures, guards)

@@ -1,4 +1,4 @@
-"""What came of a push of orders: one row per order that differs, one per month, and what failed where."""
+"""The result of a push of orders: one row per order that differs, one per month, and what failed where."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ class StoreFailure:
 
 @dataclass(frozen=True)
 class OrderPush:
-    """What came of a push.
+    """The result of a push.
 
     rows        of ``order_push``, without audience
     months      one row per month of ``PROGRESS``

@@ -272,7 +272,7 @@ class Pages:
                 return "Archived."
             case "unarchive":
                 odoo.edit_partner(id, active=True)
-                return "Taken out of the archive."
+                return "Unarchived."
             case "tag":
                 odoo.tag_partner(id, _number(form, "tag"))
                 return "Tag added."
@@ -284,9 +284,9 @@ class Pages:
                 return "The address is on the blacklist."
             case "unblacklist":
                 odoo.unblacklist(str(email))
-                return "The address is off the blacklist."
+                return "The address is no longer on the blacklist."
             case act:
-                raise ValueError(f"{act!r} is nothing that can be done with a contact")
+                raise ValueError(f"{act!r} is not an action for a contact")
 
     def act_on_order(self, request: Request, form: Form) -> str:
         odoo, id = self._odoo, request.path_params["id"]
@@ -305,14 +305,14 @@ class Pages:
                 odoo.credit_invoice(_number(form, "move"), quantity=float(quantity) if quantity else None)
                 return "Credit note posted."
             case act:
-                raise ValueError(f"{act!r} is nothing that can be done with an order")
+                raise ValueError(f"{act!r} is not an action for an order")
 
     def act_on_blacklist(self, request: Request, form: Form) -> str:
         if request.path_params["act"] == "add":
             self._odoo.blacklist(form.get("email", ""))
             return "The address is on the blacklist."
         self._odoo.unblacklist(form.get("email", ""))
-        return "The address is off the blacklist."
+        return "The address is no longer on the blacklist."
 
 
 def _number(form: Form, name: str) -> int:

@@ -46,7 +46,7 @@ def read_address_changes(
     Returned are also the deliveries that are left for the next read. Once one is left, all later ones are:
     the end of a chain of changes never goes before its beginning. Raises MailchimpError.
     """
-    told = sorted(_told(deliveries), key=lambda each: each[1].at)
+    reported = sorted(_reported(deliveries), key=lambda each: each[1].at)
     found: list[AddressChange] = []
     records: dict[str, dict[str, object] | None] = {}
 
@@ -55,16 +55,16 @@ def read_address_changes(
             records[email] = get_member(client, list_id, subscriber_hash(email))
         return records[email]
 
-    for place, (_, change) in enumerate(told):
+    for place, (_, change) in enumerate(reported):
         present = change.new
-        for _, later in told[place + 1 :]:
+        for _, later in reported[place + 1 :]:
             if later.old == present:
                 present = later.new
         if present == change.old:
             found.append(change)
             continue
         if len(records.keys() | {present, change.old}) > READ_AT_MOST:
-            return found, [delivery for delivery, _ in told[place:]]
+            return found, [delivery for delivery, _ in reported[place:]]
         record = read(present)
         is_left = record is not None and read(change.old) is None
         found.append(replace(change, record=record, is_left=is_left))
@@ -98,7 +98,7 @@ def record_address_changes(
         )
 
 
-def _told(deliveries: Iterable[InboxDelivery]) -> Iterator[tuple[InboxDelivery, AddressChange]]:
+def _reported(deliveries: Iterable[InboxDelivery]) -> Iterator[tuple[InboxDelivery, AddressChange]]:
     for delivery in deliveries:
         if delivery.type == CHANGE_OF_ADDRESS and delivery.email and delivery.new_email:
             at = delivery.fired_at or delivery.received_at

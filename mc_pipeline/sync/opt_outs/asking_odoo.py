@@ -88,7 +88,7 @@ def what_stands(
         others = [each for each in standing if not erased.includes(each.email)]
         theirs = [each for each in standing if erased.includes(each.email)]
         return others + list(_of_erased(systems, erased, theirs))
-    # We subscribed nobody of them again: no consent of theirs was used.
+    # We subscribed none of them again: no consent of theirs was used.
     return list(
         _withdrawn(systems, company, subject, [each for each in said if not erased.includes(each.email)])
     )
@@ -104,7 +104,7 @@ def _of_erased(
             continue
         under_it = replace(each, email=pseudonym)
         if systems.ledger.standing_opt_outs.is_news(under_it):
-            # Who is out has to be found in Mailchimp by the address; who is no longer has not.
+            # People who are out have to be found in Mailchimp by the address; those who no longer are do not.
             yield each if each.active else under_it
 
 
@@ -150,5 +150,5 @@ def _decide_again(systems: Systems, company: CompanySettings, news: list[Standin
     """A blacklist entry that changed may contradict what Mailchimp said: the person is decided about
     again."""
     changed = [each.email for each in news if each.cause == BLACKLISTED and "@" in each.email]
-    told = {event.email for event in systems.ledger.consent.opt_outs_and_returns_of(changed)}
-    systems.ledger.due_in_odoo.add(company.key, told)
+    concerned = {event.email for event in systems.ledger.consent.opt_outs_and_returns_of(changed)}
+    systems.ledger.due_in_odoo.add(company.key, concerned)

@@ -13,13 +13,13 @@ import pandas as pd
 
 from mc_pipeline.domain.consent.evidence import BOOLEAN_FIELD, parse_evidence
 from mc_pipeline.domain.consent.held_addresses import present_addresses
-from mc_pipeline.domain.consent.odoo_opt_outs import (
+from mc_pipeline.domain.consent.opt_outs_into_mailchimp import Withdrawal, members_to_unsubscribe
+from mc_pipeline.domain.consent.opt_outs_into_odoo import (
     blacklist_after,
     company_opt_outs,
     decide_odoo_opt_outs,
     returned_by_themselves,
 )
-from mc_pipeline.domain.consent.unsubscribes import Withdrawal, members_to_unsubscribe
 from mc_pipeline.domain.consent.withdrawals import TakenBack
 from mc_pipeline.ledger import Lease
 from mc_pipeline.ledger.due_in_odoo import REFUSED
@@ -53,7 +53,7 @@ _REFUSED = "Odoo does not take the address; it is tried again when the contact c
 
 @dataclass(frozen=True)
 class Observed:
-    """Both systems as they were read whole; ``…_complete`` says whether a table of Odoo misses nobody.
+    """Both systems as they were read; ``…_complete`` says whether a table of Odoo misses nobody.
 
     ``unread``: list ids of audiences of which nothing was read.
     """
@@ -98,7 +98,7 @@ def carry_what_was_missed(
     """Compare everything, and apply what is found. Raises LeaseLostError."""
     troubles: list[str] = []
     _take_over_blacklist(systems, company, observed)
-    # By now, and under the lease that an erasure waits for: nobody is put back who was erased since the read.
+    # By now, and under the lease that an erasure waits for: nobody erased since the read is restored.
     shown = systems.erased_by_now().without(observed.partners)
     partners = present_addresses(shown["partner_id"], shown["email_normalized"])
     try:
@@ -135,7 +135,7 @@ def unsubscribes_due(
 ) -> pd.DataFrame:
     """Decide who has to be unsubscribed in the company's audiences, from both systems and the ledger.
 
-    ``into_odoo`` is of the columns of the odoo_opt_outs table: who was just opted out in Odoo leaves now.
+    ``into_odoo`` is of the columns of the odoo_opt_outs table: those just opted out in Odoo leave now.
     """
     ledger = systems.ledger
     list_ids = [audience.list_id for audience in company.audiences.values()]
@@ -241,11 +241,11 @@ def _unticked_addresses(
     lists = [audience.list_id for audience in company.audiences.values()]
     rules = [audience.consent for audience in company.audiences.values() if audience.consent]
     # The partners' table says nothing about a field that the settings no longer name.
-    told = {rule.boolean_field for rule in rules}
+    fields = {rule.boolean_field for rule in rules}
     used = [
         each
         for each in systems.ledger.used_evidence.of(lists)
-        if each.kind == BOOLEAN_FIELD and each.source in told
+        if each.kind == BOOLEAN_FIELD and each.source in fields
     ]
     if not used:
         return []
@@ -314,7 +314,7 @@ def _into_odoo(
         troubles.append(done.trouble)
     remember(systems, company, {each.email: versions.get(each.email, 0) for each in decided}, decided, done)
     show_waiting(systems, company, complete=observed.complete and not done.trouble)
-    # Who is refused by Odoo is out all the same.
+    # People whom Odoo refuses are out all the same.
     left = [each for each in decisions if each.email in refused]
     rows = pd.concat([done.rows, CarriedOut.none(left, _REFUSED).rows], ignore_index=True)
     return rows, without_note

@@ -1,8 +1,8 @@
 """Takes what webhooks delivered into the consent history.
 
-A delivery says who made a change, and sometimes that one happened of which no trace is left: who opts out and
-comes back between two reads of the audience looks untouched. The state is not taken from a delivery but read,
-so that late, repeated and missing deliveries end in the same state as none at all.
+A delivery says who made a change, and sometimes that one happened of which no trace is left: somebody who
+opts out and comes back between two reads of the audience looks untouched. The state is not taken from a
+delivery but read, so that late, repeated and missing deliveries end in the same state as none at all.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from mc_pipeline.digests import subscriber_hash
-from mc_pipeline.domain.consent.origin import Act, act_of_webhook, origin_of, tells_the_same
+from mc_pipeline.domain.consent.origin import Act, act_of_webhook, origin_of, reports_the_same
 from mc_pipeline.ledger import ConsentEvent, InboxDelivery, Ledger
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.member_reading import get_member, member_rows
@@ -41,24 +41,24 @@ class Deliveries:
     def acts(self) -> dict[Key, list[Act]]:
         """What happened to members, as the deliveries report it."""
         acts: dict[Key, list[Act]] = {}
-        for delivery, act in self._told():
+        for delivery, act in self._reported():
             acts.setdefault((delivery.list_id, delivery.email), []).append(act)
         return acts
 
-    def untold(self, ledger: Ledger) -> list[InboxDelivery]:
+    def unrecorded(self, ledger: Ledger) -> list[InboxDelivery]:
         """The deliveries of which the history has no event yet."""
-        told = list(self._told())
+        reported = list(self._reported())
         by_list: dict[str, set[str]] = {}
-        for delivery, _ in told:
+        for delivery, _ in reported:
             by_list.setdefault(delivery.list_id, set()).add(delivery.email)
         known = {
             list_id: ledger.consent.events_of_members(list_id, emails) for list_id, emails in by_list.items()
         }
         return [
             delivery
-            for delivery, act in told
+            for delivery, act in reported
             if not any(
-                tells_the_same(act, event.status_to, event.occurred_at)
+                reports_the_same(act, event.status_to, event.occurred_at)
                 for event in known[delivery.list_id].get(delivery.email, ())
             )
         ]
@@ -90,12 +90,12 @@ class Deliveries:
         kept = {delivery.id for delivery in later}
         ledger.inbox.take([delivery for delivery in self._waiting if delivery.id not in kept])
 
-    def _told(self) -> list[tuple[InboxDelivery, Act]]:
+    def _reported(self) -> list[tuple[InboxDelivery, Act]]:
         return [(delivery, act) for delivery in self._waiting if (act := act_of(delivery)) is not None]
 
 
 @dataclass(frozen=True)
-class _Told:
+class _RecordedChange:
     """A recorded event as the change of a status that it was."""
 
     event: ConsentEvent
@@ -111,8 +111,8 @@ class _Told:
         return self.event.occurred_at
 
 
-def _learn_origin(ledger: Ledger, event: ConsentEvent, told: Sequence[Act]) -> None:
-    same = [act for act in told if tells_the_same(act, event.status_to, event.occurred_at)]
+def _learn_origin(ledger: Ledger, event: ConsentEvent, reported: Sequence[Act]) -> None:
+    same = [act for act in reported if reports_the_same(act, event.status_to, event.occurred_at)]
     if not same:
         return
     opted_out_before = [
@@ -120,7 +120,7 @@ def _learn_origin(ledger: Ledger, event: ConsentEvent, told: Sequence[Act]) -> N
         for each in ledger.consent.events(email=event.email)
         if each.event in OPTED_OUT_EVENTS and each.occurred_at < event.occurred_at
     ]
-    found = origin_of(_Told(event), told, not_before=max(opted_out_before, default=None))
+    found = origin_of(_RecordedChange(event), reported, not_before=max(opted_out_before, default=None))
     if found.act in same and found.origin != Origin.UNKNOWN:
         ledger.consent.learn_origin(event, found.origin, source=EventSource.WEBHOOK, seen_at=ledger.now())
 
@@ -140,7 +140,7 @@ def act_of(delivery: InboxDelivery) -> Act | None:
 
 
 def read_back(client: MailchimpClient, list_id: str, deliveries: Sequence[InboxDelivery]) -> "pd.DataFrame":
-    """Read the members of these deliveries as they are now; who is gone is left out."""
+    """Read the members of these deliveries as they are now; those who are gone are left out."""
     emails = dict.fromkeys(delivery.email for delivery in deliveries)
     records = [get_member(client, list_id, subscriber_hash(email)) for email in emails]
     return member_rows(list_id, [record for record in records if record is not None])
@@ -156,7 +156,7 @@ def events_of(
         if act is None:
             continue
         event = EVENT_OF_STATUS.get(act.status, act.status)
-        told = ConsentEvent(
+        reported = ConsentEvent(
             company=company,
             audience=audience,
             list_id=delivery.list_id,
@@ -170,5 +170,5 @@ def events_of(
             source=EventSource.WEBHOOK,
         )
         is_complaint = act.is_complaint and event in OPTED_OUT_EVENTS
-        events.append(replace(told, event=EventKind.COMPLAINT) if is_complaint else told)
+        events.append(replace(reported, event=EventKind.COMPLAINT) if is_complaint else reported)
     return events

@@ -1,6 +1,6 @@
 """Opt-outs of people who were erased and came back by their own sign-up (rule 10.1).
 
-Nobody knows them any more, but who opts out is opted out, in both directions. What happens to them is
+They are no longer known, but their opt-outs still count, in both directions. What happens to them is
 recorded under their pseudonym. Their address is in the ledger only while something has to be applied, in the
 rows that say so; nothing else is kept: no record of the member, no field, no partner.
 """
@@ -29,7 +29,7 @@ _CLOCKS_DIFFER = timedelta(minutes=2)
 
 
 class ErasedLike(Protocol):
-    """Who was erased, and is not read any more."""
+    """People who were erased, and are no longer read."""
 
     def without(self, rows: "pd.DataFrame") -> "pd.DataFrame": ...
     def split(self, rows: "pd.DataFrame") -> "tuple[pd.DataFrame, pd.DataFrame]": ...
@@ -52,7 +52,7 @@ def take_members(
     theirs: "pd.DataFrame",
     source: EventSource,
 ) -> None:
-    """Take over members who were erased, as they are now: who is out is due in Odoo, and the other way round.
+    """Take over members who were erased, as they are now: those who are out are due in Odoo, and vice versa.
 
     ``theirs`` has the columns email, status and last_changed (UTC) of ``mailchimp_members``.
     """
@@ -90,28 +90,28 @@ def opt_outs_of(
     ]
 
 
-def take_opt_outs(ledger: Ledger, erased: ErasedLike, told: Sequence[ConsentEvent]) -> list[ConsentEvent]:
+def take_opt_outs(ledger: Ledger, erased: ErasedLike, opt_outs: Sequence[ConsentEvent]) -> list[ConsentEvent]:
     """Record opt-outs of erased people that are news, under their pseudonyms; return those."""
-    news = untold(ledger, erased, told)
+    news = unrecorded(ledger, erased, opt_outs)
     if news:
-        ledger.consent.record_of_erased(news, addresses_of(erased, (event.email for event in told)))
+        ledger.consent.record_of_erased(news, addresses_of(erased, (event.email for event in opt_outs)))
     return news
 
 
-def untold(ledger: Ledger, erased: ErasedLike, told: Sequence[ConsentEvent]) -> list[ConsentEvent]:
+def unrecorded(ledger: Ledger, erased: ErasedLike, opt_outs: Sequence[ConsentEvent]) -> list[ConsentEvent]:
     """Those of these opt-outs that the history does not have yet, under their pseudonyms."""
     found = []
-    for event in told:
+    for event in opt_outs:
         pseudonym = erased.pseudonym_of(event.email)
         if pseudonym is None or event.event not in OPTED_OUT_EVENTS:
             continue
         known = ledger.consent.events_of_members(event.list_id, [pseudonym]).get(pseudonym, ())
-        if not any(_tells(each, event.occurred_at) for each in known if each.event in OPTED_OUT_EVENTS):
+        if not any(_covers(each, event.occurred_at) for each in known if each.event in OPTED_OUT_EVENTS):
             found.append(replace(event, email=pseudonym, evidence=None))
     return found
 
 
-def _tells(known: ConsentEvent, at: datetime) -> bool:
+def _covers(known: ConsentEvent, at: datetime) -> bool:
     """Whether this recorded opt-out is the one of that moment, or a later one."""
     return known.occurred_at >= at - _CLOCKS_DIFFER
 

@@ -88,8 +88,8 @@ def follow_people(
     """Take over the addresses that partners have now, and find out what happened to those who are gone.
 
     ``present``: the partners of a read of Odoo with their address; ``complete``: it misses nobody. Of those
-    who are gone, only who gave consent that was used, or opted out, is looked for. Raises OdooError: of those
-    who are gone nothing is known then, and the next run asks again.
+    who are gone, only those who gave consent that was used, or opted out, are looked for. Raises OdooError:
+    of those who are gone nothing is known then, and the next run asks again.
     """
     ledger = systems.ledger
     ledger.partner_addresses.observe(present, observed_at)
@@ -224,7 +224,7 @@ def _renames(systems: Systems, list_ids: Collection[str]) -> list[Rename]:
 
 
 def _missing(systems: Systems, company: CompanySettings, present: Mapping[int, str]) -> set[int]:
-    """Partners who are not in the company's read any more, and whose word is still to be followed."""
+    """Partners who are no longer in the company's read, and whose decisions still have to be followed."""
     ledger = systems.ledger
     lists = [audience.list_id for audience in company.audiences.values()]
     used = ledger.used_evidence.of(lists)

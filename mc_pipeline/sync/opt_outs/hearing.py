@@ -35,7 +35,7 @@ class Heard:
     first     nobody had read it before, so that old opt-outs are among the events
     doubts    what of it could not be read, and why; the next read begins where this one began
     trouble   why it could not be read at all; ``kind`` is authentication, not_found or other
-    gone      it was deleted in Mailchimp, as two hearings found: it holds nobody any more
+    gone      it was deleted in Mailchimp, as two reads found: it no longer has members
     """
 
     company: str

@@ -1,7 +1,7 @@
-"""Unsubscribes in Mailchimp who is out by Odoo's word, asking for the addresses concerned alone (rule 5.4).
+"""Unsubscribes in Mailchimp those who are out according to Odoo, asking only for their addresses (rule 5.4).
 
-Who is out was written down before this begins. Each audience is asked separately: one that cannot be asked
-keeps its people due and holds up no other. A member for whom the other writer has an open write stays due
+Who is out was recorded before this begins. Each audience is asked separately: one that cannot be asked
+keeps its people due and delays no other. A member for whom the other writer has an open write stays due
 until that is settled, for it may yet make them reachable.
 """
 
@@ -14,8 +14,12 @@ from typing import Any
 import pandas as pd
 
 from mc_pipeline.digests import subscriber_hash
-from mc_pipeline.domain.consent.odoo_opt_outs import returned_by_themselves
-from mc_pipeline.domain.consent.unsubscribes import UNSUBSCRIBE_COLUMNS, Withdrawal, members_to_unsubscribe
+from mc_pipeline.domain.consent.opt_outs_into_mailchimp import (
+    UNSUBSCRIBE_COLUMNS,
+    Withdrawal,
+    members_to_unsubscribe,
+)
+from mc_pipeline.domain.consent.opt_outs_into_odoo import returned_by_themselves
 from mc_pipeline.ledger import Lease, LeaseLostError, Outcome
 from mc_pipeline.ledger.leases import OPT_OUTS
 from mc_pipeline.ledger.standing_opt_outs import (
@@ -98,10 +102,10 @@ def carry_into_mailchimp(
     lifted: Collection[str] = (),
     without: Collection[str] = (),
 ) -> CarriedIntoMailchimp:
-    """Look at everybody who is due in each audience of the company, and unsubscribe who is reachable.
+    """Look at everybody who is due in each audience of the company, and unsubscribe those who are reachable.
 
-    ``lifted``: who is about to be taken off Odoo's blacklist, and is left alone. ``without``: audiences that
-    failed a moment ago. Raises LeaseLostError.
+    ``lifted``: people about to be removed from Odoo's blacklist, who are left alone. ``without``: audiences
+    that failed a moment ago. Raises LeaseLostError.
     """
     carried = CarriedIntoMailchimp.none()
     more = False
@@ -227,7 +231,7 @@ def _members(client: MailchimpClient, list_id: str, emails: Sequence[str]) -> _S
                 if email in wanted:
                     by_email[email] = record
         doubtful = doubtful or bool(pages.doubt)
-    # Members moved while the pages were read: who was not seen may have been passed over.
+    # Members moved while the pages were read: those not seen may have been passed over.
     looked_at = set(by_email) if doubtful else wanted
     missing = sorted(wanted - looked_at)
     if 0 < len(missing) <= PAGES_FROM:

@@ -1,7 +1,7 @@
 """Applies Mailchimp's opt-outs to Odoo, only for the addresses concerned (rules 5.3 and 5.5).
 
-Odoo is asked for these addresses only. What it cannot be asked about is decided by what the ledger knows: who
-has to leave the other audiences, and whom to opt out where only the partners are hidden. The rest stays due.
+Odoo is asked only about these addresses. Where it cannot be asked, the ledger's knowledge decides who has to
+leave the other audiences, and whom to opt out if only the partners are hidden. The rest stays due.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -12,7 +12,7 @@ from functools import partial
 import pandas as pd
 
 from mc_pipeline.chunks import chunks_of
-from mc_pipeline.domain.consent.odoo_opt_outs import (
+from mc_pipeline.domain.consent.opt_outs_into_odoo import (
     Decision,
     decide_odoo_opt_outs,
     members_to_look_at,
@@ -181,7 +181,7 @@ def carry_of_erased(
 
 
 def say_who_is_out(systems: Systems, company: CompanySettings, decisions: Sequence[Decision]) -> None:
-    """Write down who is out, before either system is written: the other audiences follow from it."""
+    """Record who is out, before either system is written: the other audiences follow from it."""
     cause = BLACKLISTED if company.opt_out_scope == "everywhere" else OPTED_OUT_OF_COMPANY
     systems.ledger.standing_opt_outs.say(
         [

@@ -1,4 +1,4 @@
-"""Takes the leases of the opt-outs: short ones, and waited for, as every holder is soon done."""
+"""Takes the leases of the opt-outs: short ones that are waited for, since every holder is soon done."""
 
 import time
 from collections.abc import Callable, Iterator

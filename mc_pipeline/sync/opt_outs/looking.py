@@ -14,7 +14,7 @@ from mc_pipeline.masking import mask_text
 from mc_pipeline.odoo.errors import OdooAccessError, OdooAuthenticationError, OdooFieldMissingError
 from mc_pipeline.settings import CompanySettings
 from mc_pipeline.sync.opt_outs.asking_odoo import BLACKLIST, LISTS, Question, questions, what_stands, words_of
-from mc_pipeline.sync.opt_outs.erased import opt_outs_of, untold
+from mc_pipeline.sync.opt_outs.erased import opt_outs_of, unrecorded
 from mc_pipeline.sync.opt_outs.questions import questions_about
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.vocabulary import OPTED_OUT_STATUSES, EventSource, MemberStatus
@@ -105,8 +105,8 @@ def _news_of(systems: Systems, client: MailchimpClient, audience: str, list_id: 
         known = ledger.members.last_statuses(list_id, emails)
         count = sum(known.get(email) != status for email in emails)
         if status in OPTED_OUT_STATUSES:
-            told = opt_outs_of(ledger, "", audience, list_id, theirs, EventSource.POLL)
-            count += len(untold(ledger, erased, told))
+            opt_outs = opt_outs_of(ledger, "", audience, list_id, theirs, EventSource.POLL)
+            count += len(unrecorded(ledger, erased, opt_outs))
         if count:
             news.append(f"{audience}: {count:,} {status}")
     return news

@@ -35,13 +35,13 @@ class Origins:
     def find(
         self,
         changes: Iterable[StatusChange],
-        told: Mapping[Key, Sequence[Act]],
+        reported: Mapping[Key, Sequence[Act]],
         complaints: Mapping[str, Sequence[AbuseReport]],
     ) -> dict[Key, Finding]:
         """Find out about these changes.
 
-        ``told`` is what webhooks reported about members, by list and address; ``complaints`` are those about
-        the audience of the changes, by address.
+        ``reported`` is what webhooks reported about members, by list and address; ``complaints`` are those
+        about the audience of the changes, by address.
 
         Raises:
             MailchimpError: an activity feed could not be read. Nothing should be recorded then: what is
@@ -53,7 +53,7 @@ class Origins:
         return {
             (change.list_id, change.email): self._finding(
                 change,
-                told.get((change.list_id, change.email), ()),
+                reported.get((change.list_id, change.email), ()),
                 opted_out_at.get(change.email),
                 complaints.get(change.email, ()),
             )
@@ -63,11 +63,11 @@ class Origins:
     def _finding(
         self,
         change: StatusChange,
-        told: Sequence[Act],
+        reported: Sequence[Act],
         opted_out_at: datetime | None,
         reports: Sequence[AbuseReport],
     ) -> Finding:
-        acts = list(told)
+        acts = list(reported)
         if not _came_back(change):
             report = _complaint_behind(change, reports)
             if report is not None and not change.ours:

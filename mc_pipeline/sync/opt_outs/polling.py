@@ -97,7 +97,7 @@ class AudiencePolling:
         reports = self._complaints(list_id, doubts)
         since = self._ledger.opt_out_reads.read_until([list_id]).get(list_id)
         deliveries = Deliveries.waiting(self._ledger, list_id)
-        told = deliveries.acts()
+        reported = deliveries.acts()
         changes = ConsentChanges(self._client, list_id, since, self._subscribed_since(list_id, since))
         complaints = by_address(reports)
         events: list[ConsentEvent] = []
@@ -110,7 +110,7 @@ class AudiencePolling:
                     # Before they are recorded: it is compared with what was known.
                     self._questions.note(self._questions.of(audience, list_id, rows, since - OVERLAP))
                 of_interest = self._of_interest(list_id, rows)
-                events += self._take_over(audience, of_interest, asked_at, told, complaints)
+                events += self._take_over(audience, of_interest, asked_at, reported, complaints)
                 asked_at = self._ledger.now()
         except MailchimpError:
             # What is known already waits for no answer about the members.
@@ -119,7 +119,7 @@ class AudiencePolling:
             raise
         events += self._record_complaints(audience, list_id, reports)
         try:
-            events += self._record_untold(audience, list_id, deliveries)
+            events += self._record_deliveries(audience, list_id, deliveries)
         except MailchimpError as error:
             doubts[WEBHOOKS] = mask_text(str(error))
             events += self._record_unread(audience, deliveries)
@@ -144,7 +144,7 @@ class AudiencePolling:
         """
         deliveries = Deliveries.waiting(self._ledger, list_id)
         try:
-            return self._record_untold(audience, list_id, deliveries)
+            return self._record_deliveries(audience, list_id, deliveries)
         except MailchimpError:
             return self._record_unread(audience, deliveries)
 
@@ -159,10 +159,10 @@ class AudiencePolling:
     def _record_unread(self, audience: str, deliveries: Deliveries) -> list[ConsentEvent]:
         """Record the opt-outs that webhooks reported, without their members' state; they stay in the
         inbox."""
-        untold = self._untold(audience, deliveries)
+        unrecorded = self._unrecorded(audience, deliveries)
         opt_outs = [
             event
-            for event in events_of(self._lease.company, audience, untold, {})
+            for event in events_of(self._lease.company, audience, unrecorded, {})
             if event.event in OPTED_OUT_EVENTS
         ]
         self._ledger.members.record_past(opt_outs, lease=self._lease.name, fence=self._lease.fence)
@@ -173,7 +173,7 @@ class AudiencePolling:
         audience: str,
         rows: "pd.DataFrame",
         asked_at: datetime,
-        told: Mapping[Key, Sequence[Act]],
+        reported: Mapping[Key, Sequence[Act]],
         complaints: Mapping[str, Sequence[AbuseReport]],
         source: EventSource = EventSource.POLL,
     ) -> list[ConsentEvent]:
@@ -182,17 +182,17 @@ class AudiencePolling:
         if rows.empty:
             return []
 
-        # The activity of who came back may have to be asked for: not while the ledger waits.
+        # The activity of people who came back may have to be asked for: not while the ledger waits.
         back = rows[rows["status"] == MemberStatus.SUBSCRIBED]
         asked = (
-            self._origins.find(self._ledger.members.changes(back, asked_at), told, complaints)
+            self._origins.find(self._ledger.members.changes(back, asked_at), reported, complaints)
             if len(back)
             else {}
         )
 
         def find(changes: Sequence[StatusChange]) -> Mapping[Key, Finding]:
             others = [change for change in changes if change.status_to != MemberStatus.SUBSCRIBED]
-            return {**asked, **self._origins.find(others, told, complaints)}
+            return {**asked, **self._origins.find(others, reported, complaints)}
 
         return self._ledger.members.observe_some(
             self._lease.company,
@@ -238,10 +238,10 @@ class AudiencePolling:
                 rows = pd.concat([rows, found], ignore_index=True)
         return rows
 
-    def _record_untold(self, audience: str, list_id: str, deliveries: Deliveries) -> list[ConsentEvent]:
+    def _record_deliveries(self, audience: str, list_id: str, deliveries: Deliveries) -> list[ConsentEvent]:
         """Record what the inbox reports and the history does not know; then the inbox may forget it."""
-        untold = self._untold(audience, deliveries)
-        now_due, later = untold[:READ_AT_MOST], untold[READ_AT_MOST:]
+        unrecorded = self._unrecorded(audience, deliveries)
+        now_due, later = unrecorded[:READ_AT_MOST], unrecorded[READ_AT_MOST:]
         events: list[ConsentEvent] = []
         # First, so that the present address is known to belong to the same person.
         changed, changes_later = self._record_address_changes(audience, list_id, deliveries)
@@ -251,7 +251,9 @@ class AudiencePolling:
             rows = read_back(self._client, list_id, now_due)
             events += self._take_over(audience, rows, asked_at, deliveries.acts(), {}, EventSource.WEBHOOK)
             due = {delivery.id for delivery in now_due}
-            without_trace = [delivery for delivery in deliveries.untold(self._ledger) if delivery.id in due]
+            without_trace = [
+                delivery for delivery in deliveries.unrecorded(self._ledger) if delivery.id in due
+            ]
             status = dict(zip(rows["email"], rows["status"], strict=True))
             past = events_of(self._lease.company, audience, without_trace, status)
             self._ledger.members.record_past(past, lease=self._lease.name, fence=self._lease.fence)
@@ -278,12 +280,12 @@ class AudiencePolling:
         record_address_changes(self._ledger, self._lease.company, audience, changes)
         return events + self._ledger.consent.inherited_since(before, list_id), later
 
-    def _untold(self, audience: str, deliveries: Deliveries) -> list[InboxDelivery]:
+    def _unrecorded(self, audience: str, deliveries: Deliveries) -> list[InboxDelivery]:
         """What the history does not know yet; opt-outs of erased people are recorded here, by themselves."""
-        untold = deliveries.untold(self._ledger)
-        theirs = [delivery for delivery in untold if self._erased.includes(delivery.email)]
+        unrecorded = deliveries.unrecorded(self._ledger)
+        theirs = [delivery for delivery in unrecorded if self._erased.includes(delivery.email)]
         take_opt_outs(self._ledger, self._erased, events_of(self._lease.company, audience, theirs, {}))
-        return [delivery for delivery in untold if not self._erased.includes(delivery.email)]
+        return [delivery for delivery in unrecorded if not self._erased.includes(delivery.email)]
 
     def _take_erased(self, audience: str, list_id: str, theirs: "pd.DataFrame") -> None:
         if len(theirs):
@@ -327,7 +329,7 @@ class AudiencePolling:
                 source=EventSource.POLL,
             )
             for report in reports
-            if not _is_told(report, known.get(report.email, ()))
+            if not _is_recorded(report, known.get(report.email, ()))
         ]
         # A complaint that Mailchimp does not date would be recorded again each time.
         dated = {report.email for report in reports if report.at is not None}
@@ -338,9 +340,9 @@ class AudiencePolling:
         return others
 
 
-def _is_told(report: AbuseReport, told: Sequence[ConsentEvent]) -> bool:
+def _is_recorded(report: AbuseReport, complaints: Sequence[ConsentEvent]) -> bool:
     return any(
         (event.evidence or {}).get("abuse_report") == report.id
         or (report.at is not None and abs(event.occurred_at - report.at) <= _SAME_COMPLAINT)
-        for event in told
+        for event in complaints
     )

@@ -99,10 +99,10 @@ class Questions:
             if self._erased.includes(question.email):
                 continue
             known, state = history.get(question.email, []), states.get(question.email)
-            told = answers[question.email]
-            acts = new_acts(told, known, since=question.since, status=question.status, clock_ahead=ahead)
+            shown = answers[question.email]
+            acts = new_acts(shown, known, since=question.since, status=question.status, clock_ahead=ahead)
             since = undecided_since(
-                told,
+                shown,
                 known,
                 since=question.since,
                 status=question.status,

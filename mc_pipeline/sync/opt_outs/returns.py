@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from mc_pipeline.digests import subscriber_hash
-from mc_pipeline.domain.consent.odoo_opt_outs import Member
+from mc_pipeline.domain.consent.opt_outs_into_odoo import Member
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.errors import MailchimpError
 from mc_pipeline.mailchimp.lists import get_audience
@@ -82,9 +82,9 @@ def _statuses(
     present: Mapping[str, str],
     failures: dict[str, MailchimpError],
 ) -> dict[str, str]:
-    """The status of each member, empty for none; who could not be asked about is in ``failures``.
+    """The status of each member, empty for none; those who could not be asked about are in ``failures``.
 
-    ``present``: the address in Mailchimp of who changed it there, while Odoo has the former one.
+    ``present``: the address in Mailchimp of people who changed it there, while Odoo has the former one.
     """
     statuses: dict[str, str] = {}
 

@@ -99,7 +99,7 @@ class AskedAudiences:
     def not_there(self, list_id: str, emails: Collection[str]) -> dict[str, str]:
         """Who of these addresses has no member any more to whom an order may be written, and why.
 
-        When the audience cannot be asked, that holds for all of them; for who was erased it always does.
+        When the audience cannot be asked, that holds for all of them; for erased people it always does.
         """
         unknown = self._ask(list_id)
         # After the audience was asked, which takes time.

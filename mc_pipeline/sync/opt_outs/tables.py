@@ -1,4 +1,4 @@
-"""Makes the tables of the opt-outs: of what was heard, and of what was carried."""
+"""Makes the tables of the opt-outs: of those that were read, and of those that were applied."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -62,7 +62,7 @@ def carried_table(
     troubles: "tuple[str, ...] | list[str]",
     facts: dict[str, str] | None = None,
 ) -> Table:
-    """Make the table of what a step carried; it is incomplete where the step met trouble."""
+    """Make the table of what a step applied; it is incomplete where the step met trouble."""
     because = "; ".join(troubles)
     return Table(
         rows,

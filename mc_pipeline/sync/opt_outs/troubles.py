@@ -56,7 +56,7 @@ def not_carried(company: CompanySettings, system: str, words: Iterable[str], und
 
     ``undone``: rows that are not applied. Where words say why, they are not counted again.
     """
-    told = [
+    found = [
         Trouble(
             kind=TroubleKind.BROKEN,
             part="opt_outs",
@@ -71,8 +71,8 @@ def not_carried(company: CompanySettings, system: str, words: Iterable[str], und
         )
         for each in words
     ]
-    if told or not undone:
-        return told
+    if found or not undone:
+        return found
     return [
         Trouble(
             kind=TroubleKind.BROKEN,

@@ -128,7 +128,7 @@ def test_a_tag_that_is_too_long_odd_or_taken_is_refused(
         add_field(client, "text", tag=tag)
 
 
-def test_an_administrator_renames_requires_and_makes_fields_anew(
+def test_an_administrator_renames_requires_and_makes_fields_again(
     sandbox: SandboxMailchimp, client: Any
 ) -> None:
     sandbox.add_merge_field(LIST, "SPENT", "number")

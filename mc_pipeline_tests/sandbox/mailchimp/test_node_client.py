@@ -69,10 +69,10 @@ def test_the_official_node_client_works(sandbox: SandboxMailchimp, node_folder: 
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["ping"] == {"health_status": "Everything's Chimpy!"}
-    assert (told["made"]["total_created"], told["made"]["error_count"]) == (1, 1)
-    (read,) = told["read"]["members"]
+    printed = json.loads(done.stdout)
+    assert printed["ping"] == {"health_status": "Everything's Chimpy!"}
+    assert (printed["made"]["total_created"], printed["made"]["error_count"]) == (1, 1)
+    (read,) = printed["read"]["members"]
     assert (read["email_address"], [tag["name"] for tag in read["tags"]]) == ("ada@example.org", ["VIP"])
-    assert told["refused"] == {"status": 400, "title": "Member Exists"}
-    assert told["batch"] == "pending"
+    assert printed["refused"] == {"status": 400, "title": "Member Exists"}
+    assert printed["batch"] == "pending"

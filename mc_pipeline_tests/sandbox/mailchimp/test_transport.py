@@ -38,7 +38,7 @@ def test_answers_carry_the_time_of_the_stand_ins_own_clock(sandbox: SandboxMailc
 @pytest.mark.parametrize(
     "header", [None, "Basic ???", "Basic dXNlcjp3cm9uZw==", "Bearer wrong", "Digest x", "Basic"]
 )
-def test_who_has_no_key_is_refused(sandbox: SandboxMailchimp, header: str | None) -> None:
+def test_somebody_who_has_no_key_is_refused(sandbox: SandboxMailchimp, header: str | None) -> None:
     headers = {"Authorization": header} if header else {}
     answer = requests.get(f"{sandbox.api_url}/ping", headers=headers, timeout=10)
     assert (answer.status_code, answer.json()["title"]) == (401, "API Key Invalid")

@@ -134,8 +134,8 @@ def test_each_source_goes_to_the_webhook_that_hears_it(sandbox: SandboxMailchimp
     sandbox.change_address(LIST, ADA, "l@example.org")
     sandbox.unsubscribe_by_admin(LIST, "bob@example.org")
     client.lists.update_list_member(LIST, "l@example.org", {"status": "unsubscribed"})
-    told = [(each["form"]["type"], each["url"][-5:]) for each in sandbox.state.webhook_deliveries]
-    assert told == [("upemail", "/user"), ("unsubscribe", "admin")]
+    delivered = [(each["form"]["type"], each["url"][-5:]) for each in sandbox.state.webhook_deliveries]
+    assert delivered == [("upemail", "/user"), ("unsubscribe", "admin")]
 
 
 def test_what_was_not_answered_is_repeated_when_asked_for_and_a_delivery_may_come_twice(

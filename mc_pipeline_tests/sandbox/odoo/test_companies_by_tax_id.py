@@ -60,8 +60,8 @@ def test_the_topmost_parent_is_the_commercial_partner(later):
 
 def test_a_private_person_has_its_own_name_as_company_name_from_19_4_on(later):
     person = later.add_partner(name="Carla Person")
-    told = later.read("res.partner", person, "commercial_company_name")["commercial_company_name"]
-    assert told == ("Carla Person" if later.version >= (19, 4) else False)
+    shown = later.read("res.partner", person, "commercial_company_name")["commercial_company_name"]
+    assert shown == ("Carla Person" if later.version >= (19, 4) else False)
 
 
 def test_fields_that_went_are_gone(later):
@@ -79,9 +79,9 @@ def test_fields_that_went_are_gone(later):
     ],
 )
 def test_versions_of_odoo_online_are_named_saas(version, text, info, serie):
-    told = SandboxOdoo(version).release.version_info()
+    version_info = SandboxOdoo(version).release.version_info()
     protocol = {} if version >= (20, 0) else {"protocol_version": 1}
-    assert told == {
+    assert version_info == {
         "server_version": text,
         "server_version_info": info,
         "server_serie": serie,
@@ -103,7 +103,7 @@ class OldWorld:
         self.companies = (self.with_tax_id, self.without, self.subsidiary, self.person)
 
 
-def test_an_upgrade_in_place_keeps_the_records_and_judges_companies_anew(odoo19):
+def test_an_upgrade_in_place_keeps_the_records_and_judges_companies_again(odoo19):
     world = OldWorld(odoo19)
     assert flags(odoo19, *world.companies) == [True, True, True, False]
     assert commercial(odoo19, world.buyer) == world.subsidiary

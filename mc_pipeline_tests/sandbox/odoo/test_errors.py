@@ -151,9 +151,9 @@ def test_trouble_of_the_database_is_worded_as_odoo_does(
 ) -> None:
     odoo.faults.add(Fault(kind, match_body_regex="res.partner"))
     values = {"name": "A", "ref": "x"}
-    told = error_of(lambda: admin.execute_kw("res.partner", "create", [values]))
-    assert told[0] == name
-    assert message in told[1]
+    error = error_of(lambda: admin.execute_kw("res.partner", "create", [values]))
+    assert error[0] == name
+    assert message in error[1]
     assert odoo.search("res.partner", [("ref", "=", "x")]) == []
 
 

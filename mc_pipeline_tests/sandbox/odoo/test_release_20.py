@@ -38,15 +38,19 @@ def lines_of(client: odoorpc.ODOO, order: int) -> list[dict[str, object]]:
 
 def test_a_line_has_no_text_but_what_the_product_says_to_customers(odoo20, admin20):
     plain = odoo20.create("product.product", {"name": "Desk", "default_code": "DESK"})
-    told = odoo20.create("product.product", {"name": "Chair", "description_sale": "Oak"})
+    described = odoo20.create("product.product", {"name": "Chair", "description_sale": "Oak"})
     order = odoo20.add_order(
         odoo20.add_partner(name="Ann"),
-        lines=[{"product_id": plain}, {"product_id": told}, {"name": "Work by the hour", "price_unit": 5.0}],
+        lines=[
+            {"product_id": plain},
+            {"product_id": described},
+            {"name": "Work by the hour", "price_unit": 5.0},
+        ],
     )
     shown = [(line["name"], line["label"], line["product_id"]) for line in lines_of(admin20, order)]
     assert shown == [
         (False, "[DESK] Desk", plain),
-        ("Oak", "Chair\nOak", told),
+        ("Oak", "Chair\nOak", described),
         ("Work by the hour", "Work by the hour", False),
     ]
 

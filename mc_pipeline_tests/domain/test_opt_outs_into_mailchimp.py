@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mc_pipeline.domain.consent.unsubscribes import UNSUBSCRIBE_COLUMNS, members_to_unsubscribe
+from mc_pipeline.domain.consent.opt_outs_into_mailchimp import UNSUBSCRIBE_COLUMNS, members_to_unsubscribe
 from mc_pipeline_tests.domain.audience_model import (
     EARLIER,
     NOW,
@@ -55,7 +55,7 @@ def test_who_gets_no_mail_already_is_left_as_they_are(status):
     assert causes({(RETAIL, ADA): Member(status)}, blacklist((ADA, True))) == {}
 
 
-def test_a_lifted_row_restricts_nobody():
+def test_a_removed_row_restricts_nobody():
     assert causes({(RETAIL, ADA): Member("subscribed")}, blacklist((ADA, False))) == {}
 
 
@@ -73,7 +73,9 @@ def test_an_opt_out_reaches_members_who_signed_up_in_mailchimp_too():
         (Member("transactional", timestamp_opt=NOW), None, "blacklisted"),
     ],
 )
-def test_who_was_subscribed_after_the_opt_out_without_proof_is_unsubscribed_and_listed(member, record, cause):
+def test_somebody_who_was_subscribed_after_the_opt_out_without_proof_is_unsubscribed_and_listed(
+    member, record, cause
+):
     """Rule 5.5: somebody else may have switched them on; the conflict is shown to a human."""
     records = {} if record is None else {(RETAIL, ADA): record}
     assert causes({(RETAIL, ADA): member}, blacklist((ADA, True)), records=records) == {(RETAIL, ADA): cause}
@@ -85,7 +87,7 @@ def test_withdrawn_evidence_ends_the_subscription_that_used_it_and_no_other():
     assert causes(members, withdrawn=[withdrawal("retail", ADA)]) == {(RETAIL, ADA): "evidence_withdrawn"}
 
 
-def test_the_reason_of_a_withdrawal_is_told():
+def test_the_reason_of_a_withdrawal_is_reported():
     audiences = Audiences({(RETAIL, ADA): Member("subscribed")})
     found = members_to_unsubscribe(audiences.members_table(), blacklist(), [withdrawal("retail", ADA)])
     assert found["detail"].tolist() == ["opted out of Newsletter in Odoo"]

@@ -14,6 +14,7 @@ from typing import Protocol
 import pandas as pd
 
 from mc_pipeline.domain.consent.events import ConsentEventLike
+from mc_pipeline.domain.consent.old_opt_outs import is_old
 from mc_pipeline.vocabulary import OPTED_OUT_EVENTS, EventKind, OdooAction, OptOutScope, Origin, OutcomeKind
 
 LIFTED_IN_ODOO = "lifted_in_odoo"
@@ -49,7 +50,7 @@ CONFLICTS: Mapping[str, str] = {
 
 Member = tuple[str, str]  # (list_id, email)
 
-_TOLD_FOR = timedelta(days=30)
+_LISTED_FOR = timedelta(days=30)
 """How long a subscription that was taken back is listed as a conflict."""
 
 
@@ -142,7 +143,7 @@ def decide_odoo_opt_outs(
 
     Args:
         events: of all companies, without those that we made: opt-outs and subscriptions. Those of other
-            companies ask for nothing here, but speak against lifting.
+            companies ask for nothing here, but speak against a removal.
         blacklist: the odoo_blacklist table.
         done: what was done in Odoo, of all companies, in that order.
         partners: the odoo_partners table: addresses that Odoo knows, archived partners included.
@@ -284,7 +285,7 @@ def _everywhere(
     back = _came_back(person)
     if back is not None:
         return _for_returned(person, back, active, seen)
-    fresh = [event for event in person.opt_outs if not _is_old(event, old_until)]
+    fresh = [event for event in person.opt_outs if not is_old(event, old_until)]
     asking = _latest(fresh or person.opt_outs)
     if asking is None:
         return _unproven(person, active, None, now)
@@ -346,7 +347,7 @@ def _out_again(
 ) -> Decision | None:
     """List a resubscription by the person themselves that was over before our row could be removed."""
     back = _latest(person.returns)
-    if back is None or now - back.occurred_at > _TOLD_FOR or not _all_ours_before(person, active, back):
+    if back is None or now - back.occurred_at > _LISTED_FOR or not _all_ours_before(person, active, back):
         return None
     if not any(
         event.list_id == back.list_id and event.occurred_at > back.occurred_at for event in person.opt_outs
@@ -372,7 +373,7 @@ def _unproven(
 ) -> Decision | None:
     """List a subscription, not provably by the person, against an opt-out in Odoo."""
     subscribed = _latest(person.unproven)
-    if subscribed is None or not active or now - subscribed.occurred_at > _TOLD_FOR:
+    if subscribed is None or not active or now - subscribed.occurred_at > _LISTED_FOR:
         return None
     since = [asking.occurred_at] if asking else [row.write_date for row in active if row.write_date]
     if since and subscribed.occurred_at <= max(since):
@@ -386,7 +387,7 @@ def _unproven(
 def _for_company(
     person: _Person, addresses: Sequence[str], old_until: Mapping[str, datetime], seen: _Seen
 ) -> Decision | None:
-    fresh = [event for event in person.opt_outs if not _is_old(event, old_until)]
+    fresh = [event for event in person.opt_outs if not is_old(event, old_until)]
     asking = _latest(fresh or person.opt_outs)
     if asking is None:
         return None
@@ -436,11 +437,6 @@ def _came_back(person: _Person) -> ConsentEventLike | None:
 def _is_ours(row: Row, made: DoneLike | None) -> bool:
     """Whether we made the row active, and nobody has written it since."""
     return made is not None and row.write_date is not None and made.blacklist_write_date == row.write_date
-
-
-def _is_old(event: ConsentEventLike, old_until: Mapping[str, datetime]) -> bool:
-    first_read = old_until.get(event.list_id)
-    return first_read is not None and event.occurred_at <= first_read
 
 
 def _latest(events: Sequence[ConsentEventLike]) -> ConsentEventLike | None:

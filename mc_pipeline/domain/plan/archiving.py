@@ -1,4 +1,4 @@
-"""Who no longer belongs in an audience, and what happens to the member there (rules 6.1 and 6.2).
+"""Who no longer belongs in an audience, and is archived there or only marked (rules 6.1 and 6.2).
 
 Only people who were seen to meet no rule count. Who is set aside for a fault in the data, deferred or simply
 not seen stays as they are: a mistake of ours must not look like a decision about them.

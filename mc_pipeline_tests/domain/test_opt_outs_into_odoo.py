@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mc_pipeline.domain.consent.odoo_opt_outs import (
+from mc_pipeline.domain.consent.opt_outs_into_mailchimp import members_to_unsubscribe
+from mc_pipeline.domain.consent.opt_outs_into_odoo import (
     CONFLICTS,
     Decision,
     blacklist_after,
@@ -18,7 +19,6 @@ from mc_pipeline.domain.consent.odoo_opt_outs import (
     members_to_look_at,
     returned_by_themselves,
 )
-from mc_pipeline.domain.consent.unsubscribes import members_to_unsubscribe
 
 ADA = "ada@example.com"
 RETAIL, WHOLESALE = "retail1", "wholesale1"
@@ -190,7 +190,7 @@ def test_what_an_event_does_to_a_row(
         assert bool(decision.conflict) == (decision.because in CONFLICTS.values())
 
 
-def test_whoever_odoo_does_not_know_waits_for_their_address():
+def test_anyone_whom_odoo_does_not_know_waits_for_their_address():
     decision = decide(OUT, partners=UNKNOWN)
     assert said(decision) == ("none", "")
     assert decision is not None
@@ -216,14 +216,14 @@ def test_a_subscription_that_was_taken_back_is_listed_for_a_month():
 HERE, ELSEWHERE = frozenset({(RETAIL, ADA)}), frozenset({(WHOLESALE, ADA)})
 
 
-def test_a_lift_rests_on_a_member_who_is_looked_at():
+def test_a_removal_rests_on_a_member_who_is_looked_at():
     decision = decide(OUT, BACK, rows=ACTIVE_OURS, done=OURS)
     assert decision is not None
     assert members_to_look_at([decision]) == [(RETAIL, ADA)]
     assert said(decide(OUT, BACK, rows=ACTIVE_OURS, done=OURS, not_subscribed=ELSEWHERE)) == ("lift", "")
 
 
-def test_who_is_not_subscribed_now_keeps_the_row_and_is_listed():
+def test_somebody_who_is_not_subscribed_now_keeps_the_row_and_is_listed():
     decision = decide(OUT, BACK, rows=ACTIVE_OURS, done=OURS, not_subscribed=HERE)
     assert said(decision) == ("none", "not_subscribed_now")
     assert decision is not None
@@ -259,7 +259,7 @@ def test_a_member_who_is_not_subscribed_has_not_returned(status: str):
     assert due["cause"].tolist() == ["opted_out_of_company"]
 
 
-def test_a_company_of_its_own_opts_out_once_and_lifts_nothing():
+def test_a_company_of_its_own_opts_out_once_and_removes_nothing():
     done = (Done("opt_out", 10, 11, scope="company", blacklist_id=None),)
     assert said(decide(OUT, scope="company")) == ("opt_out", "")
     assert said(decide(OUT, scope="company", rows=BY_ODOO_BEFORE)) == ("opt_out", "")
@@ -310,7 +310,7 @@ def members(statuses: dict[str, str], opted_in: dict[str, int]) -> pd.DataFrame:
     )
 
 
-def test_who_opted_out_of_a_company_of_its_own_leaves_its_other_audiences_but_those_they_came_back_to():
+def test_an_opt_out_of_a_company_of_its_own_holds_in_its_other_audiences_but_those_returned_to():
     both = members({RETAIL: "subscribed", WHOLESALE: "subscribed"}, {RETAIL: 20})
     out = company_opt_outs(outcomes("none", "unchanged"), [Done("opt_out", 10, 11, scope="company")], "acme")
     assert out == {ADA: at(10)}

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from mc_pipeline.domain.plan.first_loads import still_loading
+from mc_pipeline.domain.plan.first_load_ends import still_loading
 
 RELEASED = {"k1"}
 
