@@ -76,8 +76,8 @@ def test_consent_its_withdrawal_and_the_other_addresses_are_reported_under_the_p
         ExplanationStep(
             "other addresses",
             "1",
-            "Partner 7 has or had these as well: a•••@example.com. Opt-outs and consent under them count here "
-            "too.",
+            "Partner 7 has or had these as well: a•••@example.com. Opt-outs and consent under them count "
+            "here too.",
         ),
     )
 
