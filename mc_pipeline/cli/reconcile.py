@@ -16,8 +16,8 @@ from mc_pipeline.settings import load_settings
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mc_pipeline.defs.revenue.report import Reconciliation
     from mc_pipeline.domain.company_status import StatusRow
+    from mc_pipeline.sync.reconciliation import Reconciliation
 
 _SHOWN = 50
 _NOT_OF_MONEY = ("opt_outs", "tag")
@@ -60,7 +60,8 @@ def reconcile(company: str, month: str | None, orders: bool, csv_file: Path | No
     or was not checked, 2 nothing to show.
     """
     from mc_pipeline.cli.summary import show_open
-    from mc_pipeline.defs.revenue.report import Reconciliation, orders_differ
+    from mc_pipeline.defs.revenue.report import orders_differ
+    from mc_pipeline.sync.reconciliation import Reconciliation
     from mc_pipeline.tables import schemas
     from mc_pipeline.tables.parquet import stored_table
 

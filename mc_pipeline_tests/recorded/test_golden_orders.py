@@ -13,11 +13,11 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from mc_pipeline.defs.revenue.report import Reconciliation
 from mc_pipeline.mailchimp.client import MailchimpClient
 from mc_pipeline.mailchimp.store_reading import read_store_orders
 from mc_pipeline.sandbox.mailchimp import DEFAULT_KEY, SandboxMailchimp
 from mc_pipeline.sandbox.odoo import SandboxOdoo
+from mc_pipeline.sync.reconciliation import Reconciliation
 from mc_pipeline_tests.data import data_path
 from mc_pipeline_tests.odoo.test_recorded import VERSIONS, recorded
 from mc_pipeline_tests.world import World, set_environment

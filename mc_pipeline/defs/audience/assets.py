@@ -21,7 +21,6 @@ from mc_pipeline.defs.presentation import (
 )
 from mc_pipeline.sync.company_lease import company_lease
 from mc_pipeline.sync.company_records import require_company_if
-from mc_pipeline.sync.gone_partners import find_gone_partners
 from mc_pipeline.sync.known_ledger import refuse_another_ledger
 from mc_pipeline.sync.observing import Audiences, confirm_absences, observe_audiences, troubles_of_audiences
 from mc_pipeline.sync.systems import Systems
@@ -151,29 +150,22 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
         mailchimp_members: Table,
         systems: dg.ResourceParam[Systems],
     ) -> Iterator[dg.MaterializeResult[Table]]:
-        import pandas as pd
-
-        from mc_pipeline.domain.consent.changed_addresses import list_changes
         from mc_pipeline.domain.contacts.contacts import build_contacts
-        from mc_pipeline.domain.contacts.gone_partners import list_customers_elsewhere
-        from mc_pipeline.domain.contacts.rejections import rejected_contacts
-        from mc_pipeline.domain.plan.not_taken_back import contacts_not_taken_back
         from mc_pipeline.odoo.tags import read_tag_paths
         from mc_pipeline.sync.contact_inputs import contact_inputs
-        from mc_pipeline.sync.opt_outs.changed_addresses import open_changes
         from mc_pipeline.sync.opt_outs.hearing import hear_other_companies
+        from mc_pipeline.sync.set_aside import list_set_aside
 
         company = systems.company(context.partition_key)
         require_company_if(odoo_partners)
         hear_other_companies(systems, company, context.run.run_id, context.log)
-        elsewhere = customers_elsewhere_in(odoo_partners)
         result = build_contacts(
             contact_inputs(
                 systems.ledger,
                 company,
                 odoo_partners.rows,
                 odoo_orders.rows,
-                elsewhere=elsewhere,
+                elsewhere=customers_elsewhere_in(odoo_partners),
                 double_optin_audiences=Audiences.of(mailchimp_members, company).double_optin,
                 # A tag that is misspelt in no_tag would exclude nobody.
                 known_tags=read_tag_paths(systems.odoo(company)),
@@ -210,26 +202,7 @@ def audience_assets(companies: dg.PartitionsDefinition) -> list[dg.AssetsDefinit
                 ),
             },
         )
-        lists = {key: audience.list_id for key, audience in company.audiences.items()}
-        records = systems.ledger.members.load(lists.values())
-        not_taken_back = systems.ledger.consent.refused_for_good()
-        gone, troubles = find_gone_partners(systems, company, odoo_partners, records)
-        systems.ledger.troubles.report(company.key, "contacts", context.run.run_id, troubles)
-        for trouble in troubles:
-            context.log.warning(trouble.sentence)
-        listed = [
-            result.set_aside,
-            gone,
-            list_customers_elsewhere(elsewhere, set(gone["partner_id"])),
-            rejected_contacts(rows, records, lists, not_taken_back),
-            contacts_not_taken_back(rows, not_taken_back, records, lists),
-            list_changes(
-                open_changes(systems, company, odoo_partners.rows),
-                odoo_partners.rows,
-                {list_id: key for key, list_id in lists.items()},
-            ),
-        ]
-        aside = pd.concat([each for each in listed if len(each)] or listed[:1], ignore_index=True)
+        aside = list_set_aside(systems, company, odoo_partners, result, context.run.run_id, context.log)
         aside_table = odoo_partners.derive(aside, odoo_orders)
         yield dg.MaterializeResult(
             asset_key="set_aside",

@@ -1,6 +1,7 @@
 """Checks of the reconciliation: what finance should look into."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -8,10 +9,13 @@ from mc_pipeline.defs.check_specs import company_check_spec
 from mc_pipeline.defs.failures import shows_failures
 from mc_pipeline.defs.presentation import records_table
 from mc_pipeline.defs.revenue.assets import differing_orders
-from mc_pipeline.defs.revenue.report import Reconciliation, orders_differ
+from mc_pipeline.defs.revenue.report import orders_differ
 from mc_pipeline.sync.systems import Systems
 from mc_pipeline.tables import Table, schemas
 from mc_pipeline.vocabulary import Owner
+
+if TYPE_CHECKING:
+    from mc_pipeline.sync.reconciliation import Reconciliation
 
 STORES_MATCH_ODOO = "stores_match_odoo"
 EXCLUSIONS_WITHIN_LIMIT = "exclusions_within_limit"
@@ -69,6 +73,8 @@ def revenue_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDef
         revenue_reconciliation: Table,
         systems: dg.ResourceParam[Systems],
     ) -> Iterator[dg.AssetCheckResult]:
+        from mc_pipeline.sync.reconciliation import Reconciliation
+
         found = Reconciliation.of(revenue_reconciliation)
         yield _holds_what_is_due(systems, found)
         yield _exclusions_within_limit(found)
@@ -77,7 +83,7 @@ def revenue_checks(companies: dg.PartitionsDefinition) -> list[dg.AssetChecksDef
     return [checks]
 
 
-def _holds_what_is_due(systems: Systems, found: Reconciliation) -> dg.AssetCheckResult:
+def _holds_what_is_due(systems: Systems, found: "Reconciliation") -> dg.AssetCheckResult:
     differing = found.differing
     counted = differing.groupby("differs_because", as_index=False).size()
     said = []
@@ -104,7 +110,7 @@ def _holds_what_is_due(systems: Systems, found: Reconciliation) -> dg.AssetCheck
     )
 
 
-def _exclusions_within_limit(found: Reconciliation) -> dg.AssetCheckResult:
+def _exclusions_within_limit(found: "Reconciliation") -> dg.AssetCheckResult:
     from mc_pipeline.domain.reconciliation.by_order import left_out_share, waiting_share
 
     share, waits = left_out_share(found.rows), waiting_share(found.rows)
@@ -139,7 +145,7 @@ def _exclusions_within_limit(found: Reconciliation) -> dg.AssetCheckResult:
     )
 
 
-def _ledger_reconciles(found: Reconciliation) -> dg.AssetCheckResult:
+def _ledger_reconciles(found: "Reconciliation") -> dg.AssetCheckResult:
     gaps = found.not_explained
     return dg.AssetCheckResult(
         check_name=LEDGER_RECONCILES,

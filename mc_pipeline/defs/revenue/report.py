@@ -1,116 +1,16 @@
 """What finance reads of a reconciliation: chart, months, what is left out, and the bridge."""
 
-import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from mc_pipeline.defs.revenue.chart import month_chart
-from mc_pipeline.tables import Table
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mc_pipeline.sync.reconciliation import Reconciliation
+
 SHOWN_MONTHS = 24
 _BRIDGE_MONTHS = 6
-_STEP_COLUMNS = {"month": "month", "books": "books"}
-_CURRENCY, _DECIMAL_PLACES, _BRIDGE = "currency", "decimal_places", "bridge"
-_UNSEEN, _WAITS = "stores_not_looked_at", "waits"
-
-
-@dataclass(frozen=True)
-class Reconciliation:
-    """One company's reconciliation: rows of ``revenue_reconciliation`` and of the bridge.
-
-    ``not_looked_at``: stores that were not compared, each with the reason. ``waits``: what of the company
-    waits for a person.
-    """
-
-    rows: "pd.DataFrame"
-    bridge: "pd.DataFrame"
-    currency: str
-    decimal_places: int
-    not_looked_at: tuple[str, ...] = ()
-    waits: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, table: Table) -> Self:
-        """Take it from the stored table."""
-        import pandas as pd
-
-        facts = table.facts
-        bridge = pd.DataFrame(json.loads(facts[_BRIDGE]))
-        amounts = bridge.columns.drop("month")
-        bridge[amounts] = bridge[amounts].astype("float64")
-        unseen, waits = (tuple(json.loads(facts.get(name, "[]"))) for name in (_UNSEEN, _WAITS))
-        return cls(table.rows, bridge, facts[_CURRENCY], int(facts[_DECIMAL_PLACES]), unseen, waits)
-
-    @property
-    def facts(self) -> dict[str, str]:
-        """What is stored with the table, besides its rows."""
-        return {
-            _CURRENCY: self.currency,
-            _DECIMAL_PLACES: str(self.decimal_places),
-            _BRIDGE: json.dumps(self.bridge.to_dict("list")),
-            _UNSEEN: json.dumps(self.not_looked_at),
-            _WAITS: json.dumps(self.waits),
-        }
-
-    @property
-    def months(self) -> "pd.DataFrame":
-        """By month of the order, the earliest first."""
-        from mc_pipeline.domain.reconciliation.by_order import by_month
-
-        return by_month(self.rows, self.decimal_places)
-
-    @property
-    def left_out(self) -> "pd.DataFrame":
-        """By reason, what is kept by Odoo and in no store."""
-        from mc_pipeline.domain.reconciliation.by_order import left_out
-
-        return left_out(self.rows, self.decimal_places)
-
-    @property
-    def differing(self) -> "pd.DataFrame":
-        """The orders whose store is not as it should be, the latest month first."""
-        from mc_pipeline.domain.reconciliation.by_order import differing
-
-        return _latest_first(self.rows[differing(self.rows)])
-
-    @property
-    def waiting(self) -> "pd.DataFrame":
-        """The orders whose correction waits for a person, the latest month first."""
-        from mc_pipeline.domain.reconciliation.by_order import WAITS
-
-        return _latest_first(self.rows[self.rows["differs_because"] == WAITS])
-
-    @property
-    def left_alone(self) -> "pd.DataFrame":
-        """The orders that stay in a store though they are due no more, the latest month first."""
-        from mc_pipeline.domain.reconciliation.by_order import LEFT_ALONE
-
-        return _latest_first(self.rows[self.rows["differs_because"] == LEFT_ALONE])
-
-    @property
-    def not_explained(self) -> "pd.DataFrame":
-        """The months in which the general ledger holds something that no step leads to."""
-        gap = self.bridge["not_explained"].round(self.decimal_places)
-        return self.bridge.loc[gap != 0, ["month", "not_explained", "books"]]
-
-    def months_with_books(self) -> "pd.DataFrame":
-        """By month: the reconciliation, then the steps to the general ledger; for a spreadsheet."""
-        both = self.months.merge(
-            self.bridge.drop(columns="kept").rename(
-                columns=lambda name: _STEP_COLUMNS.get(name, f"step_{name}")
-            ),
-            how="outer",
-            on="month",
-        )
-        counts = ["orders", "orders_held", "orders_differing"]
-        both[counts] = both[counts].fillna(0).astype("int64")
-        rest = both.select_dtypes("number").columns.difference(counts)
-        both[rest] = both[rest].fillna(0.0)
-        both.insert(1, "currency", self.currency)
-        return both.sort_values("month", ignore_index=True)
 
 
 def orders_differ(count: int) -> str:
@@ -118,7 +18,7 @@ def orders_differ(count: int) -> str:
     return "1 order differs" if count == 1 else f"{count:,} orders differ"
 
 
-def report_markdown(reconciliation: Reconciliation) -> str:
+def report_markdown(reconciliation: "Reconciliation") -> str:
     """Return the whole report as Markdown: Dagster shows it on the asset's page."""
     from mc_pipeline.domain.reconciliation.ledger_bridge import STEPS
 
@@ -150,7 +50,7 @@ def report_markdown(reconciliation: Reconciliation) -> str:
     return "\n\n".join(filter(None, sections))
 
 
-def bridge_steps(reconciliation: Reconciliation) -> "pd.DataFrame":
+def bridge_steps(reconciliation: "Reconciliation") -> "pd.DataFrame":
     """The steps that are not 0 in all months, as rows: in words, in all, and of the latest months."""
     from mc_pipeline.domain.reconciliation.ledger_bridge import STEPS
 
@@ -161,10 +61,6 @@ def bridge_steps(reconciliation: Reconciliation) -> "pd.DataFrame":
     needed = (bridge != 0).any() | bridge.columns.isin(["kept", "not_explained", "books"])
     steps.insert(0, "step", [STEPS[name] for name in steps.index])
     return steps[needed].reset_index(drop=True)
-
-
-def _latest_first(orders: "pd.DataFrame") -> "pd.DataFrame":
-    return orders.sort_values(["month", "order_id"], ascending=[False, True], ignore_index=True)
 
 
 _MONTHS = {
@@ -186,7 +82,7 @@ _MONTHS = {
 _LEFT_OUT = {"in_words": "because", "orders": "orders", "kept_untaxed": "kept"}
 
 
-def _verdict(reconciliation: Reconciliation, months: "pd.DataFrame") -> str:
+def _verdict(reconciliation: "Reconciliation", months: "pd.DataFrame") -> str:
     differing, gaps = len(reconciliation.differing), len(reconciliation.not_explained)
     orders = int(months["orders"].sum())
     unseen = (
@@ -207,7 +103,7 @@ def _verdict(reconciliation: Reconciliation, months: "pd.DataFrame") -> str:
     return " ".join(said)
 
 
-def _bridge_grid(reconciliation: Reconciliation, steps: dict[str, str]) -> str:
+def _bridge_grid(reconciliation: "Reconciliation", steps: dict[str, str]) -> str:
     rows = bridge_steps(reconciliation)
     sums = {words for words in steps.values() if words.startswith("=")}
     rows["step"] = [f"**{words}**" if words in sums else words for words in rows["step"]]
