@@ -58,7 +58,7 @@ def test_a_permission_is_kept_with_the_evidence_that_it_was_given_on(ledger: Led
     assert (record.evidence_at, record.evidence_source) == (CONSENTED, "Newsletter")
     assert ledger.permissions.last_words("acme") == {(ANN, "email"): CONSENTED}
     assert ledger.permissions.last_words("other") == {}
-    # Newer consent may give it again: the mark of earlier versions, once and never again, is not set any more.
+    # Newer consent may give it again: the mark that earlier versions set once is not set any more.
     assert not ledger.members.of_email(ANN)["permitted"].any()
 
 
