@@ -139,7 +139,7 @@ def test_imports_between_our_parts_go_one_way() -> None:
 def circles_in(imports: list[Import]) -> list[str]:
     """Return circles of imports between modules of ours, those inside functions and for types too.
 
-    Of modules that are in one circle after another, the shortest that leads back to each is told once.
+    Of modules that are in one circle after another, the shortest that leads back to each is reported once.
     """
     modules = {found.importer for found in imports}
     knows: dict[str, set[str]] = {}

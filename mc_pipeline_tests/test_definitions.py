@@ -1,4 +1,4 @@
-"""What Dagster is told: every asset and check as written down, loaded quickly, and refused in plain words."""
+"""What Dagster shows: every asset and check as written down, loaded quickly, and refused in plain words."""
 
 import os
 import subprocess

@@ -64,7 +64,7 @@ class Finished:
 
 
 def mc_pipeline(*arguments: str) -> Finished:
-    """Run the command in this process, errors told as the console script tells them."""
+    """Run the command in this process, with errors shown as the console script shows them."""
     runner = CliRunner(env={"COLUMNS": "200"})
     with runner.isolation() as (_, _, both), pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["mc-pipeline", *arguments])

@@ -1,4 +1,4 @@
-"""First and last names in whole runs: what members see, what marketing is told, and the demo's people."""
+"""First and last names in whole runs: what members see, what marketing reads, and the demo's people."""
 
 from datetime import UTC, datetime
 from typing import Any

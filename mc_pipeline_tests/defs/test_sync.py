@@ -219,7 +219,7 @@ def test_a_wrong_list_id_is_reported_and_delays_no_other_audience(world: World):
     assert "retail (nosuchlist) could not be read" in said
     assert "404" in said
     assert "Check the id: it does not exist in the account of this API key" in said
-    # What is read there, its opt-outs, and Odoo's opt-outs of its members: one cause, told once.
+    # What is read there, its opt-outs, and Odoo's opt-outs of its members: one cause, reported once.
     (row,) = world.table("company_status").rows.to_dict("records")
     assert (row["kind"], row["part"], row["place"], row["sentence"]) == ("broken", "audience", "retail", said)
     assert row["step"] == "mailchimp_members, mailchimp_opt_outs, mailchimp_unsubscribes"

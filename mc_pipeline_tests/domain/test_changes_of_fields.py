@@ -1,4 +1,4 @@
-"""When a field counts as unchanged (rule 6.4): every wrong "different" is a write in every run for ever."""
+"""When a field counts as unchanged (rule 6.4): every wrong "different" is a write in every run."""
 
 import pytest
 

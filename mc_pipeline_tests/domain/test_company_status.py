@@ -304,7 +304,7 @@ def test_what_waits_of_a_plan_is_reported_by_its_push_when_that_runs():
     found = found_in_run("acme", events(checks=(waits,)), set())
     assert len(found["audience_plan_checks"]) == 1
     found = found_in_run("acme", events(checks=(leaks,)), {("audience_push", BROKEN)})
-    assert len(found["audience_plan_checks"]) == 1, "a leak is told by nobody else"
+    assert len(found["audience_plan_checks"]) == 1, "a leak is reported by nobody else"
 
 
 def test_a_store_that_two_steps_did_not_look_at_is_one_row():

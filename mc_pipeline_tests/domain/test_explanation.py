@@ -1,4 +1,4 @@
-"""Why a person is or is not in an audience, told from the decision itself."""
+"""Why a person is or is not in an audience, derived from the decision itself."""
 
 from typing import Any
 

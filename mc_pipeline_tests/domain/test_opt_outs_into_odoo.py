@@ -183,7 +183,7 @@ def test_what_an_event_does_to_a_row(
     decision = decide(*events, rows=rows, done=done)
     assert said(decision) == wanted
     assert said(decide(*reversed(events), rows=rows, done=done)) == wanted, "late events change nothing"
-    assert said(decide(*events, *events, rows=rows, done=done)) == wanted, "events told twice neither"
+    assert said(decide(*events, *events, rows=rows, done=done)) == wanted, "events reported twice neither"
     if decision is not None:
         assert decision.partner_id == 7
         assert ADA not in decision.because

@@ -107,7 +107,7 @@ KNOWN = Event("opt_out", 10)
             (Event("opt_out", 10.1, source="webhook"),),
             (back(10.4), out(10.6)),
         ),
-        # A report of abuse is told without a status.
+        # A report of abuse comes without a status.
         ((out(10.5),), (Event("complaint", 10, status_to="", evidence={"abuse_report": 1}),), ()),
         # Our own unsubscribe is in the feed as well, by Mailchimp's clock or by ours.
         ((out(11, "admin"),), (Event("opt_out", 10, "ours", source="write"),), ()),
@@ -130,7 +130,7 @@ KNOWN = Event("opt_out", 10)
         ),
         # A return without an opt-out after it is for the change of status to tell.
         ((out(10), back(35)), (KNOWN,), ()),
-        # What a webhook told of it already.
+        # What a webhook reported of it already.
         (
             (out(10), back(35), out(40)),
             (KNOWN, Event("subscribe", 35, status_to="subscribed", source="webhook")),

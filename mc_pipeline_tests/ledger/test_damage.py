@@ -1,4 +1,4 @@
-"""Damage to a ledger's file is told with what is wrong and what to do, and nothing is made worse."""
+"""Damage to a ledger's file is reported with what is wrong and what to do, and nothing is made worse."""
 
 import signal
 import sqlite3

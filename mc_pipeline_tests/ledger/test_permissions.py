@@ -58,7 +58,7 @@ def test_a_permission_is_kept_with_the_evidence_that_it_was_given_on(ledger: Led
     assert (record.evidence_at, record.evidence_source) == (CONSENTED, "Newsletter")
     assert ledger.permissions.last_words("acme") == {(ANN, "email"): CONSENTED}
     assert ledger.permissions.last_words("other") == {}
-    # Newer consent may give it again: the mark of earlier versions, once for ever, is not set any more.
+    # Newer consent may give it again: the mark that earlier versions set once is not set any more.
     assert not ledger.members.of_email(ANN)["permitted"].any()
 
 
@@ -89,7 +89,7 @@ def test_a_withdrawal_is_what_was_there_before_and_is_not_now(
     assert see(ledger, lease, later, Email=False) == 1
     assert (known(ledger).enabled, known(ledger).withdrawn_at) == (False, later)
     assert ledger.permissions.last_words("acme") == {(ANN, "email"): later}
-    assert see(ledger, lease, clock.pass_time(hours=1), Email=False) == 0, "told once"
+    assert see(ledger, lease, clock.pass_time(hours=1), Email=False) == 0, "reported once"
     assert known(ledger).withdrawn_at == later
 
 

@@ -118,7 +118,7 @@ NO_DATABASE = error(
             ["company 1", "2, 3", "allowed companies"],
             id="a company the user lacks",
         ),
-        pytest.param([*LOGGED_IN[:3], result([])], OdooServerError, ["companies"], id="no companies told"),
+        pytest.param([*LOGGED_IN[:3], result([])], OdooServerError, ["companies"], id="no companies named"),
     ],
 )
 def test_a_server_that_is_not_as_the_settings_say_is_refused_with_the_fix(script, kind, words):

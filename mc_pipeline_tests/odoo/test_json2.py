@@ -300,10 +300,10 @@ def test_a_key_of_another_user_is_refused_over_any_transport(api):
             id="another server's JSON",
         ),
         pytest.param(
-            [WEB_VERSION, plain([])], OdooServerError, ["the user of the API key"], id="no user is told"
+            [WEB_VERSION, plain([])], OdooServerError, ["the user of the API key"], id="no user is named"
         ),
         pytest.param(
-            [WEB_VERSION, *KEY_ACCEPTED, plain([])], OdooServerError, ["companies"], id="no companies told"
+            [WEB_VERSION, *KEY_ACCEPTED, plain([])], OdooServerError, ["companies"], id="no companies named"
         ),
         pytest.param(
             # Asked twice: without archived companies and, to say what is wrong, with them.

@@ -60,7 +60,7 @@ def test_what_the_line_says_itself_stays_and_sections_need_no_text():
 
 
 def test_labels_that_odoo_refuses_stop_no_order():
-    """``label`` needs every product to be readable; the rest is told by the products themselves."""
+    """``label`` needs every product to be readable; the rest is known from the products themselves."""
     with selling((20, 0)) as (odoo, desk, chair):
         ordered(odoo, {"product_id": desk}, {"product_id": chair})
         uid = odoo.add_user("bot", "secret", groups=("sales_all",))

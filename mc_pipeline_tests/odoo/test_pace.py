@@ -60,7 +60,7 @@ def test_without_limits_nobody_waits():
 
 
 def test_several_threads_get_each_their_own_turn():
-    """The clock stands still: every thread is told a start of its own."""
+    """The clock stands still: every thread is given a start of its own."""
     waits: list[float] = []
     pace = Pace(calls_per_second=2.0, clock=lambda: 100.0, sleep=waits.append)
 

@@ -188,7 +188,7 @@ def test_a_note_that_fails_is_reported_once_and_the_opt_out_is_applied(office: O
     assert "@" not in without_note
     before = office.writes()
     done, without_note = carry_out(office, office.decisions("acme", "everywhere", {}))
-    assert (without_note, office.writes()) == ("", before), "neither told nor tried again"
+    assert (without_note, office.writes()) == ("", before), "neither reported nor tried again"
 
 
 def test_an_odoo_that_does_not_tell_the_companys_name_gets_its_key_in_the_settings(office: Office):

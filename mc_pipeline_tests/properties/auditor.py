@@ -38,7 +38,7 @@ EvidenceRecord = tuple[str, int]
 
 @dataclass(frozen=True)
 class Facts:
-    """The world when a run begins, as it is told without the pipeline.
+    """The world when a run begins, as it is known without the pipeline.
 
     ``routes``: the address of everybody who belongs into an audience, and the list id of that audience.
     ``never``: addresses of internal users and employees, and of suppliers without an order.
@@ -266,7 +266,7 @@ class _Auditor:
     def _follow_persons(self, run: RunMark) -> None:
         """Take note of who opted out under an address that they have, or had when a run saw it last.
 
-        An address that has another holder by now is left out: whose opt-out it was cannot be told.
+        An address that has another holder by now is left out: whose opt-out it was is unknown.
         """
         if not run.read_partners:
             return
@@ -351,7 +351,7 @@ class _Auditor:
     def _judge_confirmation(
         self, write: _Write, run: RunMark, list_id: str, member: Mapping[str, Any]
     ) -> Iterator[Violation]:
-        """Once per address for ever, never in a first load, so many a day (rule 4.3)."""
+        """Once per address, never in a first load, so many a day (rule 4.3)."""
         if member.get("status") != "pending":
             return
         email = str(member.get("email_address", "")).strip().lower()
@@ -509,7 +509,7 @@ class _Auditor:
 
 
 class _Blacklist:
-    """Odoo's blacklist told from the journal: who was on it when, and by whose doing."""
+    """Odoo's blacklist by the journal: who was on it when, and by whose doing."""
 
     def __init__(self, odoo: Sequence[JournalEntry], rows: Mapping[int, str]) -> None:
         self._rows = rows
@@ -570,7 +570,7 @@ class _Given:
 
 
 class _Audiences:
-    """Mailchimp's audiences, told from the journal: status by list and address, and what we did to them.
+    """Mailchimp's audiences by the journal: status by list and address, and what we did to them.
 
     ``opted_out``: whoever was unsubscribed or bounced without our doing, once; ``opted_out_at``: who is so
     now, since when. ``returned``: who came back by their own act after the last time that this happened.

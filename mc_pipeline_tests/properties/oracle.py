@@ -1,4 +1,4 @@
-"""Who belongs where, told straight from the stand-in Odoo's records: the rules said once more, in few words.
+"""Who belongs where, straight from the stand-in Odoo's records: the rules said once more, in few words.
 
 Nothing of the pipeline is used here, so that a mistake in it cannot hide. Knows only the settings of
 ``small_world``: companies into wholesale, whoever has the tag Club into the club where there is one,

@@ -496,7 +496,7 @@ class SmallWorld:
     def check_both_systems_agree_on_consent(self) -> None:
         """After a night: who opted out in one system is opted out in the other, whoever did what when.
 
-        What stands in Mailchimp is told by its journal, what stands in Odoo by its own and its rows.
+        What stands in Mailchimp is read from its journal, what stands in Odoo by its own and its rows.
         """
         truth = tell_truth(self.odoo)
         known = set(truth.addresses.values())
@@ -516,7 +516,7 @@ class SmallWorld:
         for email, since in out_since.items():
             if email in known - truth.blacklisted:
                 assert lifted.get(email, since) > since, f"{email} is not opted out in Odoo"
-                assert email in conflicts, f"{email} was lifted in Odoo, and nobody is told"
+                assert email in conflicts, f"{email} was lifted in Odoo, and nobody is informed"
         for list_id, email in product(sorted(self.story.lists), truth.blacklisted):
             status = self.mailchimp.status(list_id, email)
             assert status not in ("subscribed", "pending", "transactional"), f"{email} opted out in Odoo"

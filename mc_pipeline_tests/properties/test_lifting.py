@@ -1,6 +1,6 @@
 """A row of ours is lifted for whom Mailchimp shows as subscribed, and made again for news (rules 5.3, 5.5).
 
-Whole runs over both systems: what was told by webhooks, what was not, and what cannot be asked.
+Whole runs over both systems: what was reported by webhooks, what was not, and what cannot be asked.
 """
 
 from collections.abc import Callable, Iterator

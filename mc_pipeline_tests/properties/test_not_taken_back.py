@@ -1,6 +1,6 @@
 """Whom Mailchimp refuses for good has opted out: kept, carried to Odoo, listed, and never asked about again.
 
-Rule 6.6. That an answer may be lost is told in ``push/test_not_taken_back.py``.
+Rule 6.6. That an answer may be lost is tested in ``push/test_not_taken_back.py``.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Refusals are booked on their cause (rule 6.6): each holds back what hangs on it, and is told once.
+"""Refusals are booked on their cause (rule 6.6): each holds back what depends on it, and is reported once.
 
 Whole runs in a small town. How a single refusal is judged is in ``domain/test_refusal_causes.py``.
 """

@@ -1,4 +1,4 @@
-"""Whole runs with trouble in a store: it holds up no other, is told by its place, and ends without trace."""
+"""Whole runs with trouble in a store: it delays no other, is reported with its place, and leaves no trace."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime

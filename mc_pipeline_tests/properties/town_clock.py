@@ -29,7 +29,7 @@ class TownClock:
 
     @contextmanager
     def for_everybody(self) -> Iterator[None]:
-        """Inside, modules of the pipeline that ask the machine are told this time; Mailchimp signs by it."""
+        """Inside, modules of the pipeline that ask the machine get this time; Mailchimp signs by it."""
         clock = self
 
         class Datetime(datetime):
