@@ -11,7 +11,7 @@ import json
 import socket
 import struct
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -231,11 +231,20 @@ class TroubleLayer:
             await self._be_slow(fault.seconds)
         await self._answer(fault, answer, scope, send)
 
-    async def _be_slow(self, seconds: float) -> None:
-        """Wait; no longer once all faults are taken back, so that slowness does not outlive its test."""
-        cleared, end = self._faults.cleared, asyncio.get_running_loop().time() + seconds
-        while self._faults.cleared == cleared and asyncio.get_running_loop().time() < end:
-            await asyncio.sleep(min(0.02, seconds))
+    def _be_slow(self, seconds: float) -> Coroutine[Any, Any, None]:
+        """Wait; no longer once all faults are taken back, so that slowness does not outlive its test.
+
+        What counts as taken back is judged from the call on, not from when the waiting begins: until then
+        a client may have met the fault and taken it back.
+        """
+        cleared, loop = self._faults.cleared, asyncio.get_running_loop()
+        end = loop.time() + seconds
+
+        async def waiting() -> None:
+            while self._faults.cleared == cleared and loop.time() < end:
+                await asyncio.sleep(min(0.02, seconds))
+
+        return waiting()
 
     async def _carry_out(self, scope: Scope, body: bytes, receive: Receive) -> list[Message]:
         messages: list[Message] = []

@@ -111,6 +111,7 @@ def is_refused(shop: Shop, why: str) -> None:
     assert (approved.exit_code, why in approved.in_one_line) == (1, True)
 
 
+@pytest.mark.long
 def test_a_ledger_that_is_gone_is_refused_until_somebody_accepts_an_empty_one(shop: Shop) -> None:
     before = datetime.now(UTC) - timedelta(days=1)
     shop.lose_the_ledger()

@@ -31,6 +31,7 @@ def _name_it_too(world: World, company: int) -> None:
         )
 
 
+@pytest.mark.long
 def test_opt_outs_and_a_full_sync_of_another_company_go_on(closed):
     world, company = closed
     own = world.odoo.read("res.company", company, "partner_id")["partner_id"]

@@ -450,6 +450,7 @@ def test_somebody_who_was_erased_is_not_counted_and_a_missing_erasure_key_is_a_p
         assert found_of["people"] == "retail: 1 people, if they are new: 1 transactional"
 
 
+@pytest.mark.long
 def test_somebody_who_is_judged_by_what_odoo_said_before_its_upgrade_is_listed(tmp_path):
     def found_by(check: str = "companies") -> list[str]:
         return [each["found"] for each in found() if each["check"] == check]

@@ -109,6 +109,7 @@ def test_while_a_push_waits_for_an_answer_and_the_next_run_goes_on_from_there(sh
     assert len(created) == 1, "nobody is created twice"
 
 
+@pytest.mark.long
 def test_while_the_order_push_waits_for_an_answer(shop: World) -> None:
     configure(shop, audiences=WITH_A_STORE)
     pushing = stands_still_at(shop.mailchimp.faults, "POST", "^/3.0/batches$", body="stores/shop/orders")

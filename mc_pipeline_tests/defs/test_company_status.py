@@ -282,6 +282,7 @@ def test_a_table_that_cannot_be_stored_is_reported_by_the_run(steps: Steps, tmp_
     assert "The status of the company cannot be stored: " in str(failure.description)
 
 
+@pytest.mark.long
 def test_a_run_of_the_world_reports_the_reads_of_odoo_and_the_opt_outs(world: World):
     """The seam in the steps themselves: what shrank waits, and is gone when it is released."""
     for number in range(12):

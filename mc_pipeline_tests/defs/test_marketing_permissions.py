@@ -61,6 +61,7 @@ def test_readers_get_the_permission_with_their_creation_and_nothing_later(reader
     assert readers.mailchimp.journal.writes == []
 
 
+@pytest.mark.long
 def test_an_answer_that_is_lost_leads_to_no_second_giving(readers: World):
     readers_of_the_newsletter(readers, 1)
     readers.run()

@@ -71,6 +71,7 @@ def forget_orders(world: World, partner: int) -> None:
         world.odoo.unlink("sale.order", order)
 
 
+@pytest.mark.long
 def test_v3_members_whose_contact_is_gone_stop_qualifying_and_the_list_says_what_became_of_it(
     world: World,
 ):
@@ -157,6 +158,7 @@ def test_6_1_an_incomplete_read_takes_nobody_for_gone(world: World):
     assert gone not in listed(world)
 
 
+@pytest.mark.long
 def test_v4_a_customer_of_the_parent_who_orders_in_a_branch_is_a_customer_of_the_branch(world: World):
     branch, lumen = world.odoo.add_company("Branch"), world.odoo.add_company("Lumen")
     world.odoo.write("res.company", branch, {"parent_id": 1})
@@ -187,6 +189,7 @@ def test_v4_a_customer_of_the_parent_who_orders_in_a_branch_is_a_customer_of_the
     assert world.odoo.search("mail.blacklist", [("email", "=", "both@example.com"), ("active", "=", True)])
 
 
+@pytest.mark.long
 def test_v9_a_company_without_an_address_counts_to_its_invoice_address_and_keeps_its_orders(world: World):
     world.configure(company("acme", 1))
     firm = world.odoo.add_partner(name="Globex", is_company=True)
@@ -255,6 +258,7 @@ def test_1_1_a_missing_right_reddens_the_run_and_names_the_right(
     assert "Email Marketing / User" in found["odoo_partners"].sentence
 
 
+@pytest.mark.long
 def test_6_3_a_merge_whose_note_could_not_be_read_once_is_followed_later(world: World):
     for name, kind in (("x_news", "boolean"), ("x_news_date", "date")):
         world.odoo.model("res.partner").add_field(Field(name, kind))
@@ -286,6 +290,7 @@ def test_6_3_a_merge_whose_note_could_not_be_read_once_is_followed_later(world: 
         assert world.mailchimp.status("retail1", f"{name}@example.com") == "unsubscribed", name
 
 
+@pytest.mark.long
 def test_1_2_an_error_of_odoo_about_contacts_that_are_gone_stops_nothing_else(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
@@ -353,6 +358,7 @@ def test_2_3_an_order_of_a_hidden_customer_makes_nobody_else_a_member(world: Wor
     assert detail.startswith("the Odoo user does not see the customer")
 
 
+@pytest.mark.long
 def test_2_2_customers_of_other_companies_stay_known_where_odoo_cannot_be_asked_for_them(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):

@@ -145,6 +145,7 @@ def test_mailchimp_follows_odoo_to_the_cent_through_refunds_and_cancellations(sh
     assert shop.command().exit_code == 0, "no figure depends on a tag"
 
 
+@pytest.mark.long
 def test_what_somebody_changed_in_mailchimp_is_found_and_put_right_by_the_next_sync(shop: Shop):
     edited, deleted = (f"o{shop.order(f'{name}@example.com', 'Book', 50.0)}" for name in ("ada", "grace"))
     shop.sync()

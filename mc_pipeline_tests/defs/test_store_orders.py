@@ -67,6 +67,7 @@ def held(world: World) -> dict[int, tuple[str, str, float, str]]:
     return {row[0]: row[1:] for row in rows[["order_id", *columns]].itertuples(index=False, name=None)}
 
 
+@pytest.mark.long
 def test_changes_of_orders_touch_their_own_months_and_nothing_else(shop: World):
     odoo = shop.odoo
     with odoo.at(datetime.now(UTC) - timedelta(days=3)):

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import dagster as dg
+import pytest
 
 from mc_pipeline.ledger import TroubleKind
 from mc_pipeline_tests.world import World
@@ -172,6 +173,7 @@ def test_an_order_without_a_rate_brings_no_products_into_the_store_that_holds_it
     assert [entry.path for entry in world.mailchimp.journal.writes if "/stores/" in entry.path] == []
 
 
+@pytest.mark.long
 def test_corrections_of_too_many_orders_wait_until_somebody_releases_them(world: World):
     two_stores(world)
     orders = [buy(world, "ada@example.com") for _ in range(25)]

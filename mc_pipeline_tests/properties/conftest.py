@@ -1,6 +1,6 @@
 """Whole runs in a small world take seconds each, and there are thousands: what lies here is ``long``.
 
-A test marked ``quick`` stays in ``make test``, one at least of each kind.
+Tests marked ``quick`` stay in ``make test``: those that show a kind of story in a few seconds.
 """
 
 from pathlib import Path

@@ -61,7 +61,6 @@ def judge(world: SmallWorld) -> None:
     assert world.violations() == []
 
 
-@pytest.mark.quick
 def test_it_is_listed_with_the_new_address_and_nobody_is_made_under_the_former_one(world: SmallWorld):
     world.mailchimp.change_address(RETAIL, OLD, NEW)
     tags = world.mailchimp.tags(RETAIL, NEW)

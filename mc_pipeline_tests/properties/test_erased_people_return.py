@@ -186,7 +186,6 @@ def test_somebody_who_was_erased_and_signs_up_gets_nothing_but_opt_outs():
         nothing_is_kept(world)
 
 
-@pytest.mark.quick
 def test_an_opt_out_reported_by_a_webhook_alone_is_applied():
     with small_world() as world, world.webhooks():
         partner = erased(world)

@@ -49,7 +49,7 @@ def undisturbed() -> tuple[dict[str, object], int]:
         return outcome(world), next(at for at, entry in enumerate(requests) if entry.is_write)
 
 
-@pytest.mark.parametrize("later", [0, pytest.param(3, marks=pytest.mark.quick)])
+@pytest.mark.parametrize("later", [0, 3])
 def test_a_killed_process_loses_nothing_and_nothing_is_done_twice(
     undisturbed: tuple[dict[str, object], int], later: int
 ):

@@ -126,7 +126,6 @@ def test_a_sign_up_followed_by_what_nobody_reported_removes_nothing(world: Small
     check_quiet(world)
 
 
-@pytest.mark.quick
 def test_a_sign_up_that_holds_lifts_and_nobody_unsubscribes_them(world: SmallWorld) -> None:
     world.mailchimp.sign_up(RETAIL, ANN)
     deliver(world)

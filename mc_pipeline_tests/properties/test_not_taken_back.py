@@ -57,7 +57,6 @@ def recorded(world: SmallWorld, email: str) -> list[tuple[str, str, str, str]]:
         ]
 
 
-@pytest.mark.quick
 def test_a_forgotten_person_is_asked_about_once_whatever_changes_in_odoo(world: SmallWorld):
     partner = customer(world, ANN)
     forget(world, ANN)

@@ -75,7 +75,6 @@ def _through_dagster(world: SmallWorld) -> None:
     assert result.success
 
 
-@pytest.mark.quick
 def test_both_ways_of_running_ask_the_servers_for_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     with small_world() as world:
