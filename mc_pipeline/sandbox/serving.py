@@ -94,7 +94,7 @@ class _Server(uvicorn.Server):
     """
 
     _loop: asyncio.AbstractEventLoop | None = None
-    _told_to_end: asyncio.Event
+    _end_requested: asyncio.Event
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -102,10 +102,10 @@ class _Server(uvicorn.Server):
             _servers[tuple(sock.getsockname())] = self
 
     async def main_loop(self) -> None:
-        self._told_to_end, self._loop = asyncio.Event(), asyncio.get_running_loop()
-        if self.should_exit:  # it was told before there was a loop to wake
+        self._end_requested, self._loop = asyncio.Event(), asyncio.get_running_loop()
+        if self.should_exit:  # end() came before there was a loop to wake
             return
-        waiting = [asyncio.create_task(super().main_loop()), asyncio.create_task(self._told_to_end.wait())]
+        waiting = [asyncio.create_task(super().main_loop()), asyncio.create_task(self._end_requested.wait())]
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         for each in waiting:
             each.cancel()
@@ -131,7 +131,7 @@ class _Server(uvicorn.Server):
         self.should_exit = True
         if self._loop is not None:
             with suppress(RuntimeError):  # it ended by itself
-                self._loop.call_soon_threadsafe(self._told_to_end.set)
+                self._loop.call_soon_threadsafe(self._end_requested.set)
 
     async def be_away(self, address: tuple[Any, ...], until: Awaitable[None]) -> None:
         """Reset all connections, refuse new ones until the awaitable is done, then listen again."""

@@ -292,7 +292,8 @@ def test_every_partner_has_one_place_and_the_decision_depends_on_nothing_else(
             assert len(value.encode("utf-8")) <= TEXT_BYTES
 
     # People who share an address: all but one point to the one who speaks for it. Who stands for a person
-    # is not shown by the reasons: whoever speaks for an employee's address is set aside as that employee.
+    # is not shown by the reasons: the contact that stands for an employee's address is set aside as that
+    # employee.
     judged = judge_partners(partner_rows)
     people = Counter(judged.loc[judged["is_person"] & judged["person_email"].notna(), "person_email"])
     pointing = set_aside[set_aside["duplicate_of"].notna()]

@@ -1,4 +1,4 @@
-"""What the rules need to know about an event of the consent history, whoever keeps it."""
+"""What the rules read of an event of the consent history: a protocol, so that no rule imports the ledger."""
 
 from collections.abc import Mapping
 from datetime import datetime
